@@ -1,0 +1,49 @@
+import { createHash, type Hash } from 'node:crypto';
+
+/** A digest whose algorithm and length were checked, e.g. `sha256:` followed by 64 lower-case hex digits. */
+export type Digest = string & { readonly __brand: 'Digest' };
+
+export type DigestAlgorithm = 'sha256' | 'sha512';
+
+const HEX_LENGTH: Readonly<Record<DigestAlgorithm, number>> = { sha256: 64, sha512: 128 };
+const PATTERN = /^(sha256|sha512):([a-f0-9]+)$/;
+
+/**
+ * The digest that `text` spells, or undefined if it is not one that we can verify.
+ * Grammar and registered algorithms: OCI image-spec, descriptor.md "Digests".
+ */
+export function parseDigest(text: string): Digest | undefined {
+  const match = PATTERN.exec(text);
+  if (match === null) return undefined;
+  const algorithm = match[1] as DigestAlgorithm;
+  return match[2]?.length === HEX_LENGTH[algorithm] ? (text as Digest) : undefined;
+}
+
+export function digestAlgorithm(digest: Digest): DigestAlgorithm {
+  return digest.startsWith('sha512:') ? 'sha512' : 'sha256';
+}
+
+/** The hex digits after the algorithm. */
+export function digestHex(digest: Digest): string {
+  return digest.slice(7);
+}
+
+/** The digest of `bytes`; SHA-256 unless another algorithm is named. */
+export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256'): Digest {
+  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest;
+}
+
+/** True if `bytes` are what `digest` names. */
+export function digestMatches(digest: Digest, bytes: Uint8Array): boolean {
+  return digestOf(bytes, digestAlgorithm(digest)) === digest;
+}
+
+/** A running hash over the content that `digest` names. */
+export function digestHasher(digest: Digest): Hash {
+  return createHash(digestAlgorithm(digest));
+}
+
+/** Ends `hasher`; true if it saw exactly the content that `digest` names. */
+export function hasherMatches(hasher: Hash, digest: Digest): boolean {
+  return hasher.digest('hex') === digestHex(digest);
+}

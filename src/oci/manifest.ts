@@ -1,0 +1,157 @@
+import { parseDigest, type Digest } from './digest.ts';
+import { bareMediaType, isForeignLayerType, isIndexType, isImageManifestType } from './media-types.ts';
+import type { Platform } from './platform.ts';
+
+/** OCI image-spec, descriptor.md; `size` in bytes. */
+export interface Descriptor {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly size: number;
+}
+
+/** An entry of an index. */
+export interface IndexEntry extends Descriptor {
+  readonly platform?: Platform;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** What a manifest names, as far as a cache cares. */
+export type ManifestContent =
+  | { readonly kind: 'index'; readonly entries: readonly IndexEntry[] }
+  | {
+      readonly kind: 'image';
+      readonly config: Descriptor;
+      readonly layers: readonly Descriptor[];
+      /** Layers that the registry need not hold (`urls`, or a non-distributable type). */
+      readonly foreign: readonly Descriptor[];
+    };
+
+export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+
+/** The bytes are no manifest that we can serve; `message` says why, for people. */
+export class ManifestInvalidError extends Error {
+  override readonly name = 'ManifestInvalidError';
+  readonly code = 'manifest-invalid';
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+/**
+ * Parses a manifest and the media type that it is to be served under: `contentType` if that is a manifest type,
+ * else the `mediaType` that the document itself states. Throws ManifestInvalidError if it is not JSON, states
+ * another type than it was sent with, is of a retired schema, or has a malformed descriptor.
+ */
+export function parseManifest(
+  bytes: Buffer,
+  contentType: string,
+): { mediaType: string; content: ManifestContent } {
+  const document = parseJsonObject(bytes);
+  if (document['schemaVersion'] === 1) {
+    throw new ManifestInvalidError(
+      'Docker schema 1 manifests are no longer supported; rebuild or re-push the image',
+    );
+  }
+  if (document['schemaVersion'] !== 2)
+    throw new ManifestInvalidError('not a manifest: schemaVersion is not 2');
+  const mediaType = effectiveMediaType(document, bareMediaType(contentType));
+  if (isIndexType(mediaType))
+    return { mediaType, content: { kind: 'index', entries: indexEntries(document) } };
+  return { mediaType, content: imageContent(document) };
+}
+
+function parseJsonObject(bytes: Buffer): Json {
+  let document: unknown;
+  try {
+    document = JSON.parse(bytes.toString('utf8'));
+  } catch (cause) {
+    throw new ManifestInvalidError('not a manifest: not JSON', { cause });
+  }
+  if (!isObject(document)) throw new ManifestInvalidError('not a manifest: not a JSON object');
+  return document;
+}
+
+function effectiveMediaType(document: Json, sentType: string): string {
+  const stated = document['mediaType'];
+  const sentIsManifest = isIndexType(sentType) || isImageManifestType(sentType);
+  if (typeof stated === 'string' && stated !== '') {
+    // Clients reject a body whose mediaType contradicts the header (moby checkSupportedMediaType, containerd).
+    if (sentIsManifest && stated !== sentType) {
+      throw new ManifestInvalidError(`manifest says mediaType ${stated} but was sent as ${sentType}`);
+    }
+    if (!isIndexType(stated) && !isImageManifestType(stated)) {
+      throw new ManifestInvalidError(`unsupported manifest type ${stated}`);
+    }
+    return stated;
+  }
+  if (sentIsManifest) return sentType;
+  throw new ManifestInvalidError(`unsupported manifest type ${sentType === '' ? '(none)' : sentType}`);
+}
+
+function indexEntries(document: Json): IndexEntry[] {
+  const manifests = document['manifests'];
+  if (!Array.isArray(manifests)) throw new ManifestInvalidError('index without a list of manifests');
+  return manifests.map((entry: unknown) => {
+    if (!isObject(entry)) throw new ManifestInvalidError('index entry is not an object');
+    const platform = platformOf(entry['platform']);
+    const annotations = stringMap(entry['annotations']);
+    return {
+      ...descriptorOf(entry),
+      ...(platform === undefined ? {} : { platform }),
+      ...(annotations === undefined ? {} : { annotations }),
+    };
+  });
+}
+
+function imageContent(document: Json): ManifestContent {
+  const config = document['config'];
+  const layers = document['layers'];
+  if (!isObject(config)) throw new ManifestInvalidError('manifest without config');
+  if (!Array.isArray(layers)) throw new ManifestInvalidError('manifest without layers');
+  const held: Descriptor[] = [];
+  const foreign: Descriptor[] = [];
+  for (const layer of layers as unknown[]) {
+    if (!isObject(layer)) throw new ManifestInvalidError('layer is not an object');
+    const descriptor = descriptorOf(layer);
+    const elsewhere = isForeignLayerType(descriptor.mediaType) || Array.isArray(layer['urls']);
+    (elsewhere ? foreign : held).push(descriptor);
+  }
+  return { kind: 'image', config: descriptorOf(config), layers: held, foreign };
+}
+
+function descriptorOf(entry: Json): Descriptor {
+  const digest = typeof entry['digest'] === 'string' ? parseDigest(entry['digest']) : undefined;
+  const { mediaType, size } = entry;
+  if (digest === undefined) throw new ManifestInvalidError('descriptor with a malformed digest');
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
+    throw new ManifestInvalidError(`descriptor of ${digest} with a malformed size`);
+  }
+  return { digest, mediaType: typeof mediaType === 'string' ? mediaType : '', size };
+}
+
+function platformOf(value: unknown): Platform | undefined {
+  if (!isObject(value)) return undefined;
+  const { os, architecture, variant } = value;
+  if (typeof os !== 'string' || typeof architecture !== 'string') return undefined;
+  const osVersion = value['os.version'];
+  const osFeatures = value['os.features'];
+  return {
+    os,
+    architecture,
+    ...(typeof variant === 'string' && variant !== '' ? { variant } : {}),
+    ...(typeof osVersion === 'string' && osVersion !== '' ? { osVersion } : {}),
+    ...(Array.isArray(osFeatures)
+      ? { osFeatures: osFeatures.filter((feature) => typeof feature === 'string') }
+      : {}),
+  };
+}
+
+function stringMap(value: unknown): Record<string, string> | undefined {
+  if (!isObject(value)) return undefined;
+  return Object.fromEntries(
+    Object.entries(value).filter((pair): pair is [string, string] => typeof pair[1] === 'string'),
+  );
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

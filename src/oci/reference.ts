@@ -1,0 +1,49 @@
+import { parseDigest, type Digest } from './digest.ts';
+
+/** A repository at one upstream: `{ host: 'docker.io', name: 'library/golang' }`. */
+export interface Repository {
+  readonly host: string;
+  readonly name: string;
+}
+
+/** What names a manifest inside a repository. */
+export type Reference =
+  { readonly kind: 'tag'; readonly tag: string } | { readonly kind: 'digest'; readonly digest: Digest };
+
+/** OCI distribution-spec, "Pulling manifests": `<name>` and `<reference>`. */
+const NAME = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
+const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+const MAX_NAME_LENGTH = 255;
+
+export const DOCKER_HUB = 'docker.io';
+
+export function isRepositoryName(text: string): boolean {
+  return text.length <= MAX_NAME_LENGTH && NAME.test(text);
+}
+
+export function isTag(text: string): boolean {
+  return TAG.test(text);
+}
+
+/** The reference that `text` spells, or undefined if it is neither a tag nor a digest that we can verify. */
+export function parseReference(text: string): Reference | undefined {
+  const digest = parseDigest(text);
+  if (digest !== undefined) return { kind: 'digest', digest };
+  return isTag(text) ? { kind: 'tag', tag: text } : undefined;
+}
+
+/** The tag or digest as it stands in a URL. */
+export function referenceText(reference: Reference): string {
+  return reference.kind === 'tag' ? reference.tag : reference.digest;
+}
+
+/** One line that names the repository, e.g. `docker.io/library/golang`: the key in stores, logs and metrics. */
+export function repositoryKey(repository: Repository): string {
+  return `${repository.host}/${repository.name}`;
+}
+
+/** Inverse of `repositoryKey`; hosts hold no slash. */
+export function parseRepositoryKey(key: string): Repository {
+  const slash = key.indexOf('/');
+  return { host: key.slice(0, slash), name: key.slice(slash + 1) };
+}

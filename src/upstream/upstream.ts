@@ -1,0 +1,108 @@
+import type { Digest } from '../oci/digest.ts';
+import type { Descriptor } from '../oci/manifest.ts';
+import type { Reference } from '../oci/reference.ts';
+
+/** Why an upstream could not be asked or did not answer as a registry should. */
+export type UnavailableCause =
+  | 'offline' // the settings forbid asking
+  | 'unreachable' // no connection: refused, DNS, TLS, proxy
+  | 'timeout' // connected, but too slow
+  | 'server-error' // 5xx
+  | 'not-a-registry' // HTML, a captive portal, headers or bodies that break the protocol
+  | 'credentials'; // the token service rejects the configured credentials
+
+/** All that can come of asking upstream. Every use handles each case (exhaustive switch). */
+export type Outcome<T> =
+  | { readonly kind: 'ok'; readonly value: T }
+  /** 404. `noStore`: the answer said `Cache-Control: no-store`, so the absence must not be remembered. */
+  | { readonly kind: 'not-found'; readonly noStore: boolean }
+  /** 401 or 403 from the registry under a freshly issued token (or with none to be had anonymously). */
+  | { readonly kind: 'refused'; readonly status: number }
+  /** 429. `pulls`: the pull limit; `abuse`: any other. */
+  | { readonly kind: 'limited'; readonly scope: 'pulls' | 'abuse'; readonly retryAfterMs?: number }
+  | { readonly kind: 'unavailable'; readonly cause: UnavailableCause; readonly reason: string };
+
+/** As whom upstream is asked: with the configured credentials, if there are any, or always without. */
+export type Identity = 'configured' | 'anonymous';
+
+export interface AskOptions {
+  readonly identity: Identity;
+  /** Ends the request; the promise then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+export interface FetchedManifest {
+  readonly mediaType: string;
+  /** At most 4 MiB. Not verified against anything yet. */
+  readonly bytes: Buffer;
+  /** `Docker-Content-Digest`, if there was a valid one. */
+  readonly digest?: Digest;
+}
+
+export interface BlobStream {
+  /** Of the whole blob, if upstream told (`Content-Length`, or the total of `Content-Range`). */
+  readonly totalSize?: number;
+  /** Where the body begins: the offset asked for, or 0 if upstream ignored the range. */
+  readonly offset: number;
+  /** The chunks are the caller's own. Throws `BodyBrokenError` when the body breaks off, stalls or is short. */
+  readonly body: AsyncIterable<Buffer>;
+  /** Gives the connection up; safe to call at any time, more than once. */
+  close(): void;
+}
+
+export interface TagList {
+  readonly tags: readonly string[];
+  /** The query (`n`, `last`) of the next page, if upstream named one by `Link: …; rel="next"`. */
+  readonly next?: { readonly n?: string; readonly last?: string };
+}
+
+/**
+ * One upstream registry. Failures of the network and of upstream are outcomes, not exceptions; only an aborted
+ * `signal` rejects. Methods resolve within the headers timeout; bodies of blobs end by the idle timeout.
+ */
+export interface Upstream {
+  readonly host: string;
+  /** True if user name and password or a token are configured. */
+  readonly hasCredentials: boolean;
+  /** HEAD; digest, media type and size of what `reference` names. `ok` with undefined: upstream's HEAD does not tell. */
+  headManifest(
+    repository: string,
+    reference: Reference,
+    options: AskOptions,
+  ): Promise<Outcome<Descriptor | undefined>>;
+  /** GET with every manifest media type accepted. */
+  getManifest(
+    repository: string,
+    reference: Reference,
+    options: AskOptions,
+  ): Promise<Outcome<FetchedManifest>>;
+  /** HEAD; `size` undefined when upstream does not tell it. */
+  headBlob(
+    repository: string,
+    digest: Digest,
+    options: AskOptions,
+  ): Promise<Outcome<{ readonly size?: number }>>;
+  /** GET from `offset` on, by Range unless 0. Each call asks the registry anew, so signed redirects are fresh. */
+  getBlob(
+    repository: string,
+    digest: Digest,
+    options: AskOptions & { readonly offset: number },
+  ): Promise<Outcome<BlobStream>>;
+  listTags(
+    repository: string,
+    query: { readonly n?: string; readonly last?: string },
+    options: AskOptions,
+  ): Promise<Outcome<TagList>>;
+  close(): Promise<void>;
+}
+
+/** The body of a blob ended before its time; what came before is good as far as it goes. */
+export class BodyBrokenError extends Error {
+  override readonly name = 'BodyBrokenError';
+  readonly code: 'cut' | 'stalled' | 'short';
+
+  constructor(code: 'cut' | 'stalled' | 'short', message: string, cause?: unknown) {
+    super(message, { cause });
+    this.code = code;
+  }
+}
