@@ -1,0 +1,112 @@
+import { describe, expect, it } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { ManifestInvalidError, parseManifest } from '../../src/oci/manifest.ts';
+import { DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
+
+const digest = (text: string) => digestOf(Buffer.from(text));
+const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
+const layer = (text: string, more: object = {}) => ({
+  mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip',
+  digest: digest(text),
+  size: text.length,
+  ...more,
+});
+const image = (more: object = {}) => ({
+  schemaVersion: 2,
+  mediaType: OCI_MANIFEST,
+  config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: digest('config'), size: 6 },
+  layers: [layer('one')],
+  ...more,
+});
+
+describe('a manifest', () => {
+  it('names its config and layers', () => {
+    const { mediaType, content } = parseManifest(json(image()), OCI_MANIFEST);
+    expect(mediaType).toBe(OCI_MANIFEST);
+    expect(content).toMatchObject({
+      kind: 'image',
+      config: { digest: digest('config') },
+      layers: [{ digest: digest('one'), size: 3 }],
+    });
+  });
+
+  it('sets layers apart that its registry need not hold', () => {
+    const foreign = layer('foreign', { urls: ['https://example.com/layer'] });
+    const nondistributable = layer('nd', {
+      mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar',
+    });
+    const { content } = parseManifest(
+      json(image({ layers: [layer('one'), foreign, nondistributable] })),
+      OCI_MANIFEST,
+    );
+    if (content.kind !== 'image') throw new Error('not an image');
+    expect(content.layers.map((each) => each.digest)).toEqual([digest('one')]);
+    expect(content.foreign.map((each) => each.digest)).toEqual([digest('foreign'), digest('nd')]);
+  });
+
+  it('that is an index names its entries with their platforms', () => {
+    const index = {
+      schemaVersion: 2,
+      manifests: [
+        {
+          mediaType: OCI_MANIFEST,
+          digest: digest('a'),
+          size: 1,
+          platform: { os: 'linux', architecture: 'arm', variant: 'v7' },
+        },
+        {
+          mediaType: OCI_MANIFEST,
+          digest: digest('b'),
+          size: 2,
+          platform: { os: 'windows', architecture: 'amd64', 'os.version': '10.0.20348.1' },
+        },
+        { mediaType: OCI_MANIFEST, digest: digest('c'), size: 3 },
+      ],
+    };
+    const { mediaType, content } = parseManifest(json(index), OCI_INDEX);
+    expect(mediaType).toBe(OCI_INDEX);
+    expect(content).toEqual({
+      kind: 'index',
+      entries: [
+        {
+          mediaType: OCI_MANIFEST,
+          digest: digest('a'),
+          size: 1,
+          platform: { os: 'linux', architecture: 'arm', variant: 'v7' },
+        },
+        {
+          mediaType: OCI_MANIFEST,
+          digest: digest('b'),
+          size: 2,
+          platform: { os: 'windows', architecture: 'amd64', osVersion: '10.0.20348.1' },
+        },
+        { mediaType: OCI_MANIFEST, digest: digest('c'), size: 3 },
+      ],
+    });
+  });
+
+  it('says its own type when it was sent without one', () => {
+    expect(parseManifest(json(image()), 'application/json; charset=utf-8').mediaType).toBe(OCI_MANIFEST);
+    expect(parseManifest(json(image()), '').mediaType).toBe(OCI_MANIFEST);
+  });
+
+  it.each([
+    ['not JSON', Buffer.from('<html>'), OCI_MANIFEST],
+    ['not an object', json([]), OCI_MANIFEST],
+    ['no schema version', json({}), OCI_MANIFEST],
+    [
+      'schema 1',
+      json({ schemaVersion: 1, fsLayers: [] }),
+      'application/vnd.docker.distribution.manifest.v1+prettyjws',
+    ],
+    ['another type than it was sent with', json(image()), DOCKER_MANIFEST],
+    ['no type at all', json(image({ mediaType: undefined })), 'text/plain'],
+    ['no config', json(image({ config: undefined })), OCI_MANIFEST],
+    ['a malformed digest', json(image({ layers: [layer('x', { digest: 'sha256:short' })] })), OCI_MANIFEST],
+    ['a negative size', json(image({ layers: [layer('x', { size: -1 })] })), OCI_MANIFEST],
+    ['a size beyond integers', json(image({ layers: [layer('x', { size: 1e300 })] })), OCI_MANIFEST],
+    ['an index without entries', json({ schemaVersion: 2, mediaType: OCI_INDEX }), OCI_INDEX],
+  ])('is refused with %s', (_why, bytes, contentType) => {
+    expect(() => parseManifest(bytes, contentType)).toThrow(ManifestInvalidError);
+  });
+});
