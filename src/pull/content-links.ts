@@ -1,0 +1,80 @@
+import type { Digest } from '../oci/digest.ts';
+import { LRUCache } from 'lru-cache';
+import { parseManifest, type ManifestContent } from '../oci/manifest.ts';
+import type { Repository } from '../oci/reference.ts';
+import { repositoryKey } from '../oci/reference.ts';
+import type { Link, ManifestStore, StoredManifest } from '../store/manifest-store.ts';
+import type { Outcome } from '../upstream/upstream.ts';
+import { failureError } from './outcome-error.ts';
+import type { PullErrorCode } from './pull-error.ts';
+import { SingleFlight } from './single-flight.ts';
+
+const MAX_EXPANDED = 20_000;
+
+/**
+ * What a repository evidently holds once it serves a manifest: the entries of an index, the config and layers of an
+ * image. Not its foreign layers: a registry takes those without holding them, so naming one proves nothing.
+ */
+export function linksOf(content: ManifestContent): Map<Digest, Link> {
+  const named = content.kind === 'index' ? content.entries : [content.config, ...content.layers];
+  return new Map(named.map(({ digest, size }) => [digest, { by: 'manifest', size }]));
+}
+
+/** Proofs that content belongs to a repository, so that a layer is not had by its digest through another one. */
+export class ContentLinks {
+  readonly #store: ManifestStore;
+  readonly #confirmations = new SingleFlight<Link>();
+  /** Manifests whose content is known to be linked, as `repository@digest`: saves parsing them at each request. */
+  readonly #expanded = new LRUCache<string, true>({ max: MAX_EXPANDED });
+
+  constructor(store: ManifestStore) {
+    this.#store = store;
+  }
+
+  get(repository: Repository, digest: Digest): Promise<Link | undefined> {
+    return this.#store.getLink(repository, digest);
+  }
+
+  async add(repository: Repository, digest: Digest, size: number | undefined): Promise<void> {
+    const link: Link = { by: 'upstream', ...(size === undefined ? {} : { size }) };
+    await this.#store.putLinks(repository, new Map([[digest, link]]));
+  }
+
+  /**
+   * Links what `manifest` names, which `repository` is known to hold. It may have come into the cache through
+   * another repository, and then its content is not linked here yet.
+   */
+  async expand(repository: Repository, manifest: StoredManifest): Promise<void> {
+    const key = `${repositoryKey(repository)}@${manifest.digest}`;
+    if (this.#expanded.has(key)) return;
+    const links = linksOf(parseManifest(manifest.bytes, manifest.mediaType).content);
+    for (const digest of links.keys()) {
+      if ((await this.#store.getLink(repository, digest)) === undefined) {
+        await this.#store.putLinks(repository, links);
+        break;
+      }
+    }
+    this.#expanded.set(key, true);
+  }
+
+  /**
+   * The link of content that is in the cache already; asks upstream by `head` if there is none yet.
+   * Throws PullError `absent` or `unavailable`.
+   */
+  async require(
+    repository: Repository,
+    digest: Digest,
+    confirm: { head: () => Promise<Outcome<{ readonly size?: number } | undefined>>; absent: PullErrorCode },
+  ): Promise<Link> {
+    const known = await this.#store.getLink(repository, digest);
+    if (known !== undefined) return known;
+    return this.#confirmations.run(`${repositoryKey(repository)}@${digest}`, async () => {
+      const outcome = await confirm.head();
+      if (outcome.kind !== 'ok')
+        throw failureError(outcome, `${digest} of ${repository.name}`, confirm.absent);
+      const size = outcome.value?.size;
+      await this.add(repository, digest, size);
+      return { by: 'upstream', ...(size === undefined ? {} : { size }) };
+    }).promise;
+  }
+}

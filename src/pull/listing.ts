@@ -1,0 +1,80 @@
+import type { Repository } from '../oci/reference.ts';
+import { parseRepositoryKey } from '../oci/reference.ts';
+import type { Catalogue } from '../store/manifest-store.ts';
+import type { TagList, Upstream } from '../upstream/upstream.ts';
+import type { CacheStatus } from './cache-status.ts';
+import { failureError, failureReason, saysAbsent } from './outcome-error.ts';
+import type { RepositoryAccess } from './repository-access.ts';
+
+/** A page asked for: at most `n` names, those after `last`. */
+export interface PageQuery {
+  readonly n?: string;
+  readonly last?: string;
+}
+
+export interface TagAnswer extends TagList {
+  readonly cache: CacheStatus;
+  /** Why these are only the cached tags. */
+  readonly failure?: string;
+}
+
+export interface ListingOptions {
+  readonly catalogue: Catalogue;
+  readonly access: RepositoryAccess;
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+}
+
+/** Lists of names: tags as upstream has them, repositories as the cache has them. */
+export class Listing {
+  readonly #options: ListingOptions;
+
+  constructor(options: ListingOptions) {
+    this.#options = options;
+  }
+
+  /** Upstream's tags; those in the cache when it cannot be asked. Throws PullError. */
+  async tags(upstream: Upstream, repository: Repository, query: PageQuery): Promise<TagAnswer> {
+    await this.#options.access.admit(upstream, repository, { kind: 'tags' });
+    const outcome = await upstream.listTags(repository.name, query, { identity: 'configured' });
+    if (outcome.kind === 'ok') return { ...outcome.value, cache: 'bypass' };
+    if (saysAbsent(outcome)) throw failureError(outcome, repository.name, 'repository-unknown');
+    const known = await this.#options.catalogue.listTags(repository);
+    if (known.length === 0)
+      throw failureError(outcome, `the tag list of ${repository.name}`, 'repository-unknown');
+    return { ...page(known, query), cache: 'stale', failure: failureReason(outcome) };
+  }
+
+  /** Keys (`docker.io/library/golang`) of the cached repositories that may be shown, at most `limit` after `after`. */
+  async repositories(options: { after?: string; limit: number }): Promise<string[]> {
+    const shown: string[] = [];
+    let after = options.after;
+    while (shown.length < options.limit) {
+      const keys = await this.#options.catalogue.listRepositories({
+        limit: options.limit,
+        ...(after === undefined ? {} : { after }),
+      });
+      for (const key of keys) {
+        if (shown.length < options.limit && (await this.#isListed(key))) shown.push(key);
+      }
+      if (keys.length < options.limit) break;
+      after = keys.at(-1);
+    }
+    return shown;
+  }
+
+  async #isListed(key: string): Promise<boolean> {
+    const repository = parseRepositoryKey(key);
+    const upstream = this.#options.upstreams.get(repository.host);
+    return upstream !== undefined && this.#options.access.isListed(upstream, repository);
+  }
+}
+
+/** One page of `names`, which are in order; `next` if there are more. */
+function page(names: readonly string[], query: PageQuery): TagList {
+  const { n, last } = query;
+  const rest = last === undefined ? names : names.filter((name) => name > last);
+  if (n === undefined) return { tags: rest };
+  const tags = rest.slice(0, Number(n));
+  const end = tags.at(-1);
+  return tags.length < rest.length && end !== undefined ? { tags, next: { n, last: end } } : { tags };
+}

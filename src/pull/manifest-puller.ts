@@ -1,0 +1,209 @@
+import type { Descriptor } from '../oci/manifest.ts';
+import { isIndexType } from '../oci/media-types.ts';
+import { referenceText, repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { ManifestStore, StoredManifest, TagRecord } from '../store/manifest-store.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { CacheStatus, Staleness } from './cache-status.ts';
+import type { ContentLinks } from './content-links.ts';
+import type { TagFreshness } from './freshness.ts';
+import type { ManifestFetcher } from './manifest-fetcher.ts';
+import type { NegativeCache } from './negative-cache.ts';
+import { failureError } from './outcome-error.ts';
+import type { ClientTaste, PlatformResolver } from './platform-resolver.ts';
+import { PullError } from './pull-error.ts';
+import type { RepositoryAccess } from './repository-access.ts';
+import { SingleFlight } from './single-flight.ts';
+
+export interface ManifestRequest {
+  readonly repository: Repository;
+  readonly reference: Reference;
+  readonly client: ClientTaste;
+  /** HEAD: only the descriptor is wanted, and nothing is fetched for it that upstream's HEAD can tell. */
+  readonly headOnly: boolean;
+}
+
+export interface ManifestAnswer {
+  readonly descriptor: Descriptor;
+  /** Absent only when `headOnly` was asked and the manifest is not stored. */
+  readonly bytes?: Buffer;
+  readonly cache: CacheStatus;
+  readonly stale?: Staleness;
+}
+
+export interface ManifestPullerOptions {
+  readonly store: ManifestStore;
+  readonly access: RepositoryAccess;
+  readonly links: ContentLinks;
+  readonly fetcher: ManifestFetcher;
+  readonly freshness: TagFreshness;
+  readonly negative: NegativeCache;
+  readonly resolver: PlatformResolver;
+  readonly now: () => number;
+}
+
+/** What a tag names, before it is fitted to the client. */
+interface Target {
+  readonly descriptor: Descriptor;
+  readonly cache: CacheStatus;
+  readonly stale?: Staleness;
+}
+
+/** Serves manifests: from the cache when it can, from upstream when it must, fitted to the client by tag only. */
+export class ManifestPuller {
+  readonly #options: ManifestPullerOptions;
+  readonly #heads = new SingleFlight<Descriptor | undefined>();
+
+  constructor(options: ManifestPullerOptions) {
+    this.#options = options;
+  }
+
+  /** Throws PullError. */
+  async pull(upstream: Upstream, request: ManifestRequest): Promise<ManifestAnswer> {
+    const { repository, reference } = request;
+    await this.#options.access.admit(upstream, repository, { kind: 'manifest', reference });
+    if (reference.kind === 'digest') return this.#byDigest(upstream, request, reference.digest);
+    return this.#byTag(upstream, request, reference.tag);
+  }
+
+  async #byDigest(upstream: Upstream, request: ManifestRequest, digest: Digest): Promise<ManifestAnswer> {
+    const { repository } = request;
+    const stored = await this.#options.store.getManifest(digest);
+    if (stored !== undefined) {
+      await this.#options.links.require(repository, digest, {
+        head: () =>
+          upstream.headManifest(repository.name, { kind: 'digest', digest }, { identity: 'configured' }),
+        absent: 'manifest-unknown',
+      });
+      await this.#options.links.expand(repository, stored);
+      return { descriptor: descriptorOf(stored), bytes: stored.bytes, cache: 'hit' };
+    }
+    this.#refuseRemembered(repository, { kind: 'digest', digest });
+    if (request.headOnly) {
+      const descriptor = await this.#head(upstream, repository, { kind: 'digest', digest });
+      if (descriptor !== undefined) return { descriptor, cache: 'miss' };
+    }
+    return this.#fetch(upstream, repository, { kind: 'digest', digest });
+  }
+
+  async #byTag(upstream: Upstream, request: ManifestRequest, tag: string): Promise<ManifestAnswer> {
+    const target = await this.#target(upstream, request, tag);
+    const { repository, client, headOnly } = request;
+    const { resolver } = this.#options;
+    const { descriptor, cache, stale } = target;
+    const marks = { cache, ...(stale === undefined ? {} : { stale }) };
+    if (resolver.takes(client, descriptor.mediaType)) {
+      if (headOnly) return { descriptor, ...marks };
+      const answer = await this.#load(upstream, repository, descriptor.digest);
+      return { ...answer, ...(answer.cache === 'hit' ? marks : { ...marks, cache: answer.cache }) };
+    }
+    if (!isIndexType(descriptor.mediaType)) throw resolver.refuse(descriptor.mediaType);
+    const list = await this.#load(upstream, repository, descriptor.digest);
+    const child = await resolver.choose(client, stored(list), async ({ digest }) =>
+      stored(await this.#load(upstream, repository, digest)),
+    );
+    if (headOnly) return { descriptor: child, ...marks };
+    const answer = await this.#load(upstream, repository, child.digest);
+    return { ...answer, ...(answer.cache === 'hit' ? marks : { ...marks, cache: answer.cache }) };
+  }
+
+  /** What the tag names: by what is remembered if that is fresh, by asking upstream if not. */
+  async #target(upstream: Upstream, request: ManifestRequest, tag: string): Promise<Target> {
+    const { store, freshness } = this.#options;
+    const { repository } = request;
+    const record = await store.getTag(repository, tag, freshness.freshSince());
+    if (record === undefined) return this.#unseen(upstream, request, tag);
+    const fresh = record.checkedAt > freshness.freshSince();
+    // What only a HEAD told, and nobody fetched since, is of no use once it is old.
+    if (!fresh && (await store.getManifest(record.descriptor.digest)) === undefined) {
+      return this.#unseen(upstream, request, tag);
+    }
+    const current = await freshness.current(upstream, repository, tag, record);
+    return targetOf(current.record, current.how === 'fresh' ? 'hit' : current.how);
+  }
+
+  async #unseen(upstream: Upstream, request: ManifestRequest, tag: string): Promise<Target> {
+    const { repository, headOnly } = request;
+    const reference: Reference = { kind: 'tag', tag };
+    this.#refuseRemembered(repository, reference);
+    if (headOnly) {
+      const descriptor = await this.#head(upstream, repository, reference);
+      if (descriptor !== undefined) {
+        await this.#remember(repository, tag, descriptor);
+        return { descriptor, cache: 'miss' };
+      }
+    }
+    const answer = await this.#fetch(upstream, repository, reference);
+    await this.#remember(repository, tag, answer.descriptor);
+    return { descriptor: answer.descriptor, cache: answer.cache };
+  }
+
+  async #remember(repository: Repository, tag: string, descriptor: Descriptor): Promise<void> {
+    const at = this.#options.now();
+    await this.#options.store.putTag(repository, tag, { descriptor, checkedAt: at, confirmedAt: at });
+  }
+
+  /** One HEAD at a time; undefined if upstream's HEAD does not tell what it names. */
+  async #head(
+    upstream: Upstream,
+    repository: Repository,
+    reference: Reference,
+  ): Promise<Descriptor | undefined> {
+    const name = `${repositoryKey(repository)}@${referenceText(reference)}`;
+    return this.#heads.run(name, async () => {
+      const outcome = await upstream.headManifest(repository.name, reference, { identity: 'configured' });
+      if (outcome.kind === 'ok') return outcome.value;
+      if (outcome.kind === 'not-found' && !outcome.noStore) {
+        this.#options.negative.remember(repository, referenceText(reference));
+      }
+      throw failureError(outcome, `${repository.name}@${referenceText(reference)}`, 'manifest-unknown');
+    }).promise;
+  }
+
+  /** A manifest that this repository is known to name. */
+  async #load(upstream: Upstream, repository: Repository, digest: Digest): Promise<ManifestAnswer> {
+    const known = await this.#options.store.getManifest(digest);
+    if (known === undefined) return this.#fetch(upstream, repository, { kind: 'digest', digest });
+    await this.#options.links.expand(repository, known);
+    return { descriptor: descriptorOf(known), bytes: known.bytes, cache: 'hit' };
+  }
+
+  async #fetch(upstream: Upstream, repository: Repository, reference: Reference): Promise<ManifestAnswer> {
+    const { promise, joined } = this.#options.fetcher.fetch(upstream, repository, reference);
+    const manifest = await promise;
+    return {
+      descriptor: descriptorOf(manifest),
+      bytes: manifest.bytes,
+      cache: joined ? 'collapsed' : 'stored',
+    };
+  }
+
+  #refuseRemembered(repository: Repository, reference: Reference): void {
+    if (!this.#options.negative.has(repository, referenceText(reference))) return;
+    throw new PullError(
+      'manifest-unknown',
+      `${repository.name}@${referenceText(reference)} does not exist upstream`,
+      {
+        remembered: true,
+      },
+    );
+  }
+}
+
+function descriptorOf(manifest: StoredManifest): Descriptor {
+  return { digest: manifest.digest, mediaType: manifest.mediaType, size: manifest.bytes.length };
+}
+
+function stored(answer: ManifestAnswer): StoredManifest {
+  const { digest, mediaType } = answer.descriptor;
+  return { digest, mediaType, bytes: answer.bytes ?? Buffer.alloc(0) };
+}
+
+function targetOf(record: TagRecord, cache: CacheStatus): Target {
+  if (record.failure === undefined) return { descriptor: record.descriptor, cache };
+  return {
+    descriptor: record.descriptor,
+    cache,
+    stale: { reason: record.failure, confirmedAt: record.confirmedAt },
+  };
+}

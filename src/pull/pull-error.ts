@@ -1,0 +1,22 @@
+/**
+ * Why something cannot be served.
+ * - `repository-unknown`, `manifest-unknown`, `blob-unknown`: upstream says so, or refuses the repository.
+ * - `platform-unknown`: the tag is there, but has nothing that this client can take.
+ * - `unavailable`: not cached, and upstream could not be asked, or did not answer as a registry should.
+ */
+export type PullErrorCode =
+  'repository-unknown' | 'manifest-unknown' | 'blob-unknown' | 'platform-unknown' | 'unavailable';
+
+/** `message` is for people at the other end: it names no secret and no inner address. */
+export class PullError extends Error {
+  override readonly name = 'PullError';
+  readonly code: PullErrorCode;
+  /** The absence was remembered and upstream not asked again. */
+  readonly remembered: boolean;
+
+  constructor(code: PullErrorCode, message: string, options: { cause?: unknown; remembered?: boolean } = {}) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    this.remembered = options.remembered ?? false;
+  }
+}

@@ -1,0 +1,126 @@
+import { repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
+import type { Digest } from '../oci/digest.ts';
+import { compileGlob } from '../lib/glob.ts';
+import { withinMs } from '../lib/deadline.ts';
+import type { ManifestStore, RepositoryRecord } from '../store/manifest-store.ts';
+import type { Outcome, Upstream } from '../upstream/upstream.ts';
+import { failureError, saysAbsent } from './outcome-error.ts';
+import { PullError } from './pull-error.ts';
+import { SingleFlight } from './single-flight.ts';
+
+/** What a client asked for, which is what upstream is asked anonymously to learn whether it is public. */
+export type Probe =
+  | { readonly kind: 'manifest'; readonly reference: Reference }
+  | { readonly kind: 'blob'; readonly digest: Digest }
+  | { readonly kind: 'tags' };
+
+/** How long a repository counts as public after upstream served it to an anonymous caller. */
+const PUBLIC_TTL_MS = 24 * 60 * 60 * 1000;
+/** How long a client waits for a verdict to be renewed before the last one stands. */
+const RENEWAL_WAIT_MS = 2000;
+
+export interface RepositoryAccessOptions {
+  readonly store: ManifestStore;
+  /** Repository patterns per upstream host that may be served although only our credentials can see them. */
+  readonly privatePatterns: ReadonlyMap<string, readonly string[]>;
+  readonly now: () => number;
+}
+
+/**
+ * Who may see a repository through this mirror. Its clients are anonymous, so what only the configured credentials
+ * can see must not go out unless a `private` pattern names it. A repository counts as public once an anonymous
+ * HEAD succeeded; that verdict is renewed every 24 h and stands while upstream cannot be asked.
+ */
+export class RepositoryAccess {
+  readonly #store: ManifestStore;
+  readonly #now: () => number;
+  readonly #private: ReadonlyMap<string, readonly ((name: string) => boolean)[]>;
+  readonly #probes = new SingleFlight<void>();
+
+  constructor(options: RepositoryAccessOptions) {
+    this.#store = options.store;
+    this.#now = options.now;
+    this.#private = new Map(
+      [...options.privatePatterns].map(([host, patterns]) => [host, patterns.map(compileGlob)]),
+    );
+  }
+
+  /** Resolves if the repository may be served. Throws PullError: unknown if it may not, unavailable if unclear. */
+  async admit(upstream: Upstream, repository: Repository, probe: Probe): Promise<void> {
+    const record = await this.#store.getRepository(repository);
+    if (this.#isNamedPrivate(repository)) {
+      if (upstream.hasCredentials && record?.publicAt === undefined && record?.restricted !== true) {
+        await this.#store.putRepository(repository, { ...record, restricted: true });
+      }
+      return;
+    }
+    if (this.#isVisible(upstream, record)) return;
+    const { promise } = this.#probes.run(`${repositoryKey(repository)} ${JSON.stringify(probe)}`, () =>
+      this.#ask(upstream, repository, probe),
+    );
+    if (record?.publicAt === undefined) return promise;
+    // The last verdict stands for as long as upstream has nothing to say; a refusal in time overrules it.
+    await withinMs(
+      promise.catch((error: unknown) => {
+        if (error instanceof PullError && error.code !== 'unavailable') throw error;
+      }),
+      RENEWAL_WAIT_MS,
+    );
+  }
+
+  /** Whether the repository may be shown in lists, by what is known without asking. */
+  async isListed(upstream: Upstream, repository: Repository): Promise<boolean> {
+    if (this.#isNamedPrivate(repository)) return true;
+    const record = await this.#store.getRepository(repository);
+    return this.#isVisible(upstream, record) || record?.publicAt !== undefined;
+  }
+
+  /** To be called when upstream served something of the repository without credentials. */
+  async confirmPublic(repository: Repository): Promise<void> {
+    const record = await this.#store.getRepository(repository);
+    if (record?.publicAt !== undefined && !this.#isExpired(record.publicAt)) return;
+    await this.#store.putRepository(repository, { publicAt: this.#now() });
+  }
+
+  #isNamedPrivate(repository: Repository): boolean {
+    return (this.#private.get(repository.host) ?? []).some((matches) => matches(repository.name));
+  }
+
+  /** Without credentials nothing can be fetched that is not public; `restricted` is left over from a time with some. */
+  #isVisible(upstream: Upstream, record: RepositoryRecord | undefined): boolean {
+    if (record?.publicAt !== undefined && !this.#isExpired(record.publicAt)) return true;
+    return !upstream.hasCredentials && record?.restricted !== true;
+  }
+
+  #isExpired(publicAt: number): boolean {
+    return this.#now() - publicAt >= PUBLIC_TTL_MS;
+  }
+
+  async #ask(upstream: Upstream, repository: Repository, probe: Probe): Promise<void> {
+    const outcome = await anonymousAnswer(upstream, repository.name, probe);
+    if (outcome.kind === 'ok') {
+      await this.#store.putRepository(repository, { publicAt: this.#now() });
+      return;
+    }
+    if (saysAbsent(outcome)) {
+      if (outcome.kind === 'refused') await this.#store.putRepository(repository, { restricted: true });
+      throw new PullError(
+        'repository-unknown',
+        `${repository.name} is not a public repository of ${repository.host}`,
+      );
+    }
+    throw failureError(outcome, repository.name, 'repository-unknown');
+  }
+}
+
+function anonymousAnswer(upstream: Upstream, name: string, probe: Probe): Promise<Outcome<unknown>> {
+  const options = { identity: 'anonymous' } as const;
+  switch (probe.kind) {
+    case 'manifest':
+      return upstream.headManifest(name, probe.reference, options);
+    case 'blob':
+      return upstream.headBlob(name, probe.digest, options);
+    case 'tags':
+      return upstream.listTags(name, { n: '1' }, options);
+  }
+}

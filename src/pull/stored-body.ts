@@ -1,0 +1,29 @@
+import type { StoredBlob } from '../store/blob-store.ts';
+import { BlobBodyError, type BlobBody } from './blob-body.ts';
+
+/** A blob that is on the disk: verified, so nothing is held back. */
+export function storedBody(blob: StoredBlob): BlobBody {
+  let isClosed = false;
+  return {
+    size: blob.size,
+    cache: 'hit',
+    section: (range) => {
+      let position = range?.start ?? 0;
+      const end = range?.end ?? blob.size;
+      return {
+        read: async (buffer) => {
+          if (position >= end) return 0;
+          const read = await blob.read(buffer, Math.min(buffer.length, end - position), position);
+          if (read === 0) throw new BlobBodyError('broken', 'a stored blob is shorter than it was');
+          position += read;
+          return read;
+        },
+      };
+    },
+    close: () => {
+      if (isClosed) return;
+      isClosed = true;
+      void blob.close();
+    },
+  };
+}
