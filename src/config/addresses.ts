@@ -1,0 +1,57 @@
+import { isIPv4, isIPv6 } from 'node:net';
+import { quoted, UnitError } from './units.ts';
+
+/** Where a server listens. `host` is as node:net takes it: IPv6 without brackets. `port` 0 picks a free one. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+const MAX_PORT = 65_535;
+const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
+
+/** An IPv4 address or a host name (RFC 1123). What ends in a number must be an address, as in URLs. */
+function isHost(text: string): boolean {
+  if (isIPv4(text)) return true;
+  const labels = text.split('.');
+  return (
+    text.length <= 253 && labels.every((label) => LABEL.test(label)) && !/^\d+$/.test(labels.at(-1) ?? '')
+  );
+}
+
+/** `0.0.0.0:5000`, `name:0`, `[::]:5000`; `:5000` is every IPv4 address. Throws UnitError. */
+export function parseListen(text: string): ListenAddress {
+  const [, v6, host = '', port] = /^(?:\[([^[\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text) ?? [];
+  if (port === undefined) throw new UnitError(`${quoted(text)} is not an address with a port`);
+  if (v6 === undefined ? host !== '' && !isHost(host) : !isIPv6(v6)) {
+    throw new UnitError(`${quoted(text)} is not an address: its host is wrong`);
+  }
+  if (Number(port) > MAX_PORT)
+    throw new UnitError(`${quoted(text)} is not an address: its port is over ${MAX_PORT}`);
+  return { host: v6 ?? (host === '' ? '0.0.0.0' : host), port: Number(port) };
+}
+
+/** `host:port`, with IPv6 in brackets: what `parseListen` reads, and the authority of a URL. */
+export function formatListen(address: ListenAddress): string {
+  return isIPv6(address.host) ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+}
+
+/** A network in CIDR notation (RFC 4632, RFC 4291), lower case; a bare address is a network of one. Throws UnitError. */
+export function parseNetwork(text: string): string {
+  const slash = text.indexOf('/');
+  const address = slash < 0 ? text : text.slice(0, slash);
+  if (!isIPv4(address) && (!isIPv6(address) || address.includes('%')))
+    throw new UnitError(`${quoted(text)} is not a network`);
+  const bits = isIPv4(address) ? 32 : 128;
+  const prefix = slash < 0 ? String(bits) : text.slice(slash + 1);
+  if (!/^(?:0|[1-9]\d{0,2})$/.test(prefix) || Number(prefix) > bits) {
+    throw new UnitError(`${quoted(text)} is not a network: its prefix length is not from 0 to ${bits}`);
+  }
+  return `${address.toLowerCase()}/${prefix}`;
+}
+
+/** Whether `text` is a registry's host as references and `?ns=` spell it: `ghcr.io`, `registry.local:5000`. */
+export function isRegistryHost(text: string): boolean {
+  const [, host = '', port] = /^([^:]*)(?::([1-9]\d{0,4}))?$/.exec(text) ?? [];
+  return text === text.toLowerCase() && isHost(host) && Number(port ?? 0) <= MAX_PORT;
+}

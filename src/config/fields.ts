@@ -1,0 +1,86 @@
+import { z } from 'zod';
+import {
+  formatDuration,
+  formatSize,
+  parseDuration,
+  parseSize,
+  quoted,
+  UnitError,
+  type Size,
+} from './units.ts';
+
+/** A setting before validation: what the environment, a flag or a YAML scalar says, or the items of a YAML list. */
+export type Raw = string | readonly string[];
+
+const ONE_VALUE = 'takes one value, not a list';
+
+/** A schema that reads text by `parse`; its UnitError becomes the issue. */
+export function text<V>(parse: (text: string) => V) {
+  return z
+    .string({ error: (issue) => (issue.input === undefined ? 'is missing' : ONE_VALUE) })
+    .transform((value, context) => parsed(value.trim(), parse, context));
+}
+
+/** A list of such texts; a single text is split at its commas. */
+export function list<V>(parse: (text: string) => V) {
+  return z
+    .union([z.string().transform((value) => value.split(',')), z.array(z.string())])
+    .pipe(z.array(text(parse)));
+}
+
+function parsed<V>(value: string, parse: (text: string) => V, context: z.RefinementCtx): V {
+  try {
+    return parse(value);
+  } catch (error) {
+    if (!(error instanceof UnitError)) throw error;
+    context.addIssue({ code: 'custom', message: error.message });
+    return z.NEVER;
+  }
+}
+
+/** Text that no message may quote and that can stand in a header field. */
+export function secret() {
+  return z
+    .string({ error: ONE_VALUE })
+    .refine((value) => value !== '' && !hasControlCharacters(value), 'is empty or holds control characters');
+}
+
+/** Text that is not empty, such as a path; quoted in messages. */
+export function line() {
+  return text((value) => {
+    if (value === '') throw new UnitError('is empty');
+    if (hasControlCharacters(value)) throw new UnitError(`${quoted(value)} holds control characters`);
+    return value;
+  });
+}
+
+function hasControlCharacters(value: string): boolean {
+  return /\p{Cc}/u.test(value);
+}
+
+export function oneOf<const V extends string>(values: readonly V[]) {
+  return text((value): V => {
+    const known = values.find((candidate) => candidate === value);
+    if (known === undefined) throw new UnitError(`${quoted(value)} is none of ${values.join(', ')}`);
+    return known;
+  });
+}
+
+/** Milliseconds within the limits, both included. */
+export function durationMs(limits: { readonly minMs: number; readonly maxMs: number }) {
+  return text((value) => {
+    const ms = parseDuration(value);
+    if (ms >= limits.minMs && ms <= limits.maxMs) return ms;
+    const [min, max] = [formatDuration(limits.minMs), formatDuration(limits.maxMs)];
+    throw new UnitError(`${quoted(value)} is not between ${min} and ${max}`);
+  });
+}
+
+/** A share, or at least so many bytes. */
+export function size(limits: { readonly minBytes: number }) {
+  return text((value): Size => {
+    const parsedSize = parseSize(value);
+    if ('percent' in parsedSize || parsedSize.bytes >= limits.minBytes) return parsedSize;
+    throw new UnitError(`${quoted(value)} is less than ${formatSize({ bytes: limits.minBytes })}`);
+  });
+}

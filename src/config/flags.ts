@@ -1,0 +1,51 @@
+import type { Setting } from './setting.ts';
+import { SLOTS, type Assignment } from './sources.ts';
+
+/** An option for a command line parser. */
+export interface SettingFlag {
+  /** `--data-dir`, `--no-offline`. */
+  readonly name: string;
+  /** `<folder>`; undefined: a switch. */
+  readonly argument?: string;
+  readonly help: string;
+}
+
+/** Values by the flag's name in camel case (`dataDir`), as commander gives them; `--no-offline` is `offline: false`. */
+export type Flags = Readonly<Record<string, string | boolean | undefined>>;
+
+export const CONFIG_FLAG: SettingFlag = {
+  name: '--config',
+  argument: '<file>',
+  help: 'Settings file (YAML), instead of PIERHEAD_CONFIG.',
+};
+
+/** The flags of all settings, `--config` first. */
+export const SETTING_FLAGS: readonly SettingFlag[] = [
+  CONFIG_FLAG,
+  ...SLOTS.flatMap(({ setting }) => flagsOf(setting)),
+];
+
+function flagsOf(setting: Setting): SettingFlag[] {
+  const { flag, argument, help } = setting;
+  if (flag === undefined) return [];
+  const note = setting.default === undefined ? '' : ` (default: ${[setting.default].flat().join(', ')})`;
+  if (argument !== undefined) return [{ name: flag, argument, help: `${help}${note}` }];
+  return [
+    { name: flag, help: `${help}${note}` },
+    { name: flag.replace('--', '--no-'), help: `Takes back ${flag} of a weaker source.` },
+  ];
+}
+
+/** The flags that are given; those that are no settings are left alone. */
+export function fromFlags(flags: Flags): Assignment[] {
+  return SLOTS.flatMap((slot) => {
+    const name = slot.setting.flag;
+    const value = name === undefined ? undefined : flags[attribute(name)];
+    if (name === undefined || value === undefined) return [];
+    return [{ ...slot, raw: String(value), source: { kind: 'flag', name } as const }];
+  });
+}
+
+function attribute(flag: string): string {
+  return flag.slice(2).replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}

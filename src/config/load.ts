@@ -1,0 +1,129 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { DOCKER_HUB } from '../oci/reference.ts';
+import { readFailure, SettingsError } from './errors.ts';
+import { CONFIG_FLAG, fromFlags, type Flags } from './flags.ts';
+import { contradictions, overlay, type Effective } from './overlay.ts';
+import type { Settings } from './settings.ts';
+import { shownSettings, type ShownSetting } from './shown.ts';
+import {
+  CONFIG_ENV,
+  environmentWarnings,
+  formatSource,
+  fromDefaults,
+  fromEnvironment,
+  settingSlot,
+  type Assignment,
+  type Environment,
+  type Source,
+} from './sources.ts';
+import { quoted } from './units.ts';
+import { validate, type Values } from './values.ts';
+import { readYamlFile, type FileContent } from './yaml-file.ts';
+
+export interface LoadOptions {
+  readonly flags: Flags;
+  readonly env: Environment;
+  /** Relative paths start here, those in the settings file too. */
+  readonly cwd: string;
+  /** The text of the file at an absolute path; throws if it cannot be read. */
+  readonly readFile?: (path: string) => string;
+}
+
+export interface LoadedSettings {
+  readonly settings: Settings;
+  /** Each setting with its source, to be shown to people. */
+  readonly sources: readonly ShownSetting[];
+  /** Sentences about variables that look like settings and are none. */
+  readonly warnings: readonly string[];
+}
+
+type Read = (path: string) => string;
+
+/**
+ * The settings: defaults < settings file < environment < flags. Throws SettingsError, whose message has a line for
+ * each thing that is wrong.
+ */
+export function loadSettings(options: LoadOptions): LoadedSettings {
+  const { flags, env, cwd } = options;
+  const read = options.readFile ?? ((path) => readFileSync(path, 'utf8'));
+  const file = settingsFile(options, read);
+  const layers = [fromDefaults(), file.assignments, fromEnvironment(env), fromFlags(flags)];
+  const effective = overlay(layers.map((layer) => layer.map((assignment) => located(assignment, cwd))));
+  const problems = [...file.problems, ...contradictions(effective), ...readSecretFiles(effective, read)];
+  const hosts = new Map<string, Source>([[DOCKER_HUB, { kind: 'default' }], ...file.hosts]);
+  const validation = validate(effective, hosts);
+  if (!validation.ok) throw new SettingsError([...problems, ...validation.problems]);
+  if (problems.length > 0) throw new SettingsError(problems);
+  return deepFreeze({
+    settings: settingsOf(validation.values),
+    sources: shownSettings(effective),
+    warnings: environmentWarnings(env),
+  });
+}
+
+function settingsFile({ flags, env, cwd }: LoadOptions, read: Read): FileContent {
+  const flag = flags['config'];
+  const named = typeof flag === 'string' ? flag : (env[CONFIG_ENV] ?? '');
+  if (named === '' && flag === undefined) return { assignments: [], hosts: new Map(), problems: [] };
+  const source: Source =
+    flag === undefined ? { kind: 'env', name: CONFIG_ENV } : { kind: 'flag', name: CONFIG_FLAG.name };
+  try {
+    return readYamlFile(named, read(resolve(cwd, named)));
+  } catch (error) {
+    const problem = `config (${formatSource(source)}): cannot read ${quoted(named)} (${readFailure(error)}); allowed: a readable file`;
+    return { assignments: [], hosts: new Map(), problems: [problem] };
+  }
+}
+
+/** The assignment with its path made absolute, if it holds one. */
+function located(assignment: Assignment, cwd: string): Assignment {
+  const { raw, setting } = assignment;
+  const isPath = setting.holds === 'file' || setting.holds === 'folder';
+  return isPath && typeof raw === 'string' && raw.trim() !== ''
+    ? { ...assignment, raw: resolve(cwd, raw.trim()) }
+    : assignment;
+}
+
+/**
+ * Tries every file that a setting names, and sets `adminToken` to what its file holds. Returns a sentence for each
+ * that cannot be read. Passwords and tokens for upstreams are read again when they are used, as they may change.
+ */
+function readSecretFiles(effective: Effective, read: Read): string[] {
+  const problems: string[] = [];
+  const files = [...effective.values()].filter(({ setting }) => setting.holds === 'file');
+  for (const { id, raw, setting, source } of files) {
+    if (typeof raw !== 'string' || raw === '') continue;
+    try {
+      const text = read(raw);
+      const token = settingSlot('adminToken');
+      if (id === 'adminTokenFile' && token !== undefined) {
+        effective.set(token.id, { ...token, raw: text.replace(/\r?\n$/, ''), source });
+      }
+    } catch (error) {
+      const what = `cannot read ${quoted(raw)} (${readFailure(error)})`;
+      problems.push(`${id} (${formatSource(source)}): ${what}; allowed: ${setting.allowed}`);
+    }
+  }
+  return problems;
+}
+
+function settingsOf(values: Values): Settings {
+  const { tagTtl, connectTimeout, headersTimeout, idleTimeout, adminTokenFile: _read, ...rest } = values;
+  return {
+    ...rest,
+    upstreams: Object.assign(Object.create(null), values.upstreams) as Settings['upstreams'],
+    tagTtlMs: tagTtl,
+    connectTimeoutMs: connectTimeout,
+    headersTimeoutMs: headersTimeout,
+    idleTimeoutMs: idleTimeout,
+  };
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    Object.values(value).forEach(deepFreeze);
+  }
+  return value;
+}

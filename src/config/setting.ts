@@ -1,0 +1,24 @@
+import type { z } from 'zod';
+import type { Raw } from './fields.ts';
+
+/** One row of the table that validation, environment, flags, the settings file and the documentation come from. */
+export interface Setting {
+  readonly env: string;
+  readonly flag?: string;
+  /** What stands for the value in help texts; undefined: a switch, which `--no-…` turns off. */
+  readonly argument?: string;
+  readonly default?: Raw;
+  /** What a settings file may show where there is no default. */
+  readonly example?: Raw;
+  /** The unit or the allowed values, as the end of a sentence. */
+  readonly allowed: string;
+  readonly help: string;
+  /**
+   * - `secret`: never shown · `url`: shown without user name, password and query
+   * - `folder`, `file`: a path from the working folder; a file must be readable at the start
+   */
+  readonly holds?: 'secret' | 'url' | 'folder' | 'file';
+  /** Keys that say the same in another way: an error from the same source, set aside from a weaker one. */
+  readonly excludes?: readonly string[];
+  readonly schema: z.ZodType;
+}

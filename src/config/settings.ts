@@ -1,0 +1,44 @@
+import type { ListenAddress } from './addresses.ts';
+import type { Size } from './units.ts';
+
+/** One registry to pull from. Secrets are given here or are to be read from their files, which are absolute paths. */
+export interface UpstreamSettings {
+  /** Without a trailing slash: `https://registry-1.docker.io`. */
+  readonly url: string;
+  readonly username?: string;
+  readonly password?: string;
+  readonly passwordFile?: string;
+  readonly token?: string;
+  readonly tokenFile?: string;
+  /** Repository globs that may be served although only the credentials can see them. */
+  readonly private: readonly string[];
+  /** PEM certificates to trust besides the usual ones. */
+  readonly ca?: string;
+}
+
+/** The settings in force: plain frozen data, every value checked. */
+export interface Settings {
+  readonly listen: ListenAddress;
+  /** Undefined: switched off. */
+  readonly adminListen: ListenAddress | undefined;
+  /** Absolute path. */
+  readonly dataDir: string;
+  /** By host, `docker.io` always among them. It has no prototype, so any host that a client names can be looked up. */
+  readonly upstreams: Readonly<Record<string, UpstreamSettings>>;
+  /** Undefined: the embedded store alone. */
+  readonly redisUrl?: string;
+  readonly cacheSize: Size;
+  readonly tagTtlMs: number;
+  readonly offline: boolean;
+  readonly failMode: 'fallthrough' | 'strict';
+  /** `os/architecture[/variant]`. */
+  readonly defaultPlatform: string;
+  /** CIDR notation. */
+  readonly allowNetworks: readonly string[];
+  readonly adminToken?: string;
+  readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+  readonly logFormat: 'auto' | 'json' | 'pretty';
+  readonly connectTimeoutMs: number;
+  readonly headersTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+}

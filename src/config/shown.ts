@@ -1,0 +1,39 @@
+import type { Effective } from './overlay.ts';
+import { SETTINGS, UPSTREAM_SETTINGS } from './schema.ts';
+import type { Assignment, Source } from './sources.ts';
+import { MASK, redactUrl } from './urls.ts';
+
+/** A setting in force, for people: in the units in which it was given, paths absolute, secrets masked. */
+export interface ShownSetting {
+  /** `tagTtl`, `upstreams.docker.io.url`. */
+  readonly key: string;
+  /** Undefined: not set. */
+  readonly value?: string | readonly string[];
+  readonly source: Source;
+}
+
+/** Every top key, then what is set of each upstream, in the order of the tables. The assignments must be valid. */
+export function shownSettings(effective: Effective): ShownSetting[] {
+  const top = Object.keys(SETTINGS).map((key): ShownSetting => {
+    const assignment = effective.get(key);
+    return assignment === undefined ? { key, source: { kind: 'default' } } : shown(assignment);
+  });
+  const hosts = new Set([...effective.values()].flatMap(({ host }) => host ?? []));
+  const upstreams = [...hosts].flatMap((host) =>
+    Object.keys(UPSTREAM_SETTINGS).flatMap((key) => effective.get(`upstreams.${host}.${key}`) ?? []),
+  );
+  return [...top, ...upstreams.map(shown)];
+}
+
+function shown(assignment: Assignment): ShownSetting {
+  return { key: assignment.id, value: shownValue(assignment), source: assignment.source };
+}
+
+function shownValue({ raw, setting }: Assignment): string | readonly string[] {
+  if (setting.holds === 'secret') return MASK;
+  const value = setting.schema.parse(raw);
+  if (typeof value === 'string') return setting.holds === 'url' ? redactUrl(value) : value;
+  if (Array.isArray(value)) return value.map(String);
+  if (typeof value === 'boolean') return String(value);
+  return String(raw).trim();
+}

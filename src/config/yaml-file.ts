@@ -1,0 +1,185 @@
+import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Pair } from 'yaml';
+import { isRegistryHost } from './addresses.ts';
+import type { Raw } from './fields.ts';
+import { nearestName } from './nearest.ts';
+import { SETTINGS, UPSTREAM_SETTINGS } from './schema.ts';
+import { settingSlot, upstreamSlot, type Assignment, type Slot, type Source } from './sources.ts';
+import { quoted } from './units.ts';
+
+export interface FileContent {
+  readonly assignments: readonly Assignment[];
+  /** The upstreams that the file names, with the lines where it does. */
+  readonly hosts: ReadonlyMap<string, Source>;
+  /** A sentence for each thing that is wrong, with file and line. No value is quoted: it might be a secret. */
+  readonly problems: readonly string[];
+}
+
+/** Reads the text of a settings file that the user calls `path`. */
+export function readYamlFile(path: string, text: string): FileContent {
+  return new YamlFile(path, text).read();
+}
+
+interface Entry {
+  readonly key: string;
+  readonly line: number;
+  /** Aliases followed. */
+  readonly value: unknown;
+}
+
+class YamlFile {
+  readonly #path: string;
+  readonly #lines = new LineCounter();
+  readonly #document: Document;
+  readonly #assignments: Assignment[] = [];
+  readonly #hosts = new Map<string, Source>();
+  readonly #problems: string[] = [];
+
+  constructor(path: string, text: string) {
+    this.#path = path;
+    // The parser's own messages quote the text around the mistake.
+    this.#document = parseDocument(text, {
+      lineCounter: this.#lines,
+      prettyErrors: false,
+      uniqueKeys: false,
+    });
+  }
+
+  read(): FileContent {
+    for (const { pos, code } of [...this.#document.errors, ...this.#document.warnings]) {
+      const { line, col } = this.#lines.linePos(pos[0]);
+      const hint = 'a text that begins with a special character needs quotes';
+      this.#problems.push(`${this.#path}:${line}:${col}: this is not valid YAML (${code}); ${hint}`);
+    }
+    if (this.#problems.length === 0) this.#readTop();
+    return { assignments: this.#assignments, hosts: this.#hosts, problems: this.#problems };
+  }
+
+  #readTop(): void {
+    if (isNothing(this.#document.contents)) return;
+    if (!isMap(this.#document.contents)) {
+      this.#problems.push(`${this.#path}:1: the file must hold a map of keys to values`);
+      return;
+    }
+    for (const entry of this.#entries(this.#document.contents.items, '')) {
+      const slot = settingSlot(entry.key);
+      if (entry.key === 'upstreams') this.#readUpstreams(entry);
+      else if (slot === undefined) {
+        this.#unknown(keyName(entry.key), entry, ['upstreams', ...Object.keys(SETTINGS)]);
+      } else this.#assign(slot, entry);
+    }
+  }
+
+  #readUpstreams(upstreams: Entry): void {
+    if (isNothing(upstreams.value)) return;
+    if (!isMap(upstreams.value)) {
+      this.#complain('upstreams', upstreams, 'takes a map of hosts to upstreams');
+      return;
+    }
+    for (const entry of this.#entries(upstreams.value.items, 'upstreams.')) {
+      if (isRegistryHost(entry.key)) this.#readUpstream(entry);
+      else {
+        const what = `${quoted(entry.key)} is not a registry's host`;
+        this.#complain(
+          'upstreams',
+          entry,
+          `${what}; allowed: host or host:port in lower case, such as ghcr.io`,
+        );
+      }
+    }
+  }
+
+  #readUpstream(upstream: Entry): void {
+    const host = upstream.key;
+    const url = upstreamSlot(host, 'url');
+    if (url !== undefined && (isNothing(upstream.value) || isScalar(upstream.value))) {
+      this.#hosts.set(host, this.#source(upstream));
+      this.#assign(url, upstream);
+      return;
+    }
+    if (!isMap(upstream.value)) {
+      this.#complain(`upstreams.${host}`, upstream, 'takes a url or a map of keys to values');
+      return;
+    }
+    this.#hosts.set(host, this.#source(upstream));
+    for (const entry of this.#entries(upstream.value.items, `upstreams.${host}.`)) {
+      const slot = upstreamSlot(host, entry.key);
+      if (slot === undefined) {
+        this.#unknown(`upstreams.${host}.${keyName(entry.key)}`, entry, Object.keys(UPSTREAM_SETTINGS));
+      } else this.#assign(slot, entry);
+    }
+  }
+
+  #assign(slot: Slot, entry: Entry): void {
+    if (isNothing(entry.value)) return;
+    if (this.#isFolded(entry.value)) {
+      this.#complain(slot.id, entry, 'goes on in the next line, where a blank after a colon may be missing');
+      return;
+    }
+    const raw = this.#raw(entry.value);
+    if (raw === undefined) {
+      this.#complain(slot.id, entry, `must be a text or a list of texts; allowed: ${slot.setting.allowed}`);
+    } else this.#assignments.push({ ...slot, raw, source: this.#source(entry) });
+  }
+
+  /** Scalars as they are spelt, so that a password of digits keeps its leading zeros. */
+  #raw(value: unknown): Raw | undefined {
+    if (isScalar(value)) return value.source ?? '';
+    if (!isSeq(value)) return undefined;
+    const items = value.items.map((item) => this.#resolve(item));
+    return items.every((item) => isScalar(item)) ? items.map((item) => item.source ?? '') : undefined;
+  }
+
+  /** Whether it is unquoted text over several lines: most likely the next key became part of it. */
+  #isFolded(value: unknown): boolean {
+    if (!isScalar(value) || value.type !== 'PLAIN' || !value.range) return false;
+    const [start, end] = value.range;
+    return this.#lines.linePos(start).line !== this.#lines.linePos(end).line;
+  }
+
+  /** The entries of a map; keys that come again are complained about and left out. */
+  #entries(pairs: readonly Pair[], prefix: string): Entry[] {
+    const entries = new Map<string, Entry>();
+    for (const pair of pairs) {
+      const key = isScalar(pair.key) ? (pair.key.source ?? '') : '';
+      const offset = isScalar(pair.key) ? pair.key.range?.[0] : undefined;
+      const entry = { key, line: this.#lines.linePos(offset ?? 0).line, value: this.#resolve(pair.value) };
+      const first = entries.get(key);
+      if (isAlias(entry.value)) {
+        const what = 'names an unknown anchor; a text with * first needs quotes';
+        this.#complain(`${prefix}${keyName(key)}`, entry, what);
+      } else if (first === undefined) entries.set(key, entry);
+      else this.#complain(`${prefix}${keyName(key)}`, entry, `duplicate key, first in line ${first.line}`);
+    }
+    return [...entries.values()];
+  }
+
+  /** What an alias stands for; one without an anchor stays an alias. */
+  #resolve(node: unknown): unknown {
+    return isAlias(node) ? (node.resolve(this.#document) ?? node) : node;
+  }
+
+  #unknown(id: string, entry: Entry, known: readonly string[]): void {
+    const nearest = nearestName(keyName(entry.key), known);
+    const hint = nearest === undefined ? `known are ${known.join(', ')}` : `did you mean ${nearest}?`;
+    this.#complain(id, entry, `unknown key; ${hint}`);
+  }
+
+  #complain(id: string, entry: Entry, what: string): void {
+    this.#problems.push(`${id} (file ${this.#path}:${entry.line}): ${what}`);
+  }
+
+  #source(entry: Entry): Source {
+    return { kind: 'file', path: this.#path, line: entry.line };
+  }
+}
+
+/** An unknown key for people, up to its first odd character: `password:secret` without a blank is all key. */
+function keyName(key: string): string {
+  const name = /^[\w.-]*/.exec(key)?.[0] ?? '';
+  return name === key ? key : `${name}…`;
+}
+
+/** A key without a value, `~` or `null`: not set. */
+function isNothing(value: unknown): boolean {
+  return value === null || value === undefined || (isScalar(value) && value.value === null);
+}
