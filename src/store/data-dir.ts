@@ -1,0 +1,174 @@
+import { randomBytes } from 'node:crypto';
+import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { connect, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import { socketPath } from '../lib/socket-path.ts';
+
+/** The layout of the data directory that this program reads and writes. */
+const LAYOUT_VERSION = '1';
+const MAX_TAKEOVERS = 10;
+
+/** The data directory cannot be used; the message says why and what to do. */
+export class DataDirError extends Error {
+  override readonly name = 'DataDirError';
+  readonly code: 'owned' | 'version' | 'unusable';
+
+  constructor(code: 'owned' | 'version' | 'unusable', message: string, cause?: unknown) {
+    super(message, { cause });
+    this.code = code;
+  }
+}
+
+/** The one owner of a data directory. The lock is a listening socket: it is free again however its owner ends. */
+export interface DataDirLock {
+  release(): Promise<void>;
+}
+
+/**
+ * Makes the directory ready and takes it for this process tree. Throws DataDirError if another process owns it, if
+ * it is of another layout, or cannot be written.
+ *
+ * The lock is `control.sock`. A socket is bound under a random name and then linked to that name, which fails if the
+ * name is taken; a taken name that nobody answers at belongs to a dead process and is moved away. Unlike a lock
+ * file it holds between containers that share a volume, and needs no process ids, which collide there.
+ */
+export async function takeDataDir(dataDir: string): Promise<DataDirLock> {
+  try {
+    await mkdir(dataDir, { recursive: true });
+  } catch (error) {
+    throw new DataDirError(
+      'unusable',
+      `the data directory ${dataDir} cannot be made: ${messageOf(error)}`,
+      error,
+    );
+  }
+  const name = join(dataDir, 'control.sock');
+  const own = join(dataDir, `.control.${randomBytes(6).toString('hex')}`);
+  const server = await listen(own, dataDir);
+  try {
+    await claim(name, own, dataDir);
+  } catch (error) {
+    await close(server);
+    throw error;
+  } finally {
+    await rm(own, { force: true });
+  }
+  const release = async (): Promise<void> => {
+    await rm(name, { force: true });
+    await close(server);
+  };
+  try {
+    await checkVersion(dataDir);
+  } catch (error) {
+    await release();
+    throw error;
+  }
+  return { release };
+}
+
+async function claim(name: string, own: string, dataDir: string): Promise<void> {
+  for (let takeover = 0; takeover < MAX_TAKEOVERS; takeover++) {
+    try {
+      await link(own, name);
+      return;
+    } catch (error) {
+      if (!isCode(error, 'EEXIST')) {
+        throw new DataDirError(
+          'unusable',
+          `the data directory ${dataDir} cannot be locked: ${messageOf(error)}`,
+          error,
+        );
+      }
+    }
+    if (await answers(name)) throw owned(dataDir);
+    await moveDeadAway(name, dataDir);
+  }
+  throw owned(dataDir);
+}
+
+/** Between the question and the move another process may have claimed the name: then its socket is put back. */
+async function moveDeadAway(name: string, dataDir: string): Promise<void> {
+  const aside = join(dataDir, `.control.${randomBytes(6).toString('hex')}`);
+  try {
+    await rename(name, aside);
+  } catch (error) {
+    if (isCode(error, 'ENOENT')) return;
+    throw new DataDirError(
+      'unusable',
+      `the data directory ${dataDir} cannot be locked: ${messageOf(error)}`,
+      error,
+    );
+  }
+  if (await answers(aside)) await link(aside, name).catch(() => undefined);
+  await rm(aside, { force: true });
+}
+
+async function checkVersion(dataDir: string): Promise<void> {
+  const path = join(dataDir, 'version');
+  try {
+    const found = (await readFile(path, 'utf8')).trim();
+    if (found === LAYOUT_VERSION) return;
+    throw new DataDirError(
+      'version',
+      `the data directory ${dataDir} has layout version ${JSON.stringify(found.slice(0, 20))}; this program reads version ${LAYOUT_VERSION}`,
+    );
+  } catch (error) {
+    if (!isCode(error, 'ENOENT')) throw error;
+  }
+  await writeFile(path, `${LAYOUT_VERSION}\n`);
+}
+
+async function listen(path: string, dataDir: string): Promise<Server> {
+  const server = createServer((socket) => socket.destroy());
+  const short = await socketPath(path);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(short.path, resolve);
+    });
+  } catch (error) {
+    throw new DataDirError(
+      'unusable',
+      `the data directory ${dataDir} cannot hold a socket: ${messageOf(error)}`,
+      error,
+    );
+  } finally {
+    await short.release();
+  }
+  server.unref();
+  return server;
+}
+
+async function answers(path: string): Promise<boolean> {
+  const short = await socketPath(path);
+  try {
+    return await new Promise<boolean>((resolve) => {
+      const socket = connect(short.path);
+      socket.once('connect', () => {
+        socket.destroy();
+        resolve(true);
+      });
+      socket.once('error', () => resolve(false));
+    });
+  } finally {
+    await short.release();
+  }
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+  });
+}
+
+function owned(dataDir: string): DataDirError {
+  return new DataDirError('owned', `the data directory ${dataDir} is in use by another pierhead`);
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
