@@ -1,0 +1,77 @@
+import type { IncomingMessage } from 'node:http';
+import { jsonAnswer, type Answer } from './answer.ts';
+import type { Library } from './library.ts';
+import type { LoggedRequest, RequestTarget } from './log.ts';
+import type { Site } from './site.ts';
+import { basicUser, checkedUser, type Token, type TokenBook, type Users } from './tokens.ts';
+
+export interface TokenServiceOptions {
+  readonly library: Library;
+  readonly tokens: TokenBook;
+  readonly users: Users;
+}
+
+const SCOPE = /^repository:([^:]+):([a-z,*]+)$/;
+const BAD_LOGIN = jsonAnswer(401, { details: 'incorrect username or password' });
+
+/**
+ * The token service: GET with Basic credentials (distribution, "Token Authentication Specification") and POST with
+ * the password grant ("Docker Registry v2 authentication using OAuth2"), which containerd tries first when it has
+ * credentials. A scope that the user has no right to is left out of the token and is no error, as on Docker Hub.
+ */
+export class TokenService implements Site {
+  readonly host = 'token';
+  readonly #options: TokenServiceOptions;
+
+  constructor(options: TokenServiceOptions) {
+    this.#options = options;
+  }
+
+  target(path: string, query: URLSearchParams): RequestTarget {
+    if (path !== '/token') return { kind: 'other' };
+    const repository = SCOPE.exec(query.get('scope') ?? '')?.[1];
+    return { kind: 'token', ...(repository === undefined ? {} : { repository }) };
+  }
+
+  async answer(request: LoggedRequest, message: IncomingMessage): Promise<Answer> {
+    if (request.kind !== 'token') return jsonAnswer(404, { details: 'not found' });
+    if (request.method === 'POST') return this.#grant(request, new URLSearchParams(await textOf(message)));
+    const user = basicUser(request.headers.authorization, this.#options.users);
+    if (request.headers.authorization !== undefined && user === undefined) return BAD_LOGIN;
+    return this.#issue(request, user, request.query.getAll('scope'));
+  }
+
+  #grant(request: LoggedRequest, form: URLSearchParams): Answer {
+    if (form.get('grant_type') !== 'password') return jsonAnswer(400, { error: 'unsupported_grant_type' });
+    const name = form.get('username') ?? '';
+    const user = checkedUser(name, form.get('password') ?? '', this.#options.users);
+    if (user === undefined) return BAD_LOGIN;
+    return this.#issue(request, user, form.getAll('scope'));
+  }
+
+  #issue(request: LoggedRequest, user: string | undefined, scopes: readonly string[]): Answer {
+    request.identity = user ?? 'anonymous';
+    const repositories = scopes
+      .flatMap((scope) => scope.split(' '))
+      .map((scope) => SCOPE.exec(scope))
+      .filter((match) => match?.[2]?.split(',').includes('pull'))
+      .flatMap((match) => match?.[1] ?? [])
+      .filter((repository) => this.#options.library.mayPull(repository, user));
+    return jsonAnswer(200, this.#document(this.#options.tokens.issue(user, new Set(repositories))));
+  }
+
+  #document(token: Token): Record<string, unknown> {
+    return {
+      token: token.value,
+      access_token: token.value,
+      expires_in: this.#options.tokens.lifetimeSeconds,
+      issued_at: new Date(token.issuedAtMs).toISOString(),
+    };
+  }
+}
+
+async function textOf(message: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of message) text += String(chunk);
+  return text;
+}
