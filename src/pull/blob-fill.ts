@@ -80,6 +80,11 @@ export class BlobFill {
     return this.#progress.size;
   }
 
+  /** Nothing more will come of it, although it may not have ended yet. */
+  get hasFailed(): boolean {
+    return this.#progress.hasFailed;
+  }
+
   /** A body that follows the fill; after `started` only. It counts as a reader until it is closed. */
   join(cache: 'stored' | 'collapsed'): BlobBody {
     if (this.#transfer === undefined) throw new TypeError('a fill can be joined once it has started');

@@ -93,6 +93,10 @@ export class BlobPuller {
     running: RunningFill,
   ): Promise<BlobBody> {
     const isOwn = repositoryKey(running.repository) === repositoryKey(repository);
+    if (running.fill.hasFailed) {
+      await running.fill.ended;
+      return this.#fill(upstream, repository, digest, await this.#options.links.get(repository, digest));
+    }
     if (!isOwn) await this.#requireLink(upstream, repository, digest);
     try {
       await running.fill.started;

@@ -13,6 +13,10 @@ export class FillProgress {
     return this.#isVerified;
   }
 
+  get hasFailed(): boolean {
+    return this.#failure !== undefined;
+  }
+
   advance(written: number): void {
     this.#written = written;
     this.#wake();

@@ -1,7 +1,7 @@
 import { withinMs } from '../lib/deadline.ts';
 import { deferred, type Deferred } from '../lib/deferred.ts';
 import type { Digest } from '../oci/digest.ts';
-import { repositoryKey, type Repository } from '../oci/reference.ts';
+import { repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
 import type { ManifestStore, TagRecord } from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { ManifestFetcher } from './manifest-fetcher.ts';
@@ -134,11 +134,11 @@ export class TagFreshness {
     tag: string,
     { record, digest }: { record: TagRecord; digest: Digest | undefined },
   ): Promise<CurrentTag> {
-    const { fetcher, now } = this.#options;
+    const { store, fetcher, now } = this.#options;
     try {
-      const reference =
-        digest === undefined ? ({ kind: 'tag', tag } as const) : ({ kind: 'digest', digest } as const);
-      const manifest = await fetcher.fetch(upstream, repository, reference).promise;
+      const known = digest === undefined ? undefined : await store.getManifest(digest);
+      const reference: Reference = digest === undefined ? { kind: 'tag', tag } : { kind: 'digest', digest };
+      const manifest = known ?? (await fetcher.fetch(upstream, repository, reference).promise);
       const descriptor = {
         digest: manifest.digest,
         mediaType: manifest.mediaType,

@@ -1,5 +1,6 @@
 import { onTestFinished } from 'vitest';
 import { startFakeHub, type FakeHub, type FakeHubOptions } from '../fake/hub.ts';
+import { matches, type RequestFilter } from '../fake/log.ts';
 import { golangFixture, plainFixture } from '../fixtures/images.ts';
 
 export const GOLANG = { repository: 'library/golang', ...golangFixture() };
@@ -17,4 +18,9 @@ export async function filledHub(options: FakeHubOptions = {}): Promise<FakeHub> 
 
 export function manifestUrl(hub: FakeHub, repository = GOLANG.repository): string {
   return `${hub.url}/v2/${repository}/manifests/latest`;
+}
+
+/** How many matching requests the stand-in answered, not counting those that it only asked for a token. */
+export function served(hub: FakeHub, filter: RequestFilter): number {
+  return hub.requests.filter((request) => request.status !== 401 && matches(request, filter)).length;
 }

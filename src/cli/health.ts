@@ -1,0 +1,22 @@
+import type { Settings } from '../config/settings.ts';
+
+const TIMEOUT_MS = 3000;
+
+/** Asks a running server of these settings whether it is alive; for container health checks. Undefined: it is. */
+export async function unhealthy(settings: Settings): Promise<string | undefined> {
+  const { host, port } = settings.listen;
+  const url = `http://${connectable(host)}:${port}/healthz`;
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    return response.ok ? undefined : `${url} answered ${response.status}`;
+  } catch (error) {
+    return `${url} does not answer: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+
+/** Where to reach a server that listens on every address. */
+function connectable(host: string): string {
+  if (host === '0.0.0.0' || host === '') return '127.0.0.1';
+  if (host === '::') return '[::1]';
+  return host.includes(':') ? `[${host}]` : host;
+}

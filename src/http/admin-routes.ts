@@ -1,0 +1,76 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { HttpBindings } from '@hono/node-server';
+import { Hono, type Context, type Next } from 'hono';
+import { ALIVE, readiness, type Health } from './health.ts';
+
+export interface AdminRoutesOptions {
+  /** Needed for the API from anywhere but loopback; undefined: there the API is not served at all. */
+  readonly adminToken: string | undefined;
+  readonly health: () => Health;
+  /** Prometheus text and its content type. */
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  /** The effective settings with their sources, secrets masked. */
+  readonly settings: () => unknown;
+}
+
+type AdminContext = Context<{ Bindings: HttpBindings }>;
+
+/** The routes of the admin address: metrics and health for everyone who reaches it, the API behind the guard. */
+export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings: HttpBindings }> {
+  const app = new Hono<{ Bindings: HttpBindings }>();
+  app.get('/healthz', (context) => context.json(ALIVE));
+  app.get('/readyz', (context) => {
+    const { status, body } = readiness(options.health());
+    return context.json(body, status);
+  });
+  app.get('/metrics', async (context) => {
+    const { contentType, text } = await options.metrics();
+    return context.body(text, 200, { 'Content-Type': contentType });
+  });
+  app.use('/api/*', guard(options.adminToken));
+  app.get('/api/v1/config', (context) => context.json(options.settings() as object));
+  app.notFound((context) => context.json({ error: 'not found' }, 404));
+  // The message of an escaped error can hold anything: it is for the log, not for the client.
+  app.onError((_error, context) => context.json({ error: 'internal error' }, 500));
+  return app;
+}
+
+/**
+ * Lets a request through to the API if it carries the token, or comes from loopback while no token is set. Host and
+ * Origin must then be loopback too: a page in a browser on this machine must not reach the API by a name that it
+ * has pointed here (DNS rebinding) or by a cross-site request.
+ */
+function guard(adminToken: string | undefined) {
+  return async function checkAdmin(context: AdminContext, next: Next): Promise<Response | void> {
+    if (adminToken !== undefined) {
+      const bearer = /^Bearer (.+)$/i.exec(context.req.header('Authorization') ?? '')?.[1];
+      if (bearer !== undefined && isSameSecret(bearer, adminToken)) return next();
+      return context.json({ error: 'the admin token is needed' }, 401, { 'WWW-Authenticate': 'Bearer' });
+    }
+    const address = context.env.incoming.socket.remoteAddress ?? '';
+    if (!isLoopbackAddress(address))
+      return context.json({ error: 'set adminToken to use the API from elsewhere' }, 403);
+    const origin = context.req.header('Origin');
+    if (!isLoopbackHost(context.req.header('Host')) || (origin !== undefined && !isLoopbackOrigin(origin))) {
+      return context.json({ error: 'Host and Origin must be loopback' }, 403);
+    }
+    return next();
+  };
+}
+
+function isSameSecret(given: string, expected: string): boolean {
+  const hash = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(hash(given), hash(expected));
+}
+
+function isLoopbackAddress(address: string): boolean {
+  return address === '::1' || /^(::ffff:)?127\./.test(address);
+}
+
+function isLoopbackHost(host: string | undefined): boolean {
+  return host !== undefined && /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i.test(host);
+}
+
+function isLoopbackOrigin(origin: string): boolean {
+  return isLoopbackHost(/^https?:\/\/(.+)$/i.exec(origin)?.[1]);
+}

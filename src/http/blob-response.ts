@@ -1,0 +1,183 @@
+import { randomBytes } from 'node:crypto';
+import { finished } from 'node:stream/promises';
+import type { ServerResponse } from 'node:http';
+import { BufferPool } from '../lib/buffer-pool.ts';
+import type { Digest } from '../oci/digest.ts';
+import { contentRange, parseRange, type ByteRange } from '../oci/range.ts';
+import { BlobBodyError, type BlobBody, type BlobSection } from '../pull/blob-body.ts';
+import type { CacheStatus } from '../pull/cache-status.ts';
+import { cacheStatusHeader } from './cache-status.ts';
+import { etag, isNotModified, isRangeValid } from './conditional.ts';
+import type { Exchange } from './exchange.ts';
+import { RequestError } from './request-error.ts';
+
+/** Two of these per transfer: one is read into while the other is on its way to the socket. */
+const buffers = new BufferPool({ bufferBytes: 256 * 1024, maxIdle: 64 });
+
+/** The headers of a blob of `size` bytes, to a HEAD; nothing is opened for it. */
+export function sendBlobHead(
+  exchange: Exchange,
+  digest: Digest,
+  blob: { readonly size: number | undefined; readonly cache: CacheStatus },
+): void {
+  exchange.cache = blob.cache;
+  const { response } = exchange;
+  const headers = blobHeaders(exchange, digest);
+  if (isNotModified(exchange.request.headers['if-none-match'], digest)) {
+    response.writeHead(304, headers).end();
+    return;
+  }
+  const length = blob.size === undefined ? {} : { 'Content-Length': blob.size };
+  response.writeHead(200, { ...headers, 'Content-Type': 'application/octet-stream', ...length }).end();
+}
+
+/**
+ * Sends a blob or the ranges asked for (RFC 9110 section 14), from file to socket through two reused buffers, and
+ * closes it. A body that cannot be finished ends short of its length: by FIN, on which clients resume, or by RST if
+ * what they have is wrong. Rejects only before the headers are out.
+ */
+export async function sendBlob(exchange: Exchange, digest: Digest, body: BlobBody): Promise<void> {
+  const { response } = exchange;
+  exchange.cache = body.cache;
+  response.once('close', () => body.close());
+  try {
+    if (isNotModified(exchange.request.headers['if-none-match'], digest)) {
+      response.writeHead(304, blobHeaders(exchange, digest)).end();
+      return;
+    }
+    const pieces = startAnswer(exchange, digest, body);
+    // Whoever follows a fill learns at once that the blob is there, even if its first bytes take long.
+    if (body.cache !== 'hit') response.flushHeaders();
+    await sendPieces(exchange, body, pieces);
+  } catch (error) {
+    if (!response.headersSent) throw error;
+    endShort(response, error);
+  } finally {
+    body.close();
+  }
+}
+
+/** What goes out after the headers: literal text (multipart delimiters) and sections of the blob. */
+type Piece = Buffer | { readonly range: ByteRange | undefined };
+
+function startAnswer(exchange: Exchange, digest: Digest, body: BlobBody): Piece[] {
+  const { request, response } = exchange;
+  const headers = blobHeaders(exchange, digest);
+  const type = 'application/octet-stream';
+  const { size } = body;
+  if (size === undefined) {
+    response.writeHead(200, { ...headers, 'Content-Type': type });
+    return [{ range: undefined }];
+  }
+  const isRanged = isRangeValid(request.headers['if-range'], digest);
+  const asked = parseRange(isRanged ? request.headers.range : undefined, size);
+  switch (asked.kind) {
+    case 'whole':
+      response.writeHead(200, { ...headers, 'Content-Type': type, 'Content-Length': size });
+      return [{ range: { start: 0, end: size } }];
+    case 'unsatisfiable':
+      response.setHeader('Content-Range', `bytes */${size}`);
+      throw new RequestError(
+        416,
+        'SIZE_INVALID',
+        `the blob has ${size} bytes; the range asked for is beyond them`,
+      );
+    case 'ranges': {
+      const [range] = asked.ranges;
+      if (asked.ranges.length > 1) return startMultipart(exchange, headers, { ranges: asked.ranges, size });
+      response.writeHead(206, {
+        ...headers,
+        'Content-Type': type,
+        'Content-Length': range.end - range.start,
+        'Content-Range': contentRange(range, size),
+      });
+      return [{ range }];
+    }
+  }
+}
+
+/** Several ranges in one answer (RFC 9110 section 14.6). */
+function startMultipart(
+  exchange: Exchange,
+  headers: Record<string, string>,
+  { ranges, size }: { ranges: readonly ByteRange[]; size: number },
+): Piece[] {
+  const boundary = randomBytes(16).toString('hex');
+  const pieces: Piece[] = ranges.flatMap((range) => [
+    Buffer.from(
+      `\r\n--${boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: ${contentRange(range, size)}\r\n\r\n`,
+    ),
+    { range },
+  ]);
+  pieces.push(Buffer.from(`\r\n--${boundary}--\r\n`));
+  const length = pieces.reduce((sum, piece) => sum + pieceLength(piece), 0);
+  exchange.response.writeHead(206, {
+    ...headers,
+    'Content-Type': `multipart/byteranges; boundary=${boundary}`,
+    'Content-Length': length,
+  });
+  return pieces;
+}
+
+function pieceLength(piece: Piece): number {
+  if (Buffer.isBuffer(piece)) return piece.length;
+  return piece.range === undefined ? 0 : piece.range.end - piece.range.start;
+}
+
+function blobHeaders(exchange: Exchange, digest: Digest): Record<string, string> {
+  return {
+    'Docker-Content-Digest': digest,
+    ETag: etag(digest),
+    'Accept-Ranges': 'bytes',
+    'Docker-Distribution-API-Version': 'registry/2.0',
+    'Cache-Status': cacheStatusHeader(exchange.cache),
+    ...(exchange.namespace === undefined ? {} : { 'OCI-Namespace': exchange.namespace }),
+  };
+}
+
+async function sendPieces(exchange: Exchange, body: BlobBody, pieces: readonly Piece[]): Promise<void> {
+  const { response } = exchange;
+  const pair: [Buffer, Buffer] = [buffers.take(), buffers.take()];
+  for (const piece of pieces) {
+    if (Buffer.isBuffer(piece)) {
+      await write(response, piece);
+      exchange.bytes += piece.length;
+    } else {
+      await sendSection(exchange, body.section(piece.range), pair);
+    }
+  }
+  response.end();
+  await finished(response, { cleanup: true });
+  // Only now: a socket that failed may still hold the buffer that it was sending.
+  for (const buffer of pair) buffers.give(buffer);
+}
+
+async function sendSection(exchange: Exchange, section: BlobSection, pair: [Buffer, Buffer]): Promise<void> {
+  const { response } = exchange;
+  let [next, other] = pair;
+  let sending: Promise<void> | undefined;
+  for (;;) {
+    const length = await section.read(next);
+    await sending;
+    if (length === 0) return;
+    exchange.bytes += length;
+    sending = write(response, next.subarray(0, length));
+    sending.catch(() => undefined);
+    [next, other] = [other, next];
+  }
+}
+
+/** Resolves when the socket has taken the chunk. */
+function write(response: ServerResponse, chunk: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    response.write(chunk, (error) => {
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}
+
+function endShort(response: ServerResponse, error: unknown): void {
+  if (error instanceof BlobBodyError && error.code === 'corrupt') response.socket?.resetAndDestroy();
+  else response.socket?.destroy();
+}

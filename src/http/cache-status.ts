@@ -1,0 +1,43 @@
+import type { CacheStatus, Staleness } from '../pull/cache-status.ts';
+
+/** The `Cache-Status` header (RFC 9211) for each way an answer can come about. */
+const HEADER: Readonly<Record<CacheStatus, string>> = {
+  hit: 'pierhead; hit',
+  negative: 'pierhead; hit; detail=negative',
+  stored: 'pierhead; fwd=uri-miss; stored',
+  collapsed: 'pierhead; fwd=uri-miss; collapsed',
+  revalidated: 'pierhead; fwd=stale; fwd-status=200',
+  stale: 'pierhead; hit; detail=stale-if-error',
+  miss: 'pierhead; fwd=uri-miss',
+  bypass: 'pierhead; fwd=bypass',
+  local: 'pierhead; detail=local',
+};
+
+export function cacheStatusHeader(status: CacheStatus): string {
+  return HEADER[status];
+}
+
+/** Printable ASCII without what ends a quoted string; 4096 bytes are the limit (OCI distribution-spec, "Warnings"). */
+const MAX_WARNING_LENGTH = 1000;
+
+/**
+ * `Warning` and `Age` of an answer that could not be checked. Podman, skopeo and crane print warnings of code 299,
+ * and of no other (OCI distribution-spec, "Warnings").
+ */
+export function stalenessHeaders(stale: Staleness | undefined, now: number): Record<string, string> {
+  if (stale === undefined) return {};
+  const ageSeconds = Math.max(0, Math.round((now - stale.confirmedAt) / 1000));
+  const text = `${stale.reason}; served from the cache, last confirmed ${formatAge(ageSeconds)} ago`;
+  return { Warning: warning(text), Age: String(ageSeconds) };
+}
+
+export function warning(text: string): string {
+  return `299 - "${text.replaceAll(/[^\x20-\x7e]|["\\]/g, '').slice(0, MAX_WARNING_LENGTH)}"`;
+}
+
+function formatAge(seconds: number): string {
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} d`;
+}

@@ -1,0 +1,83 @@
+import { errorBody, type OciErrorCode } from '../oci/errors.ts';
+import { PullError } from '../pull/pull-error.ts';
+import { cacheStatusHeader } from './cache-status.ts';
+import { sendBytes, type Exchange } from './exchange.ts';
+import { RequestError } from './request-error.ts';
+
+/** What a client gets for what upstream cannot give: sent on to the next registry, or told that it is an outage. */
+export type FailMode = 'fallthrough' | 'strict';
+
+interface ErrorAnswer {
+  readonly status: number;
+  readonly code: OciErrorCode;
+  readonly message: string;
+  /** Whether a cache in front of this one may remember it. */
+  readonly noStore?: boolean;
+}
+
+/** Answers with an OCI error (distribution-spec, "Error Codes"). */
+export function sendError(exchange: Exchange, error: unknown, failMode: FailMode): void {
+  const answer = answerFor(exchange, error, failMode);
+  exchange.cache = cacheOf(error);
+  sendBytes(exchange, answer.status, {
+    headers: {
+      'Content-Type': 'application/json',
+      'Docker-Distribution-API-Version': 'registry/2.0',
+      'Cache-Status': cacheStatusHeader(exchange.cache),
+      ...(answer.noStore === true ? { 'Cache-Control': 'no-store' } : {}),
+      ...(answer.status === 405 ? { Allow: 'GET, HEAD' } : {}),
+      ...(exchange.namespace === undefined ? {} : { 'OCI-Namespace': exchange.namespace }),
+    },
+    body: errorBody({ code: answer.code, message: answer.message }),
+  });
+}
+
+/** True if the error is none that a request or an upstream can bring about, and so is a fault of this program. */
+export function isInternal(error: unknown): boolean {
+  return !(error instanceof PullError || error instanceof RequestError);
+}
+
+function answerFor(exchange: Exchange, error: unknown, failMode: FailMode): ErrorAnswer {
+  if (error instanceof RequestError)
+    return { status: error.status, code: error.ociCode, message: error.message };
+  if (!(error instanceof PullError)) return { status: 500, code: 'UNKNOWN', message: 'internal error' };
+  const { message } = error;
+  switch (error.code) {
+    case 'repository-unknown':
+      return { status: 404, code: exchange.kind === 'blob' ? 'BLOB_UNKNOWN' : 'NAME_UNKNOWN', message };
+    case 'manifest-unknown':
+    case 'platform-unknown':
+      return { status: 404, code: 'MANIFEST_UNKNOWN', message };
+    case 'blob-unknown':
+      return { status: 404, code: 'BLOB_UNKNOWN', message };
+    case 'unavailable':
+      return unavailable(exchange, message, failMode);
+  }
+}
+
+/**
+ * A blob that is missing in an outage is a 404 in `fallthrough`: every client then goes on to the next registry at
+ * once, whereas a 5xx costs a Docker Engine 50 s of retries. In `strict` mode such an engine gets a 403 instead,
+ * which it does not retry either.
+ */
+function unavailable(exchange: Exchange, message: string, failMode: FailMode): ErrorAnswer {
+  if (failMode === 'strict' && isGraphDriverDocker(exchange.request.headers['user-agent'])) {
+    return { status: 403, code: 'DENIED', message, noStore: true };
+  }
+  if (failMode === 'fallthrough' && exchange.kind === 'blob') {
+    return { status: 404, code: 'BLOB_UNKNOWN', message, noStore: true };
+  }
+  return { status: 503, code: 'UNAVAILABLE', message, noStore: true };
+}
+
+/** A Docker Engine without the containerd image store: with it, the User-Agent has a `containerd-client/` token. */
+function isGraphDriverDocker(userAgent: string | undefined): boolean {
+  return (
+    userAgent !== undefined && userAgent.startsWith('docker/') && !userAgent.includes(' containerd-client/')
+  );
+}
+
+function cacheOf(error: unknown) {
+  if (!(error instanceof PullError)) return 'local';
+  return error.remembered ? 'negative' : 'miss';
+}

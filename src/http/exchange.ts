@@ -1,0 +1,45 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { CacheStatus } from '../pull/cache-status.ts';
+
+/** Kinds of requests, as logs and metrics tell them apart. */
+export type RequestKind =
+  'ping' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog' | 'health' | 'other';
+
+/** One request and its answer, and what is to be told of them when they are over. */
+export interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly client: string;
+  readonly startedAt: number;
+  kind: RequestKind;
+  /** `docker.io/library/golang`, once known. */
+  repository?: string;
+  /** The tag or digest asked for. */
+  reference?: string;
+  cache: CacheStatus;
+  /** Bytes of the body sent so far. */
+  bytes: number;
+  /** What `?ns=` asked for, to be confirmed by `OCI-Namespace`. */
+  namespace?: string;
+}
+
+/** True for the request of a HEAD, which gets headers only. */
+export function isHead(exchange: Exchange): boolean {
+  return exchange.request.method === 'HEAD';
+}
+
+/** Sends a whole answer at once; a HEAD gets the same headers and no body. */
+export function sendBytes(
+  exchange: Exchange,
+  status: number,
+  options: { headers: Record<string, string | number>; body: Buffer },
+): void {
+  const { response } = exchange;
+  response.writeHead(status, { ...options.headers, 'Content-Length': options.body.length });
+  if (isHead(exchange)) {
+    response.end();
+    return;
+  }
+  exchange.bytes += options.body.length;
+  response.end(options.body);
+}

@@ -1,0 +1,74 @@
+import type { TagAnswer, PageQuery } from '../pull/listing.ts';
+import { cacheStatusHeader, warning } from './cache-status.ts';
+import { sendBytes, type Exchange } from './exchange.ts';
+import { RequestError } from './request-error.ts';
+
+const DEFAULT_PAGE = 1000;
+
+/** `n` and `last` of a listing request. Throws RequestError unless `n` is a count. */
+export function pageQuery(query: URLSearchParams): PageQuery {
+  const n = query.get('n');
+  const last = query.get('last');
+  if (n !== null && !/^\d{1,6}$/.test(n))
+    throw new RequestError(400, 'UNSUPPORTED', 'n must be a number of names');
+  return { ...(n === null ? {} : { n }), ...(last === null ? {} : { last }) };
+}
+
+/** `GET /v2/<name>/tags/list` (OCI distribution-spec, "Listing Tags"). */
+export function sendTags(exchange: Exchange, name: string, answer: TagAnswer): void {
+  exchange.cache = answer.cache;
+  sendList(exchange, {
+    body: { name, tags: answer.tags },
+    path: `/v2/${name}/tags/list`,
+    next: answer.next,
+    ...(answer.failure === undefined
+      ? {}
+      : { warning: warning(`${answer.failure}; these are only the tags in the cache`) }),
+  });
+}
+
+/** `GET /v2/_catalog`: what is cached, page by page; `names` may hold one more than the page to show that more follow. */
+export function sendCatalog(exchange: Exchange, names: readonly string[], limit: number): void {
+  const page = names.slice(0, limit);
+  const last = page.at(-1);
+  exchange.cache = 'hit';
+  sendList(exchange, {
+    body: { repositories: page },
+    path: '/v2/_catalog',
+    next: names.length > limit && last !== undefined ? { n: String(limit), last } : undefined,
+  });
+}
+
+export function catalogLimit(query: PageQuery): number {
+  return query.n === undefined ? DEFAULT_PAGE : Math.min(Number(query.n), DEFAULT_PAGE);
+}
+
+interface List {
+  readonly body: object;
+  readonly path: string;
+  readonly next: PageQuery | undefined;
+  readonly warning?: string;
+}
+
+function sendList(exchange: Exchange, list: List): void {
+  sendBytes(exchange, 200, {
+    headers: {
+      'Content-Type': 'application/json',
+      'Docker-Distribution-API-Version': 'registry/2.0',
+      'Cache-Status': cacheStatusHeader(exchange.cache),
+      ...(list.next === undefined ? {} : { Link: nextLink(exchange, list.path, list.next) }),
+      ...(list.warning === undefined ? {} : { Warning: list.warning }),
+      ...(exchange.namespace === undefined ? {} : { 'OCI-Namespace': exchange.namespace }),
+    },
+    body: Buffer.from(`${JSON.stringify(list.body)}\n`),
+  });
+}
+
+/** Where the next page is, at this mirror (RFC 8288). */
+function nextLink(exchange: Exchange, path: string, next: PageQuery): string {
+  const query = new URLSearchParams();
+  if (next.n !== undefined) query.set('n', next.n);
+  if (next.last !== undefined) query.set('last', next.last);
+  if (exchange.namespace !== undefined) query.set('ns', exchange.namespace);
+  return `<${path}?${query.toString()}>; rel="next"`;
+}

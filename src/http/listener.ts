@@ -1,0 +1,48 @@
+import type { Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** A listening HTTP server that can be stopped without cutting answers short. */
+export interface Listener {
+  /** Where it listens, as a URL: `http://127.0.0.1:5000`. */
+  readonly url: string;
+  /** Stops accepting; resolves when every answer that was under way is out. */
+  drain(): Promise<void>;
+  /** Cuts what is left. */
+  cut(): void;
+}
+
+/** Rejects with the system's error if the address cannot be listened on. */
+export async function listen(
+  server: Server,
+  address: { readonly host: string; readonly port: number },
+): Promise<Listener> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(address.port, address.host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  let isDraining = false;
+  server.on('request', (_request, response: ServerResponse) => {
+    // A kept-alive connection is idle only after its answer, so it has to be looked for again then.
+    response.once('close', () => {
+      if (isDraining) setImmediate(() => server.closeIdleConnections());
+    });
+  });
+  return {
+    url: urlOf(server.address() as AddressInfo),
+    drain: () => {
+      isDraining = true;
+      return new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeIdleConnections();
+      });
+    },
+    cut: () => server.closeAllConnections(),
+  };
+}
+
+function urlOf({ address, family, port }: AddressInfo): string {
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+}

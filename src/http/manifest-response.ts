@@ -1,0 +1,33 @@
+import type { ManifestAnswer } from '../pull/manifest-puller.ts';
+import { cacheStatusHeader, stalenessHeaders } from './cache-status.ts';
+import { etag, isNotModified } from './conditional.ts';
+import { isHead, type Exchange } from './exchange.ts';
+
+/** Sends a manifest, or its headers to a HEAD, or 304. `byTag`: the answer depended on what the client accepts. */
+export function sendManifest(exchange: Exchange, answer: ManifestAnswer, options: { byTag: boolean }): void {
+  const { request, response } = exchange;
+  const { descriptor, bytes } = answer;
+  exchange.cache = answer.cache;
+  const headers: Record<string, string | number> = {
+    'Docker-Content-Digest': descriptor.digest,
+    ETag: etag(descriptor.digest),
+    'Docker-Distribution-API-Version': 'registry/2.0',
+    'Cache-Status': cacheStatusHeader(answer.cache),
+    ...(options.byTag ? { Vary: 'Accept, User-Agent' } : {}),
+    ...stalenessHeaders(answer.stale, Date.now()),
+    ...(exchange.namespace === undefined ? {} : { 'OCI-Namespace': exchange.namespace }),
+  };
+  if (isNotModified(request.headers['if-none-match'], descriptor.digest)) {
+    response.writeHead(304, headers).end();
+    return;
+  }
+  headers['Content-Type'] = descriptor.mediaType;
+  headers['Content-Length'] = descriptor.size;
+  response.writeHead(200, headers);
+  if (isHead(exchange) || bytes === undefined) {
+    response.end();
+    return;
+  }
+  exchange.bytes += bytes.length;
+  response.end(bytes);
+}

@@ -1,0 +1,19 @@
+import { BlockList, isIPv6 } from 'node:net';
+
+/** A test whether an address belongs to one of `cidrs` (valid IPv4 or IPv6 networks). */
+export function networkMatcher(cidrs: readonly string[]): (address: string) => boolean {
+  const list = new BlockList();
+  for (const cidr of cidrs) {
+    const [network = '', prefix = ''] = cidr.split('/');
+    list.addSubnet(network, Number(prefix), isIPv6(network) ? 'ipv6' : 'ipv4');
+  }
+  return (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+}
+
+/** The address of a socket as people write it: an IPv4 client of a dual-stack listener is an IPv4 address. */
+export function plainAddress(remoteAddress: string | undefined): string {
+  if (remoteAddress === undefined) return '';
+  return remoteAddress.startsWith('::ffff:') && remoteAddress.includes('.')
+    ? remoteAddress.slice(7)
+    : remoteAddress;
+}

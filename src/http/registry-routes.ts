@@ -1,0 +1,152 @@
+import { parseDigest, type Digest } from '../oci/digest.ts';
+import { parseRegistryPath, type RegistryPath } from '../oci/path.ts';
+import { parsePlatform } from '../oci/platform.ts';
+import { parseReference, repositoryKey, type Repository } from '../oci/reference.ts';
+import type { PullService } from '../pull/pull-service.ts';
+import { sendBlob, sendBlobHead } from './blob-response.ts';
+import { cacheStatusHeader } from './cache-status.ts';
+import { isHead, sendBytes, type Exchange } from './exchange.ts';
+import { catalogLimit, pageQuery, sendCatalog, sendTags } from './list-response.ts';
+import { sendManifest } from './manifest-response.ts';
+import { RequestError } from './request-error.ts';
+
+const EMPTY_OBJECT = Buffer.from('{}');
+
+/**
+ * Answers a request to the registry API (OCI distribution-spec, pull and discovery): parses, calls the product,
+ * renders. Throws RequestError or PullError as long as no headers are out.
+ */
+export async function answerRegistryRequest(
+  pull: PullService,
+  exchange: Exchange,
+  target: string,
+): Promise<void> {
+  const { method } = exchange.request;
+  if (method !== 'GET' && method !== 'HEAD') {
+    throw new RequestError(405, 'UNSUPPORTED', 'this is a read-only mirror: push to the registry itself');
+  }
+  const question = target.indexOf('?');
+  const path = parseRegistryPath(question < 0 ? target : target.slice(0, question));
+  const query = new URLSearchParams(question < 0 ? '' : target.slice(question + 1));
+  const namespace = query.get('ns') ?? undefined;
+  switch (path.kind) {
+    case 'ping':
+      exchange.kind = 'ping';
+      sendBytes(exchange, 200, {
+        headers: {
+          'Content-Type': 'application/json',
+          'Docker-Distribution-API-Version': 'registry/2.0',
+          'Cache-Status': cacheStatusHeader('local'),
+        },
+        body: EMPTY_OBJECT,
+      });
+      return;
+    case 'catalog':
+      exchange.kind = 'catalog';
+      return answerCatalog(pull, exchange, query);
+    case 'unknown':
+      throw new RequestError(404, 'NAME_UNKNOWN', 'no such resource in the registry API');
+    case 'manifest':
+    case 'blob':
+    case 'tags':
+    case 'referrers':
+      return answerInRepository(pull, exchange, { path, query, namespace });
+  }
+}
+
+type RepositoryPath = Extract<RegistryPath, { readonly name: string }>;
+
+async function answerInRepository(
+  pull: PullService,
+  exchange: Exchange,
+  { path, query, namespace }: { path: RepositoryPath; query: URLSearchParams; namespace: string | undefined },
+): Promise<void> {
+  exchange.kind = path.kind;
+  const repository = pull.locate(path.name, namespace);
+  if (repository === undefined)
+    throw new RequestError(404, 'NAME_INVALID', 'the repository name is malformed');
+  exchange.repository = repositoryKey(repository);
+  if (namespace !== undefined) exchange.namespace = repository.host;
+  switch (path.kind) {
+    case 'manifest':
+      return answerManifest(pull, exchange, { repository, reference: path.reference, query });
+    case 'blob':
+      return answerBlob(pull, exchange, { repository, digest: requireDigest(exchange, path.digest) });
+    case 'tags':
+      return sendTags(exchange, path.name, await pull.tags(repository, pageQuery(query)));
+    case 'referrers':
+      requireDigest(exchange, path.digest);
+      // Not found, and nothing else, sends clients on to the referrers tag schema.
+      throw new RequestError(404, 'UNSUPPORTED', 'this mirror does not serve the referrers API');
+  }
+}
+
+async function answerManifest(
+  pull: PullService,
+  exchange: Exchange,
+  {
+    repository,
+    reference: text,
+    query,
+  }: { repository: Repository; reference: string; query: URLSearchParams },
+): Promise<void> {
+  const reference = parseReference(text);
+  if (reference === undefined) {
+    if (text.includes(':')) throw new RequestError(400, 'DIGEST_INVALID', 'the digest is malformed');
+    throw new RequestError(404, 'MANIFEST_UNKNOWN', 'the tag is malformed');
+  }
+  exchange.reference = text;
+  const { accept, 'user-agent': userAgent } = exchange.request.headers;
+  const answer = await pull.manifest({
+    repository,
+    reference,
+    client: { accept, userAgent, platform: platformQuery(query) },
+    headOnly: isHead(exchange),
+  });
+  sendManifest(exchange, answer, { byTag: reference.kind === 'tag' });
+}
+
+async function answerBlob(
+  pull: PullService,
+  exchange: Exchange,
+  { repository, digest }: { repository: Repository; digest: Digest },
+): Promise<void> {
+  if (isHead(exchange)) {
+    sendBlobHead(exchange, digest, await pull.headBlob(repository, digest));
+    return;
+  }
+  const body = await pull.openBlob(repository, digest);
+  if (exchange.response.destroyed) {
+    body.close();
+    return;
+  }
+  await sendBlob(exchange, digest, body);
+}
+
+async function answerCatalog(pull: PullService, exchange: Exchange, query: URLSearchParams): Promise<void> {
+  const page = pageQuery(query);
+  const limit = catalogLimit(page);
+  const after = page.last === undefined ? {} : { after: page.last };
+  sendCatalog(exchange, await pull.repositories({ ...after, limit: limit + 1 }), limit);
+}
+
+function requireDigest(exchange: Exchange, text: string): Digest {
+  const digest = parseDigest(text);
+  if (digest === undefined) throw new RequestError(400, 'DIGEST_INVALID', 'the digest is malformed');
+  exchange.reference = text;
+  return digest;
+}
+
+function platformQuery(query: URLSearchParams) {
+  const text = query.get('platform');
+  if (text === null) return undefined;
+  const platform = parsePlatform(text);
+  if (platform === undefined) {
+    throw new RequestError(
+      400,
+      'UNSUPPORTED',
+      'platform must be os/architecture[/variant], for example linux/arm64/v8',
+    );
+  }
+  return platform;
+}

@@ -1,0 +1,22 @@
+import type { Exchange } from '../http/exchange.ts';
+import type { Logger } from './log.ts';
+
+/** One line per request. The repository and reference are by the grammar when they are there; queries never are. */
+export function logExchange(log: Logger, exchange: Exchange): void {
+  const { request, response, client, kind, repository, reference, cache, bytes } = exchange;
+  const line = {
+    client,
+    method: request.method,
+    kind,
+    repository,
+    reference,
+    status: response.statusCode,
+    bytes,
+    durationMs: Math.round((performance.now() - exchange.startedAt) * 10) / 10,
+    cache,
+    ...(response.writableFinished ? {} : { aborted: true }),
+    userAgent: request.headers['user-agent'],
+  };
+  if (kind === 'health') log.debug(line, 'request');
+  else log.info(line, 'request');
+}

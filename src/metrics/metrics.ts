@@ -1,0 +1,93 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+/** What is read off the stores and the pulls at each scrape. */
+export interface GaugeSources {
+  readonly fills: () => number;
+  readonly blobs: () => { readonly blobs: number; readonly bytes: number };
+  readonly manifests: () => { readonly manifests: number; readonly bytes: number };
+  /** Undefined: no Redis is configured. */
+  readonly redis: () => 'up' | 'down' | undefined;
+}
+
+/** Prometheus metrics (text format 0.0.4), and Node's own: event-loop lag, memory, collections. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #requests = this.#counter('requests_total', 'Requests of clients', ['kind', 'status', 'cache']);
+  readonly #clientBytes = this.#counter('response_body_bytes_total', 'Bytes of bodies sent to clients', [
+    'kind',
+  ]);
+  readonly #upstreamBytes = this.#counter('upstream_body_bytes_total', 'Bytes of bodies received', [
+    'upstream',
+  ]);
+  readonly #upstreamRequests = this.#counter('upstream_requests_total', 'Requests to upstreams', [
+    'upstream',
+    'kind',
+    'method',
+    'outcome',
+  ]);
+  readonly #fills = this.#counter('fills_total', 'Transfers of blobs that have ended', ['result']);
+  readonly #redisErrors = this.#counter('redis_errors_total', 'Calls that Redis failed', ['kind']);
+  readonly #durations = new Histogram({
+    name: 'pierhead_request_duration_seconds',
+    help: 'From the request to the end of its answer',
+    labelNames: ['kind'] as const,
+    buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300],
+    registers: [this.#registry],
+  });
+
+  constructor(sources: GaugeSources) {
+    collectDefaultMetrics({ register: this.#registry });
+    this.#gauge('fills_running', 'Transfers of blobs that are under way', sources.fills);
+    this.#gauge('store_blobs', 'Blobs on the disk', () => sources.blobs().blobs);
+    this.#gauge('store_blob_bytes', 'Bytes of blobs on the disk', () => sources.blobs().bytes);
+    this.#gauge('store_manifests', 'Manifests in the embedded store', () => sources.manifests().manifests);
+    this.#gauge(
+      'store_manifest_bytes',
+      'Bytes of manifests in the embedded store',
+      () => sources.manifests().bytes,
+    );
+    if (sources.redis() !== undefined) {
+      this.#gauge('redis_up', '1 while Redis answers', () => (sources.redis() === 'up' ? 1 : 0));
+    }
+  }
+
+  request(request: { kind: string; status: number; cache: string; bytes: number; durationMs: number }): void {
+    const { kind, status, cache, bytes, durationMs } = request;
+    this.#requests.inc({ kind, status: String(status), cache });
+    if (bytes > 0) this.#clientBytes.inc({ kind }, bytes);
+    this.#durations.observe({ kind }, durationMs / 1000);
+  }
+
+  upstreamRequest(request: { upstream: string; kind: string; method: string; outcome: string }): void {
+    this.#upstreamRequests.inc(request);
+  }
+
+  upstreamBytes(upstream: string, bytes: number): void {
+    this.#upstreamBytes.inc({ upstream }, bytes);
+  }
+
+  fillEnded(result: string): void {
+    this.#fills.inc({ result });
+  }
+
+  redisError(kind: string): void {
+    this.#redisErrors.inc({ kind });
+  }
+
+  async render(): Promise<{ readonly contentType: string; readonly text: string }> {
+    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  }
+
+  #counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {
+    return new Counter({ name: `pierhead_${name}`, help, labelNames, registers: [this.#registry] });
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    const gauge: Gauge = new Gauge({
+      name: `pierhead_${name}`,
+      help,
+      registers: [this.#registry],
+      collect: () => gauge.set(read()),
+    });
+  }
+}

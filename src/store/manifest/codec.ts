@@ -1,0 +1,44 @@
+import { parseDigest, type Digest } from '../../oci/digest.ts';
+import type { StoredManifest, TagRecord } from '../manifest-store.ts';
+
+/** A manifest as one value: its media type, a NUL, and its bytes as they are. */
+export function encodeManifest(manifest: StoredManifest): Buffer {
+  return Buffer.concat([Buffer.from(`${manifest.mediaType}\0`), manifest.bytes]);
+}
+
+/** Undefined if the value was not made by `encodeManifest`. */
+export function decodeManifest(digest: Digest, value: Buffer): StoredManifest | undefined {
+  const end = value.indexOf(0);
+  if (end < 1) return undefined;
+  return { digest, mediaType: value.toString('latin1', 0, end), bytes: value.subarray(end + 1) };
+}
+
+/** Undefined if the text is not the JSON of a TagRecord. */
+export function decodeTag(text: string): TagRecord | undefined {
+  const value = parseObject(text);
+  const descriptor = value?.['descriptor'];
+  if (value === undefined || typeof descriptor !== 'object' || descriptor === null) return undefined;
+  const { digest, mediaType, size } = descriptor as Record<string, unknown>;
+  const { checkedAt, confirmedAt, failure } = value;
+  const known = typeof digest === 'string' ? parseDigest(digest) : undefined;
+  if (known === undefined || typeof mediaType !== 'string' || typeof size !== 'number') return undefined;
+  if (typeof checkedAt !== 'number' || typeof confirmedAt !== 'number') return undefined;
+  return {
+    descriptor: { digest: known, mediaType, size },
+    checkedAt,
+    confirmedAt,
+    ...(typeof failure === 'string' ? { failure } : {}),
+  };
+}
+
+/** The JSON object that `text` spells, or undefined. */
+export function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,48 @@
+import { LRUCache } from 'lru-cache';
+import type { Digest } from '../../oci/digest.ts';
+import { repositoryKey } from '../../oci/reference.ts';
+import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
+
+const MAX_TAGS = 50_000;
+const MAX_LINKS = 200_000;
+const MAX_REPOSITORIES = 20_000;
+/** What an entry costs besides the manifest's bytes. */
+const ENTRY_BYTES = 300;
+
+/** The fastest tier: what was used lately, as long as there is room. It forgets, and never lies. */
+export function createMemoryStore(options: { readonly maxManifestBytes: number }): ManifestStore {
+  const manifests = new LRUCache<Digest, StoredManifest>({
+    maxSize: options.maxManifestBytes,
+    sizeCalculation: (manifest) => manifest.bytes.length + ENTRY_BYTES,
+  });
+  const tags = new LRUCache<string, TagRecord>({ max: MAX_TAGS });
+  const links = new LRUCache<string, Link>({ max: MAX_LINKS });
+  const repositories = new LRUCache<string, RepositoryRecord>({ max: MAX_REPOSITORIES });
+  return {
+    getManifest: async (digest) => manifests.get(digest),
+    putManifest: async (manifest) => {
+      manifests.set(manifest.digest, manifest);
+    },
+    getTag: async (repository, tag) => tags.get(`${repositoryKey(repository)}:${tag}`),
+    putTag: async (repository, tag, record) => {
+      const key = `${repositoryKey(repository)}:${tag}`;
+      const known = tags.peek(key);
+      if (known === undefined || known.checkedAt <= record.checkedAt) tags.set(key, record);
+    },
+    deleteTag: async (repository, tag) => {
+      tags.delete(`${repositoryKey(repository)}:${tag}`);
+    },
+    getLink: async (repository, digest) => links.get(`${repositoryKey(repository)}@${digest}`),
+    putLinks: async (repository, added) => {
+      for (const [digest, link] of added) {
+        const key = `${repositoryKey(repository)}@${digest}`;
+        if (link.by === 'manifest' || links.peek(key)?.by !== 'manifest') links.set(key, link);
+      }
+    },
+    getRepository: async (repository) => repositories.get(repositoryKey(repository)),
+    putRepository: async (repository, record) => {
+      repositories.set(repositoryKey(repository), record);
+    },
+    close: async () => undefined,
+  };
+}

@@ -1,0 +1,120 @@
+import type { Digest } from '../../oci/digest.ts';
+import type { Repository } from '../../oci/reference.ts';
+import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
+import type { RedisStore } from './redis.ts';
+
+export interface Tiers {
+  /** Fast and forgetful. */
+  readonly memory: ManifestStore;
+  /** What survives a restart, and a flushed Redis. */
+  readonly embedded: ManifestStore;
+  /** What a fleet shares. Never waited for when writing. */
+  readonly shared?: RedisStore;
+}
+
+/** Memory before the embedded store before Redis: the first that knows answers, and the faster ones learn it. */
+export function createTieredStore(tiers: Tiers): ManifestStore {
+  const store = new TieredStore(tiers);
+  tiers.shared?.onTagMoved(({ repository, tag, record }) => {
+    void store.putLocally((tier) => tier.putTag(repository, tag, record));
+  });
+  return store;
+}
+
+class TieredStore implements ManifestStore {
+  readonly #tiers: Tiers;
+
+  constructor(tiers: Tiers) {
+    this.#tiers = tiers;
+  }
+
+  getManifest(digest: Digest): Promise<StoredManifest | undefined> {
+    return this.#find(
+      (tier) => tier.getManifest(digest),
+      (tier, manifest) => tier.putManifest(manifest),
+    );
+  }
+
+  putManifest(manifest: StoredManifest): Promise<void> {
+    return this.#put((tier) => tier.putManifest(manifest));
+  }
+
+  async getTag(repository: Repository, tag: string, notBefore = 0): Promise<TagRecord | undefined> {
+    const { memory, shared } = this.#tiers;
+    const recent = await memory.getTag(repository, tag);
+    if (recent !== undefined && recent.checkedAt > notBefore) return recent;
+    const local = (await this.#tiers.embedded.getTag(repository, tag)) ?? recent;
+    const isOld = local === undefined || local.checkedAt <= notBefore;
+    const remote = isOld ? await shared?.getTag(repository, tag) : undefined;
+    const newest = remote !== undefined && remote.checkedAt > (local?.checkedAt ?? 0) ? remote : local;
+    if (newest === undefined) return undefined;
+    if (newest === remote) await this.putLocally((tier) => tier.putTag(repository, tag, newest));
+    else await memory.putTag(repository, tag, newest);
+    return newest;
+  }
+
+  putTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
+    return this.#put((tier) => tier.putTag(repository, tag, record));
+  }
+
+  deleteTag(repository: Repository, tag: string): Promise<void> {
+    return this.#put((tier) => tier.deleteTag(repository, tag));
+  }
+
+  getLink(repository: Repository, digest: Digest): Promise<Link | undefined> {
+    return this.#find(
+      (tier) => tier.getLink(repository, digest),
+      (tier, link) => tier.putLinks(repository, new Map([[digest, link]])),
+    );
+  }
+
+  putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>): Promise<void> {
+    return this.#put((tier) => tier.putLinks(repository, links));
+  }
+
+  getRepository(repository: Repository): Promise<RepositoryRecord | undefined> {
+    return this.#find(
+      (tier) => tier.getRepository(repository),
+      (tier, record) => tier.putRepository(repository, record),
+    );
+  }
+
+  putRepository(repository: Repository, record: RepositoryRecord): Promise<void> {
+    return this.#put((tier) => tier.putRepository(repository, record));
+  }
+
+  async close(): Promise<void> {
+    const { memory, embedded, shared } = this.#tiers;
+    await shared?.close();
+    await embedded.close();
+    await memory.close();
+  }
+
+  async putLocally(put: (tier: ManifestStore) => Promise<void>): Promise<void> {
+    await put(this.#tiers.memory);
+    await put(this.#tiers.embedded);
+  }
+
+  async #put(put: (tier: ManifestStore) => Promise<void>): Promise<void> {
+    const { shared } = this.#tiers;
+    if (shared !== undefined) void put(shared);
+    await this.putLocally(put);
+  }
+
+  async #find<T>(
+    get: (tier: ManifestStore) => Promise<T | undefined>,
+    fill: (tier: ManifestStore, value: T) => Promise<void>,
+  ): Promise<T | undefined> {
+    const { memory, embedded, shared } = this.#tiers;
+    const recent = await get(memory);
+    if (recent !== undefined) return recent;
+    const local = await get(embedded);
+    if (local !== undefined) {
+      await fill(memory, local);
+      return local;
+    }
+    const remote = shared === undefined ? undefined : await get(shared);
+    if (remote !== undefined) await this.putLocally((tier) => fill(tier, remote));
+    return remote;
+  }
+}

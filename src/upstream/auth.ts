@@ -1,0 +1,138 @@
+import { redactUrl } from '../lib/redact-url.ts';
+import { headerLines } from './answer-headers.ts';
+import type { Answer } from './answer.ts';
+import { parseChallenges, type Challenge } from './challenge.ts';
+import { authorizationOf, isToken, type Credentials } from './credentials.ts';
+import { unavailable } from './outcome.ts';
+import type { TimeLimit } from './time-limit.ts';
+import type { TokenRequest, TokenService } from './token-service.ts';
+import type { Token, TokenCache } from './tokens.ts';
+import type { Identity } from './upstream.ts';
+
+/** For what, as whom and how long. */
+export interface Access {
+  readonly repository: string;
+  readonly identity: Identity;
+  readonly limit: TimeLimit;
+}
+
+/** What a request carries. */
+export interface Grant {
+  /** What it answers: `token` is a ready-made one, `none` nothing because nothing was asked for yet. */
+  readonly scheme: 'none' | 'basic' | 'bearer' | 'token';
+  /** Undefined with `none`, and with `basic` for those who have no credentials. */
+  readonly authorization: string | undefined;
+  /** Whether the registry's no to it is final as long as it asks for that scheme. */
+  readonly isFinal: boolean;
+}
+
+export interface AuthenticatorOptions {
+  readonly registry: URL;
+  readonly credentials: Credentials | undefined;
+  readonly tokens: TokenCache;
+  readonly requestToken: (
+    service: TokenService,
+    request: Pick<TokenRequest, 'scope' | 'authorization'>,
+  ) => Promise<Token>;
+}
+
+const NOTHING: Grant = { scheme: 'none', authorization: undefined, isFinal: false };
+
+/**
+ * Answers the challenges of one registry. What it asked for once is known to be asked for by all of its repositories,
+ * so only the first request ever is sent in vain. Credentials go only to the registry and to the realm that it names.
+ */
+export class Authenticator {
+  readonly #options: AuthenticatorOptions;
+  #asks: TokenService | 'basic' | undefined;
+
+  constructor(options: AuthenticatorOptions) {
+    this.#options = options;
+  }
+
+  /** What to send first. Throws UpstreamFailure. */
+  async first(access: Access): Promise<Grant> {
+    const credentials = this.#credentialsFor(access);
+    if (credentials !== undefined && isToken(credentials)) {
+      return { scheme: 'token', authorization: await authorizationOf(credentials), isFinal: true };
+    }
+    if (this.#asks === undefined) return NOTHING;
+    return this.#asks === 'basic' ? this.#basic(access) : this.#bearer(this.#asks, access, {});
+  }
+
+  /**
+   * What to send after the registry said no (401 or 403) to `previous`; undefined if there is nothing better.
+   * Throws UpstreamFailure.
+   */
+  async next(access: Access, previous: Grant, answer: Answer): Promise<Grant | undefined> {
+    const challenges = parseChallenges(headerLines(answer.headers, 'www-authenticate'));
+    const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
+    if (bearer !== undefined) this.#asks = this.#tokenService(bearer);
+    else if (challenges.some(({ scheme }) => scheme === 'basic')) this.#asks = 'basic';
+    if (this.#asks === undefined) return undefined;
+    const scheme = this.#asks === 'basic' ? 'basic' : 'bearer';
+    if (previous.isFinal && (previous.scheme === scheme || previous.scheme === 'token')) {
+      const isAboutScope = challenges.some(
+        ({ parameters }) => parameters.get('error') === 'insufficient_scope',
+      );
+      const isLogin = previous.scheme !== 'bearer' && previous.authorization !== undefined;
+      if (answer.status !== 401 || isAboutScope || !isLogin) return undefined;
+      throw unavailable('credentials', `${answer.url.host} rejects the configured credentials`);
+    }
+    if (this.#asks === 'basic') return this.#basic(access);
+    const scope = bearer?.parameters.get('scope');
+    return this.#bearer(this.#asks, access, { rejected: previous.authorization, scope });
+  }
+
+  async #basic(access: Access): Promise<Grant> {
+    const credentials = this.#credentialsFor(access);
+    const authorization = credentials === undefined ? undefined : await authorizationOf(credentials);
+    return { scheme: 'basic', authorization, isFinal: true };
+  }
+
+  async #bearer(
+    service: TokenService,
+    access: Access,
+    details: { readonly rejected?: string | undefined; readonly scope?: string | undefined },
+  ): Promise<Grant> {
+    const { repository, limit } = access;
+    const { tokens, requestToken } = this.#options;
+    const credentials = this.#credentialsFor(access);
+    const issue = async (): Promise<Token> => {
+      const authorization = credentials === undefined ? undefined : await authorizationOf(credentials);
+      return requestToken(service, { scope: pullScope(repository, details.scope), authorization });
+    };
+    const key = `${credentials === undefined ? 'anonymous' : 'configured'} ${repository}`;
+    const rejected = details.rejected?.replace(/^Bearer /, '');
+    const token = tokens.get(key, { issue, rejected });
+    const { value, isFresh } = await limit.wait(token, service.realm.host);
+    return { scheme: 'bearer', authorization: `Bearer ${value}`, isFinal: isFresh };
+  }
+
+  #tokenService({ parameters }: Challenge): TokenService {
+    const { registry } = this.#options;
+    const text = parameters.get('realm') ?? '';
+    const realm = URL.canParse(text) ? new URL(text) : undefined;
+    if (realm === undefined) {
+      throw unavailable('not-a-registry', `${registry.host} names no token service that can be asked`);
+    }
+    if (realm.protocol !== 'https:' && !(realm.protocol === 'http:' && registry.protocol === 'http:')) {
+      const reason = `${registry.host} names the token service ${redactUrl(realm)}, which is not https`;
+      throw unavailable('not-a-registry', reason);
+    }
+    return { realm, service: parameters.get('service') };
+  }
+
+  #credentialsFor(access: Access): Credentials | undefined {
+    return access.identity === 'configured' ? this.#options.credentials : undefined;
+  }
+}
+
+/** What the challenge says of this repository, if it does and asks for no more than to pull. */
+function pullScope(repository: string, scope: string | undefined): string {
+  const own = scope?.split(' ').find((part) => {
+    const [type = '', name, actions] = part.split(':');
+    return /^repository(?:\([a-z0-9]+\))?$/.test(type) && name === repository && actions === 'pull';
+  });
+  return own ?? `repository:${repository}:pull`;
+}

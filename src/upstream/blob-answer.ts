@@ -1,0 +1,96 @@
+import { contentLength, contentRange } from './answer-headers.ts';
+import type { Answer } from './answer.ts';
+import { isStall } from './network-failure.ts';
+import { unavailable } from './outcome.ts';
+import { BodyBrokenError, type BlobStream } from './upstream.ts';
+
+export interface BlobStreamOptions {
+  /** What was asked for. */
+  readonly offset: number;
+  readonly idleTimeoutMs: number;
+  readonly onBytes: ((count: number) => void) | undefined;
+}
+
+/** Where a body begins, how long it is and how long the whole blob, as far as the headers tell. */
+interface Extent {
+  readonly offset: number;
+  readonly length?: number;
+  readonly totalSize?: number;
+}
+
+/**
+ * True if the one who was to send the blob takes no HEAD: a redirect may be signed for GET alone (S3 then says 403).
+ */
+export function refusesHead(answer: Answer, registry: URL): boolean {
+  const isElsewhere = answer.url.origin !== registry.origin;
+  return answer.status === 405 || answer.status === 501 || (answer.status === 403 && isElsewhere);
+}
+
+/** The size of the blob by the headers of a 200 answer. */
+export function blobSize({ headers }: Answer): { readonly size?: number } {
+  const size = contentLength(headers);
+  return size === undefined ? {} : { size };
+}
+
+/** The size of the blob by the answer to a request for its first byte, whose body is closed. */
+export async function partialBlobSize(answer: Answer): Promise<{ readonly size?: number }> {
+  await answer.body.discard();
+  if (answer.status === 200) return blobSize(answer);
+  // An empty blob has no first byte, and 416 says how long it is.
+  const total = contentRange(answer.headers)?.total;
+  return total === undefined ? {} : { size: total };
+}
+
+/** The stream in a 200 or 206 answer. Throws UpstreamFailure, and closes the body, if it is not what was asked for. */
+export function blobStream(answer: Answer, options: BlobStreamOptions): BlobStream {
+  const extent = answer.status === 206 ? partExtent(answer, options.offset) : wholeExtent(answer);
+  if (extent === undefined) {
+    answer.body.close();
+    const reason = `${answer.url.host} answered with another range than was asked for`;
+    throw unavailable('not-a-registry', reason);
+  }
+  return {
+    offset: extent.offset,
+    ...(extent.totalSize === undefined ? {} : { totalSize: extent.totalSize }),
+    body: bytesOf(answer, extent.length, options),
+    close: () => answer.body.close(),
+  };
+}
+
+function wholeExtent({ headers }: Answer): Extent {
+  const length = contentLength(headers);
+  return length === undefined ? { offset: 0 } : { offset: 0, length, totalSize: length };
+}
+
+function partExtent({ headers }: Answer, offset: number): Extent | undefined {
+  const { range, total } = contentRange(headers) ?? {};
+  if (range === undefined || range.start !== offset) return undefined;
+  const length = range.end - range.start;
+  if ((contentLength(headers) ?? length) !== length) return undefined;
+  return { offset, length, ...(total === undefined ? {} : { totalSize: total }) };
+}
+
+async function* bytesOf(
+  answer: Answer,
+  length: number | undefined,
+  options: BlobStreamOptions,
+): AsyncGenerator<Buffer, void, undefined> {
+  const { idleTimeoutMs, onBytes } = options;
+  const { host } = answer.url;
+  let received = 0;
+  try {
+    for await (const chunk of answer.body) {
+      received += chunk.length;
+      onBytes?.(chunk.length);
+      yield chunk;
+    }
+  } catch (error) {
+    if (isStall(error)) {
+      throw new BodyBrokenError('stalled', `${host} sent nothing for ${idleTimeoutMs / 1000} s`, error);
+    }
+    throw new BodyBrokenError('cut', `${host} broke off after ${received} bytes`, error);
+  }
+  if (length !== undefined && received < length) {
+    throw new BodyBrokenError('short', `${host} sent ${received} of ${length} bytes`);
+  }
+}

@@ -1,0 +1,108 @@
+import type { Asked } from './answer-failure.ts';
+import type { Answer } from './answer.ts';
+import { Authenticator, type Access } from './auth.ts';
+import type { Credentials } from './credentials.ts';
+import { observedOutcome, type UpstreamObserver } from './observer.ts';
+import { UpstreamFailure } from './outcome.ts';
+import { sendFollowing } from './redirect.ts';
+import { TimeLimit } from './time-limit.ts';
+import { requestToken, type TokenRequest, type TokenService } from './token-service.ts';
+import { TokenCache, type Token } from './tokens.ts';
+import { Transport, type TransportOptions } from './transport.ts';
+
+export interface CourierOptions extends TransportOptions, UpstreamObserver {
+  /** The name of the upstream in the settings, e.g. `docker.io`. */
+  readonly host: string;
+  /** Of the registry, without `/v2`: `https://registry-1.docker.io`. */
+  readonly url: string;
+  readonly credentials?: Credentials;
+  /** For everything up to the headers of the final answer: tokens, redirects and retries are part of it. */
+  readonly headersTimeoutMs: number;
+  /** The clock of tokens, ms since the epoch. Default the real one. */
+  readonly now?: () => number;
+}
+
+export interface RegistryRequest {
+  readonly kind: Asked['kind'];
+  readonly method: Asked['method'];
+  readonly repository: string;
+  /** What follows the name of the repository, e.g. `/tags/list?n=100`. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** The registry may refuse an old token, and change its scheme in between. */
+const MAX_TRIES = 3;
+
+/** Carries requests to one registry and brings the final answers: logs in as it is asked to, and follows redirects. */
+export class Courier {
+  readonly registry: URL;
+  readonly #options: CourierOptions;
+  readonly #transport: Transport;
+  readonly #authenticator: Authenticator;
+  readonly #now: () => number;
+
+  /** Throws CertificateFileError. */
+  constructor(options: CourierOptions) {
+    const { url, credentials, now = Date.now } = options;
+    this.registry = new URL(url);
+    this.#options = options;
+    this.#now = now;
+    this.#transport = new Transport(options);
+    this.#authenticator = new Authenticator({
+      registry: this.registry,
+      credentials,
+      tokens: new TokenCache(now),
+      requestToken: (service, request) => this.#requestToken(service, request),
+    });
+  }
+
+  /** The final answer, whatever its status. Throws UpstreamFailure or the caller's reason to stop. */
+  async send(request: RegistryRequest, access: Access): Promise<Answer> {
+    const { limit } = access;
+    let grant = await limit.wait(this.#authenticator.first(access), this.registry.host);
+    for (let tries = 1; ; tries++) {
+      const answer = await this.#sendAs(request, access, grant.authorization);
+      const isNo = answer.status === 401 || answer.status === 403;
+      if (!isNo || tries === MAX_TRIES || answer.url.origin !== this.registry.origin) return answer;
+      const better = await this.#authenticator.next(access, grant, answer).catch(async (error: unknown) => {
+        await answer.body.discard();
+        throw error;
+      });
+      if (better === undefined) return answer;
+      await answer.body.discard();
+      grant = better;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  #sendAs(request: RegistryRequest, access: Access, authorization: string | undefined): Promise<Answer> {
+    const { kind, method, repository, path, headers } = request;
+    const { origin, pathname } = this.registry;
+    const url = new URL(`${origin}${pathname.replace(/\/+$/, '')}/v2/${repository}${path}`);
+    const own = authorization === undefined ? headers : { ...headers, authorization };
+    return sendFollowing(this.#transport, { method, url, headers: own, limit: access.limit }, (answer) =>
+      this.#options.onHeaders?.(kind, answer.headers),
+    );
+  }
+
+  /** For everybody who waits for that token, so within its own limit rather than that of any of them. */
+  async #requestToken(
+    service: TokenService,
+    request: Pick<TokenRequest, 'scope' | 'authorization'>,
+  ): Promise<Token> {
+    const { host, headersTimeoutMs } = this.#options;
+    const limit = new TimeLimit({ ms: headersTimeoutMs });
+    const nowMs = this.#now();
+    const outcome = await observedOutcome(
+      this.#options,
+      { host, kind: 'token', method: 'GET' },
+      requestToken(this.#transport, service, { ...request, limit, nowMs }),
+    ).finally(() => limit.end());
+    if (outcome.kind === 'ok') return outcome.value;
+    throw new UpstreamFailure(outcome);
+  }
+}

@@ -1,0 +1,50 @@
+import { redactUrl } from '../lib/redact-url.ts';
+import { headerText } from './answer-headers.ts';
+import type { Answer } from './answer.ts';
+import { unavailable } from './outcome.ts';
+import { sendPatiently } from './retry.ts';
+import type { Transport, TransportRequest } from './transport.ts';
+
+const MAX_REDIRECTS = 5;
+const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
+
+/**
+ * Sends a request and goes where the answers point, by the same method. `Authorization` stays behind when the origin
+ * changes, for good: object stores reject it, and it is none of their business. Throws UpstreamFailure.
+ */
+export async function sendFollowing(
+  transport: Transport,
+  request: TransportRequest,
+  onFirst?: (answer: Answer) => void,
+): Promise<Answer> {
+  let next = request;
+  for (let redirects = 0; ; redirects++) {
+    const answer = await sendPatiently(transport, next);
+    if (redirects === 0) onFirst?.(answer);
+    if (!REDIRECTS.includes(answer.status)) return answer;
+    await answer.body.discard();
+    if (redirects === MAX_REDIRECTS) {
+      throw unavailable('not-a-registry', `${request.url.host} redirected more than ${MAX_REDIRECTS} times`);
+    }
+    const url = redirectTarget(answer.url, headerText(answer.headers, 'location'));
+    const { authorization, ...others } = next.headers;
+    const keeps = authorization !== undefined && url.origin === next.url.origin;
+    next = { ...next, url, headers: keeps ? { ...others, authorization } : others };
+  }
+}
+
+/**
+ * Where a `Location` points (RFC 9110 section 10.2.2), seen from `from`. Throws UpstreamFailure if it is missing or
+ * malformed, or would turn https into something that others can read or change.
+ */
+export function redirectTarget(from: URL, location: string | undefined): URL {
+  if (location === undefined || location === '' || !URL.canParse(location, from.href)) {
+    throw unavailable('not-a-registry', `${from.host} redirected to nowhere`);
+  }
+  const url = new URL(location, from);
+  const isSafe = url.protocol === 'https:' || (url.protocol === 'http:' && from.protocol === 'http:');
+  if (!isSafe) {
+    throw unavailable('not-a-registry', `${from.host} redirected to ${redactUrl(url)}, which is not https`);
+  }
+  return url;
+}

@@ -1,0 +1,55 @@
+import { headerLines } from './answer-headers.ts';
+import { readWhole, type Answer } from './answer.ts';
+import { unavailable } from './outcome.ts';
+import type { TimeLimit } from './time-limit.ts';
+import type { TagList } from './upstream.ts';
+
+/** Some registries send all tags at once: 16 MiB are 200,000 of them. */
+const MAX_TAG_LIST_BYTES = 16 * 1024 * 1024;
+const LINK = /<([^<>]*)>([^<>]*)/g;
+
+/** The page of tags in an answer (OCI distribution-spec, "Listing Tags"). Throws UpstreamFailure. */
+export async function readTagList(answer: Answer, limit: TimeLimit): Promise<TagList> {
+  const { url, headers } = answer;
+  const body = await readWhole(answer, { maxBytes: MAX_TAG_LIST_BYTES, limit });
+  const tags = parseTags(body);
+  if (tags === undefined) {
+    throw unavailable('not-a-registry', `${url.host} answered with something that is not a list of tags`);
+  }
+  const next = nextPage(headerLines(headers, 'link'), url);
+  return { tags, ...(next === undefined ? {} : { next }) };
+}
+
+/** distribution sends `"tags": null` for a repository without any. */
+function parseTags(body: Buffer): readonly string[] | undefined {
+  let document: unknown;
+  try {
+    document = JSON.parse(body.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+  if (typeof document !== 'object' || document === null || !('name' in document)) return undefined;
+  const tags = 'tags' in document ? document.tags : undefined;
+  if (tags === null || tags === undefined) return [];
+  return isTextList(tags) ? tags : undefined;
+}
+
+function isTextList(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
+}
+
+/**
+ * The query of the page that a `Link` of relation `next` points to (RFC 8288), seen from `from`; undefined if there
+ * is none, or it does not say after which tag it begins.
+ */
+export function nextPage(lines: readonly string[], from: URL): TagList['next'] {
+  for (const [, target = '', parameters = ''] of lines.join(', ').matchAll(LINK)) {
+    if (!/;\s*rel\s*=\s*(?:next\b|"(?:[^"]*\s)?next(?:\s[^"]*)?")/i.test(parameters)) continue;
+    if (!URL.canParse(target, from.href)) continue;
+    const query = new URL(target, from).searchParams;
+    const n = query.get('n');
+    const last = query.get('last');
+    if (last !== null) return { last, ...(n === null ? {} : { n }) };
+  }
+  return undefined;
+}

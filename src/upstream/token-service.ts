@@ -1,0 +1,95 @@
+import { redactUrl } from '../lib/redact-url.ts';
+import { retryAfterMs } from './answer-headers.ts';
+import { readWhole, type Answer } from './answer.ts';
+import { limited, unavailable, UpstreamFailure } from './outcome.ts';
+import { sendFollowing } from './redirect.ts';
+import type { TimeLimit } from './time-limit.ts';
+import type { Token } from './tokens.ts';
+import type { Transport } from './transport.ts';
+
+/** Where to ask for a token, by a Bearer challenge of the registry. */
+export interface TokenService {
+  readonly realm: URL;
+  readonly service: string | undefined;
+}
+
+export interface TokenRequest {
+  /** `repository:library/golang:pull`. */
+  readonly scope: string;
+  /** Undefined: for anybody. */
+  readonly authorization: string | undefined;
+  readonly limit: TimeLimit;
+  /** Now; ms since the epoch. */
+  readonly nowMs: number;
+}
+
+const MAX_ANSWER_BYTES = 64 * 1024;
+/** What a token is good for if its service does not say, and at least (distribution, "Token Authentication"). */
+const MIN_LIFETIME_MS = 60_000;
+
+/** Asks for a token by GET (distribution, "Token Authentication Specification"). Throws UpstreamFailure. */
+export async function requestToken(
+  transport: Transport,
+  service: TokenService,
+  request: TokenRequest,
+): Promise<Token> {
+  const { scope, authorization, limit, nowMs } = request;
+  const url = new URL(service.realm);
+  if (service.service !== undefined) url.searchParams.set('service', service.service);
+  url.searchParams.append('scope', scope);
+  const headers = { accept: 'application/json', ...(authorization === undefined ? {} : { authorization }) };
+  const answer = await sendFollowing(transport, { method: 'GET', url, headers, limit });
+  const who = `the token service at ${redactUrl(service.realm)}`;
+  if (answer.status !== 200) {
+    await answer.body.discard();
+    throw refusal(answer, { who, hasCredentials: authorization !== undefined });
+  }
+  const token = parseToken(await readWhole(answer, { maxBytes: MAX_ANSWER_BYTES, limit }), nowMs);
+  if (token === undefined) throw unavailable('not-a-registry', `${who} does not answer with a token`);
+  return token;
+}
+
+function refusal(
+  answer: Answer,
+  context: { readonly who: string; readonly hasCredentials: boolean },
+): UpstreamFailure {
+  const { status, headers } = answer;
+  const { who, hasCredentials } = context;
+  if (status === 400 || status === 401 || status === 403) {
+    return hasCredentials
+      ? unavailable('credentials', `${who} rejects the configured credentials`)
+      : new UpstreamFailure({ kind: 'refused', status });
+  }
+  if (status === 429) {
+    return limited('abuse', retryAfterMs(headers));
+  }
+  return unavailable(status >= 500 ? 'server-error' : 'not-a-registry', `${who} answered ${status}`);
+}
+
+/** The token in the answer of a token service, or undefined if there is none. */
+function parseToken(body: Buffer, nowMs: number): Token | undefined {
+  let document: unknown;
+  try {
+    document = JSON.parse(body.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+  if (typeof document !== 'object' || document === null) return undefined;
+  const fields: { readonly [key: string]: unknown } = { ...document };
+  const value = [fields['token'], fields['access_token']].find(
+    (field) => typeof field === 'string' && field !== '',
+  );
+  // Only what can stand in a header; RFC 6750 allows even less.
+  if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)) return undefined;
+  return { value, lifetimeMs: lifetimeMs(fields, nowMs) };
+}
+
+/** `issued_at` only counts where it can be true: clocks differ, and a token that was kept for us may have aged. */
+function lifetimeMs(fields: { readonly [key: string]: unknown }, nowMs: number): number {
+  const expiresIn = fields['expires_in'];
+  const issuedAt = fields['issued_at'];
+  const seconds = typeof expiresIn === 'number' && Number.isFinite(expiresIn) ? expiresIn : 0;
+  const totalMs = Math.max(seconds * 1000, MIN_LIFETIME_MS);
+  const ageMs = typeof issuedAt === 'string' ? nowMs - Date.parse(issuedAt) : 0;
+  return ageMs > 0 && ageMs < totalMs ? totalMs - ageMs : totalMs;
+}

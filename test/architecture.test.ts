@@ -1,0 +1,84 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const SRC = new URL('../src', import.meta.url).pathname;
+
+/** What each part of the source may import, besides itself. Only app.ts chooses implementations. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  lib: [],
+  oci: ['lib'],
+  config: ['oci', 'lib'],
+  store: ['oci', 'lib'],
+  upstream: ['oci', 'lib'],
+  pull: ['store/manifest-store.ts', 'store/blob-store.ts', 'upstream/upstream.ts', 'oci', 'lib'],
+  http: ['pull', 'oci', 'lib'],
+  metrics: ['lib'],
+  log: ['http/exchange.ts', 'lib'],
+  'app.ts': ['config', 'http', 'log', 'metrics', 'oci', 'pull', 'store', 'upstream', 'lib'],
+  cli: ['app.ts', 'config', 'log', 'store/data-dir.ts', 'oci', 'lib'],
+  'main.ts': ['cli', 'config'],
+};
+
+/** Packages that only one part may know. */
+const PACKAGE_HOME: Readonly<Record<string, string>> = {
+  hono: 'http',
+  '@hono/node-server': 'http',
+  undici: 'upstream',
+  ioredis: 'store',
+  lmdb: 'store',
+  'prom-client': 'metrics',
+  pino: 'log',
+  'pino-pretty': 'log',
+  commander: 'main.ts',
+  zod: 'config',
+  yaml: 'config',
+};
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+}
+
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+const imports = files.flatMap((file): Import[] => {
+  const text = readFileSync(join(SRC, file), 'utf8');
+  return [...text.matchAll(/(?:^|\n)\s*(?:import|export)\b[^;]*?from\s+'([^']+)'/g)].map((match) => {
+    const target = match[1] ?? '';
+    return { from: file, to: target.startsWith('.') ? relative(SRC, join(SRC, file, '..', target)) : target };
+  });
+});
+
+const partOf = (file: string): string => file.split('/')[0] ?? file;
+const isLocal = (target: string): boolean => target.endsWith('.ts');
+
+describe('the architecture', () => {
+  it('knows every part of the source', () => {
+    expect([...new Set(files.map(partOf))].sort()).toEqual(Object.keys(MAY_IMPORT).sort());
+    expect(imports.length).toBeGreaterThan(100);
+  });
+
+  it('lets imports point one way only', () => {
+    const wrong = imports.filter(({ from, to }) => {
+      const part = partOf(from);
+      const allowed = MAY_IMPORT[part] ?? [];
+      return isLocal(to) && partOf(to) !== part && !allowed.includes(partOf(to)) && !allowed.includes(to);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('keeps each library behind the part that needs it', () => {
+    const wrong = imports.filter(({ from, to }) => {
+      const home = PACKAGE_HOME[to];
+      return (
+        home !== undefined && partOf(from) !== home && !(from === 'app.ts' && to === '@hono/node-server')
+      );
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('lets nothing but main.ts end the process', () => {
+    const enders = files.filter((file) => readFileSync(join(SRC, file), 'utf8').includes('process.exit('));
+    expect(enders).toEqual(['main.ts']);
+  });
+});
