@@ -11,8 +11,7 @@ export interface LogOptions {
 
 /** The program's log, on standard output: one JSON object a line, or readable lines. */
 export function createLog(options: LogOptions): Logger {
-  const isPretty =
-    options.format === 'pretty' || (options.format === 'auto' && process.stdout.isTTY);
+  const isPretty = options.format === 'pretty' || (options.format === 'auto' && process.stdout.isTTY);
   const base = { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
   if (isPretty) return pino(base, pretty({ translateTime: 'SYS:HH:MM:ss.l', sync: true }));
   // Lines are written as they come but not waited for: a slow reader of the log must not slow down pulls.

@@ -1,4 +1,4 @@
-import { BlobBodyError, HELD_BACK_BYTES } from './blob-body.ts';
+import { type BlobBodyError, HELD_BACK_BYTES } from './blob-body.ts';
 
 /** How far a fill has come, and those who wait for it to come further. */
 export class FillProgress {

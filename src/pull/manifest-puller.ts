@@ -99,8 +99,8 @@ export class ManifestPuller {
     }
     if (!isIndexType(descriptor.mediaType)) throw resolver.refuse(descriptor.mediaType);
     const list = await this.#load(upstream, repository, descriptor.digest);
-    const child = await resolver.choose(client, stored(list), async ({ digest }) =>
-      stored(await this.#load(upstream, repository, digest)),
+    const child = await resolver.choose(client, manifestOf(list), async ({ digest }) =>
+      manifestOf(await this.#load(upstream, repository, digest)),
     );
     if (headOnly) return { descriptor: child, ...marks };
     const answer = await this.#load(upstream, repository, child.digest);
@@ -194,7 +194,7 @@ function descriptorOf(manifest: StoredManifest): Descriptor {
   return { digest: manifest.digest, mediaType: manifest.mediaType, size: manifest.bytes.length };
 }
 
-function stored(answer: ManifestAnswer): StoredManifest {
+function manifestOf(answer: ManifestAnswer): StoredManifest {
   const { digest, mediaType } = answer.descriptor;
   return { digest, mediaType, bytes: answer.bytes ?? Buffer.alloc(0) };
 }
