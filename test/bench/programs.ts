@@ -1,0 +1,42 @@
+import { execFileSync } from 'node:child_process';
+
+/** Programs that the bench runs, and the Debian package that each comes from. */
+const PACKAGES = {
+  'docker-registry': 'docker-registry',
+  nginx: 'nginx',
+  wrk: 'wrk',
+  curl: 'curl',
+} as const;
+
+export type Program = keyof typeof PACKAGES;
+
+/** Debian keeps servers where the PATH of an ordinary user does not look. */
+export const PROGRAM_PATH = `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`;
+
+export function missingPrograms(): Program[] {
+  return (Object.keys(PACKAGES) as Program[]).filter((program) => !isInstalled(program));
+}
+
+export function installHint(programs: readonly Program[]): string {
+  const packages = programs.map((program) => PACKAGES[program]).join(' ');
+  return `missing: ${programs.join(', ')}; on Debian: apt-get install ${packages}`;
+}
+
+/** The first line in which `program` states its version, e.g. `nginx version: nginx/1.22.1`. */
+export function programVersion(program: Program): string {
+  const flag = { 'docker-registry': '--version', nginx: '-v', wrk: '-v', curl: '--version' }[program];
+  // nginx writes to standard error, and wrk exits 1.
+  const output = shell(`"$0" ${flag} 2>&1 || true`, program);
+  return output.split('\n')[0]?.trim() ?? '';
+}
+
+function isInstalled(program: Program): boolean {
+  return shell('command -v "$0" || true', program) !== '';
+}
+
+function shell(script: string, argument: string): string {
+  return execFileSync('/bin/sh', ['-c', script, argument], {
+    encoding: 'utf8',
+    env: { ...process.env, PATH: PROGRAM_PATH },
+  });
+}

@@ -1,0 +1,126 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { open, readFile } from 'node:fs/promises';
+import { get } from 'node:http';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PROGRAM_PATH } from './programs.ts';
+
+const READY_WITHIN_MS = 20_000;
+const STOP_WITHIN_MS = 40_000;
+/** USER_HZ, which Linux fixes at 100 for what it tells user space (proc(5)). */
+const TICKS_PER_SECOND = 100;
+
+/** None of them outlives the bench, however it ends. */
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
+export interface ServerProcess {
+  readonly url: string;
+  /** What it wrote to standard output and standard error. */
+  readonly logPath: string;
+  /** Processor time that it and its children have used so far, in seconds. */
+  cpuSeconds(): Promise<number>;
+  /** SIGTERM, and SIGKILL if it is still there after 40 s. */
+  stop(): Promise<void>;
+}
+
+export interface ServerCommand {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  /** On loopback; ready once `GET /v2/` answers. */
+  readonly port: number;
+  /** Its log goes here, and it runs here. */
+  readonly folder: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Starts a server and waits until it answers `GET /v2/`. Throws with the end of its log if it does not. */
+export async function startServer(server: ServerCommand): Promise<ServerProcess> {
+  const logPath = join(server.folder, `${server.name}.log`);
+  const log = await open(logPath, 'a');
+  const child = spawn(server.command, server.args, {
+    cwd: server.folder,
+    env: { ...plainEnvironment(), ...server.env },
+    stdio: ['ignore', log.fd, log.fd],
+  });
+  await Promise.race([once(child, 'spawn'), once(child, 'error').then(([error]) => Promise.reject(error))]);
+  await log.close();
+  running.add(child);
+  child.once('exit', () => running.delete(child));
+  const url = `http://127.0.0.1:${server.port}`;
+  try {
+    await ready(child, url);
+  } catch (cause) {
+    await stop(child);
+    const tail = (await readFile(logPath, 'utf8')).slice(-2000);
+    throw new Error(`${server.name} did not start; its log ends with:\n${tail}`, { cause });
+  }
+  return {
+    url,
+    logPath,
+    cpuSeconds: () => treeCpuSeconds(child.pid),
+    stop: () => stop(child),
+  };
+}
+
+/** Settings of the caller's own shell must not reach the servers: no `PIERHEAD_*`, `REGISTRY_*`, no proxy. */
+function plainEnvironment(): Record<string, string> {
+  return { PATH: PROGRAM_PATH, HOME: '/nonexistent', LANG: 'C.UTF-8' };
+}
+
+async function ready(child: ChildProcess, url: string): Promise<void> {
+  const end = performance.now() + READY_WITHIN_MS;
+  while (performance.now() < end) {
+    if (child.exitCode !== null) throw new Error(`exited with ${child.exitCode}`);
+    if (await answers(`${url}/v2/`)) return;
+    await sleep(50);
+  }
+  throw new Error(`no answer within ${READY_WITHIN_MS} ms`);
+}
+
+function answers(url: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    get(url, { agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    }).on('error', () => resolve(false));
+  });
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS);
+  await exited;
+  clearTimeout(timer);
+}
+
+async function treeCpuSeconds(pid: number | undefined): Promise<number> {
+  if (pid === undefined) return 0;
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  const pids = [pid, ...children.trim().split(' ').filter(Boolean).map(Number)];
+  const ticks = await Promise.all(pids.map(cpuTicks));
+  return ticks.reduce((sum, value) => sum + value, 0) / TICKS_PER_SECOND;
+}
+
+/** `utime` and `stime`, fields 14 and 15; the command before them may hold spaces, so counted from its bracket. */
+async function cpuTicks(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}

@@ -1,0 +1,82 @@
+import { accessSync, constants, readFileSync, readdirSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const IMPORT = /from '(\.{1,2}\/[^']+)'/g;
+
+/** Where servers are on Debian, though not on every user's PATH. */
+const FOLDERS = [...(process.env.PATH ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin'];
+
+/** The Debian package of each program that tests run. */
+export const PACKAGES = {
+  containerd: 'containerd',
+  ctr: 'containerd',
+  docker: 'docker.io',
+  'docker-registry': 'docker-registry',
+  dockerd: 'docker.io',
+  podman: 'podman',
+  'redis-server': 'redis-server',
+  skopeo: 'skopeo',
+};
+
+/** What the parts that tests are made of need: programs, or `root`. A test needs what all that it imports needs. */
+const REQUIRES = {
+  'test/support/containerd.ts': ['root', 'containerd', 'ctr'],
+  'test/support/docker-registry.ts': ['docker-registry'],
+  'test/support/dockerd.ts': ['root', 'dockerd', 'docker'],
+  'test/support/podman.ts': ['root', 'podman'],
+  'test/support/redis.ts': ['redis-server'],
+  'test/support/skopeo.ts': ['skopeo'],
+};
+
+/** @returns {string[]} What of all that the tests need is not here. */
+export function missingRequirements() {
+  return [...new Set(Object.values(REQUIRES).flat())].filter((name) => !isHere(name)).sort();
+}
+
+/** @returns {{ file: string, missing: string[] }[]} The test files that cannot run here, from the checkout's root. */
+export function stuckTests() {
+  const missing = new Set(missingRequirements());
+  return readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => ({
+      file: join('test', name),
+      missing: requirementsOf(join('test', name)).filter((need) => missing.has(need)),
+    }))
+    .filter((test) => test.missing.length > 0);
+}
+
+/**
+ * @param {string} file A test file, from the checkout's root.
+ * @returns {string[]} What it needs, sorted.
+ */
+export function requirementsOf(file) {
+  const files = new Set([file]);
+  for (const one of files) for (const imported of importsOf(one)) files.add(imported);
+  const needs = Object.entries(REQUIRES).filter(([part]) => files.has(part));
+  return [...new Set(needs.flatMap(([, names]) => names))].sort();
+}
+
+/** The files of the test folder that a file imports. */
+function importsOf(file) {
+  const source = readFileSync(join(ROOT, file), 'utf8');
+  return [...source.matchAll(IMPORT)]
+    .map(([, specifier]) => relative(ROOT, join(ROOT, dirname(file), specifier)))
+    .filter((path) => path.startsWith('test/'));
+}
+
+function isHere(name) {
+  return name === 'root'
+    ? process.getuid?.() === 0
+    : FOLDERS.some((folder) => isExecutable(join(folder, name)));
+}
+
+function isExecutable(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,23 @@
+import type { LoggedRequest } from '../fake/log.ts';
+
+/** Short values, such as the expiry date in a signed URL, are no secrets and may occur by chance. */
+const MIN_CHARACTERS = 16;
+
+/** Credentials, tokens and signatures that these requests carried. */
+export function secretsOf(requests: readonly LoggedRequest[]): string[] {
+  const found = requests.flatMap(({ host, headers, query }) => {
+    const credentials = headers.authorization?.split(' ').slice(1) ?? [];
+    // The token service is asked for scopes, which are no secrets.
+    const signed = host === 'blobs' ? [...query.values()] : [];
+    return [...credentials, ...signed];
+  });
+  return [...new Set(found)].filter((secret) => secret.length >= MIN_CHARACTERS);
+}
+
+/** Throws if `text` holds one of `secrets`, and shows the line. */
+export function checkNothingSecret(text: string, secrets: readonly string[]): void {
+  for (const line of text.split('\n')) {
+    if (secrets.some((secret) => line.includes(secret)))
+      throw new Error(`something secret was printed: ${line}`);
+  }
+}

@@ -1,0 +1,80 @@
+import { expect, onTestFinished } from 'vitest';
+import { createUpstream, type UpstreamOptions } from '../../src/upstream/client.ts';
+import type { RequestEvent } from '../../src/upstream/observer.ts';
+import type { BlobStream, Outcome, Upstream } from '../../src/upstream/upstream.ts';
+import type { FakeHub, FakeHubOptions } from '../fake/hub.ts';
+import { filledHub } from './filled-hub.ts';
+
+export const ANYBODY = { identity: 'anonymous' } as const;
+export const CONFIGURED = { identity: 'configured' } as const;
+export const CAROL = { username: 'carol', password: 'secret' } as const;
+
+/** A client whose doings are noted; it closes with the running test. */
+export interface WatchedUpstream {
+  readonly upstream: Upstream;
+  readonly events: readonly RequestEvent[];
+  /** The headers of each answer of the registry itself. */
+  readonly headers: readonly Readonly<Record<string, unknown>>[];
+  readonly receivedBytes: () => number;
+}
+
+export function watchedUpstream(url: string, options: Partial<UpstreamOptions> = {}): WatchedUpstream {
+  const events: RequestEvent[] = [];
+  const headers: Readonly<Record<string, unknown>>[] = [];
+  let bytes = 0;
+  const upstream = createUpstream({
+    host: 'docker.io',
+    url,
+    connectTimeoutMs: 5000,
+    headersTimeoutMs: 8000,
+    idleTimeoutMs: 20_000,
+    userAgent: 'pierhead/0.0.0-test',
+    onRequest: (event) => void events.push(event),
+    onHeaders: (_kind, seen) => void headers.push(seen),
+    onBytes: (count) => void (bytes += count),
+    ...options,
+  });
+  onTestFinished(() => upstream.close());
+  return { upstream, events, headers, receivedBytes: () => bytes };
+}
+
+export interface HubAndUpstream extends WatchedUpstream {
+  readonly hub: FakeHub;
+}
+
+/** A filled stand-in and a client of it, which must have behaved well when the test ends. */
+export async function hubAndUpstream(
+  hubOptions: FakeHubOptions = {},
+  options: Partial<UpstreamOptions> = {},
+): Promise<HubAndUpstream> {
+  const hub = await filledHub(hubOptions);
+  onTestFinished(() => expect(hub.violations).toEqual([]));
+  return { hub, ...watchedUpstream(hub.url, options) };
+}
+
+/** The value of an outcome that must be `ok`. */
+export function valueOf<T>(outcome: Outcome<T>): T {
+  if (outcome.kind !== 'ok') throw new Error(`not ok but ${JSON.stringify(outcome)}`);
+  return outcome.value;
+}
+
+/** Why upstream is unavailable, as `cause: reason`; anything else as it is. */
+export function causeOf(outcome: Outcome<unknown>): string {
+  return outcome.kind === 'unavailable' ? `${outcome.cause}: ${outcome.reason}` : outcome.kind;
+}
+
+export interface ReadBody {
+  readonly bytes: Buffer;
+  /** What ended the body before its time. */
+  readonly error: unknown;
+}
+
+export async function readBody(stream: BlobStream): Promise<ReadBody> {
+  const chunks: Buffer[] = [];
+  try {
+    for await (const chunk of stream.body) chunks.push(chunk);
+    return { bytes: Buffer.concat(chunks), error: undefined };
+  } catch (error) {
+    return { bytes: Buffer.concat(chunks), error };
+  }
+}
