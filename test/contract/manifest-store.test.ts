@@ -18,7 +18,9 @@ function closing<T extends ManifestStore>(store: T): T {
 const memory = () => createMemoryStore({ maxManifestBytes: 1_000_000 });
 const index = async (): Promise<Index> => openIndex(join(await testFolder(), 'index'));
 const redis = async (url: string, onError?: (kind: string) => void): Promise<RedisStore> => {
-  const store = closing(createRedisStore({ url, ...(onError === undefined ? {} : { onError }) }));
+  const store = closing(
+    createRedisStore({ url, commandTimeoutMs: 2000, ...(onError === undefined ? {} : { onError }) }),
+  );
   await eventually(() => store.state() === 'up', 'the connection to Redis');
   return store;
 };

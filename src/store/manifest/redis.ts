@@ -54,6 +54,8 @@ export interface RedisStoreOptions {
   readonly url: string;
   /** Told of every call that failed, by its kind: `timeout`, `refused`, `tampered` …; never of anything secret. */
   readonly onError?: (kind: string) => void;
+  /** The longest that a call is waited for; default 40. */
+  readonly commandTimeoutMs?: number;
 }
 
 /** A Redis that is slow, gone, full or not ours is a miss and a call of `onError`: never an exception, never a wait. */
@@ -69,11 +71,11 @@ class SharedStore implements RedisStore {
   readonly #subscriber: Redis;
   readonly #listeners: ((move: TagMove) => void)[] = [];
 
-  constructor({ url, onError }: RedisStoreOptions) {
+  constructor({ url, onError, commandTimeoutMs }: RedisStoreOptions) {
     this.#onError = onError ?? (() => undefined);
     this.#redis = new Redis(url, {
       ...CONNECTION,
-      commandTimeout: COMMAND_TIMEOUT_MS,
+      commandTimeout: commandTimeoutMs ?? COMMAND_TIMEOUT_MS,
       enableOfflineQueue: false,
     });
     this.#subscriber = new Redis(url, { ...CONNECTION, autoResubscribe: true });
