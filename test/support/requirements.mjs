@@ -15,19 +15,23 @@ export const PACKAGES = {
   docker: 'docker.io',
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
+  openssl: 'openssl',
   podman: 'podman',
+  readelf: 'binutils',
   'redis-server': 'redis-server',
   skopeo: 'skopeo',
 };
 
-/** What the parts that tests are made of need: programs, or `root`. A test needs what all that it imports needs. */
+/** What a file runs: programs, or `root` for its rights. A test needs what it runs and what all that it imports runs. */
 const REQUIRES = {
+  'test/support/certificates.ts': ['openssl'],
   'test/support/containerd.ts': ['root', 'containerd', 'ctr'],
   'test/support/docker-registry.ts': ['docker-registry'],
   'test/support/dockerd.ts': ['root', 'dockerd', 'docker'],
   'test/support/podman.ts': ['root', 'podman'],
   'test/support/redis.ts': ['redis-server'],
   'test/support/skopeo.ts': ['skopeo'],
+  'test/unit/image-fixtures.test.ts': ['readelf', 'skopeo'],
 };
 
 /** @returns {string[]} What of all that the tests need is not here. */

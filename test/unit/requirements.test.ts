@@ -1,11 +1,14 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { PACKAGES, requirementsOf } from '../support/requirements.mjs';
 
-const TEST = new URL('..', import.meta.url);
+const CHECKOUT = new URL('../..', import.meta.url).pathname;
+/** What every Debian has. */
+const EVERYWHERE = ['ldd', 'tar', 'umount'];
 
 describe('What a test file needs', () => {
-  it('is what the parts need that it imports, directly or not', () => {
+  it('is what all that it imports needs, directly or not', () => {
     expect(requirementsOf('test/e2e/docker-pull.test.ts')).toEqual([
       'docker',
       'docker-registry',
@@ -15,28 +18,32 @@ describe('What a test file needs', () => {
   });
 
   it('is nothing if it runs no program', () => {
-    expect(requirementsOf('test/unit/requirements.test.ts')).toEqual([]);
+    expect(requirementsOf('test/unit/range.test.ts')).toEqual([]);
+  });
+
+  it('is stated wherever a program is run by its name', () => {
+    const runs = testFiles().flatMap((file) =>
+      [...readFileSync(join(CHECKOUT, file), 'utf8').matchAll(/(?:program: |spawn\()'([\w-]+)'/g)]
+        .map(([, program = '']) => ({ file, program }))
+        .filter(({ program }) => !EVERYWHERE.includes(program)),
+    );
+    expect(runs.map(({ program }) => program)).toContain('dockerd');
+    expect(runs.filter(({ file, program }) => !requirementsOf(file).includes(program))).toEqual([]);
   });
 
   it('is to be had from Debian', () => {
-    const needs = filesOf('e2e', '.test.ts').flatMap(requirementsOf);
-    const programs = new Set(needs.filter((need) => need !== 'root'));
-    expect(Object.keys(PACKAGES)).toEqual(expect.arrayContaining([...programs]));
-    expect(programs.size).toBeGreaterThan(0);
-  });
-
-  it('is stated of every part that runs such a program', () => {
-    const runs = filesOf('support', '.ts').flatMap((file) =>
-      [...readFileSync(new URL(file.replace('test/', ''), TEST), 'utf8').matchAll(/program: '([\w-]+)'/g)]
-        .map(([, program = '']) => ({ file, program }))
-        .filter(({ program }) => program in PACKAGES),
-    );
-    expect(runs.length).toBeGreaterThan(0);
-    expect(runs.filter(({ file, program }) => !requirementsOf(file).includes(program))).toEqual([]);
+    const programs = testFiles()
+      .flatMap(requirementsOf)
+      .filter((need) => need !== 'root');
+    expect(programs).toContain('skopeo');
+    expect(Object.keys(PACKAGES)).toEqual(expect.arrayContaining(programs));
   });
 });
 
-function filesOf(folder: string, ending: string): string[] {
-  const names = readdirSync(new URL(folder, TEST));
-  return names.filter((name) => name.endsWith(ending)).map((name) => `test/${folder}/${name}`);
+/** The TypeScript files of the tests, from the checkout's root; the bench runs programs that no test needs. */
+function testFiles(): string[] {
+  const names = readdirSync(join(CHECKOUT, 'test'), { recursive: true, encoding: 'utf8' });
+  return names
+    .filter((name) => name.endsWith('.ts') && !name.startsWith('bench/'))
+    .map((name) => `test/${name}`);
 }
