@@ -1,5 +1,3 @@
-import { deferred, type Deferred } from '../lib/deferred.ts';
-
 /** Beyond this the connection is no longer read; a connection delivers 64 KiB at a time. */
 const PAUSE_AT_BYTES = 256 * 1024;
 const RESUME_AT_BYTES = 64 * 1024;
@@ -14,10 +12,16 @@ export interface BodySource {
   abort(reason: Error): void;
 }
 
+/** One who waits for the next chunk. */
+interface Reader {
+  readonly resolve: (result: IteratorResult<Buffer, undefined>) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 /**
  * The body of an answer as it comes: a queue between the parser and one reader, which holds the connection back when
- * the reader is slow. Twice as plain, and a tenth cheaper in CPU, than Node's Readable: bodies pass at 2 GB/s on
- * loopback. Bytes that came before a break are delivered before its error is thrown.
+ * the reader is slow. Bytes that came before a break are delivered before its error is thrown, which Node's Readable
+ * does not do.
  */
 export class AnswerBody implements AsyncIterable<Buffer> {
   readonly #source: BodySource;
@@ -26,7 +30,7 @@ export class AnswerBody implements AsyncIterable<Buffer> {
   #isPaused = false;
   #state: 'open' | 'ended' | 'failed' = 'open';
   #error: unknown;
-  #waiting: Deferred<void> | undefined;
+  #reader: Reader | undefined;
 
   constructor(source: BodySource) {
     this.#source = source;
@@ -34,31 +38,40 @@ export class AnswerBody implements AsyncIterable<Buffer> {
 
   push(chunk: Buffer): void {
     if (this.#state !== 'open') return;
+    const reader = this.#reader;
+    if (reader !== undefined) {
+      this.#reader = undefined;
+      reader.resolve({ done: false, value: chunk });
+      return;
+    }
     this.#chunks.push(chunk);
     this.#queuedBytes += chunk.length;
-    if (this.#queuedBytes >= PAUSE_AT_BYTES && !this.#isPaused) {
-      this.#isPaused = true;
-      this.#source.pause();
-    }
-    this.#wake();
+    if (this.#queuedBytes < PAUSE_AT_BYTES || this.#isPaused) return;
+    this.#isPaused = true;
+    this.#source.pause();
   }
 
   finish(): void {
-    this.#settle('ended');
+    if (this.#state !== 'open') return;
+    this.#state = 'ended';
+    this.#reader?.resolve({ done: true, value: undefined });
   }
 
   fail(error: unknown): void {
-    this.#settle('failed', error);
+    if (this.#state !== 'open') return;
+    this.#state = 'failed';
+    this.#error = error;
+    this.#reader?.reject(error);
   }
 
   /** Ends the body and, unless it was over, its connection. A reader gets an error. Safe to call more than once. */
   close(): void {
     const wasOpen = this.#state === 'open';
     const error = new Error('the body was closed');
-    this.#chunks.length = 0;
+    this.fail(error);
     this.#state = 'failed';
-    this.#error = error;
-    this.#wake();
+    this.#error ??= error;
+    this.#chunks.length = 0;
     if (wasOpen) this.#source.abort(error);
   }
 
@@ -88,18 +101,17 @@ export class AnswerBody implements AsyncIterable<Buffer> {
     };
   }
 
-  async #next(): Promise<IteratorResult<Buffer, undefined>> {
-    for (;;) {
-      const chunk = this.#chunks.shift();
-      if (chunk !== undefined) {
-        this.#release(chunk.length);
-        return { done: false, value: chunk };
-      }
-      if (this.#state === 'failed') throw this.#error;
-      if (this.#state === 'ended') return { done: true, value: undefined };
-      this.#waiting = deferred();
-      await this.#waiting.promise;
+  #next(): Promise<IteratorResult<Buffer, undefined>> {
+    const chunk = this.#chunks.shift();
+    if (chunk !== undefined) {
+      this.#release(chunk.length);
+      return Promise.resolve({ done: false, value: chunk });
     }
+    if (this.#state === 'failed') return Promise.reject(this.#error);
+    if (this.#state === 'ended') return Promise.resolve({ done: true, value: undefined });
+    return new Promise((resolve, reject) => {
+      this.#reader = { resolve, reject };
+    });
   }
 
   #release(bytes: number): void {
@@ -107,17 +119,5 @@ export class AnswerBody implements AsyncIterable<Buffer> {
     if (!this.#isPaused || this.#queuedBytes > RESUME_AT_BYTES || this.#state !== 'open') return;
     this.#isPaused = false;
     this.#source.resume();
-  }
-
-  #settle(state: 'ended' | 'failed', error?: unknown): void {
-    if (this.#state !== 'open') return;
-    this.#state = state;
-    this.#error = error;
-    this.#wake();
-  }
-
-  #wake(): void {
-    this.#waiting?.resolve();
-    this.#waiting = undefined;
   }
 }

@@ -79,7 +79,10 @@ export class Authenticator {
       if (answer.status !== 401 || isAboutScope || !isLogin) return undefined;
       throw unavailable('credentials', `${answer.url.host} rejects the configured credentials`);
     }
-    if (this.#asks === 'basic') return this.#basic(access);
+    if (this.#asks === 'basic') {
+      const grant = await this.#basic(access);
+      return grant.authorization === undefined ? undefined : grant;
+    }
     const scope = bearer?.parameters.get('scope');
     return this.#bearer(this.#asks, access, { rejected: previous.authorization, scope });
   }

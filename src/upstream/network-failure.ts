@@ -27,7 +27,10 @@ export function networkFailure(
     const status = proxyStatus[1] ?? proxyStatus[2] ?? '';
     return unavailable('unreachable', `the proxy does not connect to ${host}, it answered ${status}`, error);
   }
-  if (name === 'HTTPParserError') return unparsable(data ?? '', host, error);
+  // undici blames the length for whatever it cannot parse after a Content-Length.
+  if (name === 'HTTPParserError' || code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') {
+    return unparsable(data ?? '', host, error);
+  }
   if (code === 'UND_ERR_HEADERS_OVERFLOW') {
     return unavailable('not-a-registry', `${host} sent more headers than are allowed`, error);
   }

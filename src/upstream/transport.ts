@@ -71,6 +71,8 @@ export class Transport {
         path: `${url.pathname}${url.search}`,
         method,
         headers: { 'accept-encoding': 'identity', 'user-agent': this.#options.userAgent, ...headers },
+        // undici ends the connection after a HEAD unless it is told not to; HEADs are most of what we send.
+        reset: false,
         headersTimeout: 0,
         bodyTimeout: this.#options.idleTimeoutMs,
       },

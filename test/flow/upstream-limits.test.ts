@@ -1,0 +1,93 @@
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { GOLANG } from '../support/filled-hub.ts';
+import { ANYBODY, hubAndUpstream, valueOf } from '../support/upstream-client.ts';
+
+const { repository } = GOLANG;
+const LATEST = { kind: 'tag', tag: 'latest' } as const;
+const SPENT = { limit: 100, remaining: 0, windowSeconds: 21_600 };
+const PULLS = { kind: 'limited', scope: 'pulls' };
+const ABUSE = { kind: 'limited', scope: 'abuse' };
+
+describe('the pull limit', () => {
+  test('is told from others by what it says, and concerns manifest GETs only', async () => {
+    const { hub, upstream } = await hubAndUpstream({ pulls: SPENT });
+    expect(await upstream.getManifest(repository, LATEST, ANYBODY)).toEqual(PULLS);
+    expect((await upstream.headManifest(repository, LATEST, ANYBODY)).kind).toBe('ok');
+    expect(hub.requests.filter(({ status }) => status === 429).length).toBe(1);
+  });
+
+  test.each([
+    [
+      'JSON',
+      JSON.stringify({
+        errors: [{ code: 'TOOMANYREQUESTS', message: 'You have reached your pull rate limit.' }],
+      }),
+    ],
+    [
+      'plain text',
+      'You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit',
+    ],
+  ])('is known by its words in %s', async (_what, body) => {
+    const { hub, upstream } = await hubAndUpstream();
+    hub.fault({ match: { kind: 'manifest' }, do: { status: { code: 429, body } } });
+    expect(await upstream.getManifest(repository, LATEST, ANYBODY)).toEqual(PULLS);
+  });
+
+  test('is known by nothing being left of it', async () => {
+    const { hub, upstream } = await hubAndUpstream();
+    const headers = { 'ratelimit-remaining': '0;w=21600', 'retry-after': '7' };
+    hub.fault({ match: { kind: 'manifest' }, do: { status: { code: 429, headers } } });
+    const outcome = await upstream.getManifest(repository, LATEST, ANYBODY);
+    expect(outcome).toEqual({ ...PULLS, retryAfterMs: 7000 });
+    expect(await upstream.headManifest(repository, LATEST, ANYBODY)).toEqual({
+      ...ABUSE,
+      retryAfterMs: 7000,
+    });
+  });
+});
+
+describe('the abuse limit', () => {
+  test('concerns requests of every kind, each asked once', async () => {
+    const { hub, upstream } = await hubAndUpstream();
+    valueOf(await upstream.headManifest(repository, LATEST, ANYBODY));
+    hub.reset();
+    hub.fault({ do: { abuseLimit: { retryAfterSeconds: 60 } } });
+    const digest = digestOf(Buffer.from('x'));
+    const limited = { ...ABUSE, retryAfterMs: 60_000 };
+    expect(await upstream.headManifest(repository, LATEST, ANYBODY)).toEqual(limited);
+    expect(await upstream.getManifest(repository, LATEST, ANYBODY)).toEqual(limited);
+    expect(await upstream.headBlob(repository, digest, ANYBODY)).toEqual(limited);
+    expect(await upstream.getBlob(repository, digest, { ...ANYBODY, offset: 0 })).toEqual(limited);
+    expect(await upstream.listTags(repository, {}, ANYBODY)).toEqual(limited);
+    expect(hub.requests.length).toBe(5);
+  });
+
+  test('may come without a word, or with more words than anybody reads', async () => {
+    const { hub, upstream } = await hubAndUpstream();
+    for (const body of ['', '<html>', 'x'.repeat(1_000_000)]) {
+      const fault = hub.fault({ match: { kind: 'manifest' }, do: { status: { code: 429, body } } });
+      expect(await upstream.getManifest(repository, LATEST, ANYBODY)).toEqual(ABUSE);
+      fault.remove();
+    }
+  });
+
+  test('is understood in the broken HTTP that Docker Hub has sent it in', async () => {
+    const { hub, upstream } = await hubAndUpstream();
+    const raw =
+      'HTTP/1.1 429 Too Many Requests\nRetry-After: 60\nContent-Type: text/plain\n\nToo Many Requests (HAP429).\n';
+    hub.fault({ match: { kind: 'manifest' }, do: { raw } });
+    const outcome = await upstream.headManifest(repository, LATEST, ANYBODY);
+    expect(outcome).toEqual({ ...ABUSE, retryAfterMs: 60_000 });
+  });
+
+  test('may name the time when it ends', async () => {
+    const { hub, upstream } = await hubAndUpstream();
+    const headers = { 'retry-after': new Date(Date.now() + 3_600_000).toUTCString() };
+    hub.fault({ match: { kind: 'manifest' }, do: { status: { code: 429, headers } } });
+    const outcome = await upstream.headManifest(repository, LATEST, ANYBODY);
+    if (outcome.kind !== 'limited') throw new Error(`not limited but ${outcome.kind}`);
+    expect(outcome.retryAfterMs).toBeGreaterThan(3_500_000);
+    expect(outcome.retryAfterMs).toBeLessThanOrEqual(3_600_000);
+  });
+});
