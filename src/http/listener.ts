@@ -25,7 +25,7 @@ export async function listen(
   });
   let isDraining = false;
   server.on('request', (_request, response: ServerResponse) => {
-    // A kept-alive connection is idle only after its answer, so it has to be looked for again then.
+    // Closing the server ends the connections that are idle then; this one becomes idle only after its answer.
     response.once('close', () => {
       if (isDraining) setImmediate(() => server.closeIdleConnections());
     });
@@ -36,7 +36,6 @@ export async function listen(
       isDraining = true;
       return new Promise((resolve) => {
         server.close(() => resolve());
-        server.closeIdleConnections();
       });
     },
     cut: () => server.closeAllConnections(),
