@@ -24,6 +24,7 @@ import { PlatformResolver } from './pull/platform-resolver.ts';
 import { PullService } from './pull/pull-service.ts';
 import { RepositoryAccess } from './pull/repository-access.ts';
 import { openDiskBlobStore } from './store/blob/disk.ts';
+import { createLimitedRoom } from './store/blob/limited-room.ts';
 import { takeDataDir } from './store/data-dir.ts';
 import { openIndex } from './store/manifest/lmdb.ts';
 import { createMemoryStore } from './store/manifest/memory.ts';
@@ -100,6 +101,7 @@ async function start(
       : createRedisStore({ url: settings.redisUrl, onError: (kind) => metrics.redisError(kind) });
   const metrics = new Metrics({
     fills: () => blobPuller.running,
+    queuedFills: () => blobPuller.queued,
     blobs: () => blobs.totals(),
     manifests: () => index.manifestTotals(),
     redis: () => redis?.state(),
@@ -110,7 +112,20 @@ async function start(
     ...(redis === undefined ? {} : { shared: redis }),
   });
   undo.push(() => store.close());
-  const blobs = await openDiskBlobStore({ dataDir: settings.dataDir, index, limit: settings.cacheSize });
+  const blobs = await openDiskBlobStore({
+    dataDir: settings.dataDir,
+    index,
+    room: createLimitedRoom({
+      dataDir: settings.dataDir,
+      limit: settings.cacheSize,
+      storedBytes: () => index.blobTotals().bytes,
+    }),
+    onHealth: (error) => {
+      if (error === undefined) log.info('the disk takes blobs again');
+      else log.error({ reason: error.message }, 'the disk refuses blobs: they are passed on and not kept');
+    },
+  });
+  undo.push(() => blobs.close());
   const upstreams = new Map(
     Object.entries(settings.upstreams).map(([host, upstream]) => [
       host,
@@ -140,7 +155,15 @@ async function start(
   const resolver = new PlatformResolver(
     parsePlatform(settings.defaultPlatform) ?? { os: 'linux', architecture: 'amd64' },
   );
-  const blobPuller = new BlobPuller({ blobs, links, access, onFillEnd: fillReporter(log, metrics) });
+  const blobPuller = new BlobPuller({
+    blobs,
+    links,
+    access,
+    maxFills: settings.fills,
+    segmentLimits: { maxStreams: settings.fillSegments, minGapBytes: settings.fillSegmentGapBytes },
+    onFillEnd: fillReporter(log, metrics),
+    onElsewhere: () => metrics.bypassedRange(),
+  });
   undo.push(() => blobPuller.close());
   const pull = new PullService({
     upstreams,
@@ -159,7 +182,10 @@ async function start(
   });
 
   let isStopping = false;
-  const health = (): Health => ({ isStopping, degraded: redis?.state() === 'down' ? ['redis'] : [] });
+  const health = (): Health => ({
+    isStopping,
+    degraded: [...(redis?.state() === 'down' ? ['redis'] : []), ...(blobs.isFailing ? ['disk'] : [])],
+  });
   const registry = createRegistryServer({
     pull,
     allowNetworks: settings.allowNetworks,
@@ -222,10 +248,10 @@ function upstreamFor(host: string, entry: UpstreamSettings, options: AppOptions,
 }
 
 function fillReporter(log: Logger, metrics: Metrics): BlobPullerOptions['onFillEnd'] {
-  return ({ result, digest, repository, bytes, error }) => {
-    metrics.fillEnded(result);
-    const line = { repository: repositoryKey(repository), digest, bytes, result };
-    if (result === 'stored') log.debug(line, 'fill');
+  return ({ repository, digest, error, ...end }) => {
+    metrics.fillEnded(end);
+    const line = { upstream: repository.host, repository: repositoryKey(repository), digest, ...end };
+    if (end.result === 'stored') log.debug(line, 'fill');
     else log.warn({ ...line, reason: error instanceof Error ? error.message : undefined }, 'fill');
   };
 }

@@ -84,3 +84,21 @@ export function size(limits: { readonly minBytes: number }) {
     throw new UnitError(`${quoted(value)} is less than ${formatSize({ bytes: limits.minBytes })}`);
   });
 }
+
+/** Bytes, at least so many; no share. */
+export function bytes(limits: { readonly minBytes: number }) {
+  return size(limits).transform((value, context) => {
+    if ('bytes' in value) return value.bytes;
+    context.addIssue({ code: 'custom', message: `"${formatSize(value)}" is a share, not a size` });
+    return z.NEVER;
+  });
+}
+
+export function wholeNumber(limits: { readonly min: number; readonly max: number }) {
+  return text((value) => {
+    const { min, max } = limits;
+    const number = /^\d{1,9}$/.test(value) ? Number(value) : Number.NaN;
+    if (number >= min && number <= max) return number;
+    throw new UnitError(`${quoted(value)} is not a whole number from ${min} to ${max}`);
+  });
+}

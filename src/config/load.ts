@@ -109,7 +109,15 @@ function readSecretFiles(effective: Effective, read: Read): string[] {
 }
 
 function settingsOf(values: Values): Settings {
-  const { tagTtl, connectTimeout, headersTimeout, idleTimeout, adminTokenFile: _read, ...rest } = values;
+  const {
+    tagTtl,
+    connectTimeout,
+    headersTimeout,
+    idleTimeout,
+    fillSegmentGap,
+    adminTokenFile: _read,
+    ...rest
+  } = values;
   return {
     ...rest,
     upstreams: Object.assign(Object.create(null), values.upstreams) as Settings['upstreams'],
@@ -117,6 +125,7 @@ function settingsOf(values: Values): Settings {
     connectTimeoutMs: connectTimeout,
     headersTimeoutMs: headersTimeout,
     idleTimeoutMs: idleTimeout,
+    fillSegmentGapBytes: fillSegmentGap,
   };
 }
 

@@ -1,6 +1,6 @@
 import { parsePlatform } from '../oci/platform.ts';
 import { parseListen, parseNetwork } from './addresses.ts';
-import { durationMs, line, list, oneOf, secret, size, text } from './fields.ts';
+import { bytes, durationMs, line, list, oneOf, secret, size, text, wholeNumber } from './fields.ts';
 import type { Setting } from './setting.ts';
 import { parseRepositoryPattern, parseUsername } from './upstream-fields.ts';
 import { parseBoolean, quoted, UnitError } from './units.ts';
@@ -179,6 +179,33 @@ export const SETTINGS = {
     allowed: TIMEOUT_ALLOWED,
     help: 'How long a body from upstream may pause before it counts as broken.',
     schema: durationMs(TIMEOUT),
+  },
+  fills: {
+    env: 'PIERHEAD_FILLS',
+    flag: '--fills',
+    argument: '<number>',
+    default: '16',
+    allowed: 'a whole number from 1 to 1000',
+    help: 'How many blobs are transferred from upstream at a time; further ones wait for their turn.',
+    schema: wholeNumber({ min: 1, max: 1000 }),
+  },
+  fillSegments: {
+    env: 'PIERHEAD_FILL_SEGMENTS',
+    flag: '--fill-segments',
+    argument: '<number>',
+    default: '4',
+    allowed: 'a whole number from 1 to 64',
+    help: 'At how many places one blob is transferred at a time, for readers that begin far ahead.',
+    schema: wholeNumber({ min: 1, max: 64 }),
+  },
+  fillSegmentGap: {
+    env: 'PIERHEAD_FILL_SEGMENT_GAP',
+    flag: '--fill-segment-gap',
+    argument: '<size>',
+    default: '4MiB',
+    allowed: 'a size such as 4MiB or 10MB, from 64KiB up',
+    help: 'A reader less than this ahead of what is being transferred waits for it.',
+    schema: bytes({ minBytes: 2 ** 16 }),
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 

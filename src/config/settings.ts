@@ -41,4 +41,9 @@ export interface Settings {
   readonly connectTimeoutMs: number;
   readonly headersTimeoutMs: number;
   readonly idleTimeoutMs: number;
+  /** Transfers of blobs at a time. */
+  readonly fills: number;
+  /** Places at which one blob is transferred at a time. */
+  readonly fillSegments: number;
+  readonly fillSegmentGapBytes: number;
 }

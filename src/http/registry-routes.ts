@@ -115,7 +115,7 @@ async function answerBlob(
     sendBlobHead(exchange, digest, await pull.headBlob(repository, digest));
     return;
   }
-  const body = await pull.openBlob(repository, digest);
+  const body = await pull.openBlob(repository, digest, exchange.client);
   if (exchange.response.destroyed) {
     body.close();
     return;

@@ -3,6 +3,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 /** What is read off the stores and the pulls at each scrape. */
 export interface GaugeSources {
   readonly fills: () => number;
+  readonly queuedFills: () => number;
   readonly blobs: () => { readonly blobs: number; readonly bytes: number };
   readonly manifests: () => { readonly manifests: number; readonly bytes: number };
   /** Undefined: no Redis is configured. */
@@ -26,6 +27,21 @@ export class Metrics {
     'outcome',
   ]);
   readonly #fills = this.#counter('fills_total', 'Transfers of blobs that have ended', ['result']);
+  readonly #resumedBytes = this.#counter(
+    'fill_resumed_bytes_total',
+    'Bytes that transfers took over from earlier ones instead of fetching them',
+    [],
+  );
+  readonly #segments = this.#counter(
+    'fill_segments_total',
+    'Places at which transfers of blobs received: one each, and one for each reader far ahead',
+    [],
+  );
+  readonly #bypassedRanges = this.#counter(
+    'fill_bypassed_ranges_total',
+    'Ranges that were fetched past a transfer, which had no place left for them',
+    [],
+  );
   readonly #redisErrors = this.#counter('redis_errors_total', 'Calls that Redis failed', ['kind']);
   readonly #durations = new Histogram({
     name: 'pierhead_request_duration_seconds',
@@ -38,6 +54,7 @@ export class Metrics {
   constructor(sources: GaugeSources) {
     collectDefaultMetrics({ register: this.#registry });
     this.#gauge('fills_running', 'Transfers of blobs that are under way', sources.fills);
+    this.#gauge('fills_queued', 'Transfers of blobs that wait for their turn', sources.queuedFills);
     this.#gauge('store_blobs', 'Blobs on the disk', () => sources.blobs().blobs);
     this.#gauge('store_blob_bytes', 'Bytes of blobs on the disk', () => sources.blobs().bytes);
     this.#gauge('store_manifests', 'Manifests in the embedded store', () => sources.manifests().manifests);
@@ -66,8 +83,14 @@ export class Metrics {
     this.#upstreamBytes.inc({ upstream }, bytes);
   }
 
-  fillEnded(result: string): void {
-    this.#fills.inc({ result });
+  fillEnded(end: { result: string; resumedBytes: number; segments: number }): void {
+    this.#fills.inc({ result: end.result });
+    this.#resumedBytes.inc(end.resumedBytes);
+    this.#segments.inc(end.segments);
+  }
+
+  bypassedRange(): void {
+    this.#bypassedRanges.inc();
   }
 
   redisError(kind: string): void {

@@ -1,19 +1,19 @@
 import type { Hash } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
-import { digestHasher, hasherMatches, type Digest } from '../oci/digest.ts';
-import { BlobStoreError, type BlobPart } from '../store/blob-store.ts';
-import { BodyBrokenError, type BlobStream, type Outcome } from '../upstream/upstream.ts';
+import { deferred } from '../lib/deferred.ts';
+import { Extents } from '../lib/extents.ts';
+import { digestHasher, type Digest } from '../oci/digest.ts';
+import { BlobStoreError, type BlobPart, type KeptExtents } from '../store/blob-store.ts';
+import type { BlobStream } from '../upstream/upstream.ts';
 import { BlobBodyError, type BlobBody } from './blob-body.ts';
-import { FillProgress } from './fill-progress.ts';
-import { FillReader } from './fill-reader.ts';
-import { failureError, failureReason } from './outcome-error.ts';
-import { PartWriter } from './part-writer.ts';
-import { PullError } from './pull-error.ts';
+import type { Demand, SegmentLimits } from './fill-plan.ts';
+import { DIVERTED, FillProgress } from './fill-progress.ts';
+import { FillReader, type FillSource } from './fill-reader.ts';
+import type { FillSlots, SlotUser } from './fill-slots.ts';
+import { FillTransfer } from './fill-transfer.ts';
+import { failureError } from './outcome-error.ts';
+import { PartFollower } from './part-follower.ts';
+import type { OpenBlob } from './upstream-bytes.ts';
 
-/** Upstream may break off this often in a row without a byte of progress. */
-const MAX_FRUITLESS_ATTEMPTS = 5;
-const FIRST_PAUSE_MS = 200;
-const MAX_PAUSE_MS = 4000;
 /** A fill that nobody reads, of a blob that no served manifest names, ends after this time. */
 const ABANDON_AFTER_MS = 10_000;
 
@@ -22,7 +22,12 @@ export type FillResult = 'stored' | 'corrupt' | 'broken' | 'disk' | 'abandoned';
 /** How a fill ended; `error` unless it was stored. */
 export interface FillEnd {
   readonly result: FillResult;
+  /** Received from upstream and written. */
   readonly bytes: number;
+  /** Taken over from an earlier attempt. */
+  readonly resumedBytes: number;
+  /** At how many places it received. */
+  readonly segments: number;
   readonly error?: unknown;
 }
 
@@ -32,218 +37,312 @@ export interface FillOptions {
   readonly expectedSize: number | undefined;
   /** A served manifest names the blob, so somebody will come for it: the fill goes on without readers. */
   readonly isNamed: boolean;
-  /** Opens upstream's blob from an offset on, on fresh tokens and redirects. */
-  readonly open: (offset: number) => Promise<Outcome<BlobStream>>;
+  /** Whether the repository is known to hold the blob. If not, upstream has to say so even if nothing is missing. */
+  readonly isLinked: boolean;
+  readonly open: OpenBlob;
+  /** What an earlier attempt left. */
+  readonly kept: KeptExtents | undefined;
   readonly createPart: (expectedSize: number | undefined) => Promise<BlobPart>;
+  readonly slots: FillSlots;
+  readonly limits: SegmentLimits;
+  /** Told whenever the last reader has gone, with the client that it was, and when there is one again. */
+  readonly onUnread: (client: string) => void;
+  readonly onRead: () => void;
+  /** Told when a reader has to get a far range by itself. */
+  readonly onElsewhere: () => void;
 }
 
 /** What a fill works with once upstream has answered. */
-interface Transfer {
+interface Work {
   readonly part: BlobPart;
-  readonly writer: PartWriter;
-  stream: BlobStream | undefined;
+  readonly follower: PartFollower;
+  readonly transfer: FillTransfer;
 }
 
 /**
- * One transfer of a blob from upstream, which belongs to nobody: it writes a part file that grows, every reader
- * follows it from wherever it starts, and the first client going away hurts none of them. When upstream breaks off
- * it goes on by Range from where it was. The hash runs over everything; only what matches the digest is kept.
+ * One transfer of a blob from upstream, which belongs to nobody: it writes a part file that grows, at several places
+ * if readers start far apart, every reader follows it from wherever it starts, and the first client going away hurts
+ * none of them. The hash runs over everything; only what matches the digest is kept as a blob, and what was written
+ * when a transfer had to be given up is where the next one goes on.
  */
-export class BlobFill {
-  /** Resolves once upstream has answered and readers can join; rejects with PullError or BlobStoreError. */
+export class BlobFill implements FillSource, SlotUser {
+  /** Resolves once upstream has answered; rejects with PullError or BlobStoreError. */
   readonly started: Promise<void>;
   /** Resolves when everything is over, and the blob is stored or not. Never rejects. */
   readonly ended: Promise<FillEnd>;
+  readonly progress = new FillProgress();
   readonly #options: FillOptions;
   readonly #abort = new AbortController();
-  readonly #hasher: Hash;
-  readonly #progress = new FillProgress();
-  #transfer: Transfer | undefined;
-  #received = 0;
-  #readers = 0;
+  readonly #started = deferred<void>();
+  readonly #readers = new Set<FillReader>();
+  #work: Work | undefined;
+  #hashBeforeHeld: Promise<Hash> | undefined;
+  #isQueued = true;
+  #isPaused = false;
+  #isDecoded = false;
   #isOver = false;
+  #receivedBytes = 0;
   #abandonTimer: NodeJS.Timeout | undefined;
 
   constructor(options: FillOptions) {
     this.#options = options;
-    this.#hasher = digestHasher(options.digest);
-    const start = this.#start();
-    this.started = start.then(() => undefined);
-    this.ended = start.then(
-      (transfer) => this.#run(transfer),
-      (error: unknown): FillEnd => ({ result: 'broken', bytes: 0, error }),
-    );
-    this.started.catch(() => undefined);
+    this.progress.size = options.expectedSize ?? options.kept?.size;
+    this.started = this.#started.promise;
+    this.ended = this.#run();
+  }
+
+  get digest(): Digest {
+    return this.#options.digest;
   }
 
   get size(): number | undefined {
-    return this.#progress.size;
+    return this.progress.size;
+  }
+
+  get part(): BlobPart | undefined {
+    return this.#work?.part;
+  }
+
+  get isRead(): boolean {
+    return this.#readers.size > 0;
+  }
+
+  /** It waits for its turn and has not asked upstream yet. */
+  get isQueued(): boolean {
+    return this.#isQueued;
   }
 
   /** Nothing more will come of it, although it may not have ended yet. */
   get hasFailed(): boolean {
-    return this.#progress.hasFailed;
+    return this.progress.hasFailed || this.#abort.signal.aborted;
   }
 
-  /** A body that follows the fill; after `started` only. It counts as a reader until it is closed. */
-  join(cache: 'stored' | 'collapsed'): BlobBody {
-    if (this.#transfer === undefined) throw new TypeError('a fill can be joined once it has started');
-    this.#readers++;
+  /**
+   * A body that follows the fill, for `client`; it counts as a reader until it is closed. Before the fill has started
+   * only if its size is known.
+   */
+  join(cache: 'stored' | 'collapsed', client: string): BlobBody {
+    const reader = new FillReader({ source: this, cache, onClose: () => this.#leave(reader, client) });
+    this.#readers.add(reader);
     clearTimeout(this.#abandonTimer);
-    const { part } = this.#transfer;
-    return new FillReader({ part, progress: this.#progress, cache, onClose: () => this.#leave() });
+    if (this.#readers.size === 1) {
+      this.#options.onRead();
+      this.#options.slots.reconsider(this);
+    }
+    return reader;
   }
 
-  /** Ends the fill, whoever reads it. */
+  /** Ends the fill, whoever reads it. What is written is kept for the next one. */
   abort(): void {
     this.#abort.abort();
-    this.#transfer?.stream?.close();
+    this.#work?.transfer.stop();
   }
 
-  async #start(): Promise<Transfer> {
-    const { digest, open, createPart, expectedSize } = this.#options;
-    const outcome = await open(0);
-    if (outcome.kind !== 'ok') throw failureError(outcome, digest, 'blob-unknown');
-    const stream = outcome.value;
+  pause(): void {
+    this.#isPaused = true;
+    this.#work?.transfer.stop();
+  }
+
+  want(demand: Demand): boolean {
+    const isComing = this.#work?.transfer.want(demand) ?? true;
+    if (!isComing) this.#options.onElsewhere();
+    return isComing;
+  }
+
+  readonly open: OpenBlob = async (offset, end) => {
+    // There is no way into the middle of what somebody on the way has encoded.
+    const from = this.#isDecoded ? 0 : offset;
+    const outcome = await this.#options.open(from, this.#isDecoded || end === this.size ? undefined : end);
+    if (outcome.kind !== 'ok') return outcome;
+    const { totalSize, isDecoded } = outcome.value;
+    this.#isDecoded ||= isDecoded;
+    if (isDecoded) this.#work?.transfer.goSequential();
+    const { size } = this.progress;
+    if (size === undefined || totalSize === undefined || totalSize === size) return outcome;
+    outcome.value.close();
+    const reason = `upstream says that ${this.digest} has ${totalSize} bytes, which is known to have ${size}`;
+    return { kind: 'unavailable', cause: 'not-a-registry', reason };
+  };
+
+  hashBeforeHeld(): Promise<Hash> {
+    const { written } = this.progress;
+    this.#hashBeforeHeld ??= this.#readBack(Math.min(written.prefix, this.progress.holdFrom()));
+    return this.#hashBeforeHeld;
+  }
+
+  async #run(): Promise<FillEnd> {
     try {
-      this.#progress.size = agreedSize(stream.totalSize, expectedSize, digest);
-      const part = await createPart(this.#progress.size);
-      const writer = new PartWriter(part, (written) => this.#progress.advance(written));
-      this.#transfer = { part, writer, stream };
+      await this.#takeTurns();
+      await this.#verify();
+      return this.#end('stored');
     } catch (error) {
-      stream.close();
+      return await this.#failed(error);
+    } finally {
+      this.#isOver = true;
+      clearTimeout(this.#abandonTimer);
+      this.#options.slots.leave(this);
+      if (!this.isRead) await this.part?.close();
+    }
+  }
+
+  async #takeTurns(): Promise<void> {
+    const { slots } = this.#options;
+    const { signal } = this.#abort;
+    do {
+      this.#isPaused = false;
+      // Without a size there are no headers to be sent early: such a blob is not made to wait.
+      if (this.size !== undefined) await Promise.race([slots.enter(this), aborted(signal)]);
+      signal.throwIfAborted();
+      const first = this.#work === undefined ? await this.#start() : undefined;
+      if (this.#isPaused || signal.aborted) first?.close();
+      else await this.#work?.transfer.receive(first);
+      slots.leave(this);
+      signal.throwIfAborted();
+    } while (this.#isPaused);
+  }
+
+  /** Asks upstream, and makes the part. The answer is undefined if nothing is missing. */
+  async #start(): Promise<BlobStream | undefined> {
+    this.#isQueued = false;
+    const { kept, isLinked, createPart } = this.#options;
+    const missing = this.#missing(kept);
+    const isWhole = missing === undefined;
+    const outcome = isWhole && isLinked ? undefined : await this.open(missing?.start ?? 0, missing?.end);
+    if (outcome !== undefined && outcome.kind !== 'ok')
+      throw failureError(outcome, this.digest, 'blob-unknown');
+    const stream = outcome?.value;
+    try {
+      this.#abort.signal.throwIfAborted();
+      this.progress.size ??= stream?.totalSize;
+      this.#begin(await createPart(this.size));
+    } catch (error) {
+      stream?.close();
       throw error;
     }
+    this.#started.resolve();
     this.#considerAbandoning();
-    return this.#transfer;
+    if (!isWhole) return stream;
+    stream?.close();
+    return undefined;
   }
 
-  async #run(transfer: Transfer): Promise<FillEnd> {
-    const end = await this.#transferAll(transfer).then(
-      (): FillEnd => ({ result: 'stored', bytes: this.#received }),
-      (error: unknown) => this.#failed(transfer, error),
-    );
-    this.#isOver = true;
-    clearTimeout(this.#abandonTimer);
-    transfer.stream?.close();
-    if (this.#readers === 0) await transfer.part.close();
-    return end;
+  /** What upstream is to be asked for first; undefined if everything was kept. */
+  #missing(kept: KeptExtents | undefined): { readonly start: number; readonly end?: number } | undefined {
+    const { size } = this;
+    if (size === undefined || kept?.size !== size) return { start: 0 };
+    return new Extents(kept.written).gaps(size)[0];
   }
 
-  async #transferAll(transfer: Transfer): Promise<void> {
-    const { digest } = this.#options;
-    await this.#receiveAll(transfer);
-    await transfer.writer.flush();
-    if (!hasherMatches(this.#hasher, digest)) {
-      throw new BlobBodyError('corrupt', `upstream sent ${this.#received} bytes that are not ${digest}`);
+  #begin(part: BlobPart): void {
+    const { digest, progress, open } = this;
+    for (const extent of part.kept) progress.wrote(extent);
+    const follower = new PartFollower(part, progress.written, (error) => transfer.fail(error));
+    const transfer = new FillTransfer({
+      digest,
+      part,
+      progress,
+      open,
+      limits: this.#options.limits,
+      demands: () => [...this.#readers].flatMap(({ demand }) => demand ?? []),
+      onWritten: (extent) => {
+        this.#receivedBytes += extent.end - extent.start;
+        progress.wrote(extent);
+        follower.wrote();
+      },
+    });
+    if (this.#isDecoded) transfer.goSequential();
+    this.#work = { part, follower, transfer };
+    follower.wrote();
+  }
+
+  async #verify(): Promise<void> {
+    const { part, size = 0 } = this;
+    await this.#work?.follower.finish();
+    await part?.hashTo(size);
+    if (!(await part?.isRight())) {
+      throw new BlobBodyError('corrupt', `${size} bytes came that are not ${this.digest}`);
     }
-    this.#progress.verify(this.#received);
-    await transfer.part.commit(this.#received);
+    this.progress.verify(size);
+    await part?.commit(size);
   }
 
-  async #receiveAll(transfer: Transfer): Promise<void> {
-    for (let fruitless = 0; ;) {
-      const before = this.#received;
-      try {
-        transfer.stream ??= await this.#reopen(fruitless);
-        await this.#receive(transfer.stream, transfer.writer);
-        return;
-      } catch (error) {
-        transfer.stream?.close();
-        transfer.stream = undefined;
-        if (!(error instanceof BodyBrokenError)) throw error;
-        fruitless = this.#received > before ? 0 : fruitless + 1;
-        if (fruitless >= MAX_FRUITLESS_ATTEMPTS) {
-          throw new BlobBodyError('broken', `gave up on ${this.#options.digest}: ${error.message}`, error);
-        }
-      }
-    }
-  }
-
-  async #reopen(fruitless: number): Promise<BlobStream> {
-    const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** fruitless, MAX_PAUSE_MS) * (0.75 + Math.random() / 2);
-    await delay(pauseMs, undefined, { signal: this.#abort.signal });
-    const outcome = await this.#options.open(this.#received);
-    if (outcome.kind !== 'ok') throw new BodyBrokenError('cut', failureReason(outcome));
-    const { size } = this.#progress;
-    const { totalSize } = outcome.value;
-    if (size !== undefined && totalSize !== undefined && totalSize !== size) {
-      outcome.value.close();
-      throw new BodyBrokenError('cut', `upstream now says ${totalSize} bytes instead of ${size}`);
-    }
-    return outcome.value;
-  }
-
-  /** Takes one body to its end. An upstream that ignored the range sends from the start: what is known is skipped. */
-  async #receive(stream: BlobStream, writer: PartWriter): Promise<void> {
-    const { size } = this.#progress;
-    let position = stream.offset;
-    for await (const chunk of stream.body) {
-      this.#abort.signal.throwIfAborted();
-      const known = this.#received - position;
-      position += chunk.length;
-      if (known >= chunk.length) continue;
-      const fresh = known > 0 ? chunk.subarray(known) : chunk;
-      this.#received += fresh.length;
-      if (size !== undefined && this.#received > size) {
-        throw new BlobBodyError(
-          'corrupt',
-          `upstream sent more than the ${size} bytes of ${this.#options.digest}`,
-        );
-      }
-      this.#hasher.update(fresh);
-      await writer.push(fresh);
-    }
-    if (size !== undefined && this.#received < size) {
-      throw new BodyBrokenError('short', `upstream sent ${this.#received} of ${size} bytes`);
-    }
-  }
-
-  async #failed(transfer: Transfer, error: unknown): Promise<FillEnd> {
-    const { digest } = this.#options;
+  async #failed(error: unknown): Promise<FillEnd> {
+    const { part, digest } = this;
+    const result = this.#resultOf(error);
+    this.#started.reject(error);
     // Readers of a verified blob have what they came for, whether or not the disk keeps it.
-    if (!this.#progress.isVerified) {
+    if (!this.progress.isVerified) {
       const reason = error instanceof Error ? error.message : String(error);
-      const failure =
+      const broken =
         error instanceof BlobBodyError ? error : new BlobBodyError('broken', `${digest}: ${reason}`, error);
-      this.#progress.fail(failure);
+      this.progress.fail(result === 'disk' ? DIVERTED : broken);
     }
-    await transfer.writer.flush().catch(() => undefined);
-    await transfer.part.discard();
-    return { result: this.#resultOf(error), bytes: this.#received, error };
+    await this.#work?.follower.finish();
+    if (part !== undefined) await this.#giveUp(part, result);
+    return this.#end(result, error);
+  }
+
+  /** What is right as far as anybody knows is where the next attempt goes on. */
+  async #giveUp(part: BlobPart, result: FillResult): Promise<void> {
+    const { list } = this.progress.written;
+    try {
+      if ((result === 'broken' || result === 'abandoned') && list.length > 0) await part.keep([...list]);
+      else await part.discard();
+    } catch {
+      await part.discard();
+    }
   }
 
   #resultOf(error: unknown): FillResult {
-    if (this.#abort.signal.aborted) return 'abandoned';
     if (error instanceof BlobStoreError) return 'disk';
+    if (this.#abort.signal.aborted) return 'abandoned';
     return error instanceof BlobBodyError ? error.code : 'broken';
   }
 
-  #leave(): void {
-    this.#readers--;
-    if (this.#readers > 0) return;
-    if (this.#isOver) void this.#transfer?.part.close();
-    else this.#considerAbandoning();
+  #end(result: FillResult, error?: unknown): FillEnd {
+    return {
+      result,
+      bytes: this.#receivedBytes,
+      resumedBytes: new Extents(this.part?.kept).bytes,
+      segments: this.#work?.transfer.opened ?? 0,
+      ...(error === undefined ? {} : { error }),
+    };
+  }
+
+  async #readBack(end: number): Promise<Hash> {
+    const hasher = digestHasher(this.digest);
+    const buffer = Buffer.alloc(256 * 1024);
+    for (let at = 0; at < end;) {
+      const read = (await this.part?.read(buffer, Math.min(buffer.length, end - at), at)) ?? 0;
+      if (read === 0) throw new BlobBodyError('broken', 'the part file lost bytes that were written to it');
+      hasher.update(buffer.subarray(0, read));
+      at += read;
+    }
+    return hasher;
+  }
+
+  #leave(reader: FillReader, client: string): void {
+    this.#readers.delete(reader);
+    if (this.isRead) return;
+    if (this.#isOver) {
+      void this.part?.close();
+      return;
+    }
+    this.#considerAbandoning();
+    this.#options.onUnread(client);
   }
 
   #considerAbandoning(): void {
-    if (this.#options.isNamed || this.#readers > 0) return;
+    if (this.#options.isNamed || this.isRead) return;
     clearTimeout(this.#abandonTimer);
     this.#abandonTimer = setTimeout(() => this.abort(), ABANDON_AFTER_MS);
     this.#abandonTimer.unref();
   }
 }
 
-function agreedSize(
-  told: number | undefined,
-  expected: number | undefined,
-  digest: Digest,
-): number | undefined {
-  if (told !== undefined && expected !== undefined && told !== expected) {
-    throw new PullError(
-      'unavailable',
-      `upstream says that ${digest} has ${told} bytes, its manifest says ${expected}`,
-    );
-  }
-  return told ?? expected;
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }

@@ -1,3 +1,4 @@
+import { withinMs } from '../lib/deadline.ts';
 import type { Digest } from '../oci/digest.ts';
 import { repositoryKey, type Repository } from '../oci/reference.ts';
 import { BlobStoreError, type BlobStore } from '../store/blob-store.ts';
@@ -8,16 +9,40 @@ import { BlobFill, type FillEnd } from './blob-fill.ts';
 import { BypassBody } from './bypass-body.ts';
 import type { CacheStatus } from './cache-status.ts';
 import type { ContentLinks } from './content-links.ts';
+import type { SegmentLimits } from './fill-plan.ts';
+import { FillSlots } from './fill-slots.ts';
 import { failureError } from './outcome-error.ts';
 import type { RepositoryAccess } from './repository-access.ts';
 import { storedBody } from './stored-body.ts';
+import { UnreadFills } from './unread-fills.ts';
+import type { OpenBlob } from './upstream-bytes.ts';
+
+/** By when headers go out although the fill still waits for its turn, and by when in any case. */
+const EARLY_HEADERS_MS = 4000;
+const LATEST_HEADERS_MS = 9500;
+/** Fills that go on although the client that asked for them has gone. */
+const MAX_UNREAD_PER_CLIENT = 4;
 
 export interface BlobPullerOptions {
   readonly blobs: BlobStore;
   readonly links: ContentLinks;
   readonly access: RepositoryAccess;
+  /** How many blobs are transferred at a time. */
+  readonly maxFills: number;
+  readonly segmentLimits: SegmentLimits;
   /** Told of every fill that has ended, for logs and metrics. */
   readonly onFillEnd: (end: FillEnd & { readonly repository: Repository; readonly digest: Digest }) => void;
+  /** Told when a reader gets a far range past the fill. */
+  readonly onElsewhere: () => void;
+}
+
+/** A blob as a client asks for it. */
+export interface BlobRequest {
+  readonly upstream: Upstream;
+  readonly repository: Repository;
+  readonly digest: Digest;
+  /** The client's address. */
+  readonly client: string;
 }
 
 interface RunningFill {
@@ -29,14 +54,22 @@ interface RunningFill {
 export class BlobPuller {
   readonly #options: BlobPullerOptions;
   readonly #fills = new Map<Digest, RunningFill>();
+  readonly #slots: FillSlots;
+  readonly #unread = new UnreadFills(MAX_UNREAD_PER_CLIENT);
   #isClosed = false;
 
   constructor(options: BlobPullerOptions) {
     this.#options = options;
+    this.#slots = new FillSlots(options.maxFills);
   }
 
+  /** Fills under way, those that wait for their turn included. */
   get running(): number {
     return this.#fills.size;
+  }
+
+  get queued(): number {
+    return this.#slots.queued;
   }
 
   /** Opens nothing and fills nothing: a cold blob is asked for by HEAD. Throws PullError. */
@@ -62,13 +95,14 @@ export class BlobPuller {
   }
 
   /** The blob's bytes; the caller closes the body. Throws PullError. */
-  async open(upstream: Upstream, repository: Repository, digest: Digest): Promise<BlobBody> {
+  async open(request: BlobRequest): Promise<BlobBody> {
+    const { upstream, repository, digest } = request;
     await this.#options.access.admit(upstream, repository, { kind: 'blob', digest });
     const running = this.#fills.get(digest);
-    if (running !== undefined) return this.#join(upstream, repository, digest, running);
+    if (running !== undefined) return this.#join(request, running);
     const link = await this.#options.links.get(repository, digest);
     const stored = await this.#options.blobs.open(digest);
-    if (stored === undefined) return this.#fill(upstream, repository, digest, link);
+    if (stored === undefined) return this.#fill(request, link);
     try {
       if (link === undefined) await this.#requireLink(upstream, repository, digest);
     } catch (error) {
@@ -78,7 +112,7 @@ export class BlobPuller {
     return storedBody(stored);
   }
 
-  /** Ends all fills; resolves when their parts are gone. */
+  /** Ends all fills; resolves when what they have is kept for the next start. */
   async close(): Promise<void> {
     this.#isClosed = true;
     const fills = [...this.#fills.values()];
@@ -86,74 +120,78 @@ export class BlobPuller {
     await Promise.all(fills.map(({ fill }) => fill.ended));
   }
 
-  async #join(
-    upstream: Upstream,
-    repository: Repository,
-    digest: Digest,
-    running: RunningFill,
-  ): Promise<BlobBody> {
+  async #join(request: BlobRequest, running: RunningFill): Promise<BlobBody> {
+    const { upstream, repository, digest, client } = request;
+    const { fill } = running;
     const isOwn = repositoryKey(running.repository) === repositoryKey(repository);
-    if (running.fill.hasFailed) {
-      await running.fill.ended;
-      return this.#fill(upstream, repository, digest, await this.#options.links.get(repository, digest));
+    if (fill.hasFailed) {
+      await fill.ended;
+      return this.#fill(request, await this.#options.links.get(repository, digest));
     }
     if (!isOwn) await this.#requireLink(upstream, repository, digest);
     try {
-      await running.fill.started;
+      await readyToJoin(fill);
     } catch (error) {
-      if (error instanceof BlobStoreError) return this.#bypass(upstream, repository, digest);
+      if (error instanceof BlobStoreError) return this.#bypass(request);
       // The other repository's failure need not be ours.
       if (isOwn) throw error;
-      return this.#fill(upstream, repository, digest, await this.#options.links.get(repository, digest));
+      return this.#fill(request, await this.#options.links.get(repository, digest));
     }
-    return running.fill.join('collapsed');
+    return fill.join('collapsed', client);
   }
 
-  async #fill(
-    upstream: Upstream,
-    repository: Repository,
-    digest: Digest,
-    link: Link | undefined,
-  ): Promise<BlobBody> {
+  async #fill(request: BlobRequest, link: Link | undefined): Promise<BlobBody> {
+    const { repository, digest, client } = request;
     const running = this.#fills.get(digest);
-    if (running !== undefined) return this.#join(upstream, repository, digest, running);
-    const fill = this.#start(upstream, repository, digest, link);
+    if (running !== undefined) return this.#join(request, running);
+    const fill = this.#start(request, link);
     try {
-      await fill.started;
+      await readyToJoin(fill);
     } catch (error) {
-      if (error instanceof BlobStoreError) return this.#bypass(upstream, repository, digest);
+      if (error instanceof BlobStoreError) return this.#bypass(request);
       throw error;
     }
-    const body = fill.join('stored');
+    const body = fill.join('stored', client);
     if (link === undefined) await this.#options.links.add(repository, digest, fill.size);
     return body;
   }
 
-  #start(upstream: Upstream, repository: Repository, digest: Digest, link: Link | undefined): BlobFill {
-    const fill = new BlobFill({
+  #start(request: BlobRequest, link: Link | undefined): BlobFill {
+    const { repository, digest } = request;
+    const { blobs, segmentLimits, onElsewhere, onFillEnd } = this.#options;
+    const fill: BlobFill = new BlobFill({
       digest,
       expectedSize: link?.size,
       isNamed: link?.by === 'manifest',
-      open: (offset) => upstream.getBlob(repository.name, digest, { identity: 'configured', offset }),
-      createPart: (expectedSize) => this.#options.blobs.createPart(digest, expectedSize),
+      isLinked: link !== undefined,
+      open: opener(request, link?.size),
+      kept: blobs.keptPart(digest),
+      createPart: (expectedSize) => blobs.createPart(digest, expectedSize),
+      slots: this.#slots,
+      limits: segmentLimits,
+      onUnread: (client) => this.#unread.add(fill, client),
+      onRead: () => this.#unread.remove(fill),
+      onElsewhere,
     });
     this.#fills.set(digest, { fill, repository });
     if (this.#isClosed) fill.abort();
     void fill.ended.then((end) => {
       this.#fills.delete(digest);
-      this.#options.onFillEnd({ ...end, repository, digest });
+      this.#unread.remove(fill);
+      onFillEnd({ ...end, repository, digest });
     });
     return fill;
   }
 
-  async #bypass(upstream: Upstream, repository: Repository, digest: Digest): Promise<BlobBody> {
-    const open = (offset: number) =>
-      upstream.getBlob(repository.name, digest, { identity: 'configured', offset });
-    const outcome = await open(0);
-    if (outcome.kind !== 'ok') throw failureError(outcome, digest, 'blob-unknown');
+  async #bypass(request: BlobRequest): Promise<BlobBody> {
+    const { repository, digest } = request;
     const link = await this.#options.links.get(repository, digest);
-    if (link === undefined) await this.#options.links.add(repository, digest, outcome.value.totalSize);
-    return new BypassBody({ digest, size: link?.size, first: outcome.value, open });
+    const open = opener(request, link?.size);
+    const outcome = await open(0, undefined);
+    if (outcome.kind !== 'ok') throw failureError(outcome, digest, 'blob-unknown');
+    const { totalSize } = outcome.value;
+    if (link === undefined) await this.#options.links.add(repository, digest, totalSize);
+    return new BypassBody({ digest, size: totalSize ?? link?.size, first: outcome.value, open });
   }
 
   async #requireLink(upstream: Upstream, repository: Repository, digest: Digest): Promise<void> {
@@ -162,4 +200,25 @@ export class BlobPuller {
       absent: 'blob-unknown',
     });
   }
+}
+
+function opener({ upstream, repository, digest }: BlobRequest, expectedSize: number | undefined): OpenBlob {
+  return (offset, end) =>
+    upstream.getBlob(repository.name, digest, {
+      identity: 'configured',
+      offset,
+      ...(end === undefined ? {} : { end }),
+      ...(expectedSize === undefined ? {} : { expectedSize }),
+    });
+}
+
+/**
+ * Resolves when the fill can be joined: upstream has answered, or it takes so long that headers have to go out, for
+ * which the size must be known. Throws what the start of the fill does.
+ */
+async function readyToJoin(fill: BlobFill): Promise<void> {
+  await withinMs(fill.started, EARLY_HEADERS_MS);
+  if (fill.isQueued && fill.size !== undefined) return;
+  await withinMs(fill.started, LATEST_HEADERS_MS - EARLY_HEADERS_MS);
+  if (fill.size === undefined) await fill.started;
 }

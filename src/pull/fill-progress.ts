@@ -1,12 +1,16 @@
+import { Extents, type Extent } from '../lib/extents.ts';
 import { type BlobBodyError, HELD_BACK_BYTES } from './blob-body.ts';
+
+/** The disk takes no more: readers have to get what is not written by themselves. */
+export const DIVERTED = Symbol('diverted');
 
 /** How far a fill has come, and those who wait for it to come further. */
 export class FillProgress {
   /** Bytes of the whole blob, once known. */
   size: number | undefined;
-  #written = 0;
+  readonly written = new Extents();
   #isVerified = false;
-  #failure: BlobBodyError | undefined;
+  #failure: BlobBodyError | typeof DIVERTED | undefined;
   readonly #waiters = new Set<() => void>();
 
   get isVerified(): boolean {
@@ -17,33 +21,42 @@ export class FillProgress {
     return this.#failure !== undefined;
   }
 
-  advance(written: number): void {
-    this.#written = written;
+  wrote(extent: Extent): void {
+    this.written.add(extent);
     this.#wake();
   }
 
   verify(size: number): void {
     this.size = size;
-    this.#written = size;
     this.#isVerified = true;
     this.#wake();
   }
 
-  fail(failure: BlobBodyError): void {
-    this.#failure = failure;
+  fail(failure: BlobBodyError | typeof DIVERTED): void {
+    this.#failure ??= failure;
     this.#wake();
   }
 
+  /** Something else has changed that readers wait for. */
+  changed(): void {
+    this.#wake();
+  }
+
+  /** Before this byte, the last ones are kept from those who must not take wrong bytes for a whole blob. */
+  holdFrom(): number {
+    return Math.max(0, (this.size ?? this.written.prefix) - HELD_BACK_BYTES);
+  }
+
   /**
-   * Up to where bytes may be read, exclusive; `isHeldBack` leaves the last ones out until the blob is verified.
-   * Throws BlobBodyError once the fill has failed.
+   * Up to where bytes may be read from `position` on, exclusive; `isHeldBack` leaves the last ones out until the blob
+   * is verified. DIVERTED if no more of them will come here. Throws BlobBodyError once the fill has failed.
    */
-  limit(isHeldBack: boolean): number {
-    if (this.#isVerified) return this.#written;
-    if (this.#failure !== undefined) throw this.#failure;
-    return isHeldBack
-      ? Math.min(this.#written, (this.size ?? this.#written) - HELD_BACK_BYTES)
-      : this.#written;
+  limitFrom(position: number, isHeldBack: boolean): number | typeof DIVERTED {
+    if (this.#isVerified) return this.size ?? this.written.prefix;
+    if (this.#failure !== undefined && this.#failure !== DIVERTED) throw this.#failure;
+    const end = this.written.coveredTo(position);
+    const limit = isHeldBack ? Math.min(end, this.holdFrom()) : end;
+    return limit <= position && this.#failure === DIVERTED ? DIVERTED : limit;
   }
 
   /** Calls `wake` once, at the next change; the function returned takes that back. */

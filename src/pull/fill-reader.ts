@@ -1,66 +1,115 @@
+import type { Hash } from 'node:crypto';
+import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
 import type { BlobPart } from '../store/blob-store.ts';
 import { BlobBodyError, isHeldBack, type BlobBody, type BlobSection } from './blob-body.ts';
 import type { CacheStatus } from './cache-status.ts';
-import type { FillProgress } from './fill-progress.ts';
+import { sectionOf, verifiedAtEnd } from './chunk-section.ts';
+import type { Demand } from './fill-plan.ts';
+import { DIVERTED, type FillProgress } from './fill-progress.ts';
+import { upstreamBytes, type OpenBlob } from './upstream-bytes.ts';
+
+/** The fill, as its readers see it. */
+export interface FillSource {
+  readonly digest: Digest;
+  readonly progress: FillProgress;
+  /** There as soon as any byte is written. */
+  readonly part: BlobPart | undefined;
+  /** Tells it what a reader waits for; false if the reader has to get that by itself. */
+  want(demand: Demand): boolean;
+  /** For those who have to. */
+  readonly open: OpenBlob;
+  /** After a diversion: the hash of everything before the bytes that are held back. */
+  hashBeforeHeld(): Promise<Hash>;
+}
 
 /** One client that follows a running fill from its own offset. */
 export class FillReader implements BlobBody {
   readonly size: number | undefined;
   readonly cache: CacheStatus;
-  readonly #part: BlobPart;
-  readonly #progress: FillProgress;
+  readonly #source: FillSource;
   readonly #onClose: () => void;
-  #isClosed = false;
+  readonly #abort = new AbortController();
+  #demand: { position: number; readonly end: number } | undefined;
   #giveUp: (() => void) | undefined;
 
-  constructor(options: { part: BlobPart; progress: FillProgress; cache: CacheStatus; onClose: () => void }) {
-    this.#part = options.part;
-    this.#progress = options.progress;
+  constructor(options: { source: FillSource; cache: CacheStatus; onClose: () => void }) {
+    this.#source = options.source;
     this.#onClose = options.onClose;
     this.cache = options.cache;
-    this.size = options.progress.size;
+    this.size = options.source.progress.size;
+  }
+
+  /** What it reads now; undefined between sections. */
+  get demand(): Demand | undefined {
+    return this.#demand;
   }
 
   section(range: ByteRange | undefined): BlobSection {
     const isHeld = isHeldBack(range, this.size);
-    let position = range?.start ?? 0;
+    const demand = { position: range?.start ?? 0, end: range?.end ?? Infinity };
+    this.#demand = demand;
+    let own: BlobSection | undefined;
     return {
       read: async (buffer) => {
-        if (position === range?.end) return 0;
-        const limit = await this.#limitBeyond(position, isHeld);
-        const length = Math.min(
-          buffer.length,
-          (range === undefined ? limit : Math.min(limit, range.end)) - position,
-        );
+        if (own !== undefined) return own.read(buffer);
+        if (demand.position >= demand.end) return 0;
+        const limit = await this.#limitBeyond(demand, isHeld);
+        if (limit === undefined) {
+          own = await this.#ownSection(demand.position, range, isHeld);
+          this.#demand = undefined;
+          return own.read(buffer);
+        }
+        const length = Math.min(buffer.length, Math.min(limit, demand.end) - demand.position);
         if (length <= 0) return 0;
-        const read = await this.#part.read(buffer, length, position);
+        const read = (await this.#source.part?.read(buffer, length, demand.position)) ?? 0;
         if (read === 0) throw new BlobBodyError('broken', 'the part file lost bytes that were written to it');
-        position += read;
+        demand.position += read;
         return read;
       },
     };
   }
 
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (this.#abort.signal.aborted) return;
+    this.#abort.abort();
     this.#giveUp?.();
     this.#onClose();
   }
 
-  async #limitBeyond(position: number, isHeld: boolean): Promise<number> {
+  /** Up to where bytes are there beyond `demand.position`; undefined if they will not come by the fill. */
+  async #limitBeyond(demand: Demand, isHeld: boolean): Promise<number | undefined> {
+    const { progress } = this.#source;
     for (;;) {
-      if (this.#isClosed) throw new BlobBodyError('broken', 'the reader was closed');
-      const limit = this.#progress.limit(isHeld);
-      if (limit > position || this.#progress.isVerified) return limit;
+      if (this.#abort.signal.aborted) throw new BlobBodyError('broken', 'the reader was closed');
+      const limit = progress.limitFrom(demand.position, isHeld);
+      if (limit === DIVERTED) return undefined;
+      if (limit > demand.position || progress.isVerified) return limit;
+      if (!this.#source.want(demand)) return undefined;
       await new Promise<void>((resolve) => {
-        const forget = this.#progress.onChange(resolve);
+        const forget = progress.onChange(resolve);
         this.#giveUp = () => {
           forget();
           resolve();
         };
       });
     }
+  }
+
+  async #ownSection(start: number, range: ByteRange | undefined, isHeld: boolean): Promise<BlobSection> {
+    const { digest, open } = this.#source;
+    const { signal } = this.#abort;
+    const chunks = upstreamBytes({
+      digest,
+      start,
+      limit: () => range?.end ?? this.size,
+      open,
+      signal,
+      maySkip: () => true,
+    });
+    // What began in the middle cannot be verified without the bytes before it, which nobody fetches for that.
+    if (!isHeld || (range?.start ?? 0) > 0) return sectionOf(chunks, signal);
+    const hasher = (await this.#source.hashBeforeHeld()).copy();
+    return sectionOf(verifiedAtEnd(chunks, hasher, digest), signal);
   }
 }

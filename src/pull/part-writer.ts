@@ -1,21 +1,23 @@
+import type { Extent } from '../lib/extents.ts';
 import type { BlobPart } from '../store/blob-store.ts';
 
 /** So much may wait for the disk before upstream has to. */
-const MAX_QUEUED_BYTES = 4 * 1024 * 1024;
+const MAX_QUEUED_BYTES = 1024 * 1024;
 
 /** Writes a stream of chunks to a part: what arrives during one write goes out together in the next. */
 export class PartWriter {
   readonly #part: BlobPart;
-  readonly #onWritten: (written: number) => void;
-  #position = 0;
+  readonly #onWritten: (written: Extent) => void;
+  #position: number;
   #queue: Buffer[] = [];
   #queuedBytes = 0;
   #running: Promise<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
 
-  /** `onWritten` is told, after each write, how many bytes from the start can be read back. */
-  constructor(part: BlobPart, onWritten: (written: number) => void) {
+  /** Writes from `start` on; `onWritten` is told, after each write, what can be read back. */
+  constructor(part: BlobPart, start: number, onWritten: (written: Extent) => void) {
     this.#part = part;
+    this.#position = start;
     this.#onWritten = onWritten;
   }
 
@@ -41,9 +43,10 @@ export class PartWriter {
         const bytes = this.#queuedBytes;
         this.#queue = [];
         this.#queuedBytes = 0;
-        await this.#part.write(chunks, this.#position);
+        const start = this.#position;
+        await this.#part.write(chunks, start);
         this.#position += bytes;
-        this.#onWritten(this.#position);
+        this.#onWritten({ start, end: this.#position });
       }
     } catch (error) {
       this.#failure = { error };

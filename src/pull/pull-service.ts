@@ -55,8 +55,9 @@ export class PullService {
     return this.#options.blobs.head(this.#upstream(repository), repository, digest);
   }
 
-  openBlob(repository: Repository, digest: Digest): Promise<BlobBody> {
-    return this.#options.blobs.open(this.#upstream(repository), repository, digest);
+  /** `client` is the address of who asks. */
+  openBlob(repository: Repository, digest: Digest, client: string): Promise<BlobBody> {
+    return this.#options.blobs.open({ upstream: this.#upstream(repository), repository, digest, client });
   }
 
   tags(repository: Repository, query: PageQuery): Promise<TagAnswer> {

@@ -1,3 +1,4 @@
+import type { Extent } from '../lib/extents.ts';
 import type { Digest } from '../oci/digest.ts';
 
 /** A verified blob, opened for reading. Its file stays readable until `close`, even if it is removed meanwhile. */
@@ -8,18 +9,37 @@ export interface StoredBlob {
   close(): Promise<void>;
 }
 
-/** A blob that is being filled: bytes can be written and read anywhere; nothing is served as stored before `commit`. */
+/**
+ * A blob that is being filled: bytes can be written and read anywhere; nothing is served as stored before `commit`.
+ * Every method but `read`, `close` and `discard` throws `BlobStoreError` when the disk refuses.
+ */
 export interface BlobPart {
-  /** Writes all of `chunks`, one after the other, from `position`. Throws `BlobStoreError` when the disk refuses. */
+  /** What an earlier attempt left in it: written, but verified by nobody. */
+  readonly kept: readonly Extent[];
+  /** Writes all of `chunks`, one after the other, from `position`. */
   write(chunks: readonly Buffer[], position: number): Promise<void>;
   /** As `StoredBlob.read`; bytes that were never written read as zeros or as the end of the file. */
   read(buffer: Buffer, length: number, position: number): Promise<number>;
+  /** Hashes on from where it was last to `end`; everything before `end` must be written. */
+  hashTo(end: number): Promise<void>;
+  /** Whether what was hashed so far is what the digest names. */
+  isRight(): Promise<boolean>;
+  /** Remembers what is written, so that the next process can go on from there if this one is killed. */
+  note(written: readonly Extent[]): Promise<void>;
   /** The content was verified: makes it durable (fsync), visible (atomic rename) and known (index), in that order. */
   commit(size: number): Promise<void>;
+  /** Leaves what is written to a later part of the same digest. Bytes stay readable until `close`. */
+  keep(written: readonly Extent[]): Promise<void>;
   /** Removes the part from the disk. Bytes already written stay readable until `close`. */
   discard(): Promise<void>;
   /** Gives the file descriptor back; the last use. */
   close(): Promise<void>;
+}
+
+export interface KeptExtents {
+  /** Of the whole blob; undefined if nobody had told. */
+  readonly size: number | undefined;
+  readonly written: readonly Extent[];
 }
 
 /** Blobs on local disk, by digest. Undefined means not stored: a miss. */
@@ -27,10 +47,14 @@ export interface BlobStore {
   /** Opens nothing. */
   stat(digest: Digest): Promise<{ readonly size: number } | undefined>;
   open(digest: Digest): Promise<StoredBlob | undefined>;
-  /** Throws `BlobStoreError` if there is no room or the disk refuses. */
+  /** What was kept of an earlier part of this digest, which the next part begins with. Looks at no file. */
+  keptPart(digest: Digest): KeptExtents | undefined;
+  /** Begins with what was kept, if its size fits. Throws `BlobStoreError` if there is no room or the disk refuses. */
   createPart(digest: Digest, expectedSize: number | undefined): Promise<BlobPart>;
   remove(digest: Digest): Promise<void>;
   totals(): { readonly blobs: number; readonly bytes: number };
+  /** Whether the disk refused what it was last asked to keep; cleared as soon as it works again. */
+  readonly isFailing: boolean;
   close(): Promise<void>;
 }
 

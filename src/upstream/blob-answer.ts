@@ -1,12 +1,15 @@
 import { contentLength, contentRange } from './answer-headers.ts';
 import type { Answer } from './answer.ts';
+import { canDecode, contentCodings, decoded } from './content-coding.ts';
 import { isStall } from './network-failure.ts';
-import { unavailable } from './outcome.ts';
+import { unavailable, type UpstreamFailure } from './outcome.ts';
 import { BodyBrokenError, type BlobStream } from './upstream.ts';
 
 export interface BlobStreamOptions {
   /** What was asked for. */
   readonly offset: number;
+  /** Of the whole blob, as a manifest tells it. */
+  readonly expectedSize: number | undefined;
   readonly idleTimeoutMs: number;
   readonly onBytes: ((count: number) => void) | undefined;
 }
@@ -44,17 +47,30 @@ export async function partialBlobSize(answer: Answer): Promise<{ readonly size?:
 /** The stream in a 200 or 206 answer. Throws UpstreamFailure, and closes the body, if it is not what was asked for. */
 export function blobStream(answer: Answer, options: BlobStreamOptions): BlobStream {
   const extent = answer.status === 206 ? partExtent(answer, options.offset) : wholeExtent(answer);
-  if (extent === undefined) {
-    answer.body.close();
-    const reason = `${answer.url.host} answered with another range than was asked for`;
-    throw unavailable('not-a-registry', reason);
+  if (extent === undefined) throw refused(answer, 'answered with another range than was asked for');
+  const close = (): void => answer.body.close();
+  const codings = contentCodings(answer.headers);
+  const bytes = bytesOf(answer, extent.length, options);
+  // A blob that is itself compressed is sent with such a label by some stores; its size shows that nothing was done.
+  if (codings.length === 0 || extent.totalSize === options.expectedSize) {
+    const { offset, totalSize } = extent;
+    return {
+      offset,
+      ...(totalSize === undefined ? {} : { totalSize }),
+      body: bytes,
+      isDecoded: false,
+      close,
+    };
   }
-  return {
-    offset: extent.offset,
-    ...(extent.totalSize === undefined ? {} : { totalSize: extent.totalSize }),
-    body: bytesOf(answer, extent.length, options),
-    close: () => answer.body.close(),
-  };
+  if (answer.status === 206 || !canDecode(codings)) {
+    throw refused(answer, `sent the blob encoded (${codings.join(', ')}), though no encoding was accepted`);
+  }
+  return { offset: 0, body: decoded(bytes, codings), isDecoded: true, close };
+}
+
+function refused(answer: Answer, what: string): UpstreamFailure {
+  answer.body.close();
+  return unavailable('not-a-registry', `${answer.url.host} ${what}`);
 }
 
 function wholeExtent({ headers }: Answer): Extent {

@@ -11,7 +11,15 @@ import { descriptorOf, readManifest } from './manifest-answer.ts';
 import { observedOutcome } from './observer.ts';
 import { readTagList } from './tag-list.ts';
 import { TimeLimit } from './time-limit.ts';
-import type { AskOptions, BlobStream, FetchedManifest, Outcome, TagList, Upstream } from './upstream.ts';
+import type {
+  AskOptions,
+  BlobOptions,
+  BlobStream,
+  FetchedManifest,
+  Outcome,
+  TagList,
+  Upstream,
+} from './upstream.ts';
 
 export type UpstreamOptions = CourierOptions;
 
@@ -89,19 +97,16 @@ class RegistryClient implements Upstream {
     });
   }
 
-  getBlob(
-    repository: string,
-    digest: Digest,
-    options: AskOptions & { readonly offset: number },
-  ): Promise<Outcome<BlobStream>> {
-    const { offset } = options;
-    const range = offset === 0 ? {} : { range: `bytes=${offset}-` };
+  getBlob(repository: string, digest: Digest, options: BlobOptions): Promise<Outcome<BlobStream>> {
+    const { offset, end, expectedSize } = options;
+    const isWhole = offset === 0 && end === undefined;
+    const range = isWhole ? {} : { range: `bytes=${offset}-${end === undefined ? '' : end - 1}` };
     const request = blobRequest('GET', { repository, digest, ...range });
     return this.#ask(request, options, async (access) => {
       const { answer, asked } = await this.#send(request, access);
       await requireStatus(answer, asked, [200, 206]);
       const { idleTimeoutMs, onBytes } = this.#options;
-      return blobStream(answer, { offset, idleTimeoutMs, onBytes });
+      return blobStream(answer, { offset, expectedSize, idleTimeoutMs, onBytes });
     });
   }
 

@@ -39,6 +39,15 @@ export interface FetchedManifest {
   readonly digest?: Digest;
 }
 
+export interface BlobOptions extends AskOptions {
+  /** From this byte on. */
+  readonly offset: number;
+  /** Up to and not including this one; undefined: to the end of the blob. */
+  readonly end?: number;
+  /** Of the whole blob as a manifest tells it, in bytes. */
+  readonly expectedSize?: number;
+}
+
 export interface BlobStream {
   /** Of the whole blob, if upstream told (`Content-Length`, or the total of `Content-Range`). */
   readonly totalSize?: number;
@@ -46,6 +55,8 @@ export interface BlobStream {
   readonly offset: number;
   /** The chunks are the caller's own. Throws `BodyBrokenError` when the body breaks off, stalls or is short. */
   readonly body: AsyncIterable<Buffer>;
+  /** The body came encoded by somebody on the way, and is decoded: it can be had from the start only. */
+  readonly isDecoded: boolean;
   /** Gives the connection up; safe to call at any time, more than once. */
   close(): void;
 }
@@ -82,12 +93,8 @@ export interface Upstream {
     digest: Digest,
     options: AskOptions,
   ): Promise<Outcome<{ readonly size?: number }>>;
-  /** GET from `offset` on, by Range unless 0. Each call asks the registry anew, so signed redirects are fresh. */
-  getBlob(
-    repository: string,
-    digest: Digest,
-    options: AskOptions & { readonly offset: number },
-  ): Promise<Outcome<BlobStream>>;
+  /** GET, by Range unless it is of the whole. Each call asks the registry anew, so signed redirects are fresh. */
+  getBlob(repository: string, digest: Digest, options: BlobOptions): Promise<Outcome<BlobStream>>;
   listTags(
     repository: string,
     query: { readonly n?: string; readonly last?: string },

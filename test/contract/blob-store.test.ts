@@ -1,9 +1,11 @@
 import { mkdir, readdir, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { digestHex, digestOf } from '../../src/oci/digest.ts';
+import type { BlobIndex, BlobStore } from '../../src/store/blob-store.ts';
 import { openDiskBlobStore } from '../../src/store/blob/disk.ts';
 import { blobPath } from '../../src/store/blob/layout.ts';
+import { createLimitedRoom } from '../../src/store/blob/limited-room.ts';
 import { memoryBlobIndex } from '../support/blob-index.ts';
 import { testFolder } from '../support/temp.ts';
 import { blobStoreContract, contentOf, keep } from './blob-store.contract.ts';
@@ -12,14 +14,22 @@ const CONTENT = Buffer.from('what a layer holds');
 const DIGEST = digestOf(CONTENT);
 
 blobStoreContract('the disk', async (maxBytes) =>
-  openDiskBlobStore({ dataDir: await testFolder(), index: memoryBlobIndex(), limit: { bytes: maxBytes } }),
+  openTestStore(await testFolder(), memoryBlobIndex(), maxBytes),
 );
+
+async function openTestStore(dataDir: string, index: BlobIndex, maxBytes: number): Promise<BlobStore> {
+  const storedBytes = () => index.blobTotals().bytes;
+  const room = createLimitedRoom({ dataDir, limit: { bytes: maxBytes }, storedBytes });
+  const blobs = await openDiskBlobStore({ dataDir, index, room });
+  onTestFinished(() => blobs.close());
+  return blobs;
+}
 
 describe('the disk', () => {
   const setUp = async () => {
     const dataDir = await testFolder();
     const index = memoryBlobIndex();
-    const open = () => openDiskBlobStore({ dataDir, index, limit: { bytes: 1_000_000 } });
+    const open = () => openTestStore(dataDir, index, 1_000_000);
     return { dataDir, index, open };
   };
 

@@ -309,19 +309,6 @@ describe('a range of a blob', () => {
     });
     expect(same.status).toBe(206);
   });
-
-  it('of a lazy puller comes while the fill has not got that far only when it gets there, and at once after', async () => {
-    const hub = await hubWithBig();
-    const app = await startTestApp({ hub });
-    const gate = hub.holdBlob(big.digest, 2 * MIB);
-    const near = app.begin(target, ranged('bytes=1000-1999'));
-    const far = app.begin(target, ranged('bytes=5000000-5000099'));
-    expect((await near.finished()).body.equals(whole.subarray(1000, 2000))).toBe(true);
-    expect((await far.head()).status).toBe(206);
-    gate.release();
-    expect((await far.finished()).body.equals(whole.subarray(5_000_000, 5_000_100))).toBe(true);
-    expect(hub.bytesSent(big.digest)).toBe(big.size);
-  });
 });
 
 describe('clients that go away', () => {

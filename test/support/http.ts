@@ -92,6 +92,11 @@ export class RawExchange {
     return this.#bodyBytes;
   }
 
+  /** The body so far. */
+  get received(): Buffer {
+    return Buffer.concat(this.#chunks);
+  }
+
   /** The answer once the connection has ended or, with `keepAlive`, the body is complete. */
   async finished(): Promise<RawResponse> {
     const ending = await this.#withDeadline(this.#ended.promise, 'the end of the answer');

@@ -1,82 +1,163 @@
 import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { Extents, type Extent } from '../../lib/extents.ts';
+import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
 import type { BlobPart } from '../blob-store.ts';
 import { diskError } from './disk-error.ts';
+import type { DiskHealth } from './disk-health.ts';
+import type { FileHash, HashThread } from './hash-thread.ts';
+import type { KeptPart } from './kept-parts.ts';
+import { removeJournal, writeJournal } from './part-journal.ts';
+import type { Reservation } from './room.ts';
+
+/** A blob whose size nobody has told gets its room by such steps. */
+const GROWTH_BYTES = 16 * 1024 * 1024;
 
 export interface DiskPartOptions {
+  readonly digest: Digest;
+  /** Of the whole blob; undefined if nobody has told. */
+  readonly size: number | undefined;
+  readonly path: string;
   /** Where the blob belongs once it is whole. */
   readonly target: string;
+  /** What is in the file already; undefined for a new one. */
+  readonly kept: readonly Extent[] | undefined;
+  readonly reservation: Reservation;
+  readonly hashes: HashThread;
+  readonly health: DiskHealth;
   readonly onCommitted: (size: number) => Promise<void>;
-  /** The part no longer counts as one: it is a blob now, or gone. */
-  readonly onSettled: () => void;
+  readonly onKept: (part: Omit<KeptPart, 'keptAt'>) => Promise<void>;
 }
 
 /** A blob that is being filled, as a file that is read and written through one descriptor. */
 export class DiskPart implements BlobPart {
-  readonly #path: string;
-  readonly #file: FileHandle;
+  readonly kept: readonly Extent[];
   readonly #options: DiskPartOptions;
+  readonly #file: FileHandle;
+  readonly #hash: FileHash;
+  #reserved: number;
+  /** Journals are written one after the other. */
+  #noted: Promise<void> = Promise.resolve();
   #isSettled = false;
   #isClosed = false;
 
-  private constructor(path: string, file: FileHandle, options: DiskPartOptions) {
-    this.#path = path;
+  private constructor(file: FileHandle, options: DiskPartOptions) {
     this.#file = file;
     this.#options = options;
+    this.kept = options.kept ?? [];
+    this.#hash = options.hashes.open(options.path, digestAlgorithm(options.digest));
+    this.#reserved = options.size ?? new Extents(this.kept).bytes;
   }
 
-  static async create(path: string, options: DiskPartOptions): Promise<DiskPart> {
-    return new DiskPart(path, await open(path, 'wx+', 0o644), options);
+  /** Opens the file that was kept, or makes a new one. Throws the system's error. */
+  static async open(options: DiskPartOptions): Promise<DiskPart> {
+    const flags = options.kept === undefined ? 'wx+' : 'r+';
+    return new DiskPart(await open(options.path, flags, 0o644), options);
   }
 
   async write(chunks: readonly Buffer[], position: number): Promise<void> {
     let rest = [...chunks];
     let at = position;
-    try {
+    await this.#reserveTo(position + rest.reduce((sum, { length }) => sum + length, 0));
+    await this.#onDisk('writing a part', async () => {
       while (rest.length > 0) {
         const { bytesWritten } = await this.#file.writev(rest, at);
         at += bytesWritten;
         rest = after(rest, bytesWritten);
       }
-    } catch (error) {
-      throw diskError(error, 'writing a part');
-    }
+    });
   }
 
   async read(buffer: Buffer, length: number, position: number): Promise<number> {
     return (await this.#file.read(buffer, 0, length, position)).bytesRead;
   }
 
+  async hashTo(end: number): Promise<void> {
+    await this.#onDisk('reading a part back', () => this.#hash.advance(end));
+  }
+
+  async isRight(): Promise<boolean> {
+    const hex = await this.#onDisk('hashing a part', () => this.#hash.digest());
+    return hex === digestHex(this.#options.digest);
+  }
+
+  note(written: readonly Extent[]): Promise<void> {
+    this.#noted = this.#noted
+      .catch(() => undefined)
+      .then(() => this.#onDisk('noting a part', () => this.#writeJournal(written, false)));
+    return this.#noted;
+  }
+
   async commit(size: number): Promise<void> {
-    const { target, onCommitted } = this.#options;
-    try {
+    const { path, target, onCommitted } = this.#options;
+    await this.#noted.catch(() => undefined);
+    await this.#onDisk('keeping a blob', async () => {
       await this.#file.datasync();
       await mkdir(dirname(target), { recursive: true });
-      await rename(this.#path, target);
+      await rename(path, target);
       await syncDirectory(dirname(target));
-    } catch (error) {
-      throw diskError(error, 'keeping a blob');
-    }
+    });
     await onCommitted(size);
+    await removeJournal(path).catch(() => undefined);
     this.#settle();
   }
 
+  async keep(written: readonly Extent[]): Promise<void> {
+    const { path, size, reservation, onKept } = this.#options;
+    await this.#noted.catch(() => undefined);
+    const held = new Extents(written).bytes;
+    await this.#onDisk('keeping a part', async () => {
+      await this.#file.datasync();
+      await this.#writeJournal(written, true);
+    });
+    // Less than before never fails.
+    await reservation.resize(held);
+    this.#isSettled = true;
+    await onKept({ path, size, written, reservation });
+  }
+
   async discard(): Promise<void> {
-    await rm(this.#path, { force: true }).catch(() => undefined);
+    const { path } = this.#options;
+    await this.#noted.catch(() => undefined);
+    await rm(path, { force: true }).catch(() => undefined);
+    await removeJournal(path).catch(() => undefined);
     this.#settle();
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#hash.close();
     this.#settle();
     await this.#file.close();
+  }
+
+  async #reserveTo(end: number): Promise<void> {
+    const { size, reservation } = this.#options;
+    if (size !== undefined || end <= this.#reserved) return;
+    await reservation.resize(end + GROWTH_BYTES);
+    this.#reserved = end + GROWTH_BYTES;
+  }
+
+  async #writeJournal(written: readonly Extent[], isSynced: boolean): Promise<void> {
+    const { path, digest, size } = this.#options;
+    await writeJournal(path, { digest, size, written, isSynced });
+  }
+
+  async #onDisk<T>(doing: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      const error = diskError(cause, doing);
+      this.#options.health.failed(error);
+      throw error;
+    }
   }
 
   #settle(): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
-    this.#options.onSettled();
+    this.#options.reservation.release();
   }
 }
 
@@ -92,7 +173,7 @@ function after(chunks: readonly Buffer[], written: number): Buffer[] {
   return rest;
 }
 
-/** A rename is durable once its directory is (fsync(2)). */
+/** A rename is durable once its directory is. */
 async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, 'r');
   try {

@@ -1,42 +1,51 @@
-import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rm, stat, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
-import { digestHasher, hasherMatches, type Digest } from '../../oci/digest.ts';
-import {
+import { open, rm, stat } from 'node:fs/promises';
+import { Extents } from '../../lib/extents.ts';
+import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
+import type {
+  BlobIndex,
+  BlobPart,
+  BlobStore,
   BlobStoreError,
-  type BlobIndex,
-  type BlobPart,
-  type BlobStore,
-  type StoredBlob,
+  KeptExtents,
+  StoredBlob,
 } from '../blob-store.ts';
 import { diskError, systemCode } from './disk-error.ts';
+import { DiskHealth } from './disk-health.ts';
 import { DiskPart } from './disk-part.ts';
-import { blobPath, newPartPath, partsDirectory } from './layout.ts';
-
-/** How much of the disk blobs and growing parts may take together. */
-export type SizeLimit = { readonly bytes: number } | { readonly percent: number };
+import { HashThread } from './hash-thread.ts';
+import { KeptParts, type KeptPart } from './kept-parts.ts';
+import { blobPath, newPartPath } from './layout.ts';
+import { removeJournal } from './part-journal.ts';
+import type { Reservation, Room } from './room.ts';
 
 export interface DiskBlobStoreOptions {
   readonly dataDir: string;
   readonly index: BlobIndex;
-  readonly limit: SizeLimit;
+  readonly room: Room;
+  /** Told when the disk begins to refuse what it is given, and with undefined when it works again. */
+  readonly onHealth?: (error: BlobStoreError | undefined) => void;
 }
 
-/** Blobs as plain files, one per digest, and an index that knows their sizes. Stale parts are removed at the start. */
+/** Blobs as plain files, one per digest, an index that knows their sizes, and parts that earlier processes left. */
 export async function openDiskBlobStore(options: DiskBlobStoreOptions): Promise<BlobStore> {
-  const parts = partsDirectory(options.dataDir);
-  await mkdir(parts, { recursive: true });
-  for (const name of await readdir(parts)) await rm(join(parts, name), { force: true });
-  return new DiskBlobStore(options);
+  return new DiskBlobStore(options, await KeptParts.open(options.dataDir, options.room));
 }
 
 class DiskBlobStore implements BlobStore {
   readonly #options: DiskBlobStoreOptions;
+  readonly #kept: KeptParts;
+  readonly #health: DiskHealth;
+  readonly #hashes = new HashThread();
   readonly #adoptions = new Map<Digest, Promise<number | undefined>>();
-  #reservedBytes = 0;
 
-  constructor(options: DiskBlobStoreOptions) {
+  constructor(options: DiskBlobStoreOptions, kept: KeptParts) {
     this.#options = options;
+    this.#kept = kept;
+    this.#health = new DiskHealth(options.dataDir, options.onHealth ?? (() => undefined));
+  }
+
+  get isFailing(): boolean {
+    return this.#health.isFailing;
   }
 
   async stat(digest: Digest): Promise<{ readonly size: number } | undefined> {
@@ -72,23 +81,23 @@ class DiskBlobStore implements BlobStore {
     return undefined;
   }
 
+  keptPart(digest: Digest): KeptExtents | undefined {
+    return this.#kept.get(digest);
+  }
+
   async createPart(digest: Digest, expectedSize: number | undefined): Promise<BlobPart> {
-    const { dataDir, index } = this.#options;
-    const reserve = expectedSize ?? 0;
-    this.#reservedBytes += reserve;
     try {
-      await this.#checkRoom();
-      const path = newPartPath(dataDir, digest);
-      return await DiskPart.create(path, {
-        target: blobPath(dataDir, digest),
-        onCommitted: (size) => index.putBlob(digest, { size }),
-        onSettled: () => {
-          this.#reservedBytes -= reserve;
-        },
+      const kept = await this.#takeKept(digest, expectedSize);
+      const reservation = await this.#reserve(expectedSize ?? new Extents(kept?.written).bytes);
+      kept?.reservation.release();
+      return await this.#openPart(digest, expectedSize, reservation, kept).catch(async (error: unknown) => {
+        reservation.release();
+        throw error;
       });
-    } catch (error) {
-      this.#reservedBytes -= reserve;
-      throw diskError(error, `making a part for ${digest}`);
+    } catch (cause) {
+      const error = diskError(cause, `making a part for ${digest}`);
+      this.#health.failed(error);
+      throw error;
     }
   }
 
@@ -101,20 +110,63 @@ class DiskBlobStore implements BlobStore {
     return this.#options.index.blobTotals();
   }
 
-  close(): Promise<void> {
-    return Promise.resolve();
+  async close(): Promise<void> {
+    this.#kept.close();
+    this.#health.close();
+    await this.#hashes.close();
   }
 
-  /** Throws BlobStoreError if what is stored and reserved exceeds the limit, or the file system has no room for it. */
-  async #checkRoom(): Promise<void> {
-    const { dataDir, limit } = this.#options;
-    const stored = this.#options.index.blobTotals().bytes;
-    const { bavail, bsize } = await statfs(dataDir);
-    const free = bavail * bsize;
-    const maxBytes = 'bytes' in limit ? limit.bytes : ((stored + free) * limit.percent) / 100;
-    if (stored + this.#reservedBytes > maxBytes) {
-      throw new BlobStoreError('no-space', `the cache is full: its limit is ${Math.floor(maxBytes)} bytes`);
+  /** What was kept of the blob, unless that cannot be a part of a blob of `size` bytes. */
+  async #takeKept(digest: Digest, size: number | undefined): Promise<KeptPart | undefined> {
+    const kept = this.#kept.take(digest);
+    if (kept === undefined || kept.size === undefined || size === undefined || kept.size === size)
+      return kept;
+    await this.#forget(kept);
+    return undefined;
+  }
+
+  /** Rather than refuse a transfer that somebody waits for, those that nobody has come back to are given up. */
+  async #reserve(bytes: number): Promise<Reservation> {
+    for (;;) {
+      try {
+        return await this.#options.room.reserve(bytes);
+      } catch (error) {
+        if (!(await this.#kept.dropOldest())) throw error;
+      }
     }
+  }
+
+  async #openPart(
+    digest: Digest,
+    size: number | undefined,
+    reservation: Reservation,
+    kept: KeptPart | undefined,
+  ): Promise<BlobPart> {
+    const { dataDir, index } = this.#options;
+    const options = {
+      digest,
+      size,
+      target: blobPath(dataDir, digest),
+      reservation,
+      hashes: this.#hashes,
+      health: this.#health,
+      onCommitted: (bytes: number) => index.putBlob(digest, { size: bytes }),
+      onKept: (part: Omit<KeptPart, 'keptAt'>) => this.#kept.put(digest, part),
+    };
+    const fresh = { ...options, path: newPartPath(dataDir, digest), kept: undefined };
+    if (kept === undefined) return DiskPart.open(fresh);
+    try {
+      return await DiskPart.open({ ...options, path: kept.path, kept: kept.written });
+    } catch {
+      await this.#forget(kept);
+      return DiskPart.open(fresh);
+    }
+  }
+
+  async #forget(kept: KeptPart): Promise<void> {
+    await rm(kept.path, { force: true }).catch(() => undefined);
+    await removeJournal(kept.path).catch(() => undefined);
+    kept.reservation.release();
   }
 
   /**
@@ -133,16 +185,20 @@ class DiskBlobStore implements BlobStore {
     const path = blobPath(this.#options.dataDir, digest);
     const size = await fileSize(path);
     if (size === undefined) return undefined;
-    const hasher = digestHasher(digest);
-    for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) {
-      hasher.update(chunk as Buffer);
+    const hash = this.#hashes.open(path, digestAlgorithm(digest));
+    try {
+      await hash.advance(size);
+      if ((await hash.digest()) === digestHex(digest)) {
+        await this.#options.index.putBlob(digest, { size });
+        return size;
+      }
+    } catch (error) {
+      throw diskError(error, `reading ${digest}`);
+    } finally {
+      hash.close();
     }
-    if (!hasherMatches(hasher, digest)) {
-      await rm(path, { force: true });
-      return undefined;
-    }
-    await this.#options.index.putBlob(digest, { size });
-    return size;
+    await rm(path, { force: true });
+    return undefined;
   }
 }
 

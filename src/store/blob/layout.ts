@@ -16,3 +16,15 @@ export function partsDirectory(dataDir: string): string {
 export function newPartPath(dataDir: string, digest: Digest): string {
   return join(partsDirectory(dataDir), `${digest}.${randomBytes(8).toString('hex')}`);
 }
+
+const JOURNAL = '.journal';
+
+/** Beside a part: what of it is written. */
+export function journalPath(partPath: string): string {
+  return `${partPath}${JOURNAL}`;
+}
+
+/** The part that a journal is of; undefined if the name is not a journal's. */
+export function partOfJournal(path: string): string | undefined {
+  return path.endsWith(JOURNAL) ? path.slice(0, -JOURNAL.length) : undefined;
+}

@@ -1,0 +1,65 @@
+/** Bytes from `start` up to and not including `end`. */
+export interface Extent {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Which bytes of something are there: disjoint extents that do not touch, in ascending order. */
+export class Extents {
+  readonly #list: { start: number; end: number }[] = [];
+
+  constructor(extents: Iterable<Extent> = []) {
+    for (const extent of extents) this.add(extent);
+  }
+
+  get list(): readonly Extent[] {
+    return this.#list;
+  }
+
+  /** How many bytes are there in all. */
+  get bytes(): number {
+    return this.#list.reduce((sum, { start, end }) => sum + end - start, 0);
+  }
+
+  /** Up to where everything is there from the start on, exclusive. */
+  get prefix(): number {
+    return this.coveredTo(0);
+  }
+
+  add({ start, end }: Extent): void {
+    if (start >= end) return;
+    const first = this.#list.findIndex((extent) => extent.end >= start);
+    const from = first < 0 ? this.#list.length : first;
+    let to = from;
+    const joined = { start, end };
+    for (let next = this.#list[to]; next !== undefined && next.start <= end; next = this.#list[to]) {
+      joined.start = Math.min(joined.start, next.start);
+      joined.end = Math.max(joined.end, next.end);
+      to++;
+    }
+    this.#list.splice(from, to - from, joined);
+  }
+
+  /** The end of what is there from `position` on without a hole; `position` itself if that byte is missing. */
+  coveredTo(position: number): number {
+    return this.#list.find(({ start, end }) => start <= position && position < end)?.end ?? position;
+  }
+
+  /** Where the next extent behind `position` begins; undefined if there is none. */
+  nextStart(position: number): number | undefined {
+    return this.#list.find(({ start }) => start > position)?.start;
+  }
+
+  /** What is missing of the first `size` bytes. */
+  gaps(size: number): Extent[] {
+    const gaps: Extent[] = [];
+    let start = 0;
+    for (const extent of this.#list) {
+      if (extent.start >= size) break;
+      if (start < extent.start) gaps.push({ start, end: extent.start });
+      start = extent.end;
+    }
+    if (start < size) gaps.push({ start, end: size });
+    return gaps;
+  }
+}

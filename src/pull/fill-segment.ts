@@ -1,0 +1,78 @@
+import type { Extent } from '../lib/extents.ts';
+import type { BlobPart } from '../store/blob-store.ts';
+import type { Stream } from './fill-plan.ts';
+import { PartWriter } from './part-writer.ts';
+import { upstreamBytes, type BytesRequest } from './upstream-bytes.ts';
+
+/** Rates are measured over so long at least. */
+const WINDOW_MS = 500;
+
+export interface FillSegmentOptions extends Omit<BytesRequest, 'limit' | 'signal'> {
+  readonly part: BlobPart;
+  /** Where the segment has to stop, exclusive; undefined while the size of the blob is not known. */
+  readonly limit: (segment: FillSegment) => number | undefined;
+  readonly onWritten: (written: Extent) => void;
+}
+
+/** One place at which a fill receives: it goes from its start to where bytes are there already. */
+export class FillSegment implements Stream {
+  readonly start: number;
+  readonly #options: FillSegmentOptions;
+  readonly #abort = new AbortController();
+  #position: number;
+  #windowAt = performance.now();
+  #windowBytes = 0;
+  #lastRate = 0;
+
+  constructor(options: FillSegmentOptions) {
+    this.#options = options;
+    this.start = options.start;
+    this.#position = options.start;
+  }
+
+  get position(): number {
+    return this.#position;
+  }
+
+  get isStopped(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
+  get bytesPerSecond(): number {
+    const elapsedMs = performance.now() - this.#windowAt;
+    return elapsedMs < WINDOW_MS ? this.#lastRate : (this.#windowBytes / elapsedMs) * 1000;
+  }
+
+  /**
+   * Resolves when everything up to the limit is written, or what came before `stop`. Throws BlobBodyError,
+   * RangeIgnoredError, or BlobStoreError.
+   */
+  async run(): Promise<void> {
+    const { part, limit, onWritten } = this.#options;
+    const writer = new PartWriter(part, this.start, onWritten);
+    const request = { ...this.#options, limit: () => limit(this), signal: this.#abort.signal };
+    try {
+      for await (const chunk of upstreamBytes(request)) {
+        this.#position += chunk.length;
+        this.#measure(chunk.length);
+        await writer.push(chunk);
+      }
+    } finally {
+      await writer.flush();
+    }
+  }
+
+  stop(): void {
+    this.#abort.abort();
+  }
+
+  #measure(bytes: number): void {
+    const now = performance.now();
+    if (now - this.#windowAt >= WINDOW_MS) {
+      this.#lastRate = this.bytesPerSecond;
+      this.#windowAt = now;
+      this.#windowBytes = 0;
+    }
+    this.#windowBytes += bytes;
+  }
+}

@@ -1,0 +1,65 @@
+import { deferred, type Deferred } from '../lib/deferred.ts';
+
+/** Something that transfers, or waits for its turn. */
+export interface SlotUser {
+  /** Whether a client waits for it. */
+  readonly isRead: boolean;
+  /** Asked of one that transfers although nobody reads it: to give its slot back soon, and queue again. */
+  pause(): void;
+}
+
+/**
+ * How many fills transfer at a time: those that somebody reads before the others, and in the order in which they came.
+ * More at once would not be faster and would cost each its share; a queued one loses nothing but time.
+ */
+export class FillSlots {
+  readonly #max: number;
+  readonly #running = new Set<SlotUser>();
+  readonly #pausing = new Set<SlotUser>();
+  readonly #queue = new Map<SlotUser, Deferred<void>>();
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get running(): number {
+    return this.#running.size;
+  }
+
+  get queued(): number {
+    return this.#queue.size;
+  }
+
+  /** Resolves when `user` may transfer, until it calls `leave`. */
+  enter(user: SlotUser): Promise<void> {
+    if (this.#running.size < this.#max) {
+      this.#running.add(user);
+      return Promise.resolve();
+    }
+    const turn = deferred<void>();
+    this.#queue.set(user, turn);
+    this.reconsider(user);
+    return turn.promise;
+  }
+
+  /** To be called when `user` transfers no more, or wants to no more. */
+  leave(user: SlotUser): void {
+    this.#queue.delete(user);
+    this.#pausing.delete(user);
+    if (!this.#running.delete(user)) return;
+    const next = [...this.#queue.keys()].find(({ isRead }) => isRead) ?? [...this.#queue.keys()][0];
+    if (next === undefined) return;
+    this.#running.add(next);
+    this.#queue.get(next)?.resolve();
+    this.#queue.delete(next);
+  }
+
+  /** To be called when a queued `user` has got a reader: one that transfers for nobody has to make way. */
+  reconsider(user: SlotUser): void {
+    if (!user.isRead || !this.#queue.has(user)) return;
+    const idle = [...this.#running].find((other) => !other.isRead && !this.#pausing.has(other));
+    if (idle === undefined) return;
+    this.#pausing.add(idle);
+    idle.pause();
+  }
+}

@@ -1,0 +1,50 @@
+/*
+ * The thread of hash-thread.ts. Plain JavaScript, because a thread is started from a file as it is, which Node 20 can
+ * only do with JavaScript, and tests run the sources.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync, openSync, readSync } from 'node:fs';
+import { parentPort } from 'node:worker_threads';
+
+const buffer = Buffer.allocUnsafeSlow(1024 * 1024);
+/** @type {Map<number, { fd: number, hash: import('node:crypto').Hash, position: number }>} */
+const files = new Map();
+
+/**
+ * @param {import('./hash-thread.ts').HashOrder} order
+ * @returns {string | undefined} hex digits, to `digest`
+ */
+function carryOut(order) {
+  if (order.do === 'open') {
+    files.set(order.file, { fd: openSync(order.path, 'r'), hash: createHash(order.algorithm), position: 0 });
+    return undefined;
+  }
+  const file = files.get(order.file);
+  if (file === undefined) throw new Error('the file could not be opened');
+  switch (order.do) {
+    case 'advance':
+      while (file.position < order.end) {
+        const length = Math.min(buffer.length, order.end - file.position);
+        const read = readSync(file.fd, buffer, 0, length, file.position);
+        if (read === 0) throw new Error('the file is shorter than it was');
+        file.hash.update(buffer.subarray(0, read));
+        file.position += read;
+      }
+      return undefined;
+    case 'digest':
+      return file.hash.copy().digest('hex');
+    case 'close':
+      closeSync(file.fd);
+      files.delete(order.file);
+      return undefined;
+  }
+}
+
+parentPort?.on('message', (/** @type {import('./hash-thread.ts').HashOrder} */ order) => {
+  try {
+    const hex = carryOut(order);
+    parentPort?.postMessage({ id: order.id, hex });
+  } catch (error) {
+    parentPort?.postMessage({ id: order.id, error });
+  }
+});

@@ -1,0 +1,108 @@
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Extents } from '../../lib/extents.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { KeptExtents } from '../blob-store.ts';
+import { partOfJournal, partsDirectory } from './layout.ts';
+import { readJournal, removeJournal } from './part-journal.ts';
+import type { Reservation, Room } from './room.ts';
+
+/** A transfer that nobody takes up again within this time has lost its use. */
+const KEPT_FOR_MS = 24 * 60 * 60 * 1000;
+const SWEEP_EVERY_MS = 60 * 60 * 1000;
+
+export interface KeptPart extends KeptExtents {
+  readonly path: string;
+  readonly keptAt: number;
+  readonly reservation: Reservation;
+}
+
+/** Parts that are not being filled now, at most one per digest, for those who will ask for the blob again. */
+export class KeptParts {
+  readonly #parts = new Map<Digest, KeptPart>();
+  readonly #now: () => number;
+  readonly #sweeper: NodeJS.Timeout;
+
+  private constructor(now: () => number) {
+    this.#now = now;
+    this.#sweeper = setInterval(() => void this.#sweep(), SWEEP_EVERY_MS);
+    this.#sweeper.unref();
+  }
+
+  /** Finds what earlier processes left, and removes what cannot be relied on or is too old. */
+  static async open(dataDir: string, room: Room, now: () => number = Date.now): Promise<KeptParts> {
+    const kept = new KeptParts(now);
+    const folder = partsDirectory(dataDir);
+    await mkdir(folder, { recursive: true });
+    const names = await readdir(folder);
+    for (const name of names) {
+      const path = partOfJournal(join(folder, name));
+      if (path !== undefined) await kept.#adopt(path, room);
+    }
+    const known = new Set([...kept.#parts.values()].map(({ path }) => path));
+    for (const name of names) {
+      const path = join(folder, name);
+      if (!known.has(partOfJournal(path) ?? path)) await rm(path, { force: true }).catch(() => undefined);
+    }
+    return kept;
+  }
+
+  get(digest: Digest): KeptExtents | undefined {
+    return this.#parts.get(digest);
+  }
+
+  /** Hands the part over to the caller, with its reservation. */
+  take(digest: Digest): KeptPart | undefined {
+    const part = this.#parts.get(digest);
+    this.#parts.delete(digest);
+    return part;
+  }
+
+  /** Takes a part over; an earlier one of the same digest is removed. */
+  async put(digest: Digest, part: Omit<KeptPart, 'keptAt'>): Promise<void> {
+    await this.#drop(digest);
+    this.#parts.set(digest, { ...part, keptAt: this.#now() });
+  }
+
+  /** Removes the part that was kept first; false if there is none. */
+  async dropOldest(): Promise<boolean> {
+    let oldest: [Digest, KeptPart] | undefined;
+    for (const entry of this.#parts) {
+      if (oldest === undefined || entry[1].keptAt < oldest[1].keptAt) oldest = entry;
+    }
+    if (oldest === undefined) return false;
+    await this.#drop(oldest[0]);
+    return true;
+  }
+
+  close(): void {
+    clearInterval(this.#sweeper);
+  }
+
+  async #adopt(path: string, room: Room): Promise<void> {
+    const note = await readJournal(path);
+    const file = await stat(path).catch(() => undefined);
+    if (note === undefined || file === undefined || note.written.length === 0) return;
+    const isWhole = note.written.every(({ end }) => end <= file.size);
+    if (!isWhole || file.mtimeMs < this.#now() - KEPT_FOR_MS || this.#parts.has(note.digest)) return;
+    const { bytes } = new Extents(note.written);
+    const reservation = await room.reserve(bytes).catch(() => undefined);
+    if (reservation === undefined) return;
+    const { digest, size, written } = note;
+    this.#parts.set(digest, { path, size, written, keptAt: file.mtimeMs, reservation });
+  }
+
+  async #sweep(): Promise<void> {
+    for (const [digest, { keptAt }] of this.#parts) {
+      if (keptAt < this.#now() - KEPT_FOR_MS) await this.#drop(digest);
+    }
+  }
+
+  async #drop(digest: Digest): Promise<void> {
+    const part = this.take(digest);
+    if (part === undefined) return;
+    await rm(part.path, { force: true }).catch(() => undefined);
+    await removeJournal(part.path).catch(() => undefined);
+    part.reservation.release();
+  }
+}

@@ -1,0 +1,64 @@
+import { readFileSync } from 'node:fs';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import type { Extent } from '../../lib/extents.ts';
+import { parseDigest, type Digest } from '../../oci/digest.ts';
+import { parseObject } from '../manifest/codec.ts';
+import { journalPath } from './layout.ts';
+
+/** What is known of a part file. Bytes outside of `written` mean nothing. */
+export interface PartNote {
+  readonly digest: Digest;
+  /** Of the whole blob; undefined if nobody had told. */
+  readonly size: number | undefined;
+  readonly written: readonly Extent[];
+  /** Whether `written` is on the disk itself. If not, it outlives this process but not this run of the machine. */
+  readonly isSynced: boolean;
+}
+
+/** Replaces the journal of a part in one step: whoever reads it finds the old note or the new one. */
+export async function writeJournal(partPath: string, note: PartNote): Promise<void> {
+  const path = journalPath(partPath);
+  const next = `${path}.next`;
+  await writeFile(next, JSON.stringify({ ...note, boot: thisBoot() }));
+  await rename(next, path);
+}
+
+/** The note on a part, if there is one that can be relied on. */
+export async function readJournal(partPath: string): Promise<PartNote | undefined> {
+  const text = await readFile(journalPath(partPath), 'utf8').catch(() => '');
+  const { digest, size, written, isSynced, boot } = parseObject(text) ?? {};
+  const known = typeof digest === 'string' ? parseDigest(digest) : undefined;
+  if (known === undefined || !Array.isArray(written) || !written.every(isExtent)) return undefined;
+  // What was not synced may be lost with the machine, and its file then holds zeros or old bytes in its place.
+  if (isSynced !== true && (boot === undefined || boot !== thisBoot())) return undefined;
+  return {
+    digest: known,
+    size: typeof size === 'number' ? size : undefined,
+    written,
+    isSynced: isSynced === true,
+  };
+}
+
+export async function removeJournal(partPath: string): Promise<void> {
+  await rm(journalPath(partPath), { force: true });
+}
+
+function isExtent(value: unknown): value is Extent {
+  if (typeof value !== 'object' || value === null) return false;
+  const { start, end } = value as Record<string, unknown>;
+  return Number.isSafeInteger(start) && Number.isSafeInteger(end) && Number(start) < Number(end);
+}
+
+let boot: string | undefined;
+
+/** What tells this run of the machine from others; empty where the system does not say. */
+function thisBoot(): string | undefined {
+  if (boot === undefined) {
+    try {
+      boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+    } catch {
+      boot = '';
+    }
+  }
+  return boot === '' ? undefined : boot;
+}

@@ -1,0 +1,46 @@
+import { pipeline } from 'node:stream/promises';
+import type { Transform } from 'node:stream';
+import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import { headerText, type AnswerHeaders } from './answer-headers.ts';
+import { BodyBrokenError } from './upstream.ts';
+
+const DECODERS: Readonly<Record<string, () => Transform>> = {
+  gzip: createGunzip,
+  'x-gzip': createGunzip,
+  deflate: createInflate,
+  br: createBrotliDecompress,
+};
+
+/** What was done to a body on its way (RFC 9110 section 8.4), last first; empty if nothing was. */
+export function contentCodings(headers: AnswerHeaders): readonly string[] {
+  return (headerText(headers, 'content-encoding') ?? '')
+    .split(',')
+    .map((coding) => coding.trim().toLowerCase())
+    .filter((coding) => coding !== '' && coding !== 'identity')
+    .toReversed();
+}
+
+export function canDecode(codings: readonly string[]): boolean {
+  return codings.every((coding) => Object.hasOwn(DECODERS, coding));
+}
+
+/** The chunks as they were before `codings`. Throws BodyBrokenError if they are no such thing, and what `chunks` throws. */
+export function decoded(chunks: AsyncIterable<Buffer>, codings: readonly string[]): AsyncIterable<Buffer> {
+  return codings.reduce((body, coding) => decodedOnce(body, coding), chunks);
+}
+
+async function* decodedOnce(
+  chunks: AsyncIterable<Buffer>,
+  coding: string,
+): AsyncGenerator<Buffer, void, undefined> {
+  const decoder = DECODERS[coding]?.();
+  if (decoder === undefined) throw new TypeError(`no decoder for ${coding}`);
+  // What goes wrong there comes out of the decoder as well.
+  pipeline(chunks, decoder).catch(() => undefined);
+  try {
+    for await (const chunk of decoder) yield chunk as Buffer;
+  } catch (error) {
+    if (error instanceof BodyBrokenError) throw error;
+    throw new BodyBrokenError('cut', `upstream sent what is not ${coding}, though it says so`, error);
+  }
+}
