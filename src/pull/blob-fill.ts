@@ -112,9 +112,9 @@ export class BlobFill implements FillSource, SlotUser {
     return this.#isQueued;
   }
 
-  /** Nothing more will come of it, although it may not have ended yet. */
-  get hasFailed(): boolean {
-    return this.progress.hasFailed || this.#abort.signal.aborted;
+  /** It can be joined no more, although it may not have ended yet. */
+  get isOver(): boolean {
+    return this.#isOver || this.progress.hasFailed || this.#abort.signal.aborted;
   }
 
   /**

@@ -12,6 +12,7 @@ import type { ContentLinks } from './content-links.ts';
 import type { SegmentLimits } from './fill-plan.ts';
 import { FillSlots } from './fill-slots.ts';
 import { failureError } from './outcome-error.ts';
+import { PullError } from './pull-error.ts';
 import type { RepositoryAccess } from './repository-access.ts';
 import { storedBody } from './stored-body.ts';
 import { UnreadFills } from './unread-fills.ts';
@@ -124,20 +125,18 @@ export class BlobPuller {
     const { upstream, repository, digest, client } = request;
     const { fill } = running;
     const isOwn = repositoryKey(running.repository) === repositoryKey(repository);
-    if (fill.hasFailed) {
-      await fill.ended;
-      return this.#fill(request, await this.#options.links.get(repository, digest));
-    }
-    if (!isOwn) await this.#requireLink(upstream, repository, digest);
+    if (!isOwn && !fill.isOver) await this.#requireLink(upstream, repository, digest);
     try {
-      await readyToJoin(fill);
+      if (!fill.isOver) await readyToJoin(fill);
     } catch (error) {
       if (error instanceof BlobStoreError) return this.#bypass(request);
       // The other repository's failure need not be ours.
       if (isOwn) throw error;
-      return this.#fill(request, await this.#options.links.get(repository, digest));
     }
-    return fill.join('collapsed', client);
+    if (!fill.isOver) return fill.join('collapsed', client);
+    const { result } = await fill.ended;
+    if (result === 'stored') return this.open(request);
+    return this.#fill(request, await this.#options.links.get(repository, digest));
   }
 
   async #fill(request: BlobRequest, link: Link | undefined): Promise<BlobBody> {
@@ -151,9 +150,21 @@ export class BlobPuller {
       if (error instanceof BlobStoreError) return this.#bypass(request);
       throw error;
     }
+    if (fill.isOver) return this.#afterwards(request, fill);
     const body = fill.join('stored', client);
     if (link === undefined) await this.#options.links.add(repository, digest, fill.size);
     return body;
+  }
+
+  /** For a fill that was over before it could be joined. */
+  async #afterwards(request: BlobRequest, fill: BlobFill): Promise<BlobBody> {
+    const { repository, digest } = request;
+    const { result } = await fill.ended;
+    if (result === 'stored') {
+      await this.#options.links.add(repository, digest, fill.size);
+      return this.open(request);
+    }
+    throw new PullError('unavailable', `${digest} could not be had from upstream (${result})`);
   }
 
   #start(request: BlobRequest, link: Link | undefined): BlobFill {
