@@ -31,6 +31,7 @@ const REQUIRES = {
   'test/support/podman.ts': ['root', 'podman'],
   'test/support/redis.ts': ['redis-server'],
   'test/support/skopeo.ts': ['skopeo'],
+  'test/support/small-disk.ts': ['root'],
   'test/unit/image-fixtures.test.ts': ['readelf', 'skopeo'],
 };
 

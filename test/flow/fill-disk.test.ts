@@ -1,0 +1,119 @@
+import { open, readdir, writeFile, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it, vi } from 'vitest';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { bigBlob, hubWith, MIB, ranged, storedBlob } from '../support/big-blob.ts';
+import { smallDisk } from '../support/small-disk.ts';
+import { eventually } from '../support/wait.ts';
+
+const big = bigBlob({ size: 24 * MIB + 99, seed: 31 });
+const { whole, target } = big;
+const SIZE = whole.length;
+
+const readiness = async (app: TestApp) =>
+  JSON.parse((await app.get('/readyz')).body.toString()) as Record<string, unknown>;
+const parts = (app: TestApp) => readdir(join(app.dataDir, 'parts'));
+/** Percentages are of what is free, and so would not let a transfer begin that cannot end. */
+const flags = { cacheSize: '1GiB' };
+
+describe('a disk that is full in the middle of a transfer', () => {
+  it('costs no reader a byte, wherever it is, keeps nothing half, and is told', async () => {
+    const disk = await smallDisk(16 * MIB);
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, dataDir: disk.dataDir, flags });
+    await app.get('/v2/library/big/manifests/latest');
+    const gate = hub.holdBlob(big.content.digest, 8 * MIB);
+    const first = app.begin(target);
+    const second = app.begin(target);
+    const piece = app.begin(target, ranged(`bytes=${6 * MIB}-${20 * MIB - 1}`));
+    await Promise.all([first.bodyReached(7 * MIB), second.bodyReached(7 * MIB), piece.bodyReached(MIB)]);
+    await writeFile(join(disk.dataDir, 'filler'), Buffer.alloc(7 * MIB)).catch(() => undefined);
+    gate.release();
+    expect((await first.finished()).body.equals(whole)).toBe(true);
+    expect((await second.finished()).body.equals(whole)).toBe(true);
+    expect((await piece.finished()).body.equals(whole.subarray(6 * MIB, 20 * MIB))).toBe(true);
+    await eventually(async () => (await parts(app)).length === 0, 'the part to be gone');
+    expect(await readiness(app)).toEqual({ status: 'degraded', degraded: ['disk'] });
+    expect((await app.get('/v2/')).status).toBe(200);
+  });
+
+  it('lets the next ones through unkept, and recovers by itself', async () => {
+    const disk = await smallDisk(32 * MIB);
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, dataDir: disk.dataDir, flags });
+    const filler = join(disk.dataDir, 'filler');
+    await writeFile(filler, Buffer.alloc(31 * MIB)).catch(() => undefined);
+    expect((await app.get(target)).body.equals(whole)).toBe(true);
+    expect((await app.get(target)).body.equals(whole)).toBe(true);
+    await writeFile(filler, '');
+    await eventually(async () => (await readiness(app))['status'] === 'ready', 'the disk to be tried again');
+    expect((await app.get(target)).body.equals(whole)).toBe(true);
+    await storedBlob(app, big);
+  });
+
+  it('never lets wrong bytes end cleanly', async () => {
+    const disk = await smallDisk(16 * MIB);
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, dataDir: disk.dataDir, flags });
+    hub.fault({ match: { host: 'blobs' }, do: { corruptAt: 20 * MIB } });
+    const answer = await app.get(target);
+    expect(answer.complete).toBe(false);
+    expect(answer.ending).toBe('rst');
+    expect(answer.bodyBytes).toBeLessThanOrEqual(SIZE - 64 * 1024);
+  });
+});
+
+describe('a disk that becomes read-only', () => {
+  it('serves what it holds, passes on what it does not, and is used again once it can be written', async () => {
+    const disk = await smallDisk(64 * MIB);
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, dataDir: disk.dataDir, flags });
+    expect((await app.get(target)).complete).toBe(true);
+    await storedBlob(app, big);
+    await disk.remount('ro');
+    expect((await app.get(target)).body.equals(whole)).toBe(true);
+    const hello = `/v2/library/plain/manifests/latest`;
+    const manifest = JSON.parse((await app.get(hello)).body.toString()) as { layers: { digest: string }[] };
+    const layer = `/v2/library/plain/blobs/${manifest.layers[0]?.digest}`;
+    expect((await app.get(layer)).header('cache-status')).toBe('pierhead; fwd=bypass');
+    expect(await readiness(app)).toEqual({ status: 'degraded', degraded: ['disk'] });
+    await disk.remount('rw');
+    await eventually(async () => (await readiness(app))['status'] === 'ready', 'the disk to be tried again');
+    expect((await app.get(layer)).header('cache-status')).toBe('pierhead; fwd=uri-miss; stored');
+  });
+});
+
+describe('a disk that fails', () => {
+  it.each(['EIO', 'EROFS', 'EDQUOT'])(
+    'with %s in the middle of a transfer costs no reader a byte',
+    async (code) => {
+      const hub = await hubWith(big);
+      const app = await startTestApp({ hub, flags });
+      await app.get('/v2/library/big/manifests/latest');
+      const gate = hub.holdBlob(big.content.digest, 8 * MIB);
+      const first = app.begin(target);
+      await first.bodyReached(7 * MIB);
+      const failing = await failWrites(code);
+      gate.release();
+      expect((await first.finished()).body.equals(whole)).toBe(true);
+      await eventually(() => app.log.find(({ result }) => result === 'disk'), 'the fill to end');
+      expect(await parts(app)).toEqual([]);
+      failing.mockRestore();
+      await eventually(
+        async () => (await readiness(app))['status'] === 'ready',
+        'the disk to be tried again',
+      );
+      expect((await app.get(target)).body.equals(whole)).toBe(true);
+      await storedBlob(app, big);
+    },
+  );
+});
+
+/** Lets every write to an open file fail from now on, as no file system does on demand. */
+async function failWrites(code: string) {
+  const handle = await open('/dev/null', 'r');
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  await handle.close();
+  const error = Object.assign(new Error(`${code}: faked`), { code });
+  return vi.spyOn(prototype, 'writev').mockRejectedValue(error);
+}
