@@ -1,8 +1,9 @@
 import type { Extents } from '../lib/extents.ts';
 import type { BlobPart } from '../store/blob-store.ts';
 
-/** How much a process that is killed may lose of what it had written. */
-const NOTE_EVERY_MS = 500;
+/** What a process that is killed may lose of what it had written: what came in this time, or so many bytes. */
+const NOTE_EVERY_MS = 250;
+const NOTE_EVERY_BYTES = 4 * 1024 * 1024;
 
 /** Follows a part as it grows: the hash over the bytes from the start on, and notes of what is written. */
 export class PartFollower {
@@ -13,6 +14,7 @@ export class PartFollower {
   #hashedTo = 0;
   #noting: Promise<void> | undefined;
   #noteTimer: NodeJS.Timeout | undefined;
+  #notedBytes = 0;
   #isFinished = false;
 
   /** `onError` is told when the part cannot be read back; a note that fails only makes a later start lose more. */
@@ -27,6 +29,7 @@ export class PartFollower {
     if (this.#isFinished) return;
     this.#hashing ??= this.#hash();
     this.#noteTimer ??= setTimeout(() => this.#note(), NOTE_EVERY_MS).unref();
+    if (this.#written.bytes >= this.#notedBytes + NOTE_EVERY_BYTES) this.#note();
   }
 
   /** Resolves when nothing is read or noted any more. */
@@ -50,8 +53,10 @@ export class PartFollower {
   }
 
   #note(): void {
+    clearTimeout(this.#noteTimer);
     this.#noteTimer = undefined;
     if (this.#isFinished) return;
+    this.#notedBytes = this.#written.bytes;
     this.#noting = this.#part.note([...this.#written.list]).catch(() => undefined);
   }
 }

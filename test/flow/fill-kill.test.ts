@@ -12,7 +12,7 @@ const big = bigBlob({ size: 24 * MIB + 5, seed: 41 });
 const { whole, target } = big;
 const KILLS = 12;
 /** What a kill may cost: what came since the last note of what is written, and what was on its way. */
-const LOST_BYTES = 12 * MIB;
+const LOST_BYTES = KILLS * 2 * MIB;
 
 it('a server that is killed at random moments serves nothing wrong, and uses what it had fetched', async () => {
   const hub = await hubWith(big);
@@ -24,7 +24,7 @@ it('a server that is killed at random moments serves nothing wrong, and uses wha
     const get = (path: string) => rawRequest({ origin: server.url, target: path }).catch(() => undefined);
     await get('/v2/library/big/manifests/latest');
     const answers = Promise.all([get(target), get(target)]);
-    await Promise.race([answers, delay(100 + Math.random() * 900)]);
+    await Promise.race([answers, delay(300 + Math.random() * 700)]);
     await server.kill();
     for (const answer of await answers) {
       if (answer === undefined) continue;
