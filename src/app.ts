@@ -2,37 +2,40 @@ import { createAdaptorServer } from '@hono/node-server';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { ShownSetting } from './config/shown.ts';
-import type { Settings, UpstreamSettings } from './config/settings.ts';
+import type { Settings } from './config/settings.ts';
 import { createAdminRoutes } from './http/admin-routes.ts';
-import type { Exchange } from './http/exchange.ts';
+import { createControl, type Control } from './http/control-routes.ts';
 import type { Health } from './http/health.ts';
-import { listen, type Listener } from './http/listener.ts';
+import { drainWithin, listen } from './http/listener.ts';
 import { createRegistryServer } from './http/registry-server.ts';
-import { logExchange } from './log/access-log.ts';
+import { Undo } from './lib/undo.ts';
 import type { Logger } from './log/log.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { parsePlatform } from './oci/platform.ts';
-import { repositoryKey } from './oci/reference.ts';
-import { BlobPuller, type BlobPullerOptions } from './pull/blob-puller.ts';
+import { BlobPuller } from './pull/blob-puller.ts';
+import { ContentCare } from './pull/content-care.ts';
 import { ContentLinks } from './pull/content-links.ts';
+import { ContentRepair } from './pull/content-repair.ts';
 import { TagFreshness } from './pull/freshness.ts';
 import { Listing } from './pull/listing.ts';
 import { ManifestFetcher } from './pull/manifest-fetcher.ts';
 import { ManifestPuller } from './pull/manifest-puller.ts';
 import { NegativeCache } from './pull/negative-cache.ts';
+import type { Operations } from './pull/operations.ts';
 import { PlatformResolver } from './pull/platform-resolver.ts';
 import { PullService } from './pull/pull-service.ts';
 import { RepositoryAccess } from './pull/repository-access.ts';
+import { diskReporter, fillReporter, findingReporter, lossReporter, reportExchange } from './reports.ts';
 import { openDiskBlobStore } from './store/blob/disk.ts';
+import { DiskBlobAudit } from './store/blob/disk-audit.ts';
+import { FileHasher } from './store/blob/file-hasher.ts';
 import { createLimitedRoom } from './store/blob/limited-room.ts';
-import { takeDataDir } from './store/data-dir.ts';
+import { takeDataDir, type DataDirLock } from './store/data-dir.ts';
 import { openIndex } from './store/manifest/lmdb.ts';
 import { createMemoryStore } from './store/manifest/memory.ts';
 import { createRedisStore } from './store/manifest/redis.ts';
 import { createTieredStore } from './store/manifest/tiered.ts';
-import { createUpstream } from './upstream/client.ts';
-import { createOfflineUpstream } from './upstream/offline.ts';
-import type { Upstream } from './upstream/upstream.ts';
+import { createUpstreams } from './upstreams.ts';
 
 /*
  * The way of a request, and where to read on:
@@ -70,30 +73,62 @@ export interface App {
   stop(): Promise<void>;
 }
 
+/** The data directory in the hands of a command: no address is listened on. */
+export interface CommandApp {
+  readonly operations: Operations;
+  /** Waits for what other commands have asked of this process, and gives everything back. */
+  finish(): Promise<void>;
+  /** Ends what runs, and gives everything back. */
+  stop(): Promise<void>;
+}
+
 /** Builds the server out of its parts and starts it. Throws DataDirError, or the system's error for an address. */
-export async function startApp(options: AppOptions): Promise<App> {
-  const { settings, log } = options;
-  const undo: (() => Promise<void>)[] = [];
-  const giveBack = async (): Promise<void> => {
-    for (let last = undo.pop(); last !== undefined; last = undo.pop()) await last();
-  };
+export function startApp(options: AppOptions): Promise<App> {
+  return takenDataDir(options, (parts, undo) => serve(options, parts, undo));
+}
+
+/** Takes the data directory for a command. Throws DataDirError. */
+export function openCommandApp(options: AppOptions): Promise<CommandApp> {
+  return takenDataDir(options, ({ operations, control }, { giveBack }) =>
+    Promise.resolve({
+      operations,
+      finish: async () => {
+        await control.drain();
+        await giveBack();
+      },
+      stop: giveBack,
+    }),
+  );
+}
+
+async function takenDataDir<T>(
+  options: AppOptions,
+  use: (parts: Parts, undo: Undo) => Promise<T>,
+): Promise<T> {
+  const undo = new Undo();
   try {
-    const lock = await takeDataDir(settings.dataDir);
+    const lock = await takeDataDir(options.settings.dataDir);
     undo.push(() => lock.release());
-    return await start(options, undo, giveBack);
+    return await use(await assemble(options, lock, undo), undo);
   } catch (error) {
-    await giveBack();
-    log.flush();
+    await undo.giveBack();
+    options.log.flush();
     throw error;
   }
 }
 
-async function start(
-  options: AppOptions,
-  undo: (() => Promise<void>)[],
-  giveBack: () => Promise<void>,
-): Promise<App> {
-  const { settings, log, shown } = options;
+/** What serves and what commands use. */
+interface Parts {
+  readonly pull: PullService;
+  readonly metrics: Metrics;
+  readonly control: Control;
+  readonly operations: Operations;
+  readonly care: ContentCare;
+  readonly degraded: () => readonly string[];
+}
+
+async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Promise<Parts> {
+  const { settings, log } = options;
   const index = openIndex(join(settings.dataDir, 'index'));
   const redis =
     settings.redisUrl === undefined
@@ -120,18 +155,11 @@ async function start(
       limit: settings.cacheSize,
       storedBytes: () => index.blobTotals().bytes,
     }),
-    onHealth: (error) => {
-      if (error === undefined) log.info('the disk takes blobs again');
-      else log.error({ reason: error.message }, 'the disk refuses blobs: they are passed on and not kept');
-    },
+    onHealth: diskReporter(log),
+    onLost: lossReporter(log, metrics),
   });
   undo.push(() => blobs.close());
-  const upstreams = new Map(
-    Object.entries(settings.upstreams).map(([host, upstream]) => [
-      host,
-      upstreamFor(host, upstream, options, metrics),
-    ]),
-  );
+  const upstreams = createUpstreams(options, metrics);
   undo.push(async () => {
     await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
   });
@@ -180,18 +208,50 @@ async function start(
     blobs: blobPuller,
     listing: new Listing({ catalogue: index, access, upstreams }),
   });
-
-  let isStopping = false;
-  const health = (): Health => ({
-    isStopping,
-    degraded: [...(redis?.state() === 'down' ? ['redis'] : []), ...(blobs.isFailing ? ['disk'] : [])],
+  const hasher = new FileHasher();
+  undo.push(() => hasher.close());
+  const care = new ContentCare({
+    audit: new DiskBlobAudit({ dataDir: settings.dataDir, index, hasher }),
+    manifests: index,
+    bookmarks: index,
+    blobs,
+    repair: new ContentRepair({ catalogue: index, store: index, upstreams, fetcher, blobs: blobPuller }),
+    now: Date.now,
+    onScrubbed: (bytes) => metrics.scrubbed(bytes),
+    onFinding: findingReporter(log, metrics),
+    onError: (error) => log.error({ err: error }, 'scrub'),
   });
+  undo.push(() => care.close());
+  const operations: Operations = { verify: (request, run) => care.verify(request, run) };
+  const control = createControl({
+    operations,
+    version: options.version,
+    onInternalError: (error) => log.error({ err: error, kind: 'control' }, 'internal error'),
+  });
+  undo.push(() => control.stop());
+  // From now on commands are answered, whether or not the addresses for clients can be listened on.
+  lock.answerBy(control.listener);
+  return {
+    pull,
+    metrics,
+    control,
+    operations,
+    care,
+    degraded: () => [...(redis?.state() === 'down' ? ['redis'] : []), ...(blobs.isFailing ? ['disk'] : [])],
+  };
+}
+
+async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App> {
+  const { settings, log, shown } = options;
+  const { pull, metrics, control, care } = parts;
+  let isStopping = false;
+  const health = (): Health => ({ isStopping, degraded: parts.degraded() });
   const registry = createRegistryServer({
     pull,
     allowNetworks: settings.allowNetworks,
     failMode: settings.failMode,
     health,
-    onExchange: (exchange) => report(exchange, log, metrics),
+    onExchange: (exchange) => reportExchange(exchange, log, metrics),
     onInternalError: (error, exchange) => log.error({ err: error, kind: exchange.kind }, 'internal error'),
   });
   const admin = createAdminRoutes({
@@ -202,67 +262,23 @@ async function start(
   });
 
   const listener = await listen(registry, settings.listen);
-  undo.push(() => drained(listener));
+  undo.push(() => drainWithin(listener, DRAIN_MS));
   const adminListener =
     settings.adminListen === undefined
       ? undefined
       : await listen(createAdaptorServer({ fetch: admin.fetch }) as Server, settings.adminListen);
+  if (settings.scrubIntervalMs !== undefined) {
+    care.startScrub({ intervalMs: settings.scrubIntervalMs, isIdle: () => listener.answering === 0 });
+  }
   return {
     listenUrl: listener.url,
     adminUrl: adminListener?.url,
     stop: async () => {
       isStopping = true;
-      await drained(listener);
+      await Promise.all([drainWithin(listener, DRAIN_MS), control.stop(), care.close()]);
       adminListener?.cut();
       await adminListener?.drain();
-      await giveBack();
+      await undo.giveBack();
     },
   };
-}
-
-/** Waits for running answers, but not for ever. */
-async function drained(listener: Listener): Promise<void> {
-  const timer = setTimeout(() => listener.cut(), DRAIN_MS);
-  await listener.drain();
-  clearTimeout(timer);
-}
-
-function upstreamFor(host: string, entry: UpstreamSettings, options: AppOptions, metrics: Metrics): Upstream {
-  const { settings, version } = options;
-  const { username, password, passwordFile, token, tokenFile } = entry;
-  const hasCredentials = username !== undefined || token !== undefined || tokenFile !== undefined;
-  if (settings.offline) return createOfflineUpstream({ host, hasCredentials });
-  return createUpstream({
-    host,
-    url: entry.url,
-    ...(entry.ca === undefined ? {} : { ca: entry.ca }),
-    ...(hasCredentials ? { credentials: { username, password, passwordFile, token, tokenFile } } : {}),
-    connectTimeoutMs: settings.connectTimeoutMs,
-    headersTimeoutMs: settings.headersTimeoutMs,
-    idleTimeoutMs: settings.idleTimeoutMs,
-    userAgent: `pierhead/${version}`,
-    onRequest: ({ kind, method, outcome }) =>
-      metrics.upstreamRequest({ upstream: host, kind, method, outcome }),
-    onBytes: (count) => metrics.upstreamBytes(host, count),
-  });
-}
-
-function fillReporter(log: Logger, metrics: Metrics): BlobPullerOptions['onFillEnd'] {
-  return ({ repository, digest, error, ...end }) => {
-    metrics.fillEnded(end);
-    const line = { upstream: repository.host, repository: repositoryKey(repository), digest, ...end };
-    if (end.result === 'stored') log.debug(line, 'fill');
-    else log.warn({ ...line, reason: error instanceof Error ? error.message : undefined }, 'fill');
-  };
-}
-
-function report(exchange: Exchange, log: Logger, metrics: Metrics): void {
-  logExchange(log, exchange);
-  metrics.request({
-    kind: exchange.kind,
-    status: exchange.response.statusCode,
-    cache: exchange.cache,
-    bytes: exchange.bytes,
-    durationMs: performance.now() - exchange.startedAt,
-  });
 }

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { configText, configJson } from './cli/config.ts';
+import { exitCodeOf } from './cli/failure.ts';
 import { unhealthy } from './cli/health.ts';
 import { serve, type ExitCode } from './cli/serve.ts';
+import { verify } from './cli/verify.ts';
 import { packageVersion } from './cli/version.ts';
-import { SettingsError } from './config/errors.ts';
 import { SETTING_FLAGS, type Flags } from './config/flags.ts';
 import { loadSettings, type LoadedSettings } from './config/load.ts';
 
@@ -21,6 +22,13 @@ function createProgram(done: (code: ExitCode) => void): Command {
     description: 'Runs the mirror. SIGTERM stops it gracefully.',
     action: serve,
   });
+  addCommand(program, done, {
+    name: 'verify',
+    description: 'Hashes all that is stored and says what is wrong. A server may run meanwhile.',
+    action: verify,
+  })
+    .option('--repair', 'remove what is wrong and fetch it anew')
+    .option('--json', 'as JSON');
   addCommand(program, done, {
     name: 'config',
     description: 'Prints the effective settings and where each came from; secrets are masked.',
@@ -65,14 +73,10 @@ async function run(argv: readonly string[]): Promise<ExitCode> {
     }).parseAsync(argv);
     return code;
   } catch (error) {
-    if (error instanceof SettingsError) {
-      process.stderr.write(`pierhead: ${error.message}\n`);
-      return 2;
-    }
     // Commander has said what is wrong; help and version are no failures.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     process.stderr.write(`pierhead: ${error instanceof Error ? error.message : String(error)}\n`);
-    return 1;
+    return exitCodeOf(error);
   }
 }
 

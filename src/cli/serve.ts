@@ -32,7 +32,7 @@ export async function serve(loaded: LoadedSettings): Promise<ExitCode> {
   }
 }
 
-function firstSignal(signals: readonly NodeJS.Signals[]): Promise<NodeJS.Signals> {
+export function firstSignal(signals: readonly NodeJS.Signals[]): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     const heard = (signal: NodeJS.Signals): void => {
       for (const name of signals) process.off(name, heard);

@@ -66,14 +66,26 @@ export function oneOf<const V extends string>(values: readonly V[]) {
   });
 }
 
+interface DurationLimits {
+  readonly minMs: number;
+  readonly maxMs: number;
+}
+
 /** Milliseconds within the limits, both included. */
-export function durationMs(limits: { readonly minMs: number; readonly maxMs: number }) {
-  return text((value) => {
-    const ms = parseDuration(value);
-    if (ms >= limits.minMs && ms <= limits.maxMs) return ms;
-    const [min, max] = [formatDuration(limits.minMs), formatDuration(limits.maxMs)];
-    throw new UnitError(`${quoted(value)} is not between ${min} and ${max}`);
-  });
+export function durationMs(limits: DurationLimits) {
+  return text((value) => durationWithin(value, limits));
+}
+
+/** The same, or undefined for `off`. */
+export function durationMsOrOff(limits: DurationLimits) {
+  return text((value) => (value === 'off' ? undefined : durationWithin(value, limits)));
+}
+
+function durationWithin(value: string, limits: DurationLimits): number {
+  const ms = parseDuration(value);
+  if (ms >= limits.minMs && ms <= limits.maxMs) return ms;
+  const [min, max] = [formatDuration(limits.minMs), formatDuration(limits.maxMs)];
+  throw new UnitError(`${quoted(value)} is not between ${min} and ${max}`);
 }
 
 /** A share, or at least so many bytes. */

@@ -111,6 +111,7 @@ function readSecretFiles(effective: Effective, read: Read): string[] {
 function settingsOf(values: Values): Settings {
   const {
     tagTtl,
+    scrubInterval,
     connectTimeout,
     headersTimeout,
     idleTimeout,
@@ -122,6 +123,7 @@ function settingsOf(values: Values): Settings {
     ...rest,
     upstreams: Object.assign(Object.create(null), values.upstreams) as Settings['upstreams'],
     tagTtlMs: tagTtl,
+    scrubIntervalMs: scrubInterval,
     connectTimeoutMs: connectTimeout,
     headersTimeoutMs: headersTimeout,
     idleTimeoutMs: idleTimeout,

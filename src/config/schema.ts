@@ -1,6 +1,17 @@
 import { parsePlatform } from '../oci/platform.ts';
 import { parseListen, parseNetwork } from './addresses.ts';
-import { bytes, durationMs, line, list, oneOf, secret, size, text, wholeNumber } from './fields.ts';
+import {
+  bytes,
+  durationMs,
+  durationMsOrOff,
+  line,
+  list,
+  oneOf,
+  secret,
+  size,
+  text,
+  wholeNumber,
+} from './fields.ts';
 import type { Setting } from './setting.ts';
 import { parseRepositoryPattern, parseUsername } from './upstream-fields.ts';
 import { parseBoolean, quoted, UnitError } from './units.ts';
@@ -66,6 +77,15 @@ export const SETTINGS = {
     allowed: 'a duration such as 250ms, 60s, 5m, 1h30m or 1d, up to 365d; 0s checks every time',
     help: 'How long a tag is served before upstream is asked whether it moved.',
     schema: durationMs({ minMs: 0, maxMs: 365 * 86_400_000 }),
+  },
+  scrubInterval: {
+    env: 'PIERHEAD_SCRUB_INTERVAL',
+    flag: '--scrub-interval',
+    argument: '<duration>',
+    default: '30d',
+    allowed: 'a duration from 1h to 365d, such as 7d; or off',
+    help: 'How often everything that is stored is hashed again, slowly, while nothing is pulled.',
+    schema: durationMsOrOff({ minMs: 3_600_000, maxMs: 365 * 86_400_000 }),
   },
   offline: {
     env: 'PIERHEAD_OFFLINE',

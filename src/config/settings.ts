@@ -29,6 +29,8 @@ export interface Settings {
   readonly redisUrl?: string;
   readonly cacheSize: Size;
   readonly tagTtlMs: number;
+  /** Undefined: switched off. */
+  readonly scrubIntervalMs: number | undefined;
   readonly offline: boolean;
   readonly failMode: 'fallthrough' | 'strict';
   /** `os/architecture[/variant]`. */

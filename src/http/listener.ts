@@ -5,6 +5,8 @@ import type { AddressInfo } from 'node:net';
 export interface Listener {
   /** Where it listens, as a URL: `http://127.0.0.1:5000`. */
   readonly url: string;
+  /** How many requests have come whose answers are not over. */
+  readonly answering: number;
   /** Stops accepting; resolves when every answer that was under way is out. */
   drain(): Promise<void>;
   /** Cuts what is left. */
@@ -24,14 +26,20 @@ export async function listen(
     });
   });
   let isDraining = false;
+  let answering = 0;
   server.on('request', (_request, response: ServerResponse) => {
+    answering++;
     // Closing the server ends the connections that are idle then; this one becomes idle only after its answer.
     response.once('close', () => {
+      answering--;
       if (isDraining) setImmediate(() => server.closeIdleConnections());
     });
   });
   return {
     url: urlOf(server.address() as AddressInfo),
+    get answering() {
+      return answering;
+    },
     drain: () => {
       isDraining = true;
       return new Promise((resolve) => {
@@ -40,6 +48,13 @@ export async function listen(
     },
     cut: () => server.closeAllConnections(),
   };
+}
+
+/** Waits for running answers, but not for ever. */
+export async function drainWithin(listener: Listener, ms: number): Promise<void> {
+  const timer = setTimeout(() => listener.cut(), ms);
+  await listener.drain();
+  clearTimeout(timer);
 }
 
 function urlOf({ address, family, port }: AddressInfo): string {

@@ -7,13 +7,17 @@ export interface LogOptions {
   readonly level: string;
   /** `auto`: readable on a terminal, JSON elsewhere. */
   readonly format: 'auto' | 'json' | 'pretty';
+  /** Default `stdout`. */
+  readonly to?: 'stdout' | 'stderr';
 }
 
-/** The program's log, on standard output: one JSON object a line, or readable lines. */
+/** The program's log: one JSON object a line, or readable lines. */
 export function createLog(options: LogOptions): Logger {
-  const isPretty = options.format === 'pretty' || (options.format === 'auto' && process.stdout.isTTY);
+  const { to = 'stdout' } = options;
+  const isPretty = options.format === 'pretty' || (options.format === 'auto' && process[to].isTTY);
   const base = { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
-  if (isPretty) return pino(base, pretty({ translateTime: 'SYS:HH:MM:ss.l', sync: true }));
+  if (isPretty)
+    return pino(base, pretty({ translateTime: 'SYS:HH:MM:ss.l', sync: true, destination: process[to].fd }));
   // Lines are written as they come but not waited for: a slow reader of the log must not slow down pulls.
-  return pino(base, pino.destination({ dest: 1, sync: false, minLength: 0 }));
+  return pino(base, pino.destination({ dest: process[to].fd, sync: false, minLength: 0 }));
 }

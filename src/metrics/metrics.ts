@@ -42,6 +42,12 @@ export class Metrics {
     'Ranges that were fetched past a transfer, which had no place left for them',
     [],
   );
+  readonly #blobFaults = this.#counter('blob_faults_total', 'Stored blobs that were found wrong', [
+    'problem',
+    'found_by',
+    'outcome',
+  ]);
+  readonly #scrubbedBytes = this.#counter('scrubbed_bytes_total', 'Bytes hashed again in idle time', []);
   readonly #redisErrors = this.#counter('redis_errors_total', 'Calls that Redis failed', ['kind']);
   readonly #durations = new Histogram({
     name: 'pierhead_request_duration_seconds',
@@ -91,6 +97,14 @@ export class Metrics {
 
   bypassedRange(): void {
     this.#bypassedRanges.inc();
+  }
+
+  blobFault(fault: { problem: string; found_by: string; outcome: string }): void {
+    this.#blobFaults.inc(fault);
+  }
+
+  scrubbed(bytes: number): void {
+    this.#scrubbedBytes.inc(bytes);
   }
 
   redisError(kind: string): void {

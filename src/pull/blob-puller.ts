@@ -113,6 +113,24 @@ export class BlobPuller {
     return storedBody(stored);
   }
 
+  /**
+   * Has a blob stored anew that was lost, by a fill that clients can join; resolves when it is stored.
+   * Throws PullError.
+   */
+  async restore(request: BlobRequest): Promise<void> {
+    const { digest } = request;
+    const body = await this.open(request);
+    let end: FillEnd | undefined;
+    try {
+      end = await this.#fills.get(digest)?.fill.ended;
+    } finally {
+      body.close();
+    }
+    if ((await this.#options.blobs.stat(digest)) !== undefined) return;
+    const reason = end?.error instanceof Error ? end.error.message : 'it could not be stored';
+    throw new PullError('unavailable', reason, { cause: end?.error });
+  }
+
   /** Ends all fills; resolves when what they have is kept for the next start. */
   async close(): Promise<void> {
     this.#isClosed = true;

@@ -1,12 +1,21 @@
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { connect, createServer, type Server } from 'node:net';
+import { existsSync } from 'node:fs';
+import { chmod, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
+import { deferred } from '../lib/deferred.ts';
 import { socketPath } from '../lib/socket-path.ts';
 
 /** The layout of the data directory that this program reads and writes. */
 const LAYOUT_VERSION = '1';
+const VERSION_FILE = 'version';
 const MAX_TAKEOVERS = 10;
+
+/** Whether a server has ever kept something there. */
+export function isDataDir(dataDir: string): boolean {
+  return existsSync(join(dataDir, VERSION_FILE));
+}
 
 /** The data directory cannot be used; the message says why and what to do. */
 export class DataDirError extends Error {
@@ -21,7 +30,18 @@ export class DataDirError extends Error {
 
 /** The one owner of a data directory. The lock is a listening socket: it is free again however its owner ends. */
 export interface DataDirLock {
+  /**
+   * Answers what other processes of this user ask over the socket (HTTP). Requests that came before this call have
+   * waited for it. To be called once at most.
+   */
+  answerBy(listener: RequestListener): void;
+  /** Cuts what is still being answered, and gives the directory free. */
   release(): Promise<void>;
+}
+
+/** Where the owner of a data directory listens. */
+export function controlSocket(dataDir: string): string {
+  return join(dataDir, 'control.sock');
 }
 
 /**
@@ -42,9 +62,12 @@ export async function takeDataDir(dataDir: string): Promise<DataDirLock> {
       error,
     );
   }
-  const name = join(dataDir, 'control.sock');
+  const name = controlSocket(dataDir);
   const own = join(dataDir, `.control.${randomBytes(6).toString('hex')}`);
-  const server = await listen(own, dataDir);
+  const answering = deferred<RequestListener>();
+  const server = await listen(own, dataDir, (request, response) => {
+    void answering.promise.then((listener) => listener(request, response));
+  });
   try {
     await claim(name, own, dataDir);
   } catch (error) {
@@ -63,7 +86,7 @@ export async function takeDataDir(dataDir: string): Promise<DataDirLock> {
     await release();
     throw error;
   }
-  return { release };
+  return { answerBy: answering.resolve, release };
 }
 
 async function claim(name: string, own: string, dataDir: string): Promise<void> {
@@ -104,7 +127,7 @@ async function moveDeadAway(name: string, dataDir: string): Promise<void> {
 }
 
 async function checkVersion(dataDir: string): Promise<void> {
-  const path = join(dataDir, 'version');
+  const path = join(dataDir, VERSION_FILE);
   try {
     const found = (await readFile(path, 'utf8')).trim();
     if (found === LAYOUT_VERSION) return;
@@ -118,15 +141,19 @@ async function checkVersion(dataDir: string): Promise<void> {
   await writeFile(path, `${LAYOUT_VERSION}\n`);
 }
 
-async function listen(path: string, dataDir: string): Promise<Server> {
-  const server = createServer((socket) => socket.destroy());
+async function listen(path: string, dataDir: string, listener: RequestListener): Promise<Server> {
+  const server = createServer(listener);
   const short = await socketPath(path);
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(short.path, resolve);
     });
+    // Whoever may write to the socket may command the server: its own user (and root), by permission of the file.
+    // This is done before it gets the name by which it is found. umask(2) would also hit what other threads make.
+    await chmod(path, 0o600);
   } catch (error) {
+    await close(server);
     throw new DataDirError(
       'unusable',
       `the data directory ${dataDir} cannot hold a socket: ${messageOf(error)}`,
@@ -158,6 +185,7 @@ async function answers(path: string): Promise<boolean> {
 function close(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
+    server.closeAllConnections();
   });
 }
 

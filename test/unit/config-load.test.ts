@@ -43,6 +43,7 @@ describe('settings', () => {
       upstreams: { 'docker.io': { url: 'https://registry-1.docker.io', private: [] } },
       cacheSize: { percent: 80 },
       tagTtlMs: 60_000,
+      scrubIntervalMs: 30 * 86_400_000,
       offline: false,
       failMode: 'fallthrough',
       defaultPlatform: 'linux/amd64',
@@ -77,6 +78,7 @@ defaultPlatform: linux/arm64/v8
 allowNetworks: [10.1.0.0/16, 192.0.2.7]
 adminToken: 0123
 logLevel: debug
+scrubInterval: 7d
 logFormat: json
 connectTimeout: 1s
 headersTimeout: 2s
@@ -88,6 +90,7 @@ idleTimeout: 1m30s
       redisUrl: 'redis://redis:6379/0',
       cacheSize: { bytes: 20 * 2 ** 30 },
       tagTtlMs: 300_000,
+      scrubIntervalMs: 7 * 86_400_000,
       offline: true,
       failMode: 'strict',
       defaultPlatform: 'linux/arm64/v8',

@@ -34,6 +34,7 @@ dataDir                       /srv/data                      default
 redisUrl                      redis://********@redis:6379/0  env PIERHEAD_REDIS_URL
 cacheSize                     1500 MB                        file pierhead.yaml:2
 tagTtl                        5m                             file pierhead.yaml:1
+scrubInterval                 30d                            default
 offline                       true                           env PIERHEAD_OFFLINE
 failMode                      fallthrough                    default
 defaultPlatform               linux/amd64                    default

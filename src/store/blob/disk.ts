@@ -24,6 +24,8 @@ export interface DiskBlobStoreOptions {
   readonly room: Room;
   /** Told when the disk begins to refuse what it is given, and with undefined when it works again. */
   readonly onHealth?: (error: BlobStoreError | undefined) => void;
+  /** Told of each blob that was not as it was kept when it was asked for. */
+  readonly onLost?: (digest: Digest, problem: 'short' | 'missing') => void;
 }
 
 /** Blobs as plain files, one per digest, an index that knows their sizes, and parts that earlier processes left. */
@@ -56,16 +58,18 @@ class DiskBlobStore implements BlobStore {
     }
     const found = await fileSize(blobPath(this.#options.dataDir, digest));
     if (found === size) return { size };
-    await this.remove(digest);
+    await this.#lose(digest, found);
     return undefined;
   }
 
   async open(digest: Digest): Promise<StoredBlob | undefined> {
     const size = this.#options.index.getBlob(digest)?.size ?? (await this.#adopt(digest));
     if (size === undefined) return undefined;
+    let found: number | undefined;
     try {
       const file = await open(blobPath(this.#options.dataDir, digest), 'r');
-      if ((await file.stat()).size === size) {
+      found = (await file.stat()).size;
+      if (found === size) {
         return {
           size,
           read: async (buffer, length, position) => (await file.read(buffer, 0, length, position)).bytesRead,
@@ -76,8 +80,7 @@ class DiskBlobStore implements BlobStore {
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw diskError(error, `opening ${digest}`);
     }
-    // Cut short or gone: a miss, so that it is fetched anew.
-    await this.remove(digest);
+    await this.#lose(digest, found);
     return undefined;
   }
 
@@ -114,6 +117,14 @@ class DiskBlobStore implements BlobStore {
     this.#kept.close();
     this.#health.close();
     await this.#hashes.close();
+  }
+
+  /** Cut short or gone: a miss, so that it is fetched anew. */
+  async #lose(digest: Digest, foundBytes: number | undefined): Promise<void> {
+    // Removed since it was looked up: nothing was lost.
+    if (this.#options.index.getBlob(digest) === undefined) return;
+    await this.remove(digest);
+    this.#options.onLost?.(digest, foundBytes === undefined ? 'missing' : 'short');
   }
 
   /** What was kept of the blob, unless that cannot be a part of a blob of `size` bytes. */

@@ -1,11 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
+import { digestAlgorithm, digestHex, type Digest, type DigestAlgorithm } from '../../oci/digest.ts';
 
 /** Where a blob is kept: `<dataDir>/blobs/sha256/ab/ab12…`. */
 export function blobPath(dataDir: string, digest: Digest): string {
   const hex = digestHex(digest);
-  return join(dataDir, 'blobs', digestAlgorithm(digest), hex.slice(0, 2), hex);
+  return join(blobFolder(dataDir, digestAlgorithm(digest), hex.slice(0, 2)), hex);
+}
+
+/** Where the blobs are kept whose hex digits begin with these two. */
+export function blobFolder(dataDir: string, algorithm: DigestAlgorithm, hexPrefix: string): string {
+  return join(dataDir, 'blobs', algorithm, hexPrefix);
 }
 
 export function partsDirectory(dataDir: string): string {

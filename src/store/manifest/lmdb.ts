@@ -1,7 +1,10 @@
 import { open, type Database, type RootDatabase } from 'lmdb';
 import type { Digest } from '../../oci/digest.ts';
 import { repositoryKey, type Repository } from '../../oci/reference.ts';
-import type { BlobIndex } from '../blob-store.ts';
+import type { ListedBlob } from '../blob-audit.ts';
+import type { Bookmark, Bookmarks } from '../bookmarks.ts';
+import type { ListedBlobIndex } from '../blob/disk-audit.ts';
+import type { ManifestAudit } from '../manifest-audit.ts';
 import type {
   Catalogue,
   Link,
@@ -37,9 +40,7 @@ export class IndexError extends Error {
 }
 
 /** The embedded store: everything that is known besides the blobs' bytes, in one LMDB environment. */
-export interface Index extends ManifestStore, Catalogue, BlobIndex {
-  manifestTotals(): { readonly manifests: number; readonly bytes: number };
-}
+export interface Index extends ManifestStore, Catalogue, ListedBlobIndex, ManifestAudit, Bookmarks {}
 
 /** Opens or makes the index in the directory `path`. Reading processes beside its owner open it `readOnly`. */
 export function openIndex(path: string, options: { readonly readOnly?: boolean } = {}): Index {
@@ -60,6 +61,7 @@ class LmdbIndex implements Index {
   readonly #catalogue: Database<true, string>;
   readonly #blobs: Database<{ readonly size: number }, string>;
   readonly #totals: Database<Totals, string>;
+  readonly #bookmarks: Database<Bookmark, string>;
 
   constructor(root: RootDatabase) {
     this.#root = root;
@@ -70,6 +72,7 @@ class LmdbIndex implements Index {
     this.#catalogue = root.openDB({ name: 'catalogue' });
     this.#blobs = root.openDB({ name: 'blobs' });
     this.#totals = root.openDB({ name: 'totals' });
+    this.#bookmarks = root.openDB({ name: 'bookmarks' });
   }
 
   async getManifest(digest: Digest): Promise<StoredManifest | undefined> {
@@ -83,6 +86,25 @@ class LmdbIndex implements Index {
       const known = this.#manifests.getBinary(manifest.digest);
       this.#manifests.putSync(manifest.digest, value);
       this.#count('manifests', known?.length, value.length);
+    });
+  }
+
+  async deleteManifest(digest: Digest): Promise<void> {
+    await this.#root.transaction(() => {
+      const known = this.#manifests.getBinary(digest);
+      if (known === undefined) return;
+      this.#manifests.removeSync(digest);
+      this.#count('manifests', known.length, undefined);
+    });
+  }
+
+  listManifests(options: { readonly after?: Digest | undefined; readonly limit: number }) {
+    const { after, limit } = options;
+    const from = after === undefined ? {} : { start: after, exclusiveStart: true };
+    return [...this.#manifests.getKeys({ ...from, limit })].map((key) => {
+      const digest = key as Digest;
+      const value = this.#manifests.getBinary(digest);
+      return { digest, manifest: value === undefined ? undefined : decodeManifest(digest, value) };
     });
   }
 
@@ -157,6 +179,19 @@ class LmdbIndex implements Index {
       this.#blobs.removeSync(digest);
       this.#count('blobs', known.size, undefined);
     });
+  }
+
+  listBlobs(prefix: string): ListedBlob[] {
+    const range = this.#blobs.getRange({ start: prefix, end: `${prefix}${LAST}` });
+    return [...range].map(({ key, value }) => ({ digest: key as Digest, size: value.size }));
+  }
+
+  getBookmark(name: string): Bookmark | undefined {
+    return this.#bookmarks.get(name);
+  }
+
+  async putBookmark(name: string, bookmark: Bookmark): Promise<void> {
+    await this.#bookmarks.put(name, bookmark);
   }
 
   blobTotals(): { readonly blobs: number; readonly bytes: number } {

@@ -1,0 +1,101 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { openCommandApp, type CommandApp } from '../app.ts';
+import type { LoadedSettings } from '../config/load.ts';
+import { createLog } from '../log/log.ts';
+import {
+  OperationError,
+  type EventOf,
+  type OperationName,
+  type OperationRun,
+  type RequestOf,
+  type ResultOf,
+} from '../pull/operations.ts';
+import { DataDirError, isDataDir } from '../store/data-dir.ts';
+import { askOwner } from './control-client.ts';
+import { packageVersion } from './version.ts';
+
+/** A server that is stopping lets answers finish for 30 s; whoever waits for its end waits a little longer. */
+const MAX_WAIT_MS = 40_000;
+const RETRY_MS = 200;
+
+/**
+ * Does an operation in the process that owns the data directory or, if none does, in this one, which then owns it for
+ * so long. SIGINT and SIGTERM end it cleanly; a second one ends the process. Throws OperationError, DataDirError.
+ */
+export async function runOperation<N extends OperationName>(
+  loaded: LoadedSettings,
+  operation: {
+    readonly name: N;
+    readonly request: RequestOf<N>;
+    readonly onEvent: (event: EventOf<N>) => void;
+  },
+): Promise<ResultOf<N>> {
+  const ending = new AbortController();
+  const end = (): void => ending.abort(new OperationError('stopped', 'interrupted'));
+  const signals = ['SIGINT', 'SIGTERM'] as const;
+  for (const name of signals) process.once(name, end);
+  const run = { signal: ending.signal, onEvent: operation.onEvent };
+  try {
+    return await byOwner(loaded, { ...operation, run });
+  } finally {
+    for (const name of signals) process.off(name, end);
+  }
+}
+
+interface Order<N extends OperationName> {
+  readonly name: N;
+  readonly request: RequestOf<N>;
+  readonly run: OperationRun<EventOf<N>>;
+}
+
+async function byOwner<N extends OperationName>(
+  loaded: LoadedSettings,
+  order: Order<N>,
+): Promise<ResultOf<N>> {
+  const { dataDir } = loaded.settings;
+  if (!isDataDir(dataDir)) {
+    throw new OperationError('usage', `there is no data of pierhead in ${dataDir} (setting dataDir)`);
+  }
+  const giveUpAt = performance.now() + MAX_WAIT_MS;
+  for (;;) {
+    const answer = await askOwner(dataDir, order);
+    if (answer.kind === 'done') return answer.result;
+    if (answer.kind === 'none') {
+      const app = await takenHere(loaded);
+      if (app !== undefined) return byThisProcess(app, order);
+    }
+    if (performance.now() > giveUpAt) {
+      throw new OperationError('failed', `the data directory ${dataDir} is not given free by its owner`);
+    }
+    await delay(RETRY_MS, undefined, { signal: order.run.signal }).catch(() =>
+      order.run.signal.throwIfAborted(),
+    );
+  }
+}
+
+/** Undefined: another process has taken the data directory since it was asked for. */
+async function takenHere({ settings, sources }: LoadedSettings): Promise<CommandApp | undefined> {
+  // What happens is the result of the command; only what should not happen at all is worth a line of log.
+  const log = createLog({ level: 'error', format: settings.logFormat, to: 'stderr' });
+  try {
+    return await openCommandApp({ settings, shown: sources, version: packageVersion(), log });
+  } catch (error) {
+    if (error instanceof DataDirError && error.code === 'owned') return undefined;
+    throw error;
+  }
+}
+
+async function byThisProcess<N extends OperationName>(
+  app: CommandApp,
+  { name, request, run }: Order<N>,
+): Promise<ResultOf<N>> {
+  // Taken from the table by its name, the function is that of the name; the compiler does not follow that.
+  const operation = app.operations[name] as (...each: unknown[]) => Promise<unknown>;
+  try {
+    const result = await operation(request, run);
+    await app.finish();
+    return result as ResultOf<N>;
+  } finally {
+    await app.stop();
+  }
+}

@@ -1,0 +1,69 @@
+import type { Flags } from '../config/flags.ts';
+import type { LoadedSettings } from '../config/load.ts';
+import { counted, humanBytes, humanDuration } from '../lib/human.ts';
+import type { Finding, VerifyProgress, VerifySummary } from '../pull/verification.ts';
+import { runOperation } from './operation.ts';
+import { Progress } from './progress.ts';
+import type { ExitCode } from './serve.ts';
+import { table } from './table.ts';
+
+/** Hashes all that is stored and says what is wrong: exit code 1 if anything is, and was not repaired. */
+export async function verify(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> {
+  const findings: Finding[] = [];
+  const progress = new Progress(process.stderr);
+  const startedAt = performance.now();
+  try {
+    const summary = await runOperation(loaded, {
+      name: 'verify',
+      request: { repair: flags['repair'] === true },
+      onEvent: (event) => {
+        if (event.kind === 'finding') findings.push(event.finding);
+        else
+          progress.show(event.checkedBytes / Math.max(event.totalBytes, 1), progressText(event, startedAt));
+      },
+    });
+    progress.clear();
+    process.stdout.write(
+      flags['json'] === true ? verifyJson(findings, summary) : verifyText(findings, summary),
+    );
+    return summary.problems === summary.repaired ? 0 : 1;
+  } catch (error) {
+    progress.clear();
+    // What was found, and perhaps removed, until it was interrupted.
+    if (flags['json'] !== true) process.stdout.write(findingsTable(findings));
+    throw error;
+  }
+}
+
+export function verifyJson(findings: readonly Finding[], summary: VerifySummary): string {
+  return `${JSON.stringify({ ...summary, findings }, undefined, 2)}\n`;
+}
+
+export function verifyText(findings: readonly Finding[], summary: VerifySummary): string {
+  const { blobs, manifests, bytes, problems, repaired, adopted, durationMs } = summary;
+  const what = `${counted(blobs, 'blob')} and ${counted(manifests, 'manifest')}, ${humanBytes(bytes)}`;
+  const speed = `${humanDuration(durationMs)} (${humanBytes(bytes / Math.max(durationMs / 1000, 0.001))}/s)`;
+  const wrong = problems === 0 ? 'all sound' : `${counted(problems, 'problem')}, ${repaired} repaired`;
+  const learnt = adopted === 0 ? '' : `; ${counted(adopted, 'blob')} taken in that the index did not know`;
+  return `${findingsTable(findings)}${what} in ${speed}: ${wrong}${learnt}\n`;
+}
+
+function findingsTable(findings: readonly Finding[]): string {
+  if (findings.length === 0) return '';
+  const rows = findings.map(({ content, problem, digest, size, outcome, repositories, reason }) => [
+    `${problem} ${content}`,
+    digest,
+    size === undefined ? '-' : humanBytes(size),
+    repositories.length === 0 ? '-' : repositories.join(', '),
+    reason === undefined ? outcome : `${outcome}: ${reason}`,
+  ]);
+  return table([['PROBLEM', 'DIGEST', 'SIZE', 'REPOSITORIES', 'OUTCOME'], ...rows]);
+}
+
+function progressText(
+  { checked, total, checkedBytes, totalBytes }: VerifyProgress,
+  startedAt: number,
+): string {
+  const seconds = Math.max((performance.now() - startedAt) / 1000, 0.001);
+  return `${checked} of ${total}, ${humanBytes(checkedBytes)} of ${humanBytes(totalBytes)}, ${humanBytes(checkedBytes / seconds)}/s`;
+}

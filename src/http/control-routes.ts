@@ -1,0 +1,123 @@
+import { getRequestListener } from '@hono/node-server';
+import { Hono, type Context } from 'hono';
+import { stream } from 'hono/streaming';
+import type { RequestListener } from 'node:http';
+import { CONTROL_PROTOCOL, PROTOCOL_HEADER, type ControlLine } from '../lib/control-protocol.ts';
+import { OperationError, type Operation, type Operations } from '../pull/operations.ts';
+import type { VerifyRequest } from '../pull/verification.ts';
+
+export interface ControlOptions {
+  readonly operations: Operations;
+  /** Of this program, for messages. */
+  readonly version: string;
+  /** Called with errors that are faults of this program. */
+  readonly onInternalError: (error: unknown) => void;
+}
+
+/** What answers at the control socket. */
+export interface Control {
+  readonly listener: RequestListener;
+  /** Takes nothing new; resolves when what runs has ended by itself. */
+  drain(): Promise<void>;
+  /** Takes nothing new and ends what runs; resolves when it has. */
+  stop(): Promise<void>;
+}
+
+/**
+ * The routes of the control socket: `POST /v1/<operation>` with the request as JSON, answered line by line for as long
+ * as it takes. A caller that goes away ends its operation. Who may call is decided by the socket's permissions.
+ */
+export function createControl(options: ControlOptions): Control {
+  const { operations, version } = options;
+  const runs = new OperationRuns(options.onInternalError);
+  const app = new Hono();
+  app.use(async (context, next) => {
+    const spoken = context.req.header(PROTOCOL_HEADER);
+    if (spoken === String(CONTROL_PROTOCOL)) return next();
+    const message = `pierhead ${version} has the data directory and speaks control protocol ${CONTROL_PROTOCOL}, not ${spoken ?? 'none'}: use the commands of that version`;
+    return refuse(context, 400, new OperationError('protocol', message));
+  });
+  app.get('/v1/owner', (context) => context.json({ version, protocol: CONTROL_PROTOCOL, pid: process.pid }));
+  app.post('/v1/verify', (context) => runs.answer(context, verifyRequest, operations.verify));
+  app.notFound((context) =>
+    refuse(context, 404, new OperationError('usage', `pierhead ${version} knows no such operation`)),
+  );
+  app.onError((error, context) => {
+    if (error instanceof OperationError) return refuse(context, 400, error);
+    options.onInternalError(error);
+    return refuse(context, 500, new OperationError('failed', 'internal error'));
+  });
+  const listener = getRequestListener(app.fetch);
+  return {
+    listener: (request, response) => void listener(request, response),
+    drain: () => runs.drain(),
+    stop: () => runs.stop(),
+  };
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+function verifyRequest({ repair }: Json): VerifyRequest {
+  if (typeof repair !== 'boolean') throw new OperationError('usage', 'repair must be true or false');
+  return { repair };
+}
+
+/** The operations that are being done for callers. */
+class OperationRuns {
+  readonly #onInternalError: (error: unknown) => void;
+  readonly #ending = new AbortController();
+  readonly #running = new Set<Promise<void>>();
+  #isClosed = false;
+
+  constructor(onInternalError: (error: unknown) => void) {
+    this.#onInternalError = onInternalError;
+  }
+
+  async answer<Q, E, R>(
+    context: Context,
+    parse: (json: Json) => Q,
+    operation: Operation<Q, E, R>,
+  ): Promise<Response> {
+    const json: unknown = await context.req.json().catch(() => undefined);
+    if (typeof json !== 'object' || json === null)
+      throw new OperationError('usage', 'the request is not JSON');
+    const request = parse(json as Json);
+    if (this.#isClosed) return refuse(context, 503, new OperationError('stopped', 'it is ending'));
+    context.header('Content-Type', 'application/x-ndjson');
+    return stream(context, async (out) => {
+      const gone = new AbortController();
+      out.onAbort(() => gone.abort());
+      const tell = (line: ControlLine): Promise<unknown> => out.write(`${JSON.stringify(line)}\n`);
+      const signal = AbortSignal.any([gone.signal, this.#ending.signal]);
+      const run = operation(request, { signal, onEvent: (event) => void tell({ event }) }).then(
+        (result) => ({ result }),
+        (error: unknown) => ({ error: this.#told(error, signal) }),
+      );
+      const told = run.then(tell).then(() => undefined);
+      this.#running.add(told);
+      await told.finally(() => this.#running.delete(told));
+    });
+  }
+
+  async drain(): Promise<void> {
+    this.#isClosed = true;
+    while (this.#running.size > 0) await Promise.allSettled(this.#running);
+  }
+
+  stop(): Promise<void> {
+    this.#ending.abort(new OperationError('stopped', 'the process that does it is ending'));
+    return this.drain();
+  }
+
+  /** What the caller is told of a failure; those that are no fault of this program name themselves. */
+  #told(error: unknown, signal: AbortSignal): { readonly code: string; readonly message: string } {
+    if (error instanceof OperationError) return { code: error.code, message: error.message };
+    if (signal.aborted) return { code: 'stopped', message: 'it was stopped' };
+    this.#onInternalError(error);
+    return { code: 'failed', message: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function refuse(context: Context, status: 400 | 404 | 500 | 503, error: OperationError): Response {
+  return context.json({ error: { code: error.code, message: error.message } }, status);
+}

@@ -1,0 +1,45 @@
+import type { Settings, UpstreamSettings } from './config/settings.ts';
+import type { Metrics } from './metrics/metrics.ts';
+import { createUpstream } from './upstream/client.ts';
+import { createOfflineUpstream } from './upstream/offline.ts';
+import type { Upstream } from './upstream/upstream.ts';
+
+export interface UpstreamsOptions {
+  readonly settings: Settings;
+  readonly version: string;
+}
+
+/** The registries of the settings, by host. */
+export function createUpstreams(options: UpstreamsOptions, metrics: Metrics): ReadonlyMap<string, Upstream> {
+  return new Map(
+    Object.entries(options.settings.upstreams).map(([host, upstream]) => [
+      host,
+      upstreamFor(host, upstream, options, metrics),
+    ]),
+  );
+}
+
+function upstreamFor(
+  host: string,
+  entry: UpstreamSettings,
+  options: UpstreamsOptions,
+  metrics: Metrics,
+): Upstream {
+  const { settings, version } = options;
+  const { username, password, passwordFile, token, tokenFile } = entry;
+  const hasCredentials = username !== undefined || token !== undefined || tokenFile !== undefined;
+  if (settings.offline) return createOfflineUpstream({ host, hasCredentials });
+  return createUpstream({
+    host,
+    url: entry.url,
+    ...(entry.ca === undefined ? {} : { ca: entry.ca }),
+    ...(hasCredentials ? { credentials: { username, password, passwordFile, token, tokenFile } } : {}),
+    connectTimeoutMs: settings.connectTimeoutMs,
+    headersTimeoutMs: settings.headersTimeoutMs,
+    idleTimeoutMs: settings.idleTimeoutMs,
+    userAgent: `pierhead/${version}`,
+    onRequest: ({ kind, method, outcome }) =>
+      metrics.upstreamRequest({ upstream: host, kind, method, outcome }),
+    onBytes: (count) => metrics.upstreamBytes(host, count),
+  });
+}
