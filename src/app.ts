@@ -8,6 +8,7 @@ import { createControl, type Control } from './http/control-routes.ts';
 import type { Health } from './http/health.ts';
 import { drainWithin, listen } from './http/listener.ts';
 import { createRegistryServer } from './http/registry-server.ts';
+import { systemClock } from './lib/clock.ts';
 import { Undo } from './lib/undo.ts';
 import type { Logger } from './log/log.ts';
 import { Metrics } from './metrics/metrics.ts';
@@ -216,7 +217,7 @@ async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Pro
     bookmarks: index,
     blobs,
     repair: new ContentRepair({ catalogue: index, store: index, upstreams, fetcher, blobs: blobPuller }),
-    now: Date.now,
+    clock: systemClock,
     onScrubbed: (bytes) => metrics.scrubbed(bytes),
     onFinding: findingReporter(log, metrics),
     onError: (error) => log.error({ err: error }, 'scrub'),

@@ -1,3 +1,4 @@
+import type { Clock } from '../lib/clock.ts';
 import type { BlobAudit } from '../store/blob-audit.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Bookmarks } from '../store/bookmarks.ts';
@@ -19,7 +20,7 @@ export interface ContentCareOptions {
   readonly bookmarks: Bookmarks;
   readonly blobs: BlobStore;
   readonly repair: ContentRepair;
-  readonly now: () => number;
+  readonly clock: Clock;
   readonly onScrubbed: (bytes: number) => void;
   readonly onFinding: (finding: Finding, foundBy: 'verify' | 'scrub') => void;
   /** The scrub could not go on for now. */

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import type { Clock } from '../lib/clock.ts';
 import type { BlobAudit } from '../store/blob-audit.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Bookmark, Bookmarks } from '../store/bookmarks.ts';
@@ -29,7 +29,7 @@ export interface ScrubberOptions {
   readonly intervalMs: number;
   /** Whether nobody waits for the disk. */
   readonly isIdle: () => boolean;
-  readonly now: () => number;
+  readonly clock: Clock;
   readonly onBytes: (bytes: number) => void;
   readonly onFinding: (finding: Finding) => void;
   readonly onError: (error: unknown) => void;
@@ -60,6 +60,8 @@ export class Scrubber {
   }
 
   async #run(): Promise<void> {
+    // A server that was just started has clients that waited for it.
+    await this.#wait(BUSY_PAUSE_MS);
     for (;;) {
       const pass = await this.#nextPass();
       try {
@@ -74,15 +76,13 @@ export class Scrubber {
 
   /** Resolves when a walk is due: the one that was broken off, or a new one. */
   async #nextPass(): Promise<Bookmark> {
-    const { bookmarks, intervalMs, now } = this.#options;
+    const { bookmarks, intervalMs, clock } = this.#options;
     const last = bookmarks.getBookmark(BOOKMARK);
     if (last !== undefined && !last.isDone) return last;
     // A clock that was set back must not put the next walk off for years.
-    const startedAt = Math.min(last?.startedAt ?? -Infinity, now());
-    for (let restMs = startedAt + intervalMs - now(); restMs > 0; restMs = startedAt + intervalMs - now()) {
-      await this.#wait(Math.min(restMs, MAX_WAIT_MS));
-    }
-    return { startedAt: now(), isDone: false };
+    const dueAt = Math.min(last?.startedAt ?? -Infinity, clock.now()) + intervalMs;
+    while (clock.now() < dueAt) await this.#wait(Math.min(dueAt - clock.now(), MAX_WAIT_MS));
+    return { startedAt: clock.now(), isDone: false };
   }
 
   async #walk(pass: Bookmark): Promise<void> {
@@ -134,8 +134,8 @@ export class Scrubber {
 
   /** Small blobs are done by the thousand a second, and each mark is a write to the disk. */
   async #mark(bookmark: Bookmark): Promise<void> {
-    const now = performance.now();
-    if (now - this.#markedAt < BOOKMARK_MS) return;
+    const now = this.#options.clock.now();
+    if (Math.abs(now - this.#markedAt) < BOOKMARK_MS) return;
     this.#markedAt = now;
     await this.#options.bookmarks.putBookmark(BOOKMARK, bookmark);
   }
@@ -145,7 +145,7 @@ export class Scrubber {
     this.#ending.signal.throwIfAborted();
   }
 
-  async #wait(ms: number): Promise<void> {
-    await delay(ms, undefined, { signal: this.#ending.signal, ref: false });
+  #wait(ms: number): Promise<void> {
+    return this.#options.clock.sleep(ms, this.#ending.signal);
   }
 }
