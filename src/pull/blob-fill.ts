@@ -1,56 +1,23 @@
 import type { Hash } from 'node:crypto';
+import { aborted } from '../lib/aborted.ts';
 import { deferred } from '../lib/deferred.ts';
 import { Extents } from '../lib/extents.ts';
-import { digestHasher, type Digest } from '../oci/digest.ts';
+import type { Digest } from '../oci/digest.ts';
 import { BlobStoreError, type BlobPart, type KeptExtents } from '../store/blob-store.ts';
 import type { BlobStream } from '../upstream/upstream.ts';
 import { BlobBodyError, type BlobBody } from './blob-body.ts';
-import type { Demand, SegmentLimits } from './fill-plan.ts';
+import type { FillEnd, FillOptions, FillResult } from './fill-options.ts';
+import type { Demand } from './fill-plan.ts';
 import { DIVERTED, FillProgress } from './fill-progress.ts';
 import { FillReader, type FillSource } from './fill-reader.ts';
-import type { FillSlots, SlotUser } from './fill-slots.ts';
+import type { SlotUser } from './fill-slots.ts';
 import { FillTransfer } from './fill-transfer.ts';
 import { failureError } from './outcome-error.ts';
-import { PartFollower } from './part-follower.ts';
+import { hashOfStart, PartFollower } from './part-follower.ts';
 import type { OpenBlob } from './upstream-bytes.ts';
 
 /** A fill that nobody reads, of a blob that no served manifest names, ends after this time. */
 const ABANDON_AFTER_MS = 10_000;
-
-export type FillResult = 'stored' | 'corrupt' | 'broken' | 'disk' | 'abandoned';
-
-/** How a fill ended; `error` unless it was stored. */
-export interface FillEnd {
-  readonly result: FillResult;
-  /** Received from upstream and written. */
-  readonly bytes: number;
-  /** Taken over from an earlier attempt. */
-  readonly resumedBytes: number;
-  /** At how many places it received. */
-  readonly segments: number;
-  readonly error?: unknown;
-}
-
-export interface FillOptions {
-  readonly digest: Digest;
-  /** What a manifest says of the size, in bytes. */
-  readonly expectedSize: number | undefined;
-  /** A served manifest names the blob, so somebody will come for it: the fill goes on without readers. */
-  readonly isNamed: boolean;
-  /** Whether the repository is known to hold the blob. If not, upstream has to say so even if nothing is missing. */
-  readonly isLinked: boolean;
-  readonly open: OpenBlob;
-  /** What an earlier attempt left. */
-  readonly kept: KeptExtents | undefined;
-  readonly createPart: (expectedSize: number | undefined) => Promise<BlobPart>;
-  readonly slots: FillSlots;
-  readonly limits: SegmentLimits;
-  /** Told whenever the last reader has gone, with the client that it was, and when there is one again. */
-  readonly onUnread: (client: string) => void;
-  readonly onRead: () => void;
-  /** Told when a reader has to get a far range by itself. */
-  readonly onElsewhere: () => void;
-}
 
 /** What a fill works with once upstream has answered. */
 interface Work {
@@ -166,7 +133,8 @@ export class BlobFill implements FillSource, SlotUser {
 
   hashBeforeHeld(): Promise<Hash> {
     const { written } = this.progress;
-    this.#hashBeforeHeld ??= this.#readBack(Math.min(written.prefix, this.progress.holdFrom()));
+    const end = Math.min(written.prefix, this.progress.holdFrom());
+    this.#hashBeforeHeld ??= hashOfStart(this.part, this.digest, end);
     return this.#hashBeforeHeld;
   }
 
@@ -309,18 +277,6 @@ export class BlobFill implements FillSource, SlotUser {
     };
   }
 
-  async #readBack(end: number): Promise<Hash> {
-    const hasher = digestHasher(this.digest);
-    const buffer = Buffer.alloc(256 * 1024);
-    for (let at = 0; at < end;) {
-      const read = (await this.part?.read(buffer, Math.min(buffer.length, end - at), at)) ?? 0;
-      if (read === 0) throw new BlobBodyError('broken', 'the part file lost bytes that were written to it');
-      hasher.update(buffer.subarray(0, read));
-      at += read;
-    }
-    return hasher;
-  }
-
   #leave(reader: FillReader, client: string): void {
     this.#readers.delete(reader);
     if (this.isRead) return;
@@ -338,11 +294,4 @@ export class BlobFill implements FillSource, SlotUser {
     this.#abandonTimer = setTimeout(() => this.abort(), ABANDON_AFTER_MS);
     this.#abandonTimer.unref();
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

@@ -33,7 +33,7 @@ class Model {
     if (this.written.coveredTo(position) > position) return;
     this.demands = [...this.demands, { position, end: SIZE }];
     const step = nextStep(position, this.state, LIMITS);
-    if (step.kind === 'move') this.streams.delete(step.stream as TestStream);
+    if (step.kind === 'move') this.streams.delete(step.stream);
     if (step.kind === 'open' || step.kind === 'move') this.open(step.at);
   }
 

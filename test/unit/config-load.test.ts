@@ -61,6 +61,9 @@ describe('settings', () => {
       connectTimeoutMs: 5000,
       headersTimeoutMs: 8000,
       idleTimeoutMs: 20_000,
+      fills: 16,
+      fillSegments: 4,
+      fillSegmentGapBytes: 4 * 2 ** 20,
     });
   });
 
