@@ -1,3 +1,4 @@
+import { unlessAborted } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { BlobAudit } from '../store/blob-audit.ts';
 import type { BlobStore } from '../store/blob-store.ts';
@@ -117,7 +118,7 @@ export class Scrubber {
       case 'short':
       case 'missing': {
         await this.#options.blobs.remove(digest);
-        const { failure } = await this.#options.repair.blob(digest);
+        const { failure } = await unlessAborted(this.#options.repair.blob(digest), this.#ending.signal);
         const result =
           failure === undefined
             ? ({ outcome: 'repaired' } as const)

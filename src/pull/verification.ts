@@ -1,9 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import { unlessAborted } from '../lib/abort.ts';
 import { digestMatches, type Digest } from '../oci/digest.ts';
 import type { BlobAudit, BlobState } from '../store/blob-audit.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { ManifestAudit } from '../store/manifest-audit.ts';
-import type { ContentRepair } from './content-repair.ts';
+import type { ContentRepair, Repair } from './content-repair.ts';
 import { OperationError, type OperationRun } from './operations.ts';
 
 export interface VerifyRequest {
@@ -110,6 +111,7 @@ class VerificationRun {
   async all(): Promise<VerifySummary> {
     await this.#checkManifests();
     await this.#checkBlobs();
+    this.#run.signal.throwIfAborted();
     this.#tellProgress('now');
     return {
       blobs: this.#blobs,
@@ -170,7 +172,7 @@ class VerificationRun {
 
   async #found(
     found: Omit<Finding, 'repositories' | 'outcome'>,
-    refetch: () => Promise<{ readonly failure?: string }>,
+    refetch: () => Promise<Repair>,
   ): Promise<void> {
     this.#problems++;
     const repositories = await this.#options.repair.holders(found.digest);
@@ -180,12 +182,13 @@ class VerificationRun {
     this.#run.onEvent({ kind: 'finding', finding });
   }
 
-  async #outcome(
-    refetch: () => Promise<{ readonly failure?: string }>,
-  ): Promise<Pick<Finding, 'outcome' | 'reason'>> {
+  async #outcome(refetch: () => Promise<Repair>): Promise<Pick<Finding, 'outcome' | 'reason'>> {
     if (!this.#isRepairing) return { outcome: 'found' };
-    const { failure } = await refetch();
-    this.#run.signal.throwIfAborted();
+    const { failure } = await unlessAborted(refetch(), this.#run.signal).catch((error: unknown): Repair => {
+      if (!this.#run.signal.aborted) throw error;
+      // It is told of all the same: something was removed.
+      return { failure: 'it was stopped before it was there again' };
+    });
     return failure === undefined ? { outcome: 'repaired' } : { outcome: 'removed', reason: failure };
   }
 

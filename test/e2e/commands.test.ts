@@ -1,0 +1,161 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { FakeHub } from '../fake/hub.ts';
+import { blobPath } from '../../src/store/blob/layout.ts';
+import { bigBlob, hubWith, MIB } from '../support/big-blob.ts';
+import { runCommand, startCommand } from '../support/command.ts';
+import { fetchRaw } from '../support/http.ts';
+import { startPierhead, type Pierhead } from '../support/pierhead.ts';
+import { rot, storedBytes } from '../support/stored-files.ts';
+import { testFolder } from '../support/temp.ts';
+import { eventually } from '../support/wait.ts';
+
+const big = bigBlob({ size: 24 * MIB + 9, seed: 61 });
+const { digest } = big.content;
+
+async function serve(hub: FakeHub, dataDir: string): Promise<Pierhead> {
+  const settings = { SCRUB_INTERVAL: 'off' };
+  const server = await startPierhead({ upstreamUrl: hub.url, dataDir, settings });
+  onTestFinished(() => server.close());
+  return server;
+}
+
+/** A data directory that holds the big blob, a server that runs on it, and how to run commands there. */
+async function filled() {
+  const hub = await hubWith(big);
+  const dataDir = join(await testFolder(), 'data');
+  const server = await serve(hub, dataDir);
+  await fetchRaw(`${server.url}/v2/library/big/manifests/latest`);
+  await fetchRaw(`${server.url}${big.target}`);
+  const isStored = async () =>
+    (await fetchRaw(`${server.url}${big.target}`, { method: 'HEAD' })).header('cache-status');
+  await eventually(async () => (await isStored()) === 'pierhead; hit', 'the blob to be stored');
+  hub.reset();
+  const options = { dataDir, upstreamUrl: hub.url };
+  return {
+    hub,
+    dataDir,
+    server,
+    run: (...args: string[]) => runCommand(args, options),
+    start: (...args: string[]) => startCommand(args, options),
+  };
+}
+
+const SOUND = /^1 blob and 1 manifest, 25 MB in .* \(.*\/s\): all sound\n$/;
+
+describe('`pierhead verify`', () => {
+  it('says the same beside a server and without one', async () => {
+    const { run, server } = await filled();
+    const beside = await run('verify');
+    expect(beside).toMatchObject({ status: 0, stderr: '' });
+    expect(beside.stdout.toString()).toMatch(SOUND);
+    await server.stop();
+    const alone = await run('verify');
+    expect(alone).toMatchObject({ status: 0, stderr: '' });
+    expect(alone.stdout.toString()).toMatch(SOUND);
+  });
+
+  it.each(['beside a server', 'without a server'])(
+    'finds, repairs and reports what is corrupt %s',
+    async (how) => {
+      const { run, server, dataDir, hub } = await filled();
+      if (how === 'without a server') await server.stop();
+      await rot(dataDir, digest);
+      const found = await run('verify', '--json');
+      expect(found.status).toBe(1);
+      expect(JSON.parse(found.stdout.toString())).toMatchObject({
+        problems: 1,
+        findings: [{ digest, problem: 'corrupt', repositories: ['docker.io/library/big'], outcome: 'found' }],
+      });
+      const repaired = await run('verify', '--repair');
+      expect(repaired.status).toBe(0);
+      expect(repaired.stdout.toString()).toContain('1 problem, 1 repaired');
+      expect((await storedBytes(dataDir, digest))?.equals(big.whole)).toBe(true);
+      expect(hub.bytesSent(digest)).toBe(big.content.size);
+      expect((await run('verify')).stdout.toString()).toMatch(SOUND);
+    },
+  );
+
+  it('takes the data directory of a server that was killed, and leaves it free', async () => {
+    const { run, server, hub, dataDir } = await filled();
+    await server.kill();
+    await rm(blobPath(dataDir, digest));
+    const outcome = await run('verify', '--repair');
+    expect(outcome).toMatchObject({ status: 0, stderr: '' });
+    const next = await serve(hub, dataDir);
+    const answer = await fetchRaw(`${next.url}${big.target}`);
+    expect(answer.header('cache-status')).toBe('pierhead; hit');
+    expect(answer.body.equals(big.whole)).toBe(true);
+  });
+
+  it('ends when it is interrupted, having lost nothing that it does not name', async () => {
+    const { start, hub, server, dataDir } = await filled();
+    await server.stop();
+    await rot(dataDir, digest);
+    const gate = hub.holdBlob(digest, 4 * MIB);
+    const command = start('verify', '--repair');
+    await gate.reached;
+    command.signal('SIGINT');
+    expect(await command.ended()).toBe(1);
+    expect(command.stderr).toBe('pierhead: interrupted\n');
+    expect(command.stdout).toContain('removed: it was stopped before it was there again');
+    gate.release();
+    const next = await serve(hub, dataDir);
+    expect((await fetchRaw(`${next.url}${big.target}`)).body.equals(big.whole)).toBe(true);
+  });
+
+  it('is interrupted beside a server without harm to the server', async () => {
+    const { start, hub, server, dataDir } = await filled();
+    await rot(dataDir, digest);
+    const gate = hub.holdBlob(digest, 4 * MIB);
+    const command = start('verify', '--repair');
+    await gate.reached;
+    command.signal('SIGINT');
+    expect(await command.ended()).toBe(1);
+    expect(command.stderr).toBe('pierhead: interrupted\n');
+    gate.release();
+    expect((await fetchRaw(`${server.url}${big.target}`)).body.equals(big.whole)).toBe(true);
+  });
+
+  it('can be run twice at once without a server: one owns the folder, the other is told that it is busy', async () => {
+    const { start, run, hub, server, dataDir } = await filled();
+    await server.stop();
+    await rot(dataDir, digest);
+    const gate = hub.holdBlob(digest, 4 * MIB);
+    const first = start('verify', '--repair');
+    await gate.reached;
+    const second = await run('verify');
+    expect(second).toMatchObject({ status: 1, stderr: 'pierhead: a verification is running already\n' });
+    gate.release();
+    expect(await first.ended()).toBe(0);
+  });
+
+  it('keeps a server from starting on the same folder, and says so', async () => {
+    const { start, hub, server, dataDir } = await filled();
+    await server.stop();
+    await rot(dataDir, digest);
+    const gate = hub.holdBlob(digest, 4 * MIB);
+    const command = start('verify', '--repair');
+    await gate.reached;
+    await expect(startPierhead({ upstreamUrl: hub.url, dataDir })).rejects.toThrow(
+      'in use by another pierhead',
+    );
+    gate.release();
+    expect(await command.ended()).toBe(0);
+  });
+
+  it('refuses a folder that holds nothing of pierhead, and makes nothing there', async () => {
+    const folder = await testFolder();
+    const outcome = await runCommand(['verify'], { dataDir: folder, upstreamUrl: 'http://127.0.0.1:9' });
+    expect(outcome.status).toBe(2);
+    expect(outcome.stderr).toContain(`there is no data of pierhead in ${folder}`);
+  });
+
+  it('takes the settings that the server takes, and refuses others', async () => {
+    const { run } = await filled();
+    expect((await run('verify', '--tag-ttl', 'soon')).status).toBe(2);
+    expect((await run('verify', '--explode')).status).toBe(2);
+    expect((await run('verify', '--help')).stdout.toString()).toContain('--data-dir <folder>');
+  });
+});
