@@ -26,16 +26,25 @@ import type { Operations } from './pull/operations.ts';
 import { PlatformResolver } from './pull/platform-resolver.ts';
 import { PullService } from './pull/pull-service.ts';
 import { RepositoryAccess } from './pull/repository-access.ts';
-import { diskReporter, fillReporter, findingReporter, lossReporter, reportExchange } from './reports.ts';
+import {
+  diskReporter,
+  fillReporter,
+  findingReporter,
+  indexReporter,
+  lossReporter,
+  removalReporter,
+  reportExchange,
+} from './reports.ts';
 import { openDiskBlobStore } from './store/blob/disk.ts';
 import { DiskBlobAudit } from './store/blob/disk-audit.ts';
 import { FileHasher } from './store/blob/file-hasher.ts';
-import { createLimitedRoom } from './store/blob/limited-room.ts';
 import { takeDataDir, type DataDirLock } from './store/data-dir.ts';
+import { createGuardedStore } from './store/manifest/guarded.ts';
 import { openIndex } from './store/manifest/lmdb.ts';
 import { createMemoryStore } from './store/manifest/memory.ts';
 import { createRedisStore } from './store/manifest/redis.ts';
 import { createTieredStore } from './store/manifest/tiered.ts';
+import { openSpace, type Space } from './store/space/space.ts';
 import { createUpstreams } from './upstreams.ts';
 
 /*
@@ -65,6 +74,8 @@ export interface AppOptions {
   readonly shown: readonly ShownSetting[];
   readonly version: string;
   readonly log: Logger;
+  /** The time by which things are fresh, stale, cold or in use; ms since the epoch. Default the system's. */
+  readonly now?: () => number;
 }
 
 export interface App {
@@ -125,12 +136,14 @@ interface Parts {
   readonly control: Control;
   readonly operations: Operations;
   readonly care: ContentCare;
+  readonly space: Space;
   readonly degraded: () => readonly string[];
 }
 
 async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Promise<Parts> {
-  const { settings, log } = options;
-  const index = openIndex(join(settings.dataDir, 'index'));
+  const { settings, log, now = Date.now } = options;
+  const { dataDir } = settings;
+  const index = openIndex(join(dataDir, 'index'), { now });
   const redis =
     settings.redisUrl === undefined
       ? undefined
@@ -141,21 +154,39 @@ async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Pro
     blobs: () => blobs.totals(),
     manifests: () => index.manifestTotals(),
     redis: () => redis?.state(),
+    room: () => space.figures(),
+    coldestAgeMs: () => space.coldestAgeMs(),
+    indexBytes: () => index.fileBytes(),
   });
-  const store = createTieredStore({
-    memory: createMemoryStore({ maxManifestBytes: MEMORY_MANIFEST_BYTES }),
-    embedded: index,
-    ...(redis === undefined ? {} : { shared: redis }),
-  });
+  const memory = createMemoryStore({ maxManifestBytes: MEMORY_MANIFEST_BYTES });
+  const indexReport = indexReporter(log, metrics);
+  const embedded = createGuardedStore(index, { probe: () => index.probe(), ...indexReport });
+  const store = createTieredStore({ memory, embedded, ...(redis === undefined ? {} : { shared: redis }) });
   undo.push(() => store.close());
+  await index.upgrade();
+  const reportRemoval = removalReporter(log, metrics);
+  const space = await openSpace({
+    dataDir,
+    tables: index.tables,
+    limit: settings.cacheSize,
+    canRefill: () => !settings.offline,
+    now,
+    onRemoved: (removed, reason) => {
+      memory.forget(removed);
+      links.forget(removed.manifests);
+      reportRemoval(removed, reason);
+    },
+    onUnknownManifest: (digest) => store.restore(digest),
+    onRemovedFile: (digest) => log.warn({ digest }, 'removed a file that the index does not know'),
+    onError: indexReport.onError,
+  });
+  undo.push(() => space.close());
   const blobs = await openDiskBlobStore({
-    dataDir: settings.dataDir,
+    dataDir,
     index,
-    room: createLimitedRoom({
-      dataDir: settings.dataDir,
-      limit: settings.cacheSize,
-      storedBytes: () => index.blobTotals().bytes,
-    }),
+    room: space.room,
+    holds: space.holds,
+    onRead: (digest) => space.usage.touchBlob(digest),
     onHealth: diskReporter(log),
     onLost: lossReporter(log, metrics),
   });
@@ -169,7 +200,7 @@ async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Pro
     privatePatterns: new Map(
       Object.entries(settings.upstreams).map(([host, entry]) => [host, entry.private]),
     ),
-    now: Date.now,
+    now,
   });
   const links = new ContentLinks(store);
   const negative = new NegativeCache(NEGATIVE_TTL_MS);
@@ -179,7 +210,7 @@ async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Pro
     fetcher,
     negative,
     tagTtlMs: settings.tagTtlMs,
-    now: Date.now,
+    now,
   });
   const resolver = new PlatformResolver(
     parsePlatform(settings.defaultPlatform) ?? { os: 'linux', architecture: 'amd64' },
@@ -204,7 +235,8 @@ async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Pro
       freshness,
       negative,
       resolver,
-      now: Date.now,
+      usage: space.usage,
+      now,
     }),
     blobs: blobPuller,
     listing: new Listing({ catalogue: index, access, upstreams }),
@@ -212,7 +244,7 @@ async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Pro
   const hasher = new FileHasher();
   undo.push(() => hasher.close());
   const care = new ContentCare({
-    audit: new DiskBlobAudit({ dataDir: settings.dataDir, index, hasher }),
+    audit: new DiskBlobAudit({ dataDir, index, hasher }),
     manifests: index,
     bookmarks: index,
     blobs,
@@ -238,13 +270,18 @@ async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Pro
     control,
     operations,
     care,
-    degraded: () => [...(redis?.state() === 'down' ? ['redis'] : []), ...(blobs.isFailing ? ['disk'] : [])],
+    space,
+    degraded: () => [
+      ...(redis?.state() === 'down' ? ['redis'] : []),
+      ...(blobs.isFailing || space.isCramped ? ['disk'] : []),
+      ...(embedded.isFailing ? ['index'] : []),
+    ],
   };
 }
 
 async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App> {
   const { settings, log, shown } = options;
-  const { pull, metrics, control, care } = parts;
+  const { pull, metrics, control, care, space } = parts;
   let isStopping = false;
   const health = (): Health => ({ isStopping, degraded: parts.degraded() });
   const registry = createRegistryServer({
@@ -268,6 +305,7 @@ async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App
     settings.adminListen === undefined
       ? undefined
       : await listen(createAdaptorServer({ fetch: admin.fetch }) as Server, settings.adminListen);
+  await space.start();
   if (settings.scrubIntervalMs !== undefined) {
     care.startScrub({ intervalMs: settings.scrubIntervalMs, isIdle: () => listener.answering === 0 });
   }

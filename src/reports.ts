@@ -9,6 +9,12 @@ import type { ContentCareOptions } from './pull/content-care.ts';
 
 /** What becomes of an event: a line in the log, a count in the metrics. */
 
+/** What has been removed: manifests, and blobs with their sizes. */
+interface Removal {
+  readonly manifests: ReadonlySet<Digest>;
+  readonly blobs: ReadonlyMap<Digest, number>;
+}
+
 export function fillReporter(log: Logger, metrics: Metrics): BlobPullerOptions['onFillEnd'] {
   return ({ repository, digest, error, ...end }) => {
     metrics.fillEnded(end);
@@ -36,6 +42,30 @@ export function findingReporter(log: Logger, metrics: Metrics): ContentCareOptio
   return ({ content, digest, problem, outcome, repositories, reason }, foundBy) => {
     if (content === 'blob') metrics.blobFault({ problem, found_by: foundBy, outcome });
     log.warn({ content, digest, problem, outcome, repositories, reason, foundBy }, 'bad content');
+  };
+}
+
+export function removalReporter(log: Logger, metrics: Metrics): (removed: Removal, reason: string) => void {
+  return ({ manifests, blobs }, reason) => {
+    let bytes = 0;
+    for (const size of blobs.values()) bytes += size;
+    if (manifests.size === 0 && blobs.size === 0) return;
+    metrics.removed({ reason, manifests: manifests.size, blobs: blobs.size, bytes });
+    log.debug({ reason, manifests: [...manifests], blobs: blobs.size, bytes }, 'removed');
+  };
+}
+
+export function indexReporter(log: Logger, metrics: Metrics) {
+  return {
+    onError: (error: unknown): void => {
+      const isKnown = error instanceof Error && 'code' in error && typeof error.code === 'string';
+      metrics.indexError(isKnown ? String(error.code) : 'other');
+      if (!isKnown) log.error({ err: error }, 'internal error');
+    },
+    onChange: (isFailing: boolean): void => {
+      if (isFailing) log.error('the disk refuses the index: what is learnt is kept in memory only');
+      else log.info('the disk takes the index again');
+    },
   };
 }
 

@@ -8,6 +8,14 @@ export interface GaugeSources {
   readonly manifests: () => { readonly manifests: number; readonly bytes: number };
   /** Undefined: no Redis is configured. */
   readonly redis: () => 'up' | 'down' | undefined;
+  readonly room: () => {
+    readonly usedBytes: number;
+    readonly reservedBytes: number;
+    readonly limitBytes: number;
+  };
+  /** Undefined: nothing could be evicted. */
+  readonly coldestAgeMs: () => number | undefined;
+  readonly indexBytes: () => number;
 }
 
 /** Prometheus metrics (text format 0.0.4), and Node's own: event-loop lag, memory, collections. */
@@ -49,6 +57,22 @@ export class Metrics {
   ]);
   readonly #scrubbedBytes = this.#counter('scrubbed_bytes_total', 'Bytes hashed again in idle time', []);
   readonly #redisErrors = this.#counter('redis_errors_total', 'Calls that Redis failed', ['kind']);
+  readonly #removedManifests = this.#counter(
+    'evicted_manifests_total',
+    'Manifests removed for room or by hand',
+    ['reason'],
+  );
+  readonly #removedBlobs = this.#counter('evicted_blobs_total', 'Blobs removed for room or by hand', [
+    'reason',
+  ]);
+  readonly #removedBytes = this.#counter(
+    'evicted_bytes_total',
+    'Bytes of blobs removed for room or by hand',
+    ['reason'],
+  );
+  readonly #indexErrors = this.#counter('index_errors_total', 'Calls that the embedded store failed', [
+    'kind',
+  ]);
   readonly #durations = new Histogram({
     name: 'pierhead_request_duration_seconds',
     help: 'From the request to the end of its answer',
@@ -68,6 +92,19 @@ export class Metrics {
       'store_manifest_bytes',
       'Bytes of manifests in the embedded store',
       () => sources.manifests().bytes,
+    );
+    this.#gauge('room_used_bytes', 'Bytes that count towards the limit', () => sources.room().usedBytes);
+    this.#gauge(
+      'room_reserved_bytes',
+      'Bytes of those that are held for transfers under way or kept',
+      () => sources.room().reservedBytes,
+    );
+    this.#gauge('room_limit_bytes', 'The limit (cacheSize)', () => sources.room().limitBytes);
+    this.#gauge('index_bytes', 'Bytes of the file of the embedded store', sources.indexBytes);
+    this.#gauge(
+      'coldest_image_age_seconds',
+      'How long ago the image was pulled that would be evicted first',
+      () => (sources.coldestAgeMs() ?? 0) / 1000,
     );
     if (sources.redis() !== undefined) {
       this.#gauge('redis_up', '1 while Redis answers', () => (sources.redis() === 'up' ? 1 : 0));
@@ -105,6 +142,17 @@ export class Metrics {
 
   scrubbed(bytes: number): void {
     this.#scrubbedBytes.inc(bytes);
+  }
+
+  removed(removed: { reason: string; manifests: number; blobs: number; bytes: number }): void {
+    const { reason, manifests, blobs, bytes } = removed;
+    this.#removedManifests.inc({ reason }, manifests);
+    this.#removedBlobs.inc({ reason }, blobs);
+    this.#removedBytes.inc({ reason }, bytes);
+  }
+
+  indexError(kind: string): void {
+    this.#indexErrors.inc({ kind });
   }
 
   redisError(kind: string): void {

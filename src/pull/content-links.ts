@@ -24,11 +24,16 @@ export function linksOf(content: ManifestContent): Map<Digest, Link> {
 export class ContentLinks {
   readonly #store: ManifestStore;
   readonly #confirmations = new SingleFlight<Link>();
-  /** Manifests whose content is known to be linked, as `repository@digest`: saves parsing them at each request. */
-  readonly #expanded = new LRUCache<string, true>({ max: MAX_EXPANDED });
+  /** Manifests and the repositories to which their content is known to be linked: saves parsing them each time. */
+  readonly #expanded = new LRUCache<Digest, Set<string>>({ max: MAX_EXPANDED });
 
   constructor(store: ManifestStore) {
     this.#store = store;
+  }
+
+  /** These manifests are stored no longer, and their content need not be linked. */
+  forget(manifests: Iterable<Digest>): void {
+    for (const digest of manifests) this.#expanded.delete(digest);
   }
 
   get(repository: Repository, digest: Digest): Promise<Link | undefined> {
@@ -45,8 +50,9 @@ export class ContentLinks {
    * another repository, and then its content is not linked here yet.
    */
   async expand(repository: Repository, manifest: StoredManifest): Promise<void> {
-    const key = `${repositoryKey(repository)}@${manifest.digest}`;
-    if (this.#expanded.has(key)) return;
+    const name = repositoryKey(repository);
+    const expanded = this.#expanded.get(manifest.digest);
+    if (expanded?.has(name) === true) return;
     const links = linksOf(parseManifest(manifest.bytes, manifest.mediaType).content);
     for (const digest of links.keys()) {
       if ((await this.#store.getLink(repository, digest)) === undefined) {
@@ -54,7 +60,8 @@ export class ContentLinks {
         break;
       }
     }
-    this.#expanded.set(key, true);
+    if (expanded === undefined) this.#expanded.set(manifest.digest, new Set([name]));
+    else expanded.add(name);
   }
 
   /**

@@ -2,7 +2,7 @@ import type { Descriptor } from '../oci/manifest.ts';
 import { isIndexType } from '../oci/media-types.ts';
 import { referenceText, repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { ManifestStore, StoredManifest, TagRecord } from '../store/manifest-store.ts';
+import type { ImageUsage, ManifestStore, StoredManifest, TagRecord } from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { CacheStatus, Staleness } from './cache-status.ts';
 import type { ContentLinks } from './content-links.ts';
@@ -39,6 +39,7 @@ export interface ManifestPullerOptions {
   readonly freshness: TagFreshness;
   readonly negative: NegativeCache;
   readonly resolver: PlatformResolver;
+  readonly usage: ImageUsage;
   readonly now: () => number;
 }
 
@@ -62,8 +63,12 @@ export class ManifestPuller {
   async pull(upstream: Upstream, request: ManifestRequest): Promise<ManifestAnswer> {
     const { repository, reference } = request;
     await this.#options.access.admit(upstream, repository, { kind: 'manifest', reference });
-    if (reference.kind === 'digest') return this.#byDigest(upstream, request, reference.digest);
-    return this.#byTag(upstream, request, reference.tag);
+    const answer =
+      reference.kind === 'digest'
+        ? await this.#byDigest(upstream, request, reference.digest)
+        : await this.#byTag(upstream, request, reference.tag);
+    if (!request.headOnly) this.#options.usage.touch(answer.descriptor.digest);
+    return answer;
   }
 
   async #byDigest(upstream: Upstream, request: ManifestRequest, digest: Digest): Promise<ManifestAnswer> {

@@ -8,7 +8,9 @@ import { deferred } from '../lib/deferred.ts';
 import { socketPath } from '../lib/socket-path.ts';
 
 /** The layout of the data directory that this program reads and writes. */
-const LAYOUT_VERSION = '1';
+const LAYOUT_VERSION = '2';
+/** Layouts that this program takes over and brings up to its own; what made them is then refused. */
+const EARLIER_VERSIONS: readonly string[] = ['1'];
 const VERSION_FILE = 'version';
 const MAX_TAKEOVERS = 10;
 
@@ -131,10 +133,12 @@ async function checkVersion(dataDir: string): Promise<void> {
   try {
     const found = (await readFile(path, 'utf8')).trim();
     if (found === LAYOUT_VERSION) return;
-    throw new DataDirError(
-      'version',
-      `the data directory ${dataDir} has layout version ${JSON.stringify(found.slice(0, 20))}; this program reads version ${LAYOUT_VERSION}`,
-    );
+    if (!EARLIER_VERSIONS.includes(found)) {
+      throw new DataDirError(
+        'version',
+        `the data directory ${dataDir} has layout version ${JSON.stringify(found.slice(0, 20))}; this program reads version ${LAYOUT_VERSION}`,
+      );
+    }
   } catch (error) {
     if (!isCode(error, 'ENOENT')) throw error;
   }

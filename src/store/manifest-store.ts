@@ -63,3 +63,9 @@ export interface Catalogue {
   listRepositories(options: { after?: string; limit: number }): Promise<string[]>;
   listTags(repository: Repository): Promise<string[]>;
 }
+
+/** What clients pull, which decides what goes last when room is needed. */
+export interface ImageUsage {
+  /** A client gets this manifest by GET. Costs next to nothing: it is noted, and written later. */
+  touch(digest: Digest): void;
+}

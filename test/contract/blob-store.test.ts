@@ -4,9 +4,10 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { digestHex, digestOf } from '../../src/oci/digest.ts';
 import type { BlobIndex, BlobStore } from '../../src/store/blob-store.ts';
 import { openDiskBlobStore } from '../../src/store/blob/disk.ts';
+import { BlobHolds } from '../../src/store/blob/holds.ts';
 import { blobPath } from '../../src/store/blob/layout.ts';
-import { createLimitedRoom } from '../../src/store/blob/limited-room.ts';
 import { memoryBlobIndex } from '../support/blob-index.ts';
+import { roomOf } from '../support/room.ts';
 import { testFolder } from '../support/temp.ts';
 import { blobStoreContract, contentOf, keep } from './blob-store.contract.ts';
 
@@ -18,9 +19,8 @@ blobStoreContract('the disk', async (maxBytes) =>
 );
 
 async function openTestStore(dataDir: string, index: BlobIndex, maxBytes: number): Promise<BlobStore> {
-  const storedBytes = () => index.blobTotals().bytes;
-  const room = createLimitedRoom({ dataDir, limit: { bytes: maxBytes }, storedBytes });
-  const blobs = await openDiskBlobStore({ dataDir, index, room });
+  const room = roomOf({ maxBytes, index });
+  const blobs = await openDiskBlobStore({ dataDir, index, room, holds: new BlobHolds() });
   onTestFinished(() => blobs.close());
   return blobs;
 }

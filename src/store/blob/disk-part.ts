@@ -27,6 +27,8 @@ export interface DiskPartOptions {
   readonly health: DiskHealth;
   readonly onCommitted: (size: number) => Promise<void>;
   readonly onKept: (part: Omit<KeptPart, 'keptAt'>) => Promise<void>;
+  /** Nobody reads or writes through it any more. */
+  readonly onClosed: () => void;
 }
 
 /** A blob that is being filled, as a file that is read and written through one descriptor. */
@@ -129,6 +131,7 @@ export class DiskPart implements BlobPart {
     this.#isClosed = true;
     this.#hash.close();
     this.#settle();
+    this.#options.onClosed();
     await this.#file.close();
   }
 

@@ -11,8 +11,9 @@ import type {
 } from '../blob-store.ts';
 import { diskError, systemCode } from './disk-error.ts';
 import { DiskHealth } from './disk-health.ts';
-import { DiskPart } from './disk-part.ts';
+import { DiskPart, type DiskPartOptions } from './disk-part.ts';
 import { HashThread } from './hash-thread.ts';
+import type { BlobHolds } from './holds.ts';
 import { KeptParts, type KeptPart } from './kept-parts.ts';
 import { blobPath, newPartPath } from './layout.ts';
 import { removeJournal } from './part-journal.ts';
@@ -22,6 +23,10 @@ export interface DiskBlobStoreOptions {
   readonly dataDir: string;
   readonly index: BlobIndex;
   readonly room: Room;
+  /** Told of every blob that is open or being filled. */
+  readonly holds: BlobHolds;
+  /** Told when a client begins to read a stored blob. */
+  readonly onRead?: (digest: Digest) => void;
   /** Told when the disk begins to refuse what it is given, and with undefined when it works again. */
   readonly onHealth?: (error: BlobStoreError | undefined) => void;
   /** Told of each blob that was not as it was kept when it was asked for. */
@@ -51,6 +56,7 @@ class DiskBlobStore implements BlobStore {
   }
 
   async stat(digest: Digest): Promise<{ readonly size: number } | undefined> {
+    await this.#options.holds.removed(digest);
     const size = this.#options.index.getBlob(digest)?.size;
     if (size === undefined) {
       const adopted = await this.#adopt(digest);
@@ -63,17 +69,34 @@ class DiskBlobStore implements BlobStore {
   }
 
   async open(digest: Digest): Promise<StoredBlob | undefined> {
-    const size = this.#options.index.getBlob(digest)?.size ?? (await this.#adopt(digest));
+    const { holds, onRead } = this.#options;
+    const release = holds.hold(digest);
+    const blob = await this.#open(digest, release).catch((error: unknown) => {
+      release();
+      throw error;
+    });
+    if (blob === undefined) release();
+    else onRead?.(digest);
+    return blob;
+  }
+
+  async #open(digest: Digest, release: () => void): Promise<StoredBlob | undefined> {
+    const { dataDir, holds, index } = this.#options;
+    await holds.removed(digest);
+    const size = index.getBlob(digest)?.size ?? (await this.#adopt(digest));
     if (size === undefined) return undefined;
     let found: number | undefined;
     try {
-      const file = await open(blobPath(this.#options.dataDir, digest), 'r');
+      const file = await open(blobPath(dataDir, digest), 'r');
       found = (await file.stat()).size;
       if (found === size) {
         return {
           size,
           read: async (buffer, length, position) => (await file.read(buffer, 0, length, position)).bytesRead,
-          close: () => file.close(),
+          close: async () => {
+            release();
+            await file.close();
+          },
         };
       }
       await file.close();
@@ -89,15 +112,19 @@ class DiskBlobStore implements BlobStore {
   }
 
   async createPart(digest: Digest, expectedSize: number | undefined): Promise<BlobPart> {
+    const release = this.#options.holds.hold(digest);
     try {
+      await this.#options.holds.removed(digest);
       const kept = await this.#takeKept(digest, expectedSize);
       const reservation = await this.#reserve(expectedSize ?? new Extents(kept?.written).bytes);
       kept?.reservation.release();
-      return await this.#openPart(digest, expectedSize, reservation, kept).catch(async (error: unknown) => {
+      const options = { digest, size: expectedSize, reservation, onClosed: release };
+      return await this.#openPart(options, kept).catch(async (error: unknown) => {
         reservation.release();
         throw error;
       });
     } catch (cause) {
+      release();
       const error = diskError(cause, `making a part for ${digest}`);
       this.#health.failed(error);
       throw error;
@@ -105,7 +132,8 @@ class DiskBlobStore implements BlobStore {
   }
 
   async remove(digest: Digest): Promise<void> {
-    await this.#options.index.deleteBlob(digest);
+    // An entry that stays without its file is a miss.
+    await this.#options.index.deleteBlob(digest).catch(() => undefined);
     await rm(blobPath(this.#options.dataDir, digest), { force: true });
   }
 
@@ -148,21 +176,18 @@ class DiskBlobStore implements BlobStore {
   }
 
   async #openPart(
-    digest: Digest,
-    size: number | undefined,
-    reservation: Reservation,
+    part: Pick<DiskPartOptions, 'digest' | 'size' | 'reservation' | 'onClosed'>,
     kept: KeptPart | undefined,
   ): Promise<BlobPart> {
-    const { dataDir, index } = this.#options;
+    const { dataDir } = this.#options;
+    const { digest } = part;
     const options = {
-      digest,
-      size,
+      ...part,
       target: blobPath(dataDir, digest),
-      reservation,
       hashes: this.#hashes,
       health: this.#health,
-      onCommitted: (bytes: number) => index.putBlob(digest, { size: bytes }),
-      onKept: (part: Omit<KeptPart, 'keptAt'>) => this.#kept.put(digest, part),
+      onCommitted: (bytes: number) => this.#enter(digest, bytes),
+      onKept: (left: Omit<KeptPart, 'keptAt'>) => this.#kept.put(digest, left),
     };
     const fresh = { ...options, path: newPartPath(dataDir, digest), kept: undefined };
     if (kept === undefined) return DiskPart.open(fresh);
@@ -171,6 +196,16 @@ class DiskBlobStore implements BlobStore {
     } catch {
       await this.#forget(kept);
       return DiskPart.open(fresh);
+    }
+  }
+
+  /** A file that the index cannot know would count for nothing and stay for ever. */
+  async #enter(digest: Digest, size: number): Promise<void> {
+    try {
+      await this.#options.index.putBlob(digest, { size });
+    } catch (error) {
+      await rm(blobPath(this.#options.dataDir, digest), { force: true }).catch(() => undefined);
+      throw diskError(error, `entering ${digest}`);
     }
   }
 
@@ -187,7 +222,11 @@ class DiskBlobStore implements BlobStore {
   #adopt(digest: Digest): Promise<number | undefined> {
     const running = this.#adoptions.get(digest);
     if (running !== undefined) return running;
-    const adoption = this.#verifyAndIndex(digest).finally(() => this.#adoptions.delete(digest));
+    const release = this.#options.holds.hold(digest);
+    const adoption = this.#verifyAndIndex(digest).finally(() => {
+      this.#adoptions.delete(digest);
+      release();
+    });
     this.#adoptions.set(digest, adoption);
     return adoption;
   }
@@ -200,7 +239,8 @@ class DiskBlobStore implements BlobStore {
     try {
       await hash.advance(size);
       if ((await hash.digest()) === digestHex(digest)) {
-        await this.#options.index.putBlob(digest, { size });
+        // What the index cannot take now is right all the same, and is looked at again the next time.
+        await this.#options.index.putBlob(digest, { size }).catch(() => undefined);
         return size;
       }
     } catch (error) {

@@ -1,9 +1,10 @@
-import { open, type Database, type RootDatabase } from 'lmdb';
 import type { Digest } from '../../oci/digest.ts';
 import { repositoryKey, type Repository } from '../../oci/reference.ts';
 import type { ListedBlob } from '../blob-audit.ts';
-import type { Bookmark, Bookmarks } from '../bookmarks.ts';
 import type { ListedBlobIndex } from '../blob/disk-audit.ts';
+import type { Bookmark, Bookmarks } from '../bookmarks.ts';
+import { IndexTables } from '../index/tables.ts';
+import { upgradeIndex } from '../index/upgrade.ts';
 import type { ManifestAudit } from '../manifest-audit.ts';
 import type {
   Catalogue,
@@ -13,219 +14,172 @@ import type {
   StoredManifest,
   TagRecord,
 } from '../manifest-store.ts';
-import { decodeManifest, encodeManifest } from './codec.ts';
 
-/** How many digests are remembered that a tag has named. */
-const MAX_TAG_HISTORY = 20;
-/** After every string that a repository, tag or digest can be. */
-const LAST = '\uffff';
+export { IndexError, IndexWriteError } from '../index/environment.ts';
 
-type PairKey = [repository: string, name: string];
-
-interface TagEntry {
-  readonly record: TagRecord;
-  /** What the tag has named, oldest first, with when it was first and last confirmed; ms since the epoch. */
-  readonly history: readonly { readonly digest: Digest; readonly firstAt: number; readonly lastAt: number }[];
+export interface IndexOptions {
+  readonly readOnly?: boolean;
+  readonly now?: () => number;
 }
 
-interface Totals {
-  readonly count: number;
-  readonly bytes: number;
+/**
+ * The embedded store: everything that is known besides the blobs' bytes, in one LMDB environment. Changes throw
+ * IndexWriteError when the disk refuses them.
+ */
+export interface Index extends ManifestStore, Catalogue, ListedBlobIndex, ManifestAudit, Bookmarks {
+  /** For what works on the whole of it. */
+  readonly tables: IndexTables;
+  /** To be called once before anything is changed: an index that an earlier version made gets what it lacks. */
+  upgrade(): Promise<void>;
+  /** Writes next to nothing; throws IndexWriteError if that cannot be done now. */
+  probe(): Promise<void>;
+  /** The size of its file. */
+  fileBytes(): number;
 }
-
-/** The index cannot be opened: it is damaged, or something else is in its place. */
-export class IndexError extends Error {
-  override readonly name = 'IndexError';
-  readonly code = 'index-unusable';
-}
-
-/** The embedded store: everything that is known besides the blobs' bytes, in one LMDB environment. */
-export interface Index extends ManifestStore, Catalogue, ListedBlobIndex, ManifestAudit, Bookmarks {}
 
 /** Opens or makes the index in the directory `path`. Reading processes beside its owner open it `readOnly`. */
-export function openIndex(path: string, options: { readonly readOnly?: boolean } = {}): Index {
-  try {
-    return new LmdbIndex(open({ path, maxDbs: 16, readOnly: options.readOnly ?? false }));
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new IndexError(`the index at ${path} cannot be opened: ${reason}`, { cause });
-  }
+export function openIndex(path: string, options: IndexOptions = {}): Index {
+  return new LmdbIndex(
+    new IndexTables(path, { readOnly: options.readOnly ?? false }),
+    options.now ?? Date.now,
+  );
 }
 
 class LmdbIndex implements Index {
-  readonly #root: RootDatabase;
-  readonly #manifests: Database<Buffer, string>;
-  readonly #tags: Database<TagEntry, PairKey>;
-  readonly #links: Database<Link, PairKey>;
-  readonly #repositories: Database<RepositoryRecord, string>;
-  readonly #catalogue: Database<true, string>;
-  readonly #blobs: Database<{ readonly size: number }, string>;
-  readonly #totals: Database<Totals, string>;
-  readonly #bookmarks: Database<Bookmark, string>;
+  readonly tables: IndexTables;
+  readonly #now: () => number;
 
-  constructor(root: RootDatabase) {
-    this.#root = root;
-    this.#manifests = root.openDB({ name: 'manifests', encoding: 'binary' });
-    this.#tags = root.openDB({ name: 'tags' });
-    this.#links = root.openDB({ name: 'links' });
-    this.#repositories = root.openDB({ name: 'repositories' });
-    this.#catalogue = root.openDB({ name: 'catalogue' });
-    this.#blobs = root.openDB({ name: 'blobs' });
-    this.#totals = root.openDB({ name: 'totals' });
-    this.#bookmarks = root.openDB({ name: 'bookmarks' });
+  constructor(tables: IndexTables, now: () => number) {
+    this.tables = tables;
+    this.#now = now;
+  }
+
+  upgrade(): Promise<void> {
+    return upgradeIndex(this.tables, this.#now);
+  }
+
+  async probe(): Promise<void> {
+    const { environment, meta } = this.tables;
+    await environment.write(() => meta.putSync('probedAt', this.#now()));
+  }
+
+  fileBytes(): number {
+    return this.tables.environment.fileBytes();
   }
 
   async getManifest(digest: Digest): Promise<StoredManifest | undefined> {
-    const value = this.#manifests.getBinary(digest);
-    return value === undefined ? undefined : decodeManifest(digest, value);
+    return this.tables.manifests.get(digest);
   }
 
   async putManifest(manifest: StoredManifest): Promise<void> {
-    const value = encodeManifest(manifest);
-    await this.#root.transaction(() => {
-      const known = this.#manifests.getBinary(manifest.digest);
-      this.#manifests.putSync(manifest.digest, value);
-      this.#count('manifests', known?.length, value.length);
-    });
+    const { environment, manifests } = this.tables;
+    await environment.write(() => manifests.put(manifest, this.#now()), { bytes: manifest.bytes.length });
   }
 
   async deleteManifest(digest: Digest): Promise<void> {
-    await this.#root.transaction(() => {
-      const known = this.#manifests.getBinary(digest);
-      if (known === undefined) return;
-      this.#manifests.removeSync(digest);
-      this.#count('manifests', known.length, undefined);
-    });
+    const { environment, manifests } = this.tables;
+    await environment.write(() => void manifests.remove(digest), { frees: true });
   }
 
   listManifests(options: { readonly after?: Digest | undefined; readonly limit: number }) {
-    const { after, limit } = options;
-    const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return [...this.#manifests.getKeys({ ...from, limit })].map((key) => {
-      const digest = key as Digest;
-      const value = this.#manifests.getBinary(digest);
-      return { digest, manifest: value === undefined ? undefined : decodeManifest(digest, value) };
-    });
+    const { manifests } = this.tables;
+    return manifests
+      .page(options.limit, options.after)
+      .map((digest) => ({ digest, manifest: manifests.get(digest) }));
   }
 
   async getTag(repository: Repository, tag: string): Promise<TagRecord | undefined> {
-    return this.#tags.get([repositoryKey(repository), tag])?.record;
+    return this.tables.tags.get([repositoryKey(repository), tag]);
   }
 
   async putTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
-    const key: PairKey = [repositoryKey(repository), tag];
-    await this.#root.transaction(() => {
-      const known = this.#tags.get(key);
-      if (known !== undefined && known.record.checkedAt > record.checkedAt) return;
-      this.#tags.putSync(key, { record, history: extended(known?.history ?? [], record) });
-      this.#catalogue.putSync(key[0], true);
+    const { environment, tags, repositories } = this.tables;
+    const name = repositoryKey(repository);
+    await environment.write(() => {
+      tags.put([name, tag], record);
+      repositories.list(name);
     });
   }
 
   async deleteTag(repository: Repository, tag: string): Promise<void> {
-    await this.#tags.remove([repositoryKey(repository), tag]);
+    const { environment, tags, repositories } = this.tables;
+    const name = repositoryKey(repository);
+    await environment.write(() => {
+      tags.remove([name, tag]);
+      repositories.unlistIfEmpty(name);
+    });
   }
 
   async getLink(repository: Repository, digest: Digest): Promise<Link | undefined> {
-    return this.#links.get([repositoryKey(repository), digest]);
+    return this.tables.links.get(repositoryKey(repository), digest);
   }
 
-  async putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>): Promise<void> {
+  async putLinks(repository: Repository, added: ReadonlyMap<Digest, Link>): Promise<void> {
+    const { environment, links, repositories } = this.tables;
     const name = repositoryKey(repository);
-    await this.#root.transaction(() => {
-      for (const [digest, link] of links) {
-        const isWeaker = link.by === 'upstream' && this.#links.get([name, digest])?.by === 'manifest';
-        if (!isWeaker) this.#links.putSync([name, digest], link);
-      }
-      this.#catalogue.putSync(name, true);
+    await environment.write(() => {
+      for (const [digest, link] of added) links.put(name, digest, link);
+      repositories.list(name);
     });
   }
 
   async getRepository(repository: Repository): Promise<RepositoryRecord | undefined> {
-    return this.#repositories.get(repositoryKey(repository));
+    return this.tables.repositories.get(repositoryKey(repository));
   }
 
   async putRepository(repository: Repository, record: RepositoryRecord): Promise<void> {
-    await this.#repositories.put(repositoryKey(repository), record);
+    const { environment, repositories } = this.tables;
+    await environment.write(() => repositories.put(repositoryKey(repository), record));
   }
 
   async listRepositories(options: { after?: string; limit: number }): Promise<string[]> {
-    const { after, limit } = options;
-    const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return [...this.#catalogue.getKeys({ ...from, limit })];
+    return this.tables.repositories.listed(options);
   }
 
   async listTags(repository: Repository): Promise<string[]> {
-    const name = repositoryKey(repository);
-    return [...this.#tags.getKeys({ start: [name, ''], end: [name, LAST] })].map(([, tag]) => tag);
+    return this.tables.tags.of(repositoryKey(repository));
   }
 
   getBlob(digest: Digest): { readonly size: number } | undefined {
-    return this.#blobs.get(digest);
+    const size = this.tables.blobs.size(digest);
+    return size === undefined ? undefined : { size };
   }
 
   async putBlob(digest: Digest, entry: { readonly size: number }): Promise<void> {
-    await this.#root.transaction(() => {
-      const known = this.#blobs.get(digest);
-      this.#blobs.putSync(digest, { size: entry.size });
-      this.#count('blobs', known?.size, entry.size);
-    });
+    const { environment, blobs } = this.tables;
+    await environment.write(() => blobs.put(digest, entry.size, this.#now()));
   }
 
   async deleteBlob(digest: Digest): Promise<void> {
-    await this.#root.transaction(() => {
-      const known = this.#blobs.get(digest);
-      if (known === undefined) return;
-      this.#blobs.removeSync(digest);
-      this.#count('blobs', known.size, undefined);
-    });
+    const { environment, blobs } = this.tables;
+    if (blobs.size(digest) === undefined) return;
+    await environment.write(() => blobs.remove(digest), { frees: true });
   }
 
   listBlobs(prefix: string): ListedBlob[] {
-    const range = this.#blobs.getRange({ start: prefix, end: `${prefix}${LAST}` });
-    return [...range].map(({ key, value }) => ({ digest: key as Digest, size: value.size }));
+    return this.tables.blobs.startingWith(prefix);
   }
 
   getBookmark(name: string): Bookmark | undefined {
-    return this.#bookmarks.get(name);
+    return this.tables.bookmarks.get(name);
   }
 
   async putBookmark(name: string, bookmark: Bookmark): Promise<void> {
-    await this.#bookmarks.put(name, bookmark);
+    const { environment, bookmarks } = this.tables;
+    await environment.write(() => bookmarks.put(name, bookmark));
   }
 
   blobTotals(): { readonly blobs: number; readonly bytes: number } {
-    const { count, bytes } = this.#totalsOf('blobs');
+    const { count, bytes } = this.tables.totals.of('blobs');
     return { blobs: count, bytes };
   }
 
   manifestTotals(): { readonly manifests: number; readonly bytes: number } {
-    const { count, bytes } = this.#totalsOf('manifests');
+    const { count, bytes } = this.tables.totals.of('manifests');
     return { manifests: count, bytes };
   }
 
   async close(): Promise<void> {
-    await this.#root.close();
+    await this.tables.environment.root.close();
   }
-
-  /** Keeps the totals in step within a transaction; a size is undefined where there is no entry. */
-  #count(name: 'blobs' | 'manifests', oldBytes: number | undefined, newBytes: number | undefined): void {
-    const { count, bytes } = this.#totalsOf(name);
-    this.#totals.putSync(name, {
-      count: count - (oldBytes === undefined ? 0 : 1) + (newBytes === undefined ? 0 : 1),
-      bytes: bytes - (oldBytes ?? 0) + (newBytes ?? 0),
-    });
-  }
-
-  #totalsOf(name: 'blobs' | 'manifests'): Totals {
-    return this.#totals.get(name) ?? { count: 0, bytes: 0 };
-  }
-}
-
-function extended(history: TagEntry['history'], record: TagRecord): TagEntry['history'] {
-  const { digest } = record.descriptor;
-  const last = history.at(-1);
-  const at = record.confirmedAt;
-  if (last?.digest === digest) return [...history.slice(0, -1), { ...last, lastAt: at }];
-  return [...history, { digest, firstAt: at, lastAt: at }].slice(-MAX_TAG_HISTORY);
 }

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../../oci/digest.ts';
 import { repositoryKey } from '../../oci/reference.ts';
+import type { Removed } from '../index/removal.ts';
 import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
 
 const MAX_TAGS = 50_000;
@@ -9,8 +10,13 @@ const MAX_REPOSITORIES = 20_000;
 /** What an entry costs besides the manifest's bytes. */
 const ENTRY_BYTES = 300;
 
+export interface MemoryStore extends ManifestStore {
+  /** What was removed from the tiers behind must not be served from here. */
+  forget(removed: Pick<Removed, 'manifests' | 'tags' | 'links'>): void;
+}
+
 /** The fastest tier: what was used lately, as long as there is room. It forgets, and never lies. */
-export function createMemoryStore(options: { readonly maxManifestBytes: number }): ManifestStore {
+export function createMemoryStore(options: { readonly maxManifestBytes: number }): MemoryStore {
   const manifests = new LRUCache<Digest, StoredManifest>({
     maxSize: options.maxManifestBytes,
     sizeCalculation: (manifest) => manifest.bytes.length + ENTRY_BYTES,
@@ -42,6 +48,11 @@ export function createMemoryStore(options: { readonly maxManifestBytes: number }
     getRepository: async (repository) => repositories.get(repositoryKey(repository)),
     putRepository: async (repository, record) => {
       repositories.set(repositoryKey(repository), record);
+    },
+    forget: (removed) => {
+      for (const digest of removed.manifests) manifests.delete(digest);
+      for (const [repository, tag] of removed.tags) tags.delete(`${repository}:${tag}`);
+      for (const [repository, digest] of removed.links) links.delete(`${repository}@${digest}`);
     },
     close: async () => undefined,
   };

@@ -13,7 +13,7 @@ export interface Tiers {
 }
 
 /** Memory before the embedded store before Redis: the first that knows answers, and the faster ones learn it. */
-export function createTieredStore(tiers: Tiers): ManifestStore {
+export function createTieredStore(tiers: Tiers): TieredStore {
   const store = new TieredStore(tiers);
   tiers.shared?.onTagMoved(({ repository, tag, record }) => {
     void store.putLocally((tier) => tier.putTag(repository, tag, record));
@@ -21,7 +21,7 @@ export function createTieredStore(tiers: Tiers): ManifestStore {
   return store;
 }
 
-class TieredStore implements ManifestStore {
+export class TieredStore implements ManifestStore {
   readonly #tiers: Tiers;
 
   constructor(tiers: Tiers) {
@@ -88,6 +88,12 @@ class TieredStore implements ManifestStore {
     await shared?.close();
     await embedded.close();
     await memory.close();
+  }
+
+  /** The embedded store lacks a manifest that was served from memory: it could not be written, or was just removed. */
+  async restore(digest: Digest): Promise<void> {
+    const manifest = await this.#tiers.memory.getManifest(digest);
+    if (manifest !== undefined) await this.#tiers.embedded.putManifest(manifest);
   }
 
   async putLocally(put: (tier: ManifestStore) => Promise<void>): Promise<void> {

@@ -1,0 +1,41 @@
+import type { Digest } from '../../oci/digest.ts';
+
+/** Which blobs are open for reading or being filled, and which files are on their way out. */
+export class BlobHolds {
+  readonly #counts = new Map<Digest, number>();
+  readonly #removals = new Map<Digest, Promise<void>>();
+
+  /** The blob is in use until the function that this gives is called; calling it again changes nothing. */
+  hold(digest: Digest): () => void {
+    this.#counts.set(digest, (this.#counts.get(digest) ?? 0) + 1);
+    let isHeld = true;
+    return () => {
+      if (!isHeld) return;
+      isHeld = false;
+      const count = (this.#counts.get(digest) ?? 1) - 1;
+      if (count > 0) this.#counts.set(digest, count);
+      else this.#counts.delete(digest);
+    };
+  }
+
+  isHeld(digest: Digest): boolean {
+    return this.#counts.has(digest);
+  }
+
+  /** Whoever wants to read or write the file waits for `removed`: it must not take a new file for the old one. */
+  announceRemoval(digest: Digest, removed: Promise<void>): void {
+    const settled = removed.finally(() => {
+      if (this.#removals.get(digest) === settled) this.#removals.delete(digest);
+    });
+    this.#removals.set(digest, settled);
+  }
+
+  /** Resolves when no file of this blob is being removed. */
+  async removed(digest: Digest): Promise<void> {
+    await this.#removals.get(digest);
+  }
+
+  isBeingRemoved(digest: Digest): boolean {
+    return this.#removals.has(digest);
+  }
+}

@@ -1,0 +1,98 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Digest } from '../oci/digest.ts';
+import type { ManifestContent } from '../oci/manifest.ts';
+import type { Platform } from '../oci/platform.ts';
+import { addClosure, emptyClosure } from './index/closure.ts';
+import { isPinned } from './index/pinned.ts';
+import type { IndexTables } from './index/tables.ts';
+
+/** Manifests that are looked at before others have a turn. */
+const STEP = 20;
+
+/** A stored manifest as one repository has it. */
+export interface ImageEntry {
+  /** Its key, `docker.io/library/golang`. */
+  readonly repository: string;
+  /** The tags of this repository that name it, in order. */
+  readonly tags: readonly string[];
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly kind: ManifestContent['kind'];
+  /** As a stored index says; undefined for an index, or if none tells. */
+  readonly platform: Platform | undefined;
+  /** The stored indexes that name it. */
+  readonly indexes: readonly Digest[];
+  /** Stored bytes of its blobs; of an index, those of its stored entries. */
+  readonly bytes: number;
+  /** Those of them that nothing else has: what its removal would free. */
+  readonly ownBytes: number;
+  /** How many of its blobs are not stored. */
+  readonly missingBlobs: number;
+  /** When it was last pulled, to within a minute; ms since the epoch. */
+  readonly pulledAt: number;
+  /** By a tag or digest of its own, or through an index that names it. */
+  readonly isPinned: boolean;
+}
+
+/**
+ * Everything that is stored, by digest and then by repository, never all of it in memory. Reads only, so it works
+ * beside a running server on an index that is open `readOnly`.
+ */
+export async function* listImages(tables: IndexTables): AsyncGenerator<ImageEntry, void> {
+  for (
+    let page = tables.manifests.page(STEP);
+    page.length > 0;
+    page = tables.manifests.page(STEP, page.at(-1))
+  ) {
+    for (const digest of page) yield* entriesOf(tables, digest);
+    await turn();
+  }
+}
+
+function entriesOf(tables: IndexTables, digest: Digest): ImageEntry[] {
+  const manifest = tables.manifests.get(digest);
+  const content = tables.manifests.content(digest);
+  if (manifest === undefined || content === undefined) return [];
+  const indexes = tables.references.namersOf(digest);
+  const shared = {
+    digest,
+    mediaType: manifest.mediaType,
+    kind: content.kind,
+    platform: content.kind === 'index' ? undefined : platformOf(tables, digest, indexes),
+    indexes,
+    ...sizesOf(tables, digest),
+    pulledAt: tables.usage.usedAt('manifest', digest) ?? 0,
+    isPinned: isPinned(tables, digest),
+  };
+  const tags = tables.tags.naming(digest);
+  return tables.links.holdersOf(digest).map((repository) => ({
+    repository,
+    tags: tags.filter(([name]) => name === repository).map(([, tag]) => tag),
+    ...shared,
+  }));
+}
+
+function sizesOf(tables: IndexTables, digest: Digest) {
+  const closure = emptyClosure();
+  addClosure(tables, digest, closure);
+  const sizes = { bytes: 0, ownBytes: 0, missingBlobs: 0 };
+  for (const blob of closure.blobs.keys()) {
+    const size = tables.blobs.size(blob);
+    if (size === undefined) sizes.missingBlobs += 1;
+    else sizes.bytes += size;
+    // One namer more than the closure has shows that somebody else has it too.
+    const namers = tables.references.namersOf(blob, closure.manifests.size + 1);
+    if (namers.every((namer) => closure.manifests.has(namer))) sizes.ownBytes += size ?? 0;
+  }
+  return sizes;
+}
+
+function platformOf(tables: IndexTables, digest: Digest, indexes: readonly Digest[]): Platform | undefined {
+  for (const index of indexes) {
+    const content = tables.manifests.content(index);
+    if (content?.kind !== 'index') continue;
+    const platform = content.entries.find((entry) => entry.digest === digest)?.platform;
+    if (platform !== undefined) return platform;
+  }
+  return undefined;
+}

@@ -1,0 +1,171 @@
+import type { Digest } from '../oci/digest.ts';
+import type { Reference, Repository } from '../oci/reference.ts';
+import { referenceText, repositoryKey } from '../oci/reference.ts';
+import { listImages, type ImageEntry } from './image-list.ts';
+import type { Pin } from './index/pins.ts';
+import { isPinned } from './index/pinned.ts';
+import { removeManifest, type Removed } from './index/removal.ts';
+import type { IndexTables } from './index/tables.ts';
+import { pinnedDigest, type PinnedBytes } from './space/pinned-bytes.ts';
+import type { Remover } from './space/remover.ts';
+
+export type { ImageEntry } from './image-list.ts';
+
+/** Pins may keep this share of the limit; the rest is for what comes and goes. */
+const PINNED_SHARE = 0.9;
+
+/**
+ * `unknown`: it is not stored. `too-large`: pins would keep more than they may. `pinned`: it has to be unpinned first.
+ * Nothing was changed.
+ */
+export class ImageError extends Error {
+  override readonly name = 'ImageError';
+  readonly code: 'unknown' | 'too-large' | 'pinned';
+
+  constructor(code: ImageError['code'], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export interface ImagesOptions {
+  readonly tables: IndexTables;
+  readonly remover: Remover;
+  readonly pinned: PinnedBytes;
+  readonly limitBytes: number;
+  readonly now: () => number;
+}
+
+export interface RemovedImages {
+  readonly manifests: number;
+  readonly blobs: number;
+  readonly bytes: number;
+}
+
+/** What is kept, for people: to see, to pin, to remove. For the one who owns the data directory. */
+export class Images {
+  readonly #options: ImagesOptions;
+
+  constructor(options: ImagesOptions) {
+    this.#options = options;
+  }
+
+  list(): AsyncGenerator<ImageEntry, void> {
+    return listImages(this.#options.tables);
+  }
+
+  /** Keeps it from eviction: a tag with whatever it names from time to time. Throws ImageError `unknown`, `too-large`. */
+  async pin(repository: Repository, reference: Reference): Promise<void> {
+    const { tables, pinned, limitBytes, now } = this.#options;
+    const pin = pinOf(repository, reference);
+    this.#require(pin);
+    const { blobs } = await pinned.closure(pin);
+    const bytes = [...blobs.values()].reduce((sum, size) => sum + size, 0);
+    const maxBytes = Math.floor(PINNED_SHARE * limitBytes);
+    if (bytes > maxBytes) {
+      throw new ImageError(
+        'too-large',
+        `with ${describe(repository, reference)}, what is pinned would have ${bytes} bytes; at most ${maxBytes} of the cache's ${limitBytes} may be pinned`,
+      );
+    }
+    await tables.environment.write(() => tables.pins.put(pin, now()));
+    await pinned.measure();
+  }
+
+  /** False if it was not pinned. */
+  async unpin(repository: Repository, reference: Reference): Promise<boolean> {
+    const { tables, pinned } = this.#options;
+    const wasPinned = await tables.environment.write(() => tables.pins.remove(pinOf(repository, reference)), {
+      frees: true,
+    });
+    await pinned.measure();
+    return wasPinned;
+  }
+
+  /**
+   * Takes a tag or a digest out of a repository, and removes what nothing names then: the manifest, an index's entries,
+   * and their blobs. What clients are reading stays readable for them. Throws ImageError `unknown`, `pinned`.
+   */
+  async remove(repository: Repository, reference: Reference): Promise<RemovedImages> {
+    const { tables, remover } = this.#options;
+    const pin = pinOf(repository, reference);
+    const digest = this.#require(pin);
+    // A tag can go while another one, which is pinned, names the same.
+    if (tables.pins.has(pin) || (pin.kind === 'digest' && isPinned(tables, digest))) {
+      throw new ImageError('pinned', `${describe(repository, reference)} is pinned`);
+    }
+    const name = repositoryKey(repository);
+    const removed = await remover.remove('request', (taken) => {
+      if (reference.kind === 'tag') this.#removeTag(name, reference.tag, taken);
+      else this.#removeDigest(name, digest, taken);
+      tables.repositories.unlistIfEmpty(name);
+    });
+    return {
+      manifests: removed.manifests.size,
+      blobs: removed.blobs.size,
+      bytes: [...removed.blobs.values()].reduce((sum, size) => sum + size, 0),
+    };
+  }
+
+  #require(pin: Pin): Digest {
+    const { tables } = this.#options;
+    const digest = pinnedDigest(tables, pin);
+    const isHere =
+      digest !== undefined &&
+      tables.manifests.has(digest) &&
+      (pin.kind === 'tag' || tables.links.get(pin.repository, digest) !== undefined);
+    if (isHere) return digest;
+    const name = pin.kind === 'tag' ? `${pin.repository}:${pin.tag}` : `${pin.repository}@${pin.digest}`;
+    throw new ImageError('unknown', `${name} is not stored`);
+  }
+
+  #removeTag(repository: string, tag: string, removed: Removed): void {
+    const { tables } = this.#options;
+    const digest = tables.tags.get([repository, tag])?.descriptor.digest;
+    if (digest === undefined) return;
+    tables.tags.remove([repository, tag]);
+    removed.tags.push([repository, tag]);
+    if (this.#isFree(digest)) this.#removeWhole(digest, removed);
+  }
+
+  #removeDigest(repository: string, digest: Digest, removed: Removed): void {
+    const { tables } = this.#options;
+    for (const key of tables.tags.naming(digest)) {
+      if (key[0] !== repository) continue;
+      tables.tags.remove(key);
+      removed.tags.push(key);
+    }
+    tables.links.remove(repository, digest);
+    removed.links.push([repository, digest]);
+    const isElsewhere = tables.links.holdersOf(digest).length > 0 || tables.tags.naming(digest).length > 0;
+    if (!isElsewhere) this.#removeWhole(digest, removed);
+  }
+
+  #removeWhole(digest: Digest, removed: Removed): void {
+    const { tables } = this.#options;
+    const content = tables.manifests.content(digest);
+    removeManifest(tables, digest, removed);
+    if (content?.kind !== 'index') return;
+    for (const entry of content.entries) {
+      if (this.#isFree(entry.digest)) removeManifest(tables, entry.digest, removed);
+    }
+  }
+
+  /** Whether no tag, no index and no pin names it. */
+  #isFree(digest: Digest): boolean {
+    const { tags, references, pins } = this.#options.tables;
+    return tags.naming(digest).length === 0 && !references.isNamed(digest) && !pins.hasDigest(digest);
+  }
+}
+
+function pinOf(repository: Repository, reference: Reference): Pin {
+  const name = repositoryKey(repository);
+  return reference.kind === 'tag'
+    ? { kind: 'tag', repository: name, tag: reference.tag }
+    : { kind: 'digest', repository: name, digest: reference.digest };
+}
+
+function describe(repository: Repository, reference: Reference): string {
+  const separator = reference.kind === 'tag' ? ':' : '@';
+  return `${repositoryKey(repository)}${separator}${referenceText(reference)}`;
+}

@@ -1,0 +1,22 @@
+import type { Database } from 'lmdb';
+import type { Bookmark } from '../bookmarks.ts';
+import type { IndexEnvironment } from './environment.ts';
+import { openTable } from './table.ts';
+
+/** How far long walks have come, by name. */
+export class BookmarkTable {
+  readonly #bookmarks: Database<Bookmark, string>;
+
+  constructor(environment: IndexEnvironment) {
+    this.#bookmarks = openTable(environment, 'bookmarks');
+  }
+
+  get(name: string): Bookmark | undefined {
+    return this.#bookmarks.get(name);
+  }
+
+  /** Within a transaction. */
+  put(name: string, bookmark: Bookmark): void {
+    this.#bookmarks.putSync(name, bookmark);
+  }
+}

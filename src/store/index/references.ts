@@ -1,0 +1,39 @@
+import type { Database } from 'lmdb';
+import type { Digest } from '../../oci/digest.ts';
+import type { IndexEnvironment } from './environment.ts';
+import { openTable, under } from './table.ts';
+
+type NamedBy = [named: Digest, namer: Digest];
+
+/** Which stored manifests name a digest: images their config and layers, indexes their entries. */
+export class ReferenceTable {
+  readonly #namers: Database<true, NamedBy>;
+
+  constructor(environment: IndexEnvironment) {
+    this.#namers = openTable(environment, 'namers');
+  }
+
+  /** Within a transaction. */
+  add(namer: Digest, named: Iterable<Digest>): void {
+    for (const digest of named) this.#namers.putSync([digest, namer], true);
+  }
+
+  /** Within a transaction. */
+  remove(namer: Digest, named: Iterable<Digest>): void {
+    for (const digest of named) this.#namers.removeSync([digest, namer]);
+  }
+
+  namersOf(named: Digest, limit?: number): Digest[] {
+    const range = { ...under(named), ...(limit === undefined ? {} : { limit }) };
+    return [...this.#namers.getKeys(range)].map(([, namer]) => namer);
+  }
+
+  isNamed(digest: Digest): boolean {
+    return this.namersOf(digest, 1).length > 0;
+  }
+
+  /** Whether nothing but `namer` names it. */
+  isOwn(digest: Digest, namer: Digest): boolean {
+    return this.namersOf(digest, 2).every((each) => each === namer);
+  }
+}

@@ -1,0 +1,75 @@
+import type { Digest } from '../../oci/digest.ts';
+import type { IndexTables } from './tables.ts';
+import type { TagKey } from './tags.ts';
+
+/** Other manifests that are looked at before a link to something they share is kept unseen. */
+const MAX_NAMERS_SEEN = 64;
+
+/** What a removal has taken out of the index; the files of the blobs are still there. */
+export interface Removed {
+  readonly manifests: Set<Digest>;
+  readonly blobs: Map<Digest, number>;
+  readonly tags: TagKey[];
+  /** Repository keys with the digests that they are no longer known to hold. */
+  readonly links: [repository: string, digest: Digest][];
+}
+
+export function nothingRemoved(): Removed {
+  return { manifests: new Set(), blobs: new Map(), tags: [], links: [] };
+}
+
+/** Within a transaction: removes a manifest whole, with its tags, its links and every blob that nothing else names. */
+export function removeManifest(tables: IndexTables, digest: Digest, removed: Removed): void {
+  const { manifests, references, tags, links, repositories, blobs } = tables;
+  if (!manifests.has(digest)) return;
+  const holders = links.holdersOf(digest);
+  for (const key of tags.naming(digest)) {
+    tags.remove(key);
+    removed.tags.push(key);
+  }
+  const named = manifests.remove(digest);
+  removed.manifests.add(digest);
+  unlink(tables, holders, digest, removed);
+  for (const each of named) {
+    if (references.isNamed(each) || manifests.has(each)) unlink(tables, holders, each, removed);
+    else if (blobs.size(each) !== undefined) removeBlob(tables, each, removed);
+    else unlink(tables, links.holdersOf(each), each, removed);
+  }
+  for (const repository of new Set([...holders, ...removed.tags.map(([name]) => name)])) {
+    repositories.unlistIfEmpty(repository);
+  }
+}
+
+/** Within a transaction: removes a blob and every link to it. */
+export function removeBlob(tables: IndexTables, digest: Digest, removed: Removed): void {
+  const size = tables.blobs.size(digest);
+  if (size !== undefined) removed.blobs.set(digest, size);
+  tables.blobs.remove(digest);
+  const holders = tables.links.holdersOf(digest);
+  for (const repository of holders) {
+    tables.links.remove(repository, digest);
+    removed.links.push([repository, digest]);
+  }
+  for (const repository of holders) tables.repositories.unlistIfEmpty(repository);
+}
+
+/**
+ * Takes away the repositories' links to a digest, except where another manifest that the repository holds names it.
+ * A link that is lost costs a HEAD upstream; one too many goes when the last manifest that names it does.
+ */
+function unlink(
+  tables: IndexTables,
+  repositories: readonly string[],
+  digest: Digest,
+  removed: Removed,
+): void {
+  const namers = tables.references.namersOf(digest, MAX_NAMERS_SEEN);
+  for (const repository of repositories) {
+    const isNamedHere =
+      namers.length === MAX_NAMERS_SEEN ||
+      namers.some((namer) => tables.links.get(repository, namer) !== undefined);
+    if (isNamedHere || tables.links.get(repository, digest) === undefined) continue;
+    tables.links.remove(repository, digest);
+    removed.links.push([repository, digest]);
+  }
+}

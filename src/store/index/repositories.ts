@@ -1,0 +1,49 @@
+import type { Database } from 'lmdb';
+import type { RepositoryRecord } from '../manifest-store.ts';
+import type { IndexEnvironment } from './environment.ts';
+import type { LinkTable } from './links.ts';
+import { openTable } from './table.ts';
+import type { TagTable } from './tags.ts';
+
+/** Repositories by their keys: what is known of them, and which of them have anything here. */
+export class RepositoryTable {
+  readonly #repositories: Database<RepositoryRecord, string>;
+  readonly #catalogue: Database<true, string>;
+  readonly #links: LinkTable;
+  readonly #tags: TagTable;
+
+  constructor(environment: IndexEnvironment, tables: { readonly links: LinkTable; readonly tags: TagTable }) {
+    this.#repositories = openTable(environment, 'repositories');
+    this.#catalogue = openTable(environment, 'catalogue');
+    this.#links = tables.links;
+    this.#tags = tables.tags;
+  }
+
+  get(repository: string): RepositoryRecord | undefined {
+    return this.#repositories.get(repository);
+  }
+
+  /** Within a transaction. */
+  put(repository: string, record: RepositoryRecord): void {
+    this.#repositories.putSync(repository, record);
+  }
+
+  /** Within a transaction: something of it is here. */
+  list(repository: string): void {
+    this.#catalogue.putSync(repository, true);
+  }
+
+  /** Within a transaction: takes it out of the catalogue if nothing of it is here any more. */
+  unlistIfEmpty(repository: string): void {
+    if (this.#tags.isEmpty(repository) && this.#links.isEmpty(repository)) {
+      this.#catalogue.removeSync(repository);
+    }
+  }
+
+  /** Keys of those that have something here, after `after`, in order. */
+  listed(options: { readonly after?: string; readonly limit: number }): string[] {
+    const { after, limit } = options;
+    const from = after === undefined ? {} : { start: after, exclusiveStart: true };
+    return [...this.#catalogue.getKeys({ ...from, limit })];
+  }
+}

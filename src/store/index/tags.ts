@@ -1,0 +1,89 @@
+import type { Database } from 'lmdb';
+import type { Digest } from '../../oci/digest.ts';
+import type { TagRecord } from '../manifest-store.ts';
+import type { IndexEnvironment } from './environment.ts';
+import { openTable, under } from './table.ts';
+
+/** How many digests are remembered that a tag has named. */
+const MAX_TAG_HISTORY = 20;
+const LAST = '\uffff';
+
+interface TagEntry {
+  readonly record: TagRecord;
+  /** What the tag has named, oldest first, with when it was first and last confirmed; ms since the epoch. */
+  readonly history: readonly { readonly digest: Digest; readonly firstAt: number; readonly lastAt: number }[];
+}
+
+/** A tag by the key of its repository and its name. */
+export type TagKey = [repository: string, tag: string];
+
+/** Tags, and which of them name a digest now. */
+export class TagTable {
+  readonly #tags: Database<TagEntry, TagKey>;
+  readonly #naming: Database<true, [digest: Digest, repository: string, tag: string]>;
+
+  constructor(environment: IndexEnvironment) {
+    this.#tags = openTable(environment, 'tags');
+    this.#naming = openTable(environment, 'tags-naming');
+  }
+
+  get(key: TagKey): TagRecord | undefined {
+    return this.#tags.get(key)?.record;
+  }
+
+  /** Within a transaction. Keeps `record` unless a newer one is there. */
+  put(key: TagKey, record: TagRecord): void {
+    const known = this.#tags.get(key);
+    if (known !== undefined && known.record.checkedAt > record.checkedAt) return;
+    const { digest } = record.descriptor;
+    const before = known?.record.descriptor.digest;
+    if (before !== undefined && before !== digest) this.#naming.removeSync([before, ...key]);
+    this.#tags.putSync(key, { record, history: extended(known?.history ?? [], record) });
+    if (before !== digest) this.#naming.putSync([digest, ...key], true);
+  }
+
+  /** Within a transaction. */
+  remove(key: TagKey): void {
+    const digest = this.get(key)?.descriptor.digest;
+    if (digest === undefined) return;
+    this.#tags.removeSync(key);
+    this.#naming.removeSync([digest, ...key]);
+  }
+
+  /** Within a transaction; the other direction of what is there already. */
+  index(key: TagKey): void {
+    const digest = this.get(key)?.descriptor.digest;
+    if (digest !== undefined) this.#naming.putSync([digest, ...key], true);
+  }
+
+  /** The tags that name it now. */
+  naming(digest: Digest): TagKey[] {
+    const range = { start: [digest, '', ''] as const, end: [digest, LAST, LAST] as const };
+    return [...this.#naming.getKeys({ start: [...range.start], end: [...range.end] })].map(
+      ([, repository, tag]) => [repository, tag],
+    );
+  }
+
+  /** Names of the tags of a repository, in order. */
+  of(repository: string): string[] {
+    return [...this.#tags.getKeys(under(repository))].map(([, tag]) => tag);
+  }
+
+  isEmpty(repository: string): boolean {
+    return [...this.#tags.getKeys({ ...under(repository), limit: 1 })].length === 0;
+  }
+
+  /** Up to `limit` tags after `after`, in order: for walks over all of them. */
+  page(limit: number, after?: TagKey): TagKey[] {
+    const from = after === undefined ? {} : { start: after, exclusiveStart: true };
+    return [...this.#tags.getKeys({ ...from, limit })];
+  }
+}
+
+function extended(history: TagEntry['history'], record: TagRecord): TagEntry['history'] {
+  const { digest } = record.descriptor;
+  const last = history.at(-1);
+  const at = record.confirmedAt;
+  if (last?.digest === digest) return [...history.slice(0, -1), { ...last, lastAt: at }];
+  return [...history, { digest, firstAt: at, lastAt: at }].slice(-MAX_TAG_HISTORY);
+}

@@ -1,0 +1,181 @@
+import { SingleFile } from '../../lib/single-file.ts';
+import { BlobStoreError } from '../blob-store.ts';
+import type { Reservation, Room } from '../blob/room.ts';
+
+/** Eviction begins here and ends there, as shares of the limit; the rest is for what comes while it runs. */
+const HIGH_SHARE = 0.95;
+const LOW_SHARE = 0.9;
+/** Manifests alone may come to this share: a client that reads nothing else must not push out all blobs. */
+const MANIFEST_SHARE = 0.1;
+/** How long nothing is tried in the background after nothing could be evicted. */
+const REST_MS = 5000;
+const CHECK_EVERY_MS = 5000;
+
+/** What is measured on the file system, in bytes. */
+export interface DiskFigures {
+  free(): Promise<number>;
+  /** What parts take: written, while their reservations are for all of them. */
+  allocatedPartBytes(): Promise<number>;
+  /** To be left free for what is not counted, such as the index's next pages. */
+  readonly marginBytes: number;
+}
+
+/** Why something is evicted: the high mark was passed, or somebody waits for room. */
+export type EvictionReason = 'mark' | 'room';
+
+export interface DiskRoomOptions {
+  readonly limitBytes: number;
+  /** Blobs whose files are there, and the index. */
+  readonly keptBytes: () => number;
+  /** The part of `keptBytes` that no eviction can free: the index, and what is pinned. */
+  readonly fixedBytes: () => number;
+  readonly manifestBytes: () => number;
+  readonly disk: DiskFigures;
+  /** Evicts until `wanted` is 0 or less; false if there was not enough to be evicted. */
+  readonly evict: (reason: EvictionReason, wanted: () => Promise<number>) => Promise<boolean>;
+  /** Whether what is evicted could be fetched again. */
+  readonly canRefill: () => boolean;
+}
+
+export interface RoomFigures {
+  /** Blobs, reservations and the index. */
+  readonly usedBytes: number;
+  readonly reservedBytes: number;
+  readonly limitBytes: number;
+}
+
+/**
+ * Keeps blobs, parts and the index together under the limit, and parts within what the file system has free. Sizes
+ * are those of the files; what a file system adds by its blocks is not counted.
+ */
+export class DiskRoom implements Room {
+  readonly #options: DiskRoomOptions;
+  /** Reservations are admitted one after the other: each sees what the one before took. */
+  readonly #admissions = new SingleFile();
+  readonly #timer: NodeJS.Timeout;
+  #reservedBytes = 0;
+  #isRelaxing = false;
+  #restsUntil = 0;
+  /** What the file system had no room for when last asked; 0 if it had. */
+  #crampedBytes = 0;
+
+  constructor(options: DiskRoomOptions) {
+    this.#options = options;
+    this.#timer = setInterval(() => void this.#check(), CHECK_EVERY_MS);
+    this.#timer.unref();
+  }
+
+  /** The file system itself is too full for what was last asked for. */
+  get isCramped(): boolean {
+    return this.#crampedBytes > 0;
+  }
+
+  figures(): RoomFigures {
+    const { keptBytes, limitBytes } = this.#options;
+    return {
+      usedBytes: keptBytes() + this.#reservedBytes,
+      reservedBytes: this.#reservedBytes,
+      limitBytes,
+    };
+  }
+
+  async reserve(bytes: number): Promise<Reservation> {
+    await this.#take(bytes);
+    let held = bytes;
+    let isHeld = true;
+    return {
+      resize: async (next) => {
+        const more = next - held;
+        if (!isHeld || more === 0) return;
+        if (more > 0) await this.#take(more);
+        else this.#reservedBytes += more;
+        held += more;
+        // Released while it waited.
+        if (!isHeld) this.#reservedBytes -= more;
+      },
+      release: () => {
+        if (isHeld) this.#reservedBytes -= held;
+        isHeld = false;
+      },
+    };
+  }
+
+  /** Starts eviction in the background if there is too much; to be called when something was added. */
+  relax(): void {
+    if (this.#isRelaxing || performance.now() < this.#restsUntil || this.#overMark('high') <= 0) return;
+    this.#isRelaxing = true;
+    void this.#options
+      .evict('mark', async () => this.#overMark('low'))
+      .then((isEnough) => {
+        if (!isEnough) this.#restsUntil = performance.now() + REST_MS;
+      })
+      .finally(() => {
+        this.#isRelaxing = false;
+      });
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #take(bytes: number): Promise<void> {
+    await this.#admissions.run(() => this.#admit(bytes));
+    this.relax();
+  }
+
+  async #admit(bytes: number): Promise<void> {
+    const { limitBytes, fixedBytes, evict } = this.#options;
+    // Nothing is evicted for what cannot fit whatever goes.
+    if (fixedBytes() + this.#reservedBytes + bytes > limitBytes) throw this.#full();
+    if (!(await evict('room', () => this.#shortage(bytes)))) {
+      const missing = await this.#diskShortage(bytes);
+      if (missing <= 0) throw this.#full();
+      this.#crampedBytes = bytes;
+      throw new BlobStoreError(
+        'no-space',
+        `the file system lacks ${missing} bytes of the room that is needed`,
+      );
+    }
+    this.#crampedBytes = 0;
+    this.#reservedBytes += bytes;
+  }
+
+  /** How much must go before `bytes` can be held. */
+  async #shortage(bytes: number): Promise<number> {
+    const missing = await this.#diskShortage(bytes);
+    const { usedBytes, limitBytes } = this.figures();
+    return Math.max(missing, usedBytes + bytes - limitBytes);
+  }
+
+  async #diskShortage(bytes: number): Promise<number> {
+    const { disk } = this.#options;
+    const promised = this.#reservedBytes + bytes;
+    const missing = promised + disk.marginBytes - (await disk.free());
+    // Parts have taken some of what they were promised already; looked up only when it matters.
+    return missing <= 0 ? missing : missing - Math.min(await disk.allocatedPartBytes(), this.#reservedBytes);
+  }
+
+  #overMark(mark: 'high' | 'low'): number {
+    const { canRefill, manifestBytes } = this.#options;
+    const { usedBytes, limitBytes } = this.figures();
+    // What upstream cannot give back goes only when it must.
+    if (!canRefill()) return usedBytes - limitBytes;
+    const share = mark === 'high' ? HIGH_SHARE : LOW_SHARE;
+    return Math.max(usedBytes - share * limitBytes, manifestBytes() - share * MANIFEST_SHARE * limitBytes);
+  }
+
+  #full(): BlobStoreError {
+    return new BlobStoreError(
+      'no-space',
+      `the cache is full: its limit is ${this.#options.limitBytes} bytes`,
+    );
+  }
+
+  async #check(): Promise<void> {
+    if (this.#crampedBytes > 0) {
+      const missing = await this.#diskShortage(this.#crampedBytes).catch(() => 1);
+      if (missing <= 0) this.#crampedBytes = 0;
+    }
+    this.relax();
+  }
+}

@@ -1,0 +1,185 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Digest } from '../../oci/digest.ts';
+import type { BlobHolds } from '../blob/holds.ts';
+import { IndexWriteError } from '../index/environment.ts';
+import { namedBy } from '../index/manifests.ts';
+import { removeBlob, removeManifest, type Removed } from '../index/removal.ts';
+import type { IndexTables } from '../index/tables.ts';
+import type { Place } from '../index/usage.ts';
+import type { EvictionReason } from './disk-room.ts';
+import type { Protection } from './protection.ts';
+import type { Remover } from './remover.ts';
+import type { UsageNotes } from './usage-notes.ts';
+
+/** A step is one transaction and the deletion of some files, then everyone else has a turn. */
+const MAX_PLACES_PER_STEP = 64;
+const MAX_BLOBS_PER_STEP = 32;
+
+export interface EvictorOptions {
+  readonly tables: IndexTables;
+  readonly holds: BlobHolds;
+  readonly notes: Pick<UsageNotes, 'flush'>;
+  readonly protection: Protection;
+  readonly remover: Remover;
+  /** Told that the index refused; what waits for room is then told that there is none. */
+  readonly onError: (error: unknown) => void;
+}
+
+interface Demand {
+  readonly reason: EvictionReason;
+  readonly wanted: () => Promise<number>;
+  readonly settle: (isEnough: boolean) => void;
+}
+
+interface Step {
+  readonly freedBytes: number;
+  /** The last place that was looked at; undefined: there was none left. */
+  readonly last: Place | undefined;
+}
+
+/** Evicts images whole, those first that were pulled longest ago, until everyone who wants room has it. */
+export class Evictor {
+  readonly #options: EvictorOptions;
+  readonly #demands = new Set<Demand>();
+  #running: Promise<void> | undefined;
+  #isClosed = false;
+
+  constructor(options: EvictorOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves to true once `wanted`, in bytes, is 0 or less; to false when nothing is left that may go. */
+  async free(reason: EvictionReason, wanted: () => Promise<number>): Promise<boolean> {
+    if ((await wanted()) <= 0) return true;
+    if (this.#isClosed) return false;
+    return new Promise((settle) => {
+      this.#demands.add({ reason, wanted, settle });
+      this.#running ??= this.#run();
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      await this.#options.notes.flush();
+      let after: Place | undefined;
+      for (let most = await this.#mostWanted(); most !== undefined; most = await this.#mostWanted()) {
+        const step = await this.#step(after, most);
+        after = step.last;
+        if (after === undefined || this.#isClosed) break;
+        await turn();
+      }
+      await this.#mostWanted();
+    } catch (error) {
+      this.#options.onError(error);
+    }
+    for (const demand of this.#demands) demand.settle(false);
+    this.#demands.clear();
+    this.#running = undefined;
+  }
+
+  /** Settles the demands that are met; the largest of the others, if there are any. */
+  async #mostWanted(): Promise<{ readonly bytes: number; readonly reason: EvictionReason } | undefined> {
+    let most: { bytes: number; reason: EvictionReason } | undefined;
+    for (const demand of this.#demands) {
+      const bytes = await demand.wanted();
+      if (bytes <= 0) {
+        this.#demands.delete(demand);
+        demand.settle(true);
+      } else if (most === undefined || bytes > most.bytes) most = { bytes, reason: demand.reason };
+    }
+    return most;
+  }
+
+  async #step(
+    after: Place | undefined,
+    most: { readonly bytes: number; readonly reason: EvictionReason },
+  ): Promise<Step> {
+    const { tables } = this.#options;
+    const isCramped = await tables.environment.isCramped();
+    if (isCramped) await this.#deleteFirst(after);
+    try {
+      return await this.#evict(after, most);
+    } catch (error) {
+      if (isCramped || !(error instanceof IndexWriteError)) throw error;
+      await this.#deleteFirst(after);
+      return this.#evict(after, most);
+    }
+  }
+
+  async #evict(
+    after: Place | undefined,
+    most: { readonly bytes: number; readonly reason: EvictionReason },
+  ): Promise<Step> {
+    let last: Place | undefined;
+    let freedBytes = 0;
+    const choose = (removed: Removed): void => {
+      for (const place of this.#options.tables.usage.coldest(MAX_PLACES_PER_STEP, after)) {
+        last = place;
+        this.#visit(place, removed);
+        freedBytes = sum(removed.blobs.values());
+        if (freedBytes >= most.bytes || removed.blobs.size >= MAX_BLOBS_PER_STEP) break;
+      }
+    };
+    await this.#options.remover.remove(most.reason, choose);
+    return { freedBytes, last };
+  }
+
+  /** Within a transaction: removes what has this place, if it may go. */
+  #visit([usedAt, unit, digest]: Place, removed: Removed): void {
+    const { tables, protection } = this.#options;
+    if (tables.usage.usedAt(unit, digest) !== usedAt) return;
+    if (unit === 'blob') {
+      if (this.#mayGo(digest)) removeBlob(tables, digest, removed);
+      return;
+    }
+    const pulledAt = this.#lastPullOfEntries(digest);
+    // An index goes after the last of its stored entries: it waits behind the freshest of them.
+    if (pulledAt !== undefined && pulledAt >= usedAt) tables.usage.set('manifest', digest, pulledAt + 1);
+    if (pulledAt !== undefined || protection.isProtected(digest)) return;
+    removeManifest(tables, digest, removed);
+  }
+
+  #mayGo(blob: Digest): boolean {
+    return !this.#options.holds.isHeld(blob);
+  }
+
+  /** Undefined: it is no index, or none of its entries is stored. */
+  #lastPullOfEntries(digest: Digest): number | undefined {
+    const { manifests, usage } = this.#options.tables;
+    const content = manifests.content(digest);
+    if (content?.kind !== 'index') return undefined;
+    const stored = content.entries.filter((entry) => manifests.has(entry.digest));
+    if (stored.length === 0) return undefined;
+    return Math.max(...stored.map((entry) => usage.usedAt('manifest', entry.digest) ?? 0));
+  }
+
+  /** Deletes the files of what would go next, so that the index has room to say so. */
+  async #deleteFirst(after: Place | undefined): Promise<void> {
+    const { tables, protection, remover } = this.#options;
+    for (const [, unit, digest] of tables.usage.coldest(MAX_PLACES_PER_STEP, after)) {
+      if (unit === 'blob' ? !this.#mayGo(digest) : protection.isProtected(digest)) continue;
+      const content = unit === 'blob' ? undefined : tables.manifests.content(digest);
+      if (content?.kind === 'index') continue;
+      const own = content === undefined ? [digest] : [...namedBy(content)];
+      const blobs = own.filter((each) => {
+        return (
+          tables.blobs.size(each) !== undefined && (unit === 'blob' || tables.references.isOwn(each, digest))
+        );
+      });
+      if (blobs.length === 0) continue;
+      await remover.removeFilesFirst(blobs);
+      return;
+    }
+  }
+}
+
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}

@@ -1,0 +1,114 @@
+import { statfs } from 'node:fs/promises';
+import type { Digest } from '../../oci/digest.ts';
+import { BlobHolds } from '../blob/holds.ts';
+import type { Room } from '../blob/room.ts';
+import { Images } from '../images.ts';
+import { isPinned } from '../index/pinned.ts';
+import type { Removed } from '../index/removal.ts';
+import type { IndexTables } from '../index/tables.ts';
+import { DiskRoom, type RoomFigures } from './disk-room.ts';
+import { Evictor } from './evictor.ts';
+import { allocatedPartBytes, freeBytes, measureLimit, type SizeLimit } from './limit.ts';
+import { PinnedBytes } from './pinned-bytes.ts';
+import { Protection } from './protection.ts';
+import { Remover, type RemovalReason } from './remover.ts';
+import { Sweep } from './sweep.ts';
+import { UsageNotes } from './usage-notes.ts';
+
+/** To be left free on the file system: twice what the index wants for itself, so that it can go on when parts cannot. */
+const MAX_MARGIN_BYTES = 32 * 1024 * 1024;
+const MARGIN_SHARE = 0.04;
+/** What a manifest takes in the index besides its bytes: its page, what it names, links and usage. */
+const MANIFEST_OVERHEAD_BYTES = 4096;
+/** How far the coldest image that is not pinned is looked for. */
+const MAX_PLACES_SEEN = 100;
+
+export interface SpaceOptions {
+  readonly dataDir: string;
+  readonly tables: IndexTables;
+  readonly limit: SizeLimit;
+  /** Whether upstream could give back what is evicted. */
+  readonly canRefill: () => boolean;
+  readonly now: () => number;
+  readonly onRemoved: (removed: Removed, reason: RemovalReason) => void;
+  /** Told of manifests that were served although the index lacks them. */
+  readonly onUnknownManifest: (digest: Digest) => Promise<void>;
+  /** Told of a file that no index knew and that is gone now. */
+  readonly onRemovedFile: (digest: Digest) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+/** What decides over the room on the disk: the limit, who holds what of it, and what goes when it is used up. */
+export interface Space {
+  readonly room: Room;
+  readonly holds: BlobHolds;
+  readonly usage: UsageNotes;
+  readonly images: Images;
+  /** The file system itself is too full for what was last asked for. */
+  readonly isCramped: boolean;
+  figures(): RoomFigures;
+  /** How long ago the image was pulled that would go first; undefined: there is none. */
+  coldestAgeMs(): number | undefined;
+  /** Begins to evict and to sweep in the background. */
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** For the owner of the data directory; the index has been upgraded. */
+export async function openSpace(options: SpaceOptions): Promise<Space> {
+  const { dataDir, tables, limit, canRefill, now, onRemoved, onUnknownManifest, onError } = options;
+  const storedBytes = (): number => tables.totals.of('blobs').bytes + tables.environment.fileBytes();
+  const limitBytes = await measureLimit(dataDir, limit, storedBytes());
+  const { blocks, bsize } = await statfs(dataDir);
+  const holds = new BlobHolds();
+  const usage = new UsageNotes({ tables, now, onUnknown: onUnknownManifest, onError });
+  const pinned = new PinnedBytes(tables);
+  const remover = new Remover({ dataDir, tables, holds, onRemoved });
+  const protection = new Protection({ tables, holds, notes: usage, now });
+  const evictor = new Evictor({ tables, holds, notes: usage, protection, remover, onError });
+  const room = new DiskRoom({
+    limitBytes,
+    keptBytes: () => storedBytes() + remover.pendingBytes,
+    fixedBytes: () => tables.environment.fileBytes() + pinned.storedBytes,
+    manifestBytes: () => {
+      const { count, bytes } = tables.totals.of('manifests');
+      return bytes + count * MANIFEST_OVERHEAD_BYTES;
+    },
+    disk: {
+      free: () => freeBytes(dataDir),
+      allocatedPartBytes: () => allocatedPartBytes(dataDir),
+      marginBytes: Math.min(MAX_MARGIN_BYTES, blocks * bsize * MARGIN_SHARE),
+    },
+    evict: (reason, wanted) => evictor.free(reason, wanted),
+    canRefill,
+  });
+  const sweep = new Sweep({ ...options, holds });
+  return {
+    room,
+    holds,
+    usage,
+    images: new Images({ tables, remover, pinned, limitBytes, now }),
+    get isCramped() {
+      return room.isCramped;
+    },
+    figures: () => room.figures(),
+    coldestAgeMs: () => {
+      const coldest = tables.usage.coldest(MAX_PLACES_SEEN).find(([, unit, digest]) => {
+        return unit === 'manifest' && !isPinned(tables, digest);
+      });
+      return coldest === undefined ? undefined : Math.max(0, now() - coldest[0]);
+    },
+    start: async () => {
+      await pinned.start();
+      sweep.start();
+      room.relax();
+    },
+    close: async () => {
+      room.close();
+      pinned.close();
+      await sweep.close();
+      await evictor.close();
+      await usage.close();
+    },
+  };
+}

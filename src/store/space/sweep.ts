@@ -1,0 +1,147 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
+import { deferred } from '../../lib/deferred.ts';
+import { parseDigest, type Digest } from '../../oci/digest.ts';
+import type { BlobHolds } from '../blob/holds.ts';
+import type { IndexTables } from '../index/tables.ts';
+import type { TagKey } from '../index/tags.ts';
+
+/** Clients that were cut off come back first: what they ask for is taken in rather than removed. */
+const START_AFTER_MS = 60_000;
+const PAUSE_MS = 50;
+/** Names that are looked up before others have a turn. */
+const STEP = 200;
+const EVERY_MS = 24 * 60 * 60 * 1000;
+const TAG_KEPT_MS = 24 * 60 * 60 * 1000;
+
+export interface SweepOptions {
+  readonly dataDir: string;
+  readonly tables: IndexTables;
+  readonly holds: BlobHolds;
+  readonly now: () => number;
+  readonly onRemovedFile: (digest: Digest) => void;
+  readonly onError: (error: unknown) => void;
+  /** Default one minute. */
+  readonly startAfterMs?: number;
+}
+
+/**
+ * Goes slowly, after the start and then once a day, over what nothing else would ever remove: files in `blobs/` that
+ * the index does not know, because a process was killed, and what the index knows of things that are not here.
+ */
+export class Sweep {
+  readonly #options: SweepOptions;
+  readonly #abort = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(options: SweepOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running = this.#run().catch((error: unknown) => {
+      if (!this.#abort.signal.aborted) this.#options.onError(error);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#abort.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    await this.#pause(this.#options.startAfterMs ?? START_AFTER_MS);
+    for (;;) {
+      await this.#sweepFiles();
+      await this.#sweepLinks();
+      await this.#sweepTags();
+      await this.#pause(EVERY_MS);
+    }
+  }
+
+  async #sweepFiles(): Promise<void> {
+    const root = join(this.#options.dataDir, 'blobs');
+    for (const algorithm of await names(root)) {
+      for (const prefix of await names(join(root, algorithm))) {
+        const folder = join(root, algorithm, prefix);
+        for (const [at, name] of (await names(folder)).entries()) {
+          if (at % STEP === STEP - 1) await turn(undefined, { signal: this.#abort.signal });
+          const digest = parseDigest(`${algorithm}:${name}`);
+          if (digest !== undefined && this.#isUnknown(digest))
+            await this.#removeFile(digest, join(folder, name));
+        }
+        await this.#pause(PAUSE_MS);
+      }
+    }
+  }
+
+  #isUnknown(digest: Digest): boolean {
+    const { tables, holds } = this.#options;
+    return tables.blobs.size(digest) === undefined && !holds.isHeld(digest) && !holds.isBeingRemoved(digest);
+  }
+
+  async #removeFile(digest: Digest, path: string): Promise<void> {
+    const gone = deferred<void>();
+    this.#options.holds.announceRemoval(digest, gone.promise);
+    await rm(path, { force: true }).finally(() => gone.resolve());
+    this.#options.onRemovedFile(digest);
+  }
+
+  /** Links to what is neither stored nor named by anything stored: fills that failed, HEADs that nothing followed. */
+  async #sweepLinks(): Promise<void> {
+    const { links, manifests, blobs, references, repositories } = this.#options.tables;
+    const { holds } = this.#options;
+    await this.#sweepEntries<[repository: string, digest: Digest]>({
+      page: (after) => links.page(STEP, after),
+      isLoose: ([, digest]) =>
+        !manifests.has(digest) &&
+        blobs.size(digest) === undefined &&
+        !references.isNamed(digest) &&
+        !holds.isHeld(digest),
+      remove: ([repository, digest]) => {
+        links.remove(repository, digest);
+        repositories.unlistIfEmpty(repository);
+      },
+    });
+  }
+
+  /** Tags of which only a HEAD told, and for which nobody has asked since. */
+  async #sweepTags(): Promise<void> {
+    const { tags, manifests, repositories } = this.#options.tables;
+    const before = this.#options.now() - TAG_KEPT_MS;
+    await this.#sweepEntries<TagKey>({
+      page: (after) => tags.page(STEP, after),
+      isLoose: (key) => {
+        const record = tags.get(key);
+        return record !== undefined && record.checkedAt < before && !manifests.has(record.descriptor.digest);
+      },
+      remove: (key) => {
+        tags.remove(key);
+        repositories.unlistIfEmpty(key[0]);
+      },
+    });
+  }
+
+  async #sweepEntries<K>(table: {
+    readonly page: (after?: K) => K[];
+    readonly isLoose: (key: K) => boolean;
+    readonly remove: (key: K) => void;
+  }): Promise<void> {
+    for (let page = table.page(); page.length > 0; page = table.page(page.at(-1))) {
+      const loose = page.filter(table.isLoose);
+      // Looked at again within the transaction: something may have come in between.
+      const remove = (): void => loose.filter(table.isLoose).forEach(table.remove);
+      if (loose.length > 0) await this.#options.tables.environment.write(remove, { frees: true });
+      await this.#pause(PAUSE_MS);
+    }
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await delay(ms, undefined, { signal: this.#abort.signal, ref: false });
+  }
+}
+
+async function names(folder: string): Promise<string[]> {
+  return readdir(folder).catch(() => []);
+}
