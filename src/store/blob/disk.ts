@@ -1,4 +1,4 @@
-import { open, rm, stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { Extents } from '../../lib/extents.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
 import type {
@@ -16,6 +16,7 @@ import { HashThread } from './hash-thread.ts';
 import type { BlobHolds } from './holds.ts';
 import { KeptParts, type KeptPart } from './kept-parts.ts';
 import { blobPath, newPartPath } from './layout.ts';
+import { OpenFiles } from './open-files.ts';
 import { removeJournal } from './part-journal.ts';
 import type { Reservation, Room } from './room.ts';
 
@@ -43,6 +44,7 @@ class DiskBlobStore implements BlobStore {
   readonly #kept: KeptParts;
   readonly #health: DiskHealth;
   readonly #hashes = new HashThread();
+  readonly #files = new OpenFiles({ maxIdle: 256, idleMs: 2000 });
   readonly #adoptions = new Map<Digest, Promise<number | undefined>>();
 
   constructor(options: DiskBlobStoreOptions, kept: KeptParts) {
@@ -86,20 +88,21 @@ class DiskBlobStore implements BlobStore {
     const size = index.getBlob(digest)?.size ?? (await this.#adopt(digest));
     if (size === undefined) return undefined;
     let found: number | undefined;
+    const path = blobPath(dataDir, digest);
     try {
-      const file = await open(blobPath(dataDir, digest), 'r');
-      found = (await file.stat()).size;
+      const file = await this.#files.lease(path);
+      found = file.size;
       if (found === size) {
         return {
           size,
-          read: async (buffer, length, position) => (await file.read(buffer, 0, length, position)).bytesRead,
+          read: (buffer, length, position) => file.read(buffer, length, position),
           close: async () => {
             release();
-            await file.close();
+            file.release();
           },
         };
       }
-      await file.close();
+      file.release();
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw diskError(error, `opening ${digest}`);
     }
@@ -134,7 +137,9 @@ class DiskBlobStore implements BlobStore {
   async remove(digest: Digest): Promise<void> {
     // An entry that stays without its file is a miss.
     await this.#options.index.deleteBlob(digest).catch(() => undefined);
-    await rm(blobPath(this.#options.dataDir, digest), { force: true });
+    const path = blobPath(this.#options.dataDir, digest);
+    this.#files.forget(path);
+    await rm(path, { force: true });
   }
 
   totals(): { readonly blobs: number; readonly bytes: number } {
@@ -144,6 +149,7 @@ class DiskBlobStore implements BlobStore {
   async close(): Promise<void> {
     this.#kept.close();
     this.#health.close();
+    this.#files.close();
     await this.#hashes.close();
   }
 
