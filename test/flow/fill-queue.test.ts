@@ -1,35 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { generatedContent, type Content } from '../fake/content.ts';
+import { generatedContent } from '../fake/content.ts';
 import type { FakeHub } from '../fake/hub.ts';
 import { image, type Image } from '../fixtures/images.ts';
 import { opaqueLayer } from '../fixtures/tar.ts';
-import { startTestApp, type TestApp } from '../support/app.ts';
+import { startTestApp } from '../support/app.ts';
 import { MIB } from '../support/big-blob.ts';
 import { filledHub } from '../support/filled-hub.ts';
 import { metric } from '../support/metrics.ts';
+import { seenLayers, type Pull } from '../support/seen-layers.ts';
 import { eventually } from '../support/wait.ts';
-
-interface Pull {
-  readonly content: Content;
-  readonly target: string;
-}
-
-/** Images of one layer each, whose manifests the mirror has seen, so that it knows their sizes. */
-async function seenLayers(hub: FakeHub, app: TestApp, count: number): Promise<Pull[]> {
-  const pulls: Pull[] = [];
-  for (let index = 0; index < count; index++) {
-    const content = generatedContent({ size: 2 * MIB + index, seed: 100 + index });
-    const repository = `library/one-${index}`;
-    hub.add({
-      repository,
-      tags: ['latest'],
-      image: image({ message: repository, layers: [opaqueLayer(content)] }),
-    });
-    expect((await app.get(`/v2/${repository}/manifests/latest`)).status).toBe(200);
-    pulls.push({ content, target: `/v2/${repository}/blobs/${content.digest}` });
-  }
-  return pulls;
-}
 
 const asked = (hub: FakeHub, { content }: Pull) =>
   hub.count({ host: 'blobs', method: 'GET', reference: content.digest });

@@ -1,0 +1,30 @@
+import { expect } from 'vitest';
+import { generatedContent, type Content } from '../fake/content.ts';
+import type { FakeHub } from '../fake/hub.ts';
+import { image } from '../fixtures/images.ts';
+import { opaqueLayer } from '../fixtures/tar.ts';
+import type { TestApp } from './app.ts';
+import { MIB } from './big-blob.ts';
+
+/** A layer, and where it is to be had at a mirror. */
+export interface Pull {
+  readonly content: Content;
+  readonly target: string;
+}
+
+/** Images of one layer each, whose manifests the mirror has seen, so that it knows their sizes. */
+export async function seenLayers(hub: FakeHub, app: TestApp, count: number): Promise<Pull[]> {
+  const pulls: Pull[] = [];
+  for (let index = 0; index < count; index++) {
+    const content = generatedContent({ size: 2 * MIB + index, seed: 100 + index });
+    const repository = `library/one-${index}`;
+    hub.add({
+      repository,
+      tags: ['latest'],
+      image: image({ message: repository, layers: [opaqueLayer(content)] }),
+    });
+    expect((await app.get(`/v2/${repository}/manifests/latest`)).status).toBe(200);
+    pulls.push({ content, target: `/v2/${repository}/blobs/${content.digest}` });
+  }
+  return pulls;
+}
