@@ -53,7 +53,8 @@ export class BlobFill implements FillSource, SlotUser {
 
   constructor(options: FillOptions) {
     this.#options = options;
-    this.progress.size = options.expectedSize ?? options.kept?.size;
+    // What was kept may be another repository's: nothing is told of it before upstream has said that this one has it.
+    this.progress.size = options.expectedSize ?? (options.isLinked ? options.kept?.size : undefined);
     this.started = this.#started.promise;
     this.ended = this.#run();
   }
@@ -116,10 +117,11 @@ export class BlobFill implements FillSource, SlotUser {
     return isComing;
   }
 
-  readonly open: OpenBlob = async (offset, end) => {
+  readonly open: OpenBlob = async (offset, end, signal) => {
     // There is no way into the middle of what somebody on the way has encoded.
     const from = this.#isDecoded ? 0 : offset;
-    const outcome = await this.#options.open(from, this.#isDecoded || end === this.size ? undefined : end);
+    const to = this.#isDecoded || end === this.size ? undefined : end;
+    const outcome = await this.#options.open(from, to, signal);
     if (outcome.kind !== 'ok') return outcome;
     const { totalSize, isDecoded } = outcome.value;
     this.#isDecoded ||= isDecoded;
@@ -175,13 +177,15 @@ export class BlobFill implements FillSource, SlotUser {
     const { kept, isLinked, createPart } = this.#options;
     const missing = this.#missing(kept);
     const isWhole = missing === undefined;
-    const outcome = isWhole && isLinked ? undefined : await this.open(missing?.start ?? 0, missing?.end);
+    const { signal } = this.#abort;
+    const outcome =
+      isWhole && isLinked ? undefined : await this.open(missing?.start ?? 0, missing?.end, signal);
     if (outcome !== undefined && outcome.kind !== 'ok')
       throw failureError(outcome, this.digest, 'blob-unknown');
     const stream = outcome?.value;
     try {
-      this.#abort.signal.throwIfAborted();
-      this.progress.size ??= stream?.totalSize;
+      signal.throwIfAborted();
+      this.progress.size ??= stream?.totalSize ?? kept?.size;
       this.#begin(await createPart(this.size));
     } catch (error) {
       stream?.close();
@@ -196,7 +200,7 @@ export class BlobFill implements FillSource, SlotUser {
 
   /** What upstream is to be asked for first; undefined if everything was kept. */
   #missing(kept: KeptExtents | undefined): { readonly start: number; readonly end?: number } | undefined {
-    const { size } = this;
+    const size = this.size ?? kept?.size;
     if (size === undefined || kept?.size !== size) return { start: 0 };
     return new Extents(kept.written).gaps(size)[0];
   }

@@ -233,10 +233,11 @@ export class BlobPuller {
 }
 
 function opener({ upstream, repository, digest }: BlobRequest, expectedSize: number | undefined): OpenBlob {
-  return (offset, end) =>
+  return (offset, end, signal) =>
     upstream.getBlob(repository.name, digest, {
       identity: 'configured',
       offset,
+      ...(signal === undefined ? {} : { signal }),
       ...(end === undefined ? {} : { end }),
       ...(expectedSize === undefined ? {} : { expectedSize }),
     });

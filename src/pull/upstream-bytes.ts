@@ -9,8 +9,15 @@ const MAX_FRUITLESS_ATTEMPTS = 5;
 const FIRST_PAUSE_MS = 200;
 const MAX_PAUSE_MS = 4000;
 
-/** Asks upstream anew, on fresh tokens and redirects, for the bytes from `offset` on; up to `end` if that is known. */
-export type OpenBlob = (offset: number, end: number | undefined) => Promise<Outcome<BlobStream>>;
+/**
+ * Asks upstream anew, on fresh tokens and redirects, for the bytes from `offset` on; up to `end` if that is known.
+ * Rejects with the reason of `signal` when that ends it.
+ */
+export type OpenBlob = (
+  offset: number,
+  end: number | undefined,
+  signal?: AbortSignal,
+) => Promise<Outcome<BlobStream>>;
 
 export interface BytesRequest {
   readonly digest: Digest;
@@ -40,10 +47,13 @@ export async function* upstreamBytes(request: BytesRequest): AsyncGenerator<Buff
   const { digest, limit, signal } = request;
   const progress = { position: request.start };
   let stream = request.first;
+  if (signal.aborted || isReached(progress.position, limit())) stream?.close();
   for (let fruitless = 0; !signal.aborted && !isReached(progress.position, limit());) {
     const before = progress.position;
     try {
       stream ??= await reopen(request, progress.position, fruitless);
+      // Whoever has gone asks for no further chunk, and so nobody would close a stream that came too late.
+      if (signal.aborted) return;
       yield* bytesOf(request, stream, progress);
       if (limit() === undefined) return;
     } catch (error) {
@@ -96,7 +106,7 @@ async function reopen(request: BytesRequest, position: number, fruitless: number
     const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** fruitless, MAX_PAUSE_MS) * (0.75 + Math.random() / 2);
     await delay(pauseMs, undefined, { signal });
   }
-  const outcome = await open(position, limit());
+  const outcome = await open(position, limit(), signal);
   if (outcome.kind !== 'ok') throw new BodyBrokenError('cut', failureReason(outcome));
   return outcome.value;
 }
