@@ -13,6 +13,7 @@ import { FillReader, type FillSource } from './fill-reader.ts';
 import type { SlotUser } from './fill-slots.ts';
 import { FillTransfer } from './fill-transfer.ts';
 import { failureError } from './outcome-error.ts';
+import { PullError } from './pull-error.ts';
 import { hashOfStart, PartFollower } from './part-follower.ts';
 import type { OpenBlob } from './upstream-bytes.ts';
 
@@ -86,8 +87,8 @@ export class BlobFill implements FillSource, SlotUser {
   }
 
   /**
-   * A body that follows the fill, for `client`; it counts as a reader until it is closed. Before the fill has started
-   * only if its size is known.
+   * A body that follows the fill, for `client`; it counts as a reader until it is closed. It can be read once the fill
+   * has started, or before if its size is known.
    */
   join(cache: 'stored' | 'collapsed', client: string): BlobBody {
     const reader = new FillReader({ source: this, cache, onClose: () => this.#leave(reader, client) });
@@ -95,14 +96,14 @@ export class BlobFill implements FillSource, SlotUser {
     clearTimeout(this.#abandonTimer);
     if (this.#readers.size === 1) {
       this.#options.onRead();
-      this.#options.slots.reconsider(this);
+      this.#options.slots.reconsider();
     }
     return reader;
   }
 
   /** Ends the fill, whoever reads it. What is written is kept for the next one. */
   abort(): void {
-    this.#abort.abort();
+    this.#abort.abort(new PullError('unavailable', `${this.digest} is not fetched any more`));
     this.#work?.transfer.stop();
   }
 
@@ -288,8 +289,11 @@ export class BlobFill implements FillSource, SlotUser {
       void this.part?.close();
       return;
     }
+    // Then its end takes care of all.
+    if (this.isOver) return;
     this.#considerAbandoning();
     this.#options.onUnread(client);
+    this.#options.slots.reconsider();
   }
 
   #considerAbandoning(): void {

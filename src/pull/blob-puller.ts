@@ -146,13 +146,13 @@ export class BlobPuller {
     const isOwn = repositoryKey(running.repository) === repositoryKey(repository);
     if (!isOwn && !fill.isOver) await this.#requireLink(upstream, repository, digest);
     try {
-      if (!fill.isOver) await readyToJoin(fill);
+      const body = await followed(fill, 'collapsed', client);
+      if (body !== undefined) return body;
     } catch (error) {
       if (error instanceof BlobStoreError) return this.#bypass(request);
       // The other repository's failure need not be ours.
       if (isOwn) throw error;
     }
-    if (!fill.isOver) return fill.join('collapsed', client);
     const { result } = await fill.ended;
     if (result === 'stored') return this.open(request);
     return this.#fill(request, await this.#options.links.get(repository, digest));
@@ -163,14 +163,14 @@ export class BlobPuller {
     const running = this.#fills.get(digest);
     if (running !== undefined) return this.#join(request, running);
     const fill = this.#start(request, link);
+    let body: BlobBody | undefined;
     try {
-      await readyToJoin(fill);
+      body = await followed(fill, 'stored', client);
     } catch (error) {
       if (error instanceof BlobStoreError) return this.#bypass(request);
       throw error;
     }
-    if (fill.isOver) return this.#afterwards(request, fill);
-    const body = fill.join('stored', client);
+    if (body === undefined) return this.#afterwards(request, fill);
     if (link === undefined) await this.#options.links.add(repository, digest, fill.size);
     return body;
   }
@@ -244,10 +244,32 @@ function opener({ upstream, repository, digest }: BlobRequest, expectedSize: num
 }
 
 /**
- * Resolves when the fill can be joined: upstream has answered, or it takes so long that headers have to go out, for
+ * A body that follows the fill, when it can be read; undefined if the fill is over by then. Its client counts as a reader
+ * while it waits. Throws what the start of the fill does.
+ */
+async function followed(
+  fill: BlobFill,
+  cache: 'stored' | 'collapsed',
+  client: string,
+): Promise<BlobBody | undefined> {
+  if (fill.isOver) return undefined;
+  const body = fill.join(cache, client);
+  try {
+    await readyToRead(fill);
+    if (!fill.isOver) return body;
+  } catch (error) {
+    body.close();
+    throw error;
+  }
+  body.close();
+  return undefined;
+}
+
+/**
+ * Resolves when bodies that follow the fill can be read: upstream has answered, or it takes so long that headers have to go out, for
  * which the size must be known. Throws what the start of the fill does.
  */
-async function readyToJoin(fill: BlobFill): Promise<void> {
+async function readyToRead(fill: BlobFill): Promise<void> {
   await withinMs(fill.started, EARLY_HEADERS_MS);
   if (fill.isQueued && fill.size !== undefined) return;
   await withinMs(fill.started, LATEST_HEADERS_MS - EARLY_HEADERS_MS);

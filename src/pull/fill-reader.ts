@@ -25,7 +25,6 @@ export interface FillSource {
 
 /** One client that follows a running fill from its own offset. */
 export class FillReader implements BlobBody {
-  readonly size: number | undefined;
   readonly cache: CacheStatus;
   readonly #source: FillSource;
   readonly #onClose: () => void;
@@ -37,7 +36,10 @@ export class FillReader implements BlobBody {
     this.#source = options.source;
     this.#onClose = options.onClose;
     this.cache = options.cache;
-    this.size = options.source.progress.size;
+  }
+
+  get size(): number | undefined {
+    return this.#source.progress.size;
   }
 
   /** What it reads now; undefined between sections. */

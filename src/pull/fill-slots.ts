@@ -38,7 +38,7 @@ export class FillSlots {
     }
     const turn = deferred<void>();
     this.#queue.set(user, turn);
-    this.reconsider(user);
+    this.reconsider();
     return turn.promise;
   }
 
@@ -54,12 +54,13 @@ export class FillSlots {
     this.#queue.delete(next);
   }
 
-  /** To be called when a queued `user` has got a reader: one that transfers for nobody has to make way. */
-  reconsider(user: SlotUser): void {
-    if (!user.isRead || !this.#queue.has(user)) return;
-    const idle = [...this.#running].find((other) => !other.isRead && !this.#pausing.has(other));
-    if (idle === undefined) return;
-    this.#pausing.add(idle);
-    idle.pause();
+  /** To be called when a user has got its first reader or lost its last: those that transfer for nobody make way. */
+  reconsider(): void {
+    const waiting = [...this.#queue.keys()].filter(({ isRead }) => isRead).length;
+    const idle = [...this.#running].filter((user) => !user.isRead && !this.#pausing.has(user));
+    for (const user of idle.slice(0, Math.max(0, waiting - this.#pausing.size))) {
+      this.#pausing.add(user);
+      user.pause();
+    }
   }
 }

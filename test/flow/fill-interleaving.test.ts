@@ -48,6 +48,87 @@ describe('a part that was kept', () => {
   });
 });
 
+describe('a fill that loses its readers', () => {
+  it('makes way for one that waits already', async () => {
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, flags: { fills: '1' } });
+    const [left, wanted] = await seenLayers(hub, app, 2);
+    if (left === undefined || wanted === undefined) throw new Error('two layers were made');
+    const gate = hub.holdBlob(left.content.digest, MIB);
+    const first = app.begin(left.target);
+    await first.bodyReached(MIB);
+    const second = app.begin(wanted.target);
+    await second.head();
+    first.destroy();
+    expect((await second.finished()).body.equals(wanted.content.expectedBytes(0, wanted.content.size))).toBe(
+      true,
+    );
+    gate.release();
+  });
+});
+
+describe('a client that waits for the first byte', () => {
+  it('counts as a reader: fills without one make way before its headers go out', async () => {
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, flags: { fills: '1' } });
+    const [left, wanted] = await seenLayers(hub, app, 2);
+    if (left === undefined || wanted === undefined) throw new Error('two layers were made');
+    const gate = hub.holdBlob(left.content.digest, MIB);
+    const first = app.begin(left.target);
+    await first.bodyReached(MIB);
+    first.destroy();
+    await app.caughtUp();
+    const held = hub.fault({
+      match: { host: 'blobs', reference: wanted.content.digest },
+      do: { holdHeaders: true },
+    });
+    const second = app.begin(wanted.target);
+    const whatCame = await Promise.race([
+      held.reached.then(() => 'upstream was asked'),
+      second.head().then(() => 'headers went out'),
+    ]);
+    expect(whatCame).toBe('upstream was asked');
+    expect(await metric(app, 'pierhead_fills_queued')).toBe(1);
+    const third = app.begin(left.target);
+    await app.caughtUp();
+    held.release();
+    expect((await second.finished()).complete).toBe(true);
+    gate.release();
+    expect((await third.finished()).complete).toBe(true);
+    expect(hub.count({ host: 'blobs', reference: wanted.content.digest })).toBe(1);
+  });
+
+  it('is not let down by one who leaves before it, having left too many fills', async () => {
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, flags: { fills: '1' } });
+    const pulls = await seenLayers(hub, app, 5);
+    const gates = pulls.slice(0, 4).map(({ content }) => hub.holdBlob(content.digest, MIB));
+    for (const { target: left } of pulls.slice(0, 4)) {
+      const reader = app.begin(left);
+      await reader.bodyReached(MIB);
+      reader.destroy();
+      await app.caughtUp();
+    }
+    const [last] = pulls.slice(4);
+    if (last === undefined) throw new Error('five layers were made');
+    const held = hub.fault({
+      match: { host: 'blobs', reference: last.content.digest },
+      do: { holdHeaders: true },
+    });
+    const leaver = app.begin(last.target);
+    await held.reached;
+    const waiting = app.begin(last.target);
+    await app.caughtUp();
+    leaver.destroy();
+    await app.caughtUp();
+    held.release();
+    const answer = await waiting.finished();
+    expect(answer.status).toBe(200);
+    expect(answer.body.equals(last.content.expectedBytes(0, last.content.size))).toBe(true);
+    for (const gate of gates) gate.release();
+  });
+});
+
 describe('a stop of the server', () => {
   it('does not wait for an upstream that has not answered yet', async () => {
     const hub = await hubWith(big);
