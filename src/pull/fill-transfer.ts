@@ -128,9 +128,15 @@ export class FillTransfer {
       // The body of a blob whose size nobody told has come to its end.
       progress.size ??= progress.written.prefix;
       const hole = this.#nextHole();
-      if (hole !== undefined && (!this.#isSequential || this.#segments.size === 0)) this.#launch(hole);
+      if (hole !== undefined && this.#mayLaunch()) this.#launch(hole);
     }
     if (this.#segments.size === 0) this.#settle();
+  }
+
+  /** One that had to end for another has its place taken already. */
+  #mayLaunch(): boolean {
+    if (this.#isSequential) return this.#segments.size === 0;
+    return this.#running().length < this.#options.limits.maxStreams;
   }
 
   #settle(): void {

@@ -89,6 +89,30 @@ describe('a reader that begins far ahead', () => {
     await storedBlob(app, big);
   });
 
+  it('does not make more of them by taking the place of one, and comes back to what that one left', async () => {
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, flags: { ...flags, fillSegments: '2' } });
+    await app.get('/v2/library/big/manifests/latest');
+    const gates = [2, 21, 31].map((at) => hub.holdBlob(big.content.digest, at * MIB));
+    await app.get(target, ranged(`bytes=0-${MIB - 1}`));
+    const far = [20, 30].map((at) => ({ at, end: at + 2 }));
+    const readers = far.map(({ at, end }) => app.begin(target, ranged(`bytes=${at * MIB}-${end * MIB - 1}`)));
+    for (const reader of readers) await reader.bodyReached(MIB);
+    const open = () =>
+      hub.requests.flatMap(({ host, closed, headers }) =>
+        host === 'blobs' && !closed ? [headers.range] : [],
+      );
+    await eventually(() => !open().includes(undefined), 'the first segment to end');
+    await app.caughtUp();
+    expect(open()).toHaveLength(2);
+    for (const gate of gates) gate.release();
+    for (const [index, { at, end }] of far.entries()) {
+      expect((await readers[index]?.finished())?.body.equals(whole.subarray(at * MIB, end * MIB))).toBe(true);
+    }
+    await storedBlob(app, big);
+    expect((await app.get(target)).body.equals(whole)).toBe(true);
+  });
+
   it('follows the one segment of an upstream that knows no ranges', async () => {
     const hub = await hubWith(big);
     const app = await startTestApp({ hub, flags });
