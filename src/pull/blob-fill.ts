@@ -12,9 +12,11 @@ import { DIVERTED, FillProgress } from './fill-progress.ts';
 import { FillReader, type FillSource } from './fill-reader.ts';
 import type { SlotUser } from './fill-slots.ts';
 import { FillTransfer } from './fill-transfer.ts';
+import { FillUpstream } from './fill-upstream.ts';
 import { failureError } from './outcome-error.ts';
 import { PullError } from './pull-error.ts';
-import { hashOfStart, PartFollower } from './part-follower.ts';
+import { PartFollower } from './part-follower.ts';
+import { StartHashes } from './start-hashes.ts';
 import type { OpenBlob } from './upstream-bytes.ts';
 
 /** A fill that nobody reads, of a blob that no served manifest names, ends after this time. */
@@ -40,14 +42,14 @@ export class BlobFill implements FillSource, SlotUser {
   readonly ended: Promise<FillEnd>;
   readonly progress = new FillProgress();
   readonly #options: FillOptions;
+  readonly #upstream: FillUpstream;
   readonly #abort = new AbortController();
   readonly #started = deferred<void>();
   readonly #readers = new Set<FillReader>();
   #work: Work | undefined;
-  #hashBeforeHeld: Promise<Hash> | undefined;
+  readonly #starts = new StartHashes();
   #isQueued = true;
   #isPaused = false;
-  #isDecoded = false;
   #isOver = false;
   #receivedBytes = 0;
   #abandonTimer: NodeJS.Timeout | undefined;
@@ -56,12 +58,22 @@ export class BlobFill implements FillSource, SlotUser {
     this.#options = options;
     // What was kept may be another repository's: nothing is told of it before upstream has said that this one has it.
     this.progress.size = options.expectedSize ?? (options.isLinked ? options.kept?.size : undefined);
+    this.#upstream = new FillUpstream({
+      digest: options.digest,
+      progress: this.progress,
+      open: options.open,
+      onDecoded: () => this.#work?.transfer.goSequential(),
+    });
     this.started = this.#started.promise;
     this.ended = this.#run();
   }
 
   get digest(): Digest {
     return this.#options.digest;
+  }
+
+  get open(): OpenBlob {
+    return this.#upstream.open;
   }
 
   get size(): number | undefined {
@@ -118,27 +130,8 @@ export class BlobFill implements FillSource, SlotUser {
     return isComing;
   }
 
-  readonly open: OpenBlob = async (offset, end, signal) => {
-    // There is no way into the middle of what somebody on the way has encoded.
-    const from = this.#isDecoded ? 0 : offset;
-    const to = this.#isDecoded || end === this.size ? undefined : end;
-    const outcome = await this.#options.open(from, to, signal);
-    if (outcome.kind !== 'ok') return outcome;
-    const { totalSize, isDecoded } = outcome.value;
-    this.#isDecoded ||= isDecoded;
-    if (isDecoded) this.#work?.transfer.goSequential();
-    const { size } = this.progress;
-    if (size === undefined || totalSize === undefined || totalSize === size) return outcome;
-    outcome.value.close();
-    const reason = `upstream says that ${this.digest} has ${totalSize} bytes, which is known to have ${size}`;
-    return { kind: 'unavailable', cause: 'not-a-registry', reason };
-  };
-
-  hashBeforeHeld(): Promise<Hash> {
-    const { written } = this.progress;
-    const end = Math.min(written.prefix, this.progress.holdFrom());
-    this.#hashBeforeHeld ??= hashOfStart(this.part, this.digest, end);
-    return this.#hashBeforeHeld;
+  hashOfStart(end: number): Promise<Hash> {
+    return this.#starts.of(this.part, this.digest, end);
   }
 
   async #run(): Promise<FillEnd> {
@@ -180,7 +173,7 @@ export class BlobFill implements FillSource, SlotUser {
     const isWhole = missing === undefined;
     const { signal } = this.#abort;
     const outcome =
-      isWhole && isLinked ? undefined : await this.open(missing?.start ?? 0, missing?.end, signal);
+      isWhole && isLinked ? undefined : await this.#upstream.first(missing ?? { start: 0 }, signal);
     if (outcome !== undefined && outcome.kind !== 'ok')
       throw failureError(outcome, this.digest, 'blob-unknown');
     const stream = outcome?.value;
@@ -223,7 +216,7 @@ export class BlobFill implements FillSource, SlotUser {
         follower.wrote();
       },
     });
-    if (this.#isDecoded) transfer.goSequential();
+    if (this.#upstream.isDecoded) transfer.goSequential();
     this.#work = { part, follower, transfer };
     follower.wrote();
   }

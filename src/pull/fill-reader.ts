@@ -19,8 +19,8 @@ export interface FillSource {
   want(demand: Demand): boolean;
   /** For those who have to. */
   readonly open: OpenBlob;
-  /** After a diversion: the hash of everything before the bytes that are held back. */
-  hashBeforeHeld(): Promise<Hash>;
+  /** For those who have to: the hash of the first `end` bytes, all of which were read. To be copied before use. */
+  hashOfStart(end: number): Promise<Hash>;
 }
 
 /** One client that follows a running fill from its own offset. */
@@ -111,7 +111,7 @@ export class FillReader implements BlobBody {
     });
     // What began in the middle cannot be verified without the bytes before it, which nobody fetches for that.
     if (!isHeld || (range?.start ?? 0) > 0) return sectionOf(chunks, signal);
-    const hasher = (await this.#source.hashBeforeHeld()).copy();
+    const hasher = (await this.#source.hashOfStart(start)).copy();
     return sectionOf(verifiedAtEnd(chunks, hasher, digest), signal);
   }
 }

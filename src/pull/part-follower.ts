@@ -1,13 +1,9 @@
-import type { Hash } from 'node:crypto';
 import type { Extents } from '../lib/extents.ts';
-import { digestHasher, type Digest } from '../oci/digest.ts';
 import type { BlobPart } from '../store/blob-store.ts';
-import { BlobBodyError } from './blob-body.ts';
 
 /** What a process that is killed may lose of what it had written: what came in this time, or so many bytes. */
 const NOTE_EVERY_MS = 250;
 const NOTE_EVERY_BYTES = 4 * 1024 * 1024;
-const READ_BYTES = 256 * 1024;
 
 /** Follows a part as it grows: the hash over the bytes from the start on, and notes of what is written. */
 export class PartFollower {
@@ -63,17 +59,4 @@ export class PartFollower {
     this.#notedBytes = this.#written.bytes;
     this.#noting = this.#part.note([...this.#written.list]).catch(() => undefined);
   }
-}
-
-/** The hash of the first `end` bytes of a part, all of which are written; of nothing if there is no part. */
-export async function hashOfStart(part: BlobPart | undefined, digest: Digest, end: number): Promise<Hash> {
-  const hasher = digestHasher(digest);
-  const buffer = Buffer.alloc(READ_BYTES);
-  for (let at = 0; at < end;) {
-    const read = (await part?.read(buffer, Math.min(buffer.length, end - at), at)) ?? 0;
-    if (read === 0) throw new BlobBodyError('broken', 'the part file lost bytes that were written to it');
-    hasher.update(buffer.subarray(0, read));
-    at += read;
-  }
-  return hasher;
 }

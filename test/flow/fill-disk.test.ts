@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { bigBlob, hubWith, MIB, ranged, storedBlob } from '../support/big-blob.ts';
+import { metric } from '../support/metrics.ts';
 import { smallDisk } from '../support/small-disk.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -107,6 +108,35 @@ describe('a disk that fails', () => {
       await storedBlob(app, big);
     },
   );
+});
+
+describe('a disk that fails after a reader had to leave the fill', () => {
+  it('costs no reader a byte, wherever each of them goes on without it', async () => {
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, flags: { ...flags, fillSegments: '2', fillSegmentGap: '1MiB' } });
+    await app.get('/v2/library/big/manifests/latest');
+    const gates = [2, 15, 22].map((at) => hub.holdBlob(big.content.digest, at * MIB));
+    const far = app.begin(target, ranged(`bytes=${14 * MIB}-${16 * MIB - 1}`));
+    await far.bodyReached(MIB);
+    const farther = app.begin(target, ranged(`bytes=${21 * MIB}-${23 * MIB - 1}`));
+    await farther.bodyReached(MIB);
+    gates[0]?.release();
+    // Both segments are read, so this one fetches by itself what nobody has fetched yet.
+    const early = app.begin(target);
+    await early.bodyReached(4 * MIB);
+    expect(await metric(app, 'pierhead_fill_bypassed_ranges_total')).toBe(1);
+    farther.destroy();
+    await app.caughtUp();
+    const gate = hub.holdBlob(big.content.digest, 8 * MIB);
+    const late = app.begin(target);
+    await late.bodyReached(7 * MIB);
+    const failing = await failWrites('EIO');
+    gate.release();
+    for (const one of gates) one.release();
+    expect((await late.finished()).body.equals(whole)).toBe(true);
+    expect((await early.finished()).body.equals(whole)).toBe(true);
+    failing.mockRestore();
+  });
 });
 
 /** Lets every write to an open file fail from now on, as no file system does on demand. */

@@ -46,6 +46,16 @@ describe('a part that was kept', () => {
     const late = await app.get(elsewhere);
     expect([status, late.status]).toEqual([404, 404]);
   });
+
+  it('is of use even if upstream has no answer to a range of it', async () => {
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, dataDir: await withKeptPart(hub) });
+    hub.fault({ match: { host: 'blobs' }, times: 1, do: { status: { code: 416 } } });
+    hub.fault({ match: { host: 'blobs' }, do: { ignoreRange: true } });
+    expect((await app.get(target)).body.equals(whole)).toBe(true);
+    await storedBlob(app, big);
+    expect(await metric(app, 'pierhead_fill_resumed_bytes_total')).toBe(3 * MIB);
+  });
 });
 
 describe('a fill that loses its readers', () => {
