@@ -3,6 +3,7 @@ import type { Extent } from '../lib/extents.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobPart } from '../store/blob-store.ts';
 import type { BlobStream } from '../upstream/upstream.ts';
+import { BlobBodyError } from './blob-body.ts';
 import { limitOf, nextHole, nextStep, type Demand, type FillState, type SegmentLimits } from './fill-plan.ts';
 import type { FillProgress } from './fill-progress.ts';
 import { FillSegment } from './fill-segment.ts';
@@ -114,11 +115,16 @@ export class FillTransfer {
     void segment.run().then(
       () => this.#ended(segment),
       (error: unknown) => {
-        if (error instanceof RangeIgnoredError) this.goSequential();
+        if (error instanceof RangeIgnoredError || this.#isOfOneRange(error)) this.goSequential();
         else this.fail(error);
         this.#ended(segment);
       },
     );
+  }
+
+  /** Upstream may have no answer to one range and go on with another: what is missing then comes by that one. */
+  #isOfOneRange(error: unknown): boolean {
+    return error instanceof BlobBodyError && error.code === 'broken' && this.#running().length > 1;
   }
 
   #ended(segment: FillSegment): void {

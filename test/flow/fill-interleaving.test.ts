@@ -58,6 +58,25 @@ describe('a part that was kept', () => {
   });
 });
 
+describe('a far range that upstream has no answer to', () => {
+  it('waits for the segment that works, and costs its readers nothing', async () => {
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, flags: { fillSegmentGap: '1MiB' } });
+    await app.get('/v2/library/big/manifests/latest');
+    const gate = hub.holdBlob(big.content.digest, 2 * MIB);
+    const first = app.begin(target);
+    await first.bodyReached(MIB);
+    const refusal = hub.fault({ match: { host: 'blobs' }, do: { status: { code: 416 } } });
+    const far = app.begin(target, ranged(`bytes=${8 * MIB}-${9 * MIB - 1}`));
+    await eventually(() => refusal.hits >= 5, 'the range to be given up');
+    refusal.remove();
+    gate.release();
+    expect((await far.finished()).body.equals(whole.subarray(8 * MIB, 9 * MIB))).toBe(true);
+    expect((await first.finished()).body.equals(whole)).toBe(true);
+    await storedBlob(app, big);
+  });
+});
+
 describe('a fill that loses its readers', () => {
   it('makes way for one that waits already', async () => {
     const hub = await hubWith(big);
