@@ -51,6 +51,24 @@ export function blobStoreContract(name: string, openEmpty: (maxBytes: number) =>
       await part.close();
     });
 
+    it('needs room for the rest of what was kept, and none for what it holds already', async () => {
+      const blobs = await openEmpty(60);
+      await keepStart(blobs, 40);
+      const part = await blobs.createPart(DIGEST, CONTENT.length);
+      expect(part.kept).toEqual([{ start: 0, end: 40 }]);
+      await part.close();
+    });
+
+    it('gives the room of what was kept back if there is none for the rest', async () => {
+      const blobs = await openEmpty(60);
+      await keepStart(blobs, 40);
+      const other = await blobs.createPart(digestOf(Buffer.from('other')), 20);
+      await expect(blobs.createPart(DIGEST, CONTENT.length)).rejects.toMatchObject({ code: 'no-space' });
+      await other.close();
+      const whole = await blobs.createPart(digestOf(Buffer.from('third')), 60);
+      await whole.close();
+    });
+
     it('lets readers of a part go on after its commit and after its removal', async () => {
       const blobs = await store();
       const part = await blobs.createPart(DIGEST, CONTENT.length);
@@ -123,6 +141,14 @@ export function blobStoreContract(name: string, openEmpty: (maxBytes: number) =>
       await part.close();
     });
   });
+}
+
+/** Leaves the first bytes of the blob to a later part. */
+async function keepStart(blobs: BlobStore, bytes: number): Promise<void> {
+  const part = await blobs.createPart(DIGEST, CONTENT.length);
+  await part.write([CONTENT.subarray(0, bytes)], 0);
+  await part.keep([{ start: 0, end: bytes }]);
+  await part.close();
 }
 
 export async function keep(blobs: BlobStore, digest: Digest, content: Buffer): Promise<void> {

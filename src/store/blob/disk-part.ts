@@ -132,7 +132,8 @@ export class DiskPart implements BlobPart {
     this.#hash.close();
     this.#settle();
     this.#options.onClosed();
-    await this.#file.close();
+    // Nobody could do anything about it.
+    await this.#file.close().catch(() => undefined);
   }
 
   async #reserveTo(end: number): Promise<void> {

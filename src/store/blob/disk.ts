@@ -119,8 +119,8 @@ class DiskBlobStore implements BlobStore {
     try {
       await this.#options.holds.removed(digest);
       const kept = await this.#takeKept(digest, expectedSize);
-      const reservation = await this.#reserve(expectedSize ?? new Extents(kept?.written).bytes);
-      kept?.reservation.release();
+      const bytes = expectedSize ?? new Extents(kept?.written).bytes;
+      const reservation = await this.#reserve(bytes, kept);
       const options = { digest, size: expectedSize, reservation, onClosed: release };
       return await this.#openPart(options, kept).catch(async (error: unknown) => {
         reservation.release();
@@ -157,7 +157,8 @@ class DiskBlobStore implements BlobStore {
   async #lose(digest: Digest, foundBytes: number | undefined): Promise<void> {
     // Removed since it was looked up: nothing was lost.
     if (this.#options.index.getBlob(digest) === undefined) return;
-    await this.remove(digest);
+    // A file that a failing disk does not let go is looked at again the next time.
+    await this.remove(digest).catch(() => undefined);
     this.#options.onLost?.(digest, foundBytes === undefined ? 'missing' : 'short');
   }
 
@@ -170,13 +171,20 @@ class DiskBlobStore implements BlobStore {
     return undefined;
   }
 
-  /** Rather than refuse a transfer that somebody waits for, those that nobody has come back to are given up. */
-  async #reserve(bytes: number): Promise<Reservation> {
+  /**
+   * What was kept has its room, and lacks that for the rest. Rather than refuse a transfer that somebody waits for,
+   * those that nobody has come back to are given up.
+   */
+  async #reserve(bytes: number, kept: KeptPart | undefined): Promise<Reservation> {
     for (;;) {
       try {
-        return await this.#options.room.reserve(bytes);
+        if (kept === undefined) return await this.#options.room.reserve(bytes);
+        await kept.reservation.resize(bytes);
+        return kept.reservation;
       } catch (error) {
-        if (!(await this.#kept.dropOldest())) throw error;
+        if (await this.#kept.dropOldest()) continue;
+        if (kept !== undefined) await this.#forget(kept);
+        throw error;
       }
     }
   }
@@ -200,7 +208,7 @@ class DiskBlobStore implements BlobStore {
     try {
       return await DiskPart.open({ ...options, path: kept.path, kept: kept.written });
     } catch {
-      await this.#forget(kept);
+      await removePart(kept.path);
       return DiskPart.open(fresh);
     }
   }
@@ -216,8 +224,7 @@ class DiskBlobStore implements BlobStore {
   }
 
   async #forget(kept: KeptPart): Promise<void> {
-    await rm(kept.path, { force: true }).catch(() => undefined);
-    await removeJournal(kept.path).catch(() => undefined);
+    await removePart(kept.path);
     kept.reservation.release();
   }
 
@@ -257,6 +264,11 @@ class DiskBlobStore implements BlobStore {
     await rm(path, { force: true });
     return undefined;
   }
+}
+
+async function removePart(path: string): Promise<void> {
+  await rm(path, { force: true }).catch(() => undefined);
+  await removeJournal(path).catch(() => undefined);
 }
 
 async function fileSize(path: string): Promise<number | undefined> {

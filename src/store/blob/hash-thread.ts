@@ -42,11 +42,17 @@ export class HashThread {
   }
 
   #order(order: DistributiveOmit<HashOrder, 'id'>): Promise<string | undefined> {
+    // No thread is started to close what went with the last one.
+    if (order.do === 'close' && this.#worker === undefined) return Promise.resolve(undefined);
     const id = ++this.#lastId;
     const answer = deferred<string | undefined>();
-    this.#waiting.set(id, answer);
-    this.#worker ??= this.#start();
-    this.#worker.postMessage({ ...order, id });
+    try {
+      this.#worker ??= this.#start();
+      this.#worker.postMessage({ ...order, id });
+      this.#waiting.set(id, answer);
+    } catch (error) {
+      answer.reject(error);
+    }
     return answer.promise;
   }
 
@@ -60,6 +66,8 @@ export class HashThread {
       else answer?.reject(error);
     });
     const ended = (error: unknown): void => {
+      // An error is followed by the exit, and by then another thread may have begun.
+      if (this.#worker !== worker) return;
       this.#worker = undefined;
       for (const answer of this.#waiting.values()) answer.reject(error);
       this.#waiting.clear();

@@ -71,7 +71,7 @@ export class OpenFiles {
     void opening?.then(
       (entry) => {
         entry.isForgotten = true;
-        if (entry.users === 0) void entry.file.close();
+        if (entry.users === 0) entry.file.close().catch(() => undefined);
       },
       () => undefined,
     );
@@ -95,7 +95,7 @@ export class OpenFiles {
     entry.users--;
     if (entry.users > 0) return;
     if (entry.isForgotten) {
-      void entry.file.close();
+      entry.file.close().catch(() => undefined);
       return;
     }
     entry.idleSince = performance.now();
