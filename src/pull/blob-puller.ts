@@ -1,7 +1,7 @@
 import { withinMs } from '../lib/deadline.ts';
 import type { Digest } from '../oci/digest.ts';
 import { repositoryKey, type Repository } from '../oci/reference.ts';
-import { BlobStoreError, type BlobStore } from '../store/blob-store.ts';
+import { BlobStoreError, type BlobStore, type StoredBlob } from '../store/blob-store.ts';
 import type { Link } from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobBody } from './blob-body.ts';
@@ -82,7 +82,7 @@ export class BlobPuller {
   ): Promise<{ readonly size: number | undefined; readonly cache: CacheStatus }> {
     const { access, blobs, links } = this.#options;
     await access.admit(upstream, repository, { kind: 'blob', digest });
-    const stored = await blobs.stat(digest);
+    const stored = await blobs.stat(digest).catch(unreadable);
     const filling = this.#fills.get(digest)?.fill.size;
     const size = stored?.size ?? filling;
     if (size !== undefined) {
@@ -103,7 +103,14 @@ export class BlobPuller {
     const running = this.#fills.get(digest);
     if (running !== undefined) return this.#join(request, running);
     const link = await this.#options.links.get(repository, digest);
-    const stored = await this.#options.blobs.open(digest);
+    let stored: StoredBlob | undefined;
+    try {
+      stored = await this.#options.blobs.open(digest);
+    } catch (error) {
+      // What the disk cannot give is not replaced: a disk that fails would lose everything at once.
+      if (error instanceof BlobStoreError) return this.#bypass(request);
+      throw error;
+    }
     if (stored === undefined) return this.#fill(request, link);
     try {
       if (link === undefined) await this.#requireLink(upstream, repository, digest);
@@ -230,6 +237,10 @@ export class BlobPuller {
       absent: 'blob-unknown',
     });
   }
+}
+
+function unreadable(error: unknown): undefined {
+  if (!(error instanceof BlobStoreError)) throw error;
 }
 
 function opener({ upstream, repository, digest }: BlobRequest, expectedSize: number | undefined): OpenBlob {

@@ -26,7 +26,8 @@ describe('what was fetched', () => {
     await app.get('/v2/library/big/manifests/latest');
     const cut = hub.fault({ match: { host: 'blobs' }, times: 1, do: { cutAfterBytes: 5 * MIB } });
     const refusal = hub.fault({ match: { host: 'blobs' }, do: { hangUp: 'fin' } });
-    const broken = await app.get(target);
+    // Five attempts, each with tries and pauses of its own.
+    const broken = await app.get(target, { timeoutMs: 15_000 });
     expect(broken.complete).toBe(false);
     expect(broken.ending).toBe('fin');
     await logged(app, 'broken');

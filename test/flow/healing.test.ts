@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
@@ -40,6 +40,19 @@ describe('a stored blob whose file', () => {
     expect(hub.bytesSent(digest)).toBe(big.content.size);
     expect(await faults(app, `problem="${problem}",found_by="request"`)).toBe(1);
     expect(app.log).toContainEqual(expect.objectContaining({ msg: 'blob lost', digest, problem }));
+  });
+
+  it('the disk cannot read is had from upstream, and stays for when it can', async () => {
+    const { app } = await filledApp();
+    const path = blobPath(app.dataDir, digest);
+    await rename(path, `${path}.aside`);
+    await symlink(path, path);
+    const answer = await app.get(big.target);
+    expect(answer.header('cache-status')).toBe('pierhead; fwd=bypass');
+    expect(answer.body.equals(big.whole)).toBe(true);
+    expect((await app.head(big.target)).status).toBe(200);
+    await rename(`${path}.aside`, path);
+    expect((await app.get(big.target)).header('cache-status')).toBe('pierhead; hit');
   });
 
   it('was cut short is no hit for a HEAD either, which fetches nothing', async () => {
