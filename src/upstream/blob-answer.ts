@@ -52,8 +52,8 @@ export function blobStream(answer: Answer, options: BlobStreamOptions): BlobStre
   const codings = contentCodings(answer.headers);
   const bytes = bytesOf(answer, extent.length, options);
   // A blob that is itself compressed is sent with such a label by some stores; its size shows that nothing was done.
-  if (codings.length === 0 || extent.totalSize === options.expectedSize) {
-    const { offset, totalSize } = extent;
+  const { offset, totalSize } = extent;
+  if (codings.length === 0 || (totalSize !== undefined && totalSize === options.expectedSize)) {
     return {
       offset,
       ...(totalSize === undefined ? {} : { totalSize }),

@@ -205,6 +205,17 @@ describe('a blob that comes encoded although nobody accepts that', () => {
     expect(answer.complete).toBe(true);
   });
 
+  it('and of a length that nobody tells is decoded', async () => {
+    const hub = await hubWith(big);
+    hub.addBlob('library/big', blob);
+    const app = await startTestApp({ hub });
+    const { match, do: status } = encoded('gzip', gzipSync(text));
+    hub.fault({ match, do: { ...status, noContentLength: true } });
+    const answer = await app.get(url);
+    expect(answer.body.equals(text)).toBe(true);
+    expect(answer.complete).toBe(true);
+  });
+
   it('is taken as it is if its length shows that only the label is wrong', async () => {
     const hub = await hubWith(big);
     const app = await startTestApp({ hub });
