@@ -9,7 +9,7 @@ import { drainWithin, listen } from './http/listener.ts';
 import { createRegistryServer } from './http/registry-server.ts';
 import { Undo } from './lib/undo.ts';
 import type { Operations } from './pull/operations.ts';
-import { reportExchange } from './reports.ts';
+import { reportExchange, reportUnreadable } from './reports.ts';
 import { takeDataDir } from './store/data-dir.ts';
 import { listImages, type ImageEntry } from './store/image-list.ts';
 import { openIndex } from './store/manifest/lmdb.ts';
@@ -108,6 +108,7 @@ async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App
     failMode: settings.failMode,
     health,
     onExchange: (exchange) => reportExchange(exchange, log, metrics),
+    onUnreadable: (unreadable) => reportUnreadable(unreadable, log, metrics),
     onInternalError: (error, exchange) => log.error({ err: error, kind: exchange.kind }, 'internal error'),
   });
   const admin = createAdminRoutes({

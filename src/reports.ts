@@ -1,4 +1,4 @@
-import type { Exchange } from './http/exchange.ts';
+import { answerStatus, type Exchange, type Unreadable } from './http/exchange.ts';
 import { logExchange } from './log/access-log.ts';
 import type { Logger } from './log/log.ts';
 import type { Metrics } from './metrics/metrics.ts';
@@ -73,9 +73,14 @@ export function reportExchange(exchange: Exchange, log: Logger, metrics: Metrics
   logExchange(log, exchange);
   metrics.request({
     kind: exchange.kind,
-    status: exchange.response.statusCode,
+    status: answerStatus(exchange),
     cache: exchange.cache,
     bytes: exchange.bytes,
     durationMs: performance.now() - exchange.startedAt,
   });
+}
+
+export function reportUnreadable({ client, status }: Unreadable, log: Logger, metrics: Metrics): void {
+  log.info({ client, status }, 'unreadable request');
+  metrics.unreadable(status);
 }

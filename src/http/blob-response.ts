@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { finished } from 'node:stream/promises';
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { BufferPool } from '../lib/buffer-pool.ts';
 import type { Digest } from '../oci/digest.ts';
 import { contentRange, parseRange, type ByteRange } from '../oci/range.ts';
@@ -178,6 +179,12 @@ function write(response: ServerResponse, chunk: Buffer): Promise<void> {
 }
 
 function endShort(response: ServerResponse, error: unknown): void {
-  if (error instanceof BlobBodyError && error.code === 'corrupt') response.socket?.resetAndDestroy();
-  else response.socket?.destroy();
+  const isCorrupt = error instanceof BlobBodyError && error.code === 'corrupt';
+  const end = (socket: Socket): void => {
+    if (isCorrupt) socket.resetAndDestroy();
+    else socket.destroy();
+  };
+  // The turn of an answer to a request that was sent ahead may not have come yet.
+  if (response.socket === null) response.once('socket', end);
+  else end(response.socket);
 }

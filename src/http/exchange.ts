@@ -23,9 +23,25 @@ export interface Exchange {
   namespace?: string;
 }
 
+/** What came was no request that could be parsed, or one for a tunnel. */
+export interface Unreadable {
+  readonly client: string;
+  readonly status: number;
+}
+
 /** True for the request of a HEAD, which gets headers only. */
 export function isHead(exchange: Exchange): boolean {
   return exchange.request.method === 'HEAD';
+}
+
+/** True unless the request is a write, which this server knows none of. */
+export function isRead(exchange: Exchange): boolean {
+  return exchange.request.method === 'GET' || isHead(exchange);
+}
+
+/** The status of the answer; 499, as nginx has it, if the client left before there was one. */
+export function answerStatus({ response }: Exchange): number {
+  return response.headersSent ? response.statusCode : 499;
 }
 
 /** Sends a whole answer at once; a HEAD gets the same headers and no body. */

@@ -5,7 +5,7 @@ import { parseReference, repositoryKey, type Repository } from '../oci/reference
 import type { PullService } from '../pull/pull-service.ts';
 import { sendBlob, sendBlobHead } from './blob-response.ts';
 import { cacheStatusHeader } from './cache-status.ts';
-import { isHead, sendBytes, type Exchange } from './exchange.ts';
+import { isHead, isRead, sendBytes, type Exchange } from './exchange.ts';
 import { catalogLimit, pageQuery, sendCatalog, sendTags } from './list-response.ts';
 import { sendManifest } from './manifest-response.ts';
 import { RequestError } from './request-error.ts';
@@ -21,8 +21,7 @@ export async function answerRegistryRequest(
   exchange: Exchange,
   target: string,
 ): Promise<void> {
-  const { method } = exchange.request;
-  if (method !== 'GET' && method !== 'HEAD') {
+  if (!isRead(exchange)) {
     throw new RequestError(405, 'UNSUPPORTED', 'this is a read-only mirror: push to the registry itself');
   }
   const question = target.indexOf('?');

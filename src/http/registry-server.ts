@@ -1,13 +1,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { errorBody } from '../oci/errors.ts';
 import type { PullService } from '../pull/pull-service.ts';
 import { isInternal, sendError, type FailMode } from './error-response.ts';
-import { sendBytes, type Exchange } from './exchange.ts';
+import { isRead, sendBytes, type Exchange, type Unreadable } from './exchange.ts';
 import { ALIVE, readiness, type Health } from './health.ts';
 import { networkMatcher, plainAddress } from './networks.ts';
+import { OpenAnswers } from './open-answers.ts';
 import { answerRegistryRequest } from './registry-routes.ts';
 import { RequestError } from './request-error.ts';
+import { refuseUnreadable, statusOf } from './unreadable.ts';
 
 /** Longer than any client's own, so that it is the client that closes idle connections. */
 const KEEP_ALIVE_MS = 90_000;
@@ -21,6 +22,8 @@ export interface RegistryServerOptions {
   readonly health: () => Health;
   /** Called once per request, when its answer is over or its client gone. */
   readonly onExchange: (exchange: Exchange) => void;
+  /** Called for what is no request, once it is refused. */
+  readonly onUnreadable: (unreadable: Unreadable) => void;
   /** Called with errors that are faults of this program. */
   readonly onInternalError: (error: unknown, exchange: Exchange) => void;
 }
@@ -31,10 +34,12 @@ export interface RegistryServerOptions {
  */
 export function createRegistryServer(options: RegistryServerOptions): Server {
   const isAllowed = networkMatcher(options.allowNetworks);
+  const open = new OpenAnswers();
   const server = createServer(
     { keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: MAX_HEADER_BYTES, requireHostHeader: false },
     (request, response) => {
       const exchange = startExchange(request, response);
+      open.begin(exchange);
       response.once('close', () => options.onExchange(exchange));
       if (options.health().isStopping) response.setHeader('Connection', 'close');
       answer(options, exchange, isAllowed).catch((error: unknown) => {
@@ -44,7 +49,12 @@ export function createRegistryServer(options: RegistryServerOptions): Server {
       });
     },
   );
-  server.on('clientError', refuseMalformed);
+  const { onUnreadable } = options;
+  server.on('clientError', (error, connection) => refuseMalformed(error, connection, { open, onUnreadable }));
+  // Node hands the connection over, or ends it without a word if nobody takes it: this is no proxy of that kind.
+  server.on('connect', (_request, connection) => onUnreadable(refuseUnreadable(connection, 405)));
+  // An expectation that is not known may be ignored (RFC 9110 section 10.1.1); Node's 417 would pass us by.
+  server.on('checkExpectation', (request, response) => server.emit('request', request, response));
   return server;
 }
 
@@ -66,11 +76,13 @@ async function answer(
       `clients from ${exchange.client} are not served (setting allowNetworks)`,
     );
   }
-  if (request.headers.host === undefined && request.httpVersion === '1.1') {
-    throw new RequestError(400, 'UNSUPPORTED', 'an HTTP/1.1 request needs a Host header');
+  // RFC 9112 section 3.2; HTTP/1.0 may do without.
+  const hosts = request.headersDistinct['host']?.length ?? 0;
+  if (hosts > 1 || (hosts === 0 && request.httpVersion === '1.1')) {
+    throw new RequestError(400, 'UNSUPPORTED', 'a request needs one Host header');
   }
   const target = originForm(request.url ?? '/');
-  if (target === '/healthz' || target === '/readyz') {
+  if (isRead(exchange) && (target === '/healthz' || target === '/readyz')) {
     exchange.kind = 'health';
     const { status, body } =
       target === '/healthz' ? { status: 200, body: ALIVE } : readiness(options.health());
@@ -88,20 +100,12 @@ function originForm(target: string): string {
 }
 
 /** What cannot be parsed as HTTP gets an OCI error too, as far as the connection still allows. */
-function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const isTooLarge = error.code === 'HPE_HEADER_OVERFLOW';
-  const isSlow = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
-  const status = isTooLarge
-    ? '431 Request Header Fields Too Large'
-    : isSlow
-      ? '408 Request Timeout'
-      : '400 Bad Request';
-  const body = errorBody({ code: 'UNSUPPORTED', message: `the request cannot be read: ${status.slice(4)}` });
-  socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body.toString()}`,
-  );
+function refuseMalformed(
+  error: NodeJS.ErrnoException,
+  connection: Duplex,
+  { open, onUnreadable }: { open: OpenAnswers } & Pick<RegistryServerOptions, 'onUnreadable'>,
+): void {
+  // In the middle of an answer, the error would be taken for a part of its body.
+  if (error.code === 'ECONNRESET' || !connection.writable || open.isAnyOn(connection)) connection.destroy();
+  else onUnreadable(refuseUnreadable(connection, statusOf(error)));
 }

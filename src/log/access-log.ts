@@ -1,4 +1,4 @@
-import type { Exchange } from '../http/exchange.ts';
+import { answerStatus, type Exchange } from '../http/exchange.ts';
 import type { Logger } from './log.ts';
 
 /** One line per request. The repository and reference are by the grammar when they are there; queries never are. */
@@ -10,7 +10,7 @@ export function logExchange(log: Logger, exchange: Exchange): void {
     kind,
     repository,
     reference,
-    status: response.statusCode,
+    status: answerStatus(exchange),
     bytes,
     durationMs: Math.round((performance.now() - exchange.startedAt) * 10) / 10,
     cache,

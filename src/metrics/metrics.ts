@@ -118,6 +118,11 @@ export class Metrics {
     this.#durations.observe({ kind }, durationMs / 1000);
   }
 
+  /** What came was no request; it was answered with `status` all the same. */
+  unreadable(status: number): void {
+    this.#requests.inc({ kind: 'other', status: String(status), cache: 'local' });
+  }
+
   upstreamRequest(request: { upstream: string; kind: string; method: string; outcome: string }): void {
     this.#upstreamRequests.inc(request);
   }
