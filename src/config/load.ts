@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { environmentProxy, ProxyEnvironmentError } from '../lib/proxy-environment.ts';
 import { DOCKER_HUB } from '../oci/reference.ts';
 import { readFailure, SettingsError } from './errors.ts';
 import { CONFIG_FLAG, fromFlags, type Flags } from './flags.ts';
@@ -50,7 +51,12 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
   const file = settingsFile(options, read);
   const layers = [fromDefaults(), file.assignments, fromEnvironment(env), fromFlags(flags)];
   const effective = overlay(layers.map((layer) => layer.map((assignment) => located(assignment, cwd))));
-  const problems = [...file.problems, ...contradictions(effective), ...readSecretFiles(effective, read)];
+  const problems = [
+    ...file.problems,
+    ...contradictions(effective),
+    ...readSecretFiles(effective, read),
+    ...proxyProblems(env),
+  ];
   const hosts = new Map<string, Source>([[DOCKER_HUB, { kind: 'default' }], ...file.hosts]);
   const validation = validate(effective, hosts);
   if (!validation.ok) throw new SettingsError([...problems, ...validation.problems]);
@@ -103,6 +109,20 @@ function readSecretFiles(effective: Effective, read: Read): string[] {
     } catch (error) {
       const what = `cannot read ${quoted(raw)} (${readFailure(error)})`;
       problems.push(`${id} (${formatSource(source)}): ${what}; allowed: ${setting.allowed}`);
+    }
+  }
+  return problems;
+}
+
+/** The variables for proxies are no settings of ours, but to find them wrong at the first pull is too late. */
+function proxyProblems(env: Environment): string[] {
+  const problems: string[] = [];
+  for (const scheme of ['http', 'https'] as const) {
+    try {
+      environmentProxy(scheme, env);
+    } catch (error) {
+      if (!(error instanceof ProxyEnvironmentError)) throw error;
+      problems.push(error.message);
     }
   }
   return problems;

@@ -1,5 +1,6 @@
 import { EnvHttpProxyAgent, Pool, type Dispatcher } from 'undici';
 import { deferred } from '../lib/deferred.ts';
+import { environmentProxy } from '../lib/proxy-environment.ts';
 import { AnswerBody } from './answer-body.ts';
 import type { AnswerHeaders } from './answer-headers.ts';
 import type { Answer } from './answer.ts';
@@ -38,7 +39,7 @@ export class Transport {
   readonly #options: TransportOptions;
   readonly #dispatcher: Dispatcher;
 
-  /** Throws CertificateFileError. */
+  /** Throws CertificateFileError or ProxyEnvironmentError. */
   constructor(options: TransportOptions) {
     const { ca, connectTimeoutMs } = options;
     const connect = {
@@ -55,6 +56,9 @@ export class Transport {
         new Pool(origin, { ...poolOptions, headersTimeout: connectTimeoutMs }),
       // Plain http goes to the proxy as a request of its own: many allow CONNECT to port 443 only.
       proxyTunnel: false,
+      // An empty text means none; undefined would have undici look for itself, and quote what it cannot parse.
+      httpProxy: environmentProxy('http', process.env) ?? '',
+      httpsProxy: environmentProxy('https', process.env) ?? '',
       noProxy: noProxy(process.env['no_proxy'] ?? process.env['NO_PROXY'] ?? ''),
       allowH2: false,
       keepAliveTimeout: KEEP_ALIVE_MS,

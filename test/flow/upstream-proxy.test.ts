@@ -43,6 +43,13 @@ function getBlob(hub: HttpsHub, ca: string | undefined) {
 }
 
 describe('HTTPS_PROXY', () => {
+  test('may leave http:// out, as for Docker and curl', async () => {
+    const { proxy, hub, ca } = await officeNetwork();
+    vi.stubEnv('HTTPS_PROXY', `127.0.0.1:${proxy.port}`);
+    expect((await getBlob(hub, ca)).kind).toBe('ok');
+    expect(proxy.asked.length).toBeGreaterThan(0);
+  });
+
   test('is the way to registry, token service and blobs', async () => {
     const { proxy, hub, ca } = await officeNetwork();
     const { bytes } = await readBody(valueOf(await getBlob(hub, ca)));

@@ -299,6 +299,18 @@ describe('a variable', () => {
     ]);
   });
 
+  it('that names a proxy must be one, and is not quoted', () => {
+    const wrong = { HTTPS_PROXY: 'http://me:secret-word@host:bad', http_proxy: 'ftp://me:secret-word@host' };
+    const problems = problemsOf(undefined, { env: wrong });
+    expect(problems.map((problem) => problem.split(':')[0])).toEqual([
+      'http_proxy (environment)',
+      'HTTPS_PROXY (environment)',
+    ]);
+    expect(problems.join()).not.toContain('secret-word');
+    const right = { HTTPS_PROXY: 'me:secret-word@proxy:3128', HTTP_PROXY: ' ' };
+    expect(load(undefined, { env: right }).warnings).toEqual([]);
+  });
+
   it('that Kubernetes injects is ignored', () => {
     const env = {
       PIERHEAD_PORT: 'tcp://10.0.0.1:5000',
