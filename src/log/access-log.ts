@@ -15,7 +15,8 @@ export function logExchange(log: Logger, exchange: Exchange): void {
     durationMs: Math.round((performance.now() - exchange.startedAt) * 10) / 10,
     cache,
     ...(response.writableFinished ? {} : { aborted: true }),
-    userAgent: request.headers['user-agent'],
+    // C1 controls, which Node lets through: some terminals obey them.
+    userAgent: request.headers['user-agent']?.replaceAll(/[\u0080-\u009f]/g, '?'),
   };
   if (kind === 'health') log.debug(line, 'request');
   else log.info(line, 'request');

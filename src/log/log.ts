@@ -17,7 +17,10 @@ export function createLog(options: LogOptions): Logger {
   const isPretty = options.format === 'pretty' || (options.format === 'auto' && process[to].isTTY);
   const base = { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
   if (isPretty)
-    return pino(base, pretty({ translateTime: 'SYS:HH:MM:ss.l', sync: true, destination: process[to].fd }));
+    return pino(
+      base,
+      pretty({ translateTime: 'SYS:HH:MM:ss.l', singleLine: true, sync: true, destination: process[to].fd }),
+    );
   // Lines are written as they come but not waited for: a slow reader of the log must not slow down pulls.
   return pino(base, pino.destination({ dest: process[to].fd, sync: false, minLength: 0 }));
 }

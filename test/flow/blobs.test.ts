@@ -222,6 +222,31 @@ describe('a blob', () => {
 });
 
 describe('a HEAD of a blob', () => {
+  it('answers 304 to who has it, whatever range it asks for', async () => {
+    const hub = await hubWithBig();
+    const app = await startTestApp({ hub });
+    await app.get(target);
+    for (const method of ['GET', 'HEAD']) {
+      for (const value of [`"${big.digest}"`, big.digest, `"x", W/"${big.digest}"`, '*']) {
+        const headers = [
+          ['If-None-Match', value],
+          ['Range', 'bytes=0-9'],
+        ] as const;
+        const answer = await app.get(target, { method, headers });
+        expect(answer.status, `${method} ${value}`).toBe(304);
+        expect(answer.header('etag')).toBe(`"${big.digest}"`);
+        expect(answer.bodyBytes).toBe(0);
+      }
+    }
+    const headers = [
+      ['If-None-Match', '"x"'],
+      ['Range', 'bytes=0-9'],
+    ] as const;
+    expect((await app.get(target, { headers })).status).toBe(206);
+    // A range means nothing to a HEAD (RFC 9110 section 14.2).
+    expect((await app.head(target, { headers })).status).toBe(200);
+  });
+
   it('that is cold is a HEAD upstream, and fills nothing', async () => {
     const hub = await hubWithBig();
     const app = await startTestApp({ hub });

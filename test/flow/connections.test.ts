@@ -174,6 +174,13 @@ describe('in the log and the metrics', () => {
     expect(line).toMatchObject({ status: 499, aborted: true, bytes: 0 });
   });
 
+  it('nothing that a client sends can steer a terminal', async () => {
+    const app = await startTestApp({ hub: await hubWithBig() });
+    await said(app, 'GET /v2/ HTTP/1.0\r\nUser-Agent: a\x9b31mb\r\n\r\n');
+    const line = await eventually(() => requestLines(app)[0], 'the line of the request');
+    expect(line).toMatchObject({ userAgent: 'a?31mb' });
+  });
+
   it('what is no request is told of too', async () => {
     const app = await startTestApp({ hub: await hubWithBig() });
     await said(app, 'NONSENSE\r\n\r\n');

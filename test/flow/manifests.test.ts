@@ -232,6 +232,14 @@ describe('a client that takes no lists', () => {
     expect(head.header('content-length')).toBe(String(wanted.bytes.length));
   });
 
+  it('is not one that names them in a second Accept line', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub });
+    const headers = [...agent('linux', 'arm64'), ['Accept', OCI_INDEX]] as const;
+    const got = await app.get('/v2/library/golang/manifests/latest', { headers });
+    expect(got.header('docker-content-digest')).toBe(index.digest);
+  });
+
   it('gets 404 with what there is when nothing fits', async () => {
     const hub = await filledHub();
     const app = await startTestApp({ hub });
