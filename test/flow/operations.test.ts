@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { filledHub, PLAIN } from '../support/filled-hub.ts';
+import { freePort } from '../support/free-port.ts';
 import { fetchRaw, rawRequest } from '../support/http.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -24,6 +25,24 @@ describe('health', () => {
       expect(ready.status).toBe(200);
       expect(JSON.parse(ready.body.toString())).toEqual({ status: 'ready' });
     }
+  });
+});
+
+describe('a Redis that is not there', () => {
+  it('keeps nobody waiting: the server starts, serves, says that it is degraded, and counts the errors', async () => {
+    const hub = await filledHub();
+    const env = { PIERHEAD_REDIS_URL: `redis://:secret-word@127.0.0.1:${await freePort()}` };
+    const app = await startTestApp({ hub, env });
+    expect((await app.get('/v2/library/plain/manifests/latest')).status).toBe(200);
+    const ready = await app.get('/readyz');
+    expect(ready.status).toBe(200);
+    expect(JSON.parse(ready.body.toString())).toEqual({ status: 'degraded', degraded: ['redis'] });
+    await eventually(
+      async () => (await metric(app, 'pierhead_redis_errors_total{kind="connection"}')) > 0,
+      'an error of Redis to be counted',
+    );
+    expect(await metric(app, 'pierhead_redis_up')).toBe(0);
+    expect(JSON.stringify(app.log)).not.toContain('secret-word');
   });
 });
 
