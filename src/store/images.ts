@@ -4,7 +4,7 @@ import { referenceText, repositoryKey } from '../oci/reference.ts';
 import { listImages, type ImageEntry } from './image-list.ts';
 import type { Pin } from './index/pins.ts';
 import { isPinned } from './index/pinned.ts';
-import { removeManifest, type Removed } from './index/removal.ts';
+import { removeManifest, unlinkManifest, type Removed } from './index/removal.ts';
 import type { IndexTables } from './index/tables.ts';
 import { pinnedDigest, type PinnedBytes } from './space/pinned-bytes.ts';
 import type { Remover } from './space/remover.ts';
@@ -135,8 +135,7 @@ export class Images {
       tables.tags.remove(key);
       removed.tags.push(key);
     }
-    tables.links.remove(repository, digest);
-    removed.links.push([repository, digest]);
+    unlinkManifest(tables, repository, digest, removed);
     const isElsewhere = tables.links.holdersOf(digest).length > 0 || tables.tags.naming(digest).length > 0;
     if (!isElsewhere) this.#removeWhole(digest, removed);
   }

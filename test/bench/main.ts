@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { benchContent } from './content.ts';
 import { dockerRegistryProxy, nginxProxyCache, pierhead, type Contestant } from './contestants.ts';
 import { summarizeProfile } from './cpu-profile.ts';
+import { measureIndex } from './index-million.ts';
 import { commit, machine } from './machine.ts';
 import { measureScenario } from './measure.ts';
 import { parseOptions, USAGE, type BenchOptions, type ContestantName } from './options.ts';
@@ -15,6 +16,7 @@ import { startUpstream } from './upstream.ts';
 
 /** Runs the bench in the checkout `root`; resolves to the exit code: 0 done, 1 failed, 2 wrong usage. */
 export async function main(argv: readonly string[], root: string): Promise<number> {
+  if (argv[0] === 'index') return measureIndex(argv.slice(1), root);
   let options: BenchOptions | 'help';
   try {
     options = parseOptions(argv);

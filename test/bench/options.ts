@@ -18,6 +18,7 @@ export interface BenchOptions {
 }
 
 export const USAGE = `npm run bench -- [options]
+npm run bench -- index --help
 
   --only <names>     scenarios to run, separated by commas: ${SCENARIOS.map(({ name }) => name).join(', ')}
   --against <names>  contestants, separated by commas (default ${CONTESTANT_NAMES.join(',')})

@@ -20,6 +20,7 @@ process.once('exit', () => {
 
 export interface ServerProcess {
   readonly url: string;
+  readonly pid: number;
   /** What it wrote to standard output and standard error. */
   readonly logPath: string;
   /** Processor time that it and its children have used so far, in seconds. */
@@ -62,6 +63,7 @@ export async function startServer(server: ServerCommand): Promise<ServerProcess>
   }
   return {
     url,
+    pid: child.pid ?? 0,
     logPath,
     cpuSeconds: () => treeCpuSeconds(child.pid),
     stop: () => stop(child),

@@ -1,4 +1,5 @@
 import type { Digest } from '../../oci/digest.ts';
+import { namedBy } from './manifests.ts';
 import type { IndexTables } from './tables.ts';
 import type { TagKey } from './tags.ts';
 
@@ -31,12 +32,30 @@ export function removeManifest(tables: IndexTables, digest: Digest, removed: Rem
   removed.manifests.add(digest);
   unlink(tables, holders, digest, removed);
   for (const each of named) {
-    if (references.isNamed(each) || manifests.has(each)) unlink(tables, holders, each, removed);
+    // An entry that is still stored keeps its own links, until it goes.
+    if (manifests.has(each)) continue;
+    if (references.isNamed(each)) unlink(tables, holders, each, removed);
     else if (blobs.size(each) !== undefined) removeBlob(tables, each, removed);
     else unlink(tables, links.holdersOf(each), each, removed);
   }
   for (const repository of new Set([...holders, ...removed.tags.map(([name]) => name)])) {
     repositories.unlistIfEmpty(repository);
+  }
+}
+
+/** Within a transaction: a repository is no longer known to hold a manifest, nor what only that showed it to hold. */
+export function unlinkManifest(
+  tables: IndexTables,
+  repository: string,
+  digest: Digest,
+  removed: Removed,
+): void {
+  const content = tables.manifests.content(digest);
+  tables.links.remove(repository, digest);
+  removed.links.push([repository, digest]);
+  for (const each of content === undefined ? [] : namedBy(content)) {
+    const isTagged = tables.tags.naming(each).some(([name]) => name === repository);
+    if (!isTagged) unlink(tables, [repository], each, removed);
   }
 }
 

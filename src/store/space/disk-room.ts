@@ -7,6 +7,7 @@ const HIGH_SHARE = 0.95;
 const LOW_SHARE = 0.9;
 /** Manifests alone may come to this share: a client that reads nothing else must not push out all blobs. */
 const MANIFEST_SHARE = 0.1;
+const MIN_MANIFEST_BYTES = 32 * 1024 * 1024;
 /** How long nothing is tried in the background after nothing could be evicted. */
 const REST_MS = 5000;
 const CHECK_EVERY_MS = 5000;
@@ -161,7 +162,8 @@ export class DiskRoom implements Room {
     // What upstream cannot give back goes only when it must.
     if (!canRefill()) return usedBytes - limitBytes;
     const share = mark === 'high' ? HIGH_SHARE : LOW_SHARE;
-    return Math.max(usedBytes - share * limitBytes, manifestBytes() - share * MANIFEST_SHARE * limitBytes);
+    const maxManifestBytes = Math.max(MANIFEST_SHARE * limitBytes, MIN_MANIFEST_BYTES);
+    return Math.max(usedBytes - share * limitBytes, manifestBytes() - share * maxManifestBytes);
   }
 
   #full(): BlobStoreError {

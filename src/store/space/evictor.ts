@@ -13,7 +13,7 @@ import type { UsageNotes } from './usage-notes.ts';
 
 /** A step is one transaction and the deletion of some files, then everyone else has a turn. */
 const MAX_PLACES_PER_STEP = 64;
-const MAX_BLOBS_PER_STEP = 32;
+const MAX_BLOBS_PER_STEP = 10;
 
 export interface EvictorOptions {
   readonly tables: IndexTables;
@@ -58,9 +58,14 @@ export class Evictor {
     });
   }
 
+  /** Resolves when nothing is being evicted. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
-    await this.#running;
+    await this.idle();
   }
 
   async #run(): Promise<void> {

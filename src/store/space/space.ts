@@ -49,6 +49,8 @@ export interface Space {
   figures(): RoomFigures;
   /** How long ago the image was pulled that would go first; undefined: there is none. */
   coldestAgeMs(): number | undefined;
+  /** Resolves when nothing is being evicted. */
+  idle(): Promise<void>;
   /** Begins to evict and to sweep in the background. */
   start(): Promise<void>;
   close(): Promise<void>;
@@ -98,6 +100,7 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
       });
       return coldest === undefined ? undefined : Math.max(0, now() - coldest[0]);
     },
+    idle: () => evictor.idle(),
     start: async () => {
       await pinned.start();
       sweep.start();

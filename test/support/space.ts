@@ -1,0 +1,194 @@
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
+import { repositoryKey, type Repository } from '../../src/oci/reference.ts';
+import { blobPath } from '../../src/store/blob/layout.ts';
+import type { Removed } from '../../src/store/index/removal.ts';
+import type { Link, StoredManifest } from '../../src/store/manifest-store.ts';
+import { openIndex, type Index } from '../../src/store/manifest/lmdb.ts';
+import type { SizeLimit } from '../../src/store/space/limit.ts';
+import { openSpace, type Space } from '../../src/store/space/space.ts';
+import { testFolder } from './temp.ts';
+
+export const APP: Repository = { host: 'docker.io', name: 'library/app' };
+
+/** An index and files with room of their own, and a clock that stands still until it is told. */
+export interface TestSpace {
+  readonly dataDir: string;
+  readonly index: Index;
+  readonly space: Space;
+  readonly removed: Removed[];
+  /** ms since the epoch. */
+  now: number;
+  canRefill: boolean;
+  /** Writes the file and enters it. */
+  addBlob(name: string, size: number): Promise<Digest>;
+  /** An image of these blobs, whether they are there or not, under a tag if one is given. */
+  addImage(options: ImageOptions): Promise<StoredManifest>;
+  addIndex(options: {
+    readonly of: readonly StoredManifest[];
+    readonly tag?: string;
+    readonly repository?: Repository;
+  }): Promise<StoredManifest>;
+  /** As a GET of the manifest does; resolves when it is written. */
+  pull(manifest: StoredManifest): Promise<void>;
+  files(): Promise<string[]>;
+  isStored(manifest: StoredManifest): boolean;
+  /** Holds room for `bytes` and gives it back: what had to go for it is gone. */
+  want(bytes: number): Promise<void>;
+  /** Throws what failed in the background. Done when the test ends, if not before. */
+  close(): Promise<void>;
+}
+
+export interface ImageOptions {
+  /** Makes it another one. */
+  readonly name: string;
+  readonly blobs: readonly { readonly digest: Digest; readonly size: number }[];
+  readonly tag?: string;
+  readonly repository?: Repository;
+}
+
+export interface TestSpaceOptions {
+  /** The limit in bytes; the index counts for nothing then. */
+  readonly blobLimit?: number;
+  readonly limit?: SizeLimit;
+  readonly dataDir?: string;
+}
+
+export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpace> {
+  const dataDir = options.dataDir ?? (await testFolder());
+  const state = { now: 1_700_000_000_000, canRefill: true };
+  const now = (): number => state.now;
+  const index = openIndex(join(dataDir, 'index'), { now });
+  await index.upgrade();
+  const removed: Removed[] = [];
+  const failures: unknown[] = [];
+  const { tables } = index;
+  // Its file is larger than all the blobs of a test, and would hide what becomes of those.
+  if (options.blobLimit !== undefined) tables.environment.fileBytes = () => 0;
+  const space = await openSpace({
+    dataDir,
+    tables,
+    limit: options.limit ?? { bytes: options.blobLimit ?? 0 },
+    canRefill: () => state.canRefill,
+    now,
+    onRemoved: (each) => removed.push(each),
+    onUnknownManifest: () => Promise.resolve(),
+    onRemovedFile: () => undefined,
+    onError: (error) => failures.push(error),
+  });
+  let closed: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    await space.close();
+    await index.close();
+    if (failures.length > 0) throw failures[0];
+  };
+  onTestFinished(() => (closed ??= close()));
+  const put = async (
+    manifest: StoredManifest,
+    named: readonly { readonly digest: Digest; readonly size: number }[],
+    { tag, repository = APP }: { readonly tag?: string | undefined; readonly repository?: Repository },
+  ): Promise<StoredManifest> => {
+    const { digest, mediaType, bytes } = manifest;
+    await index.putManifest(manifest);
+    const links = new Map<Digest, Link>(
+      named.map((each) => [each.digest, { by: 'manifest', size: each.size }]),
+    );
+    await index.putLinks(repository, links.set(digest, { by: 'upstream', size: bytes.length }));
+    const at = state.now;
+    const descriptor = { digest, mediaType, size: bytes.length };
+    if (tag !== undefined)
+      await index.putTag(repository, tag, { descriptor, checkedAt: at, confirmedAt: at });
+    return manifest;
+  };
+  return {
+    dataDir,
+    index,
+    space,
+    removed,
+    get now() {
+      return state.now;
+    },
+    set now(value) {
+      state.now = value;
+    },
+    get canRefill() {
+      return state.canRefill;
+    },
+    set canRefill(value) {
+      state.canRefill = value;
+    },
+    addBlob: async (name, size) => {
+      const digest = digestOf(Buffer.from(name));
+      await mkdir(dirname(blobPath(dataDir, digest)), { recursive: true });
+      await writeFile(blobPath(dataDir, digest), Buffer.alloc(size));
+      await index.putBlob(digest, { size });
+      return digest;
+    },
+    addImage: ({ name, blobs, ...where }) => put(imageManifest(name, blobs), blobs, where),
+    addIndex: ({ of, ...where }) => {
+      const children = of.map(({ digest, bytes }) => ({ digest, size: bytes.length }));
+      return put(indexManifest(of), children, where);
+    },
+    pull: async ({ digest }) => {
+      space.usage.touch(digest);
+      await space.usage.flush();
+    },
+    files: () => blobFiles(dataDir),
+    isStored: ({ digest }) => tables.manifests.has(digest),
+    want: async (bytes) => {
+      (await space.room.reserve(bytes)).release();
+    },
+    close: () => (closed ??= close()),
+  };
+}
+
+export function imageManifest(
+  name: string,
+  blobs: readonly { readonly digest: Digest; readonly size: number }[],
+): StoredManifest {
+  const [config = descriptorOf(digestOf(Buffer.from('none')), 4), ...layers] = blobs.map(({ digest, size }) =>
+    descriptorOf(digest, size),
+  );
+  return manifestOf(OCI_MANIFEST, { config, layers, annotations: { name } });
+}
+
+export function indexManifest(children: readonly StoredManifest[]): StoredManifest {
+  return manifestOf(OCI_INDEX, {
+    manifests: children.map(({ digest, mediaType, bytes }, at) => ({
+      digest,
+      mediaType,
+      size: bytes.length,
+      platform: { os: 'linux', architecture: at === 0 ? 'amd64' : 'arm64' },
+    })),
+  });
+}
+
+function manifestOf(mediaType: string, document: object): StoredManifest {
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, ...document }));
+  return { digest: digestOf(bytes), mediaType, bytes };
+}
+
+function descriptorOf(digest: Digest, size: number) {
+  return { mediaType: 'application/octet-stream', digest, size };
+}
+
+/** The digests that have files, in order. */
+export async function blobFiles(dataDir: string): Promise<string[]> {
+  const names = await readdir(join(dataDir, 'blobs'), { recursive: true }).catch(() => []);
+  return names
+    .map((name) => name.split('/'))
+    .filter((path) => path.length === 3)
+    .map(([algorithm, , hex]) => `${algorithm}:${hex}`)
+    .sort();
+}
+
+/** What links the index has in a repository, in order. */
+export function linksOf({ index }: Pick<TestSpace, 'index'>, repository: Repository = APP): Digest[] {
+  return index.tables.links
+    .page(1000)
+    .filter(([name]) => name === repositoryKey(repository))
+    .map(([, digest]) => digest);
+}

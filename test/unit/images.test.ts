@@ -1,0 +1,176 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { listImages, type ImageEntry } from '../../src/store/image-list.ts';
+import { openIndex } from '../../src/store/manifest/lmdb.ts';
+import { APP, linksOf, openTestSpace, type TestSpace } from '../support/space.ts';
+
+const tag = (name: string) => ({ kind: 'tag', tag: name }) as const;
+const OTHER = { host: 'docker.io', name: 'library/other' };
+
+async function listed(images: AsyncIterable<ImageEntry>): Promise<ImageEntry[]> {
+  const entries: ImageEntry[] = [];
+  for await (const entry of images) entries.push(entry);
+  return entries;
+}
+
+/** Two images on one base, under one index; of the second one the layer of its own is not stored. */
+async function filled() {
+  const test = await openTestSpace({ blobLimit: 10_000 });
+  const base = { digest: await test.addBlob('base', 1000), size: 1000 };
+  const layer = { digest: await test.addBlob('layer', 100), size: 100 };
+  const missing = {
+    ...layer,
+    digest: layer.digest.replace(/^sha256:../, 'sha256:00') as typeof layer.digest,
+  };
+  const amd = await test.addImage({ name: 'amd', blobs: [base, layer] });
+  const arm = await test.addImage({ name: 'arm', blobs: [base, missing] });
+  const list = await test.addIndex({ of: [amd, arm], tag: 'latest' });
+  return { test, base, layer, amd, arm, list };
+}
+
+describe('the list of images', () => {
+  it('says of each manifest what it is, what it takes and what is missing, and reads beside the owner', async () => {
+    const { test, amd, arm, list } = await filled();
+    await test.space.images.pin(APP, tag('latest'));
+    const reader = openIndex(join(test.dataDir, 'index'), { readOnly: true });
+    const entries = await listed(listImages(reader.tables));
+    await reader.close();
+    expect(entries).toEqual(await listed(test.space.images.list()));
+    const of = (digest: string) => entries.find((entry) => entry.digest === digest);
+    const shared = {
+      repository: 'docker.io/library/app',
+      pulledAt: test.now,
+      isPinned: true,
+    };
+    expect(of(list.digest)).toEqual({
+      ...shared,
+      tags: ['latest'],
+      digest: list.digest,
+      mediaType: list.mediaType,
+      kind: 'index',
+      platform: undefined,
+      indexes: [],
+      bytes: 1100,
+      ownBytes: 1100,
+      missingBlobs: 1,
+    });
+    expect(of(amd.digest)).toMatchObject({
+      ...shared,
+      tags: [],
+      kind: 'image',
+      platform: { os: 'linux', architecture: 'amd64' },
+      indexes: [list.digest],
+      bytes: 1100,
+      ownBytes: 100,
+      missingBlobs: 0,
+    });
+    expect(of(arm.digest)).toMatchObject({ bytes: 1000, ownBytes: 0, missingBlobs: 1 });
+    expect(entries).toHaveLength(3);
+  });
+
+  it('has an image once for each repository that holds it', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const blob = { digest: await test.addBlob('blob', 100), size: 100 };
+    await test.addImage({ name: 'shared', blobs: [blob], tag: 'one' });
+    await test.addImage({ name: 'shared', blobs: [blob], tag: 'two', repository: OTHER });
+    const entries = await listed(test.space.images.list());
+    expect(entries.map(({ repository, tags }) => [repository, tags])).toEqual([
+      ['docker.io/library/app', ['one']],
+      ['docker.io/library/other', ['two']],
+    ]);
+  });
+});
+
+describe('a pin', () => {
+  const oneImage = async (test: TestSpace, size: number) => {
+    const blob = { digest: await test.addBlob('blob', size), size };
+    return test.addImage({ name: 'image', blobs: [blob], tag: 'latest' });
+  };
+
+  it('of more than 90 % of the limit is refused before anything is written', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const image = await oneImage(test, 901);
+    await expect(test.space.images.pin(APP, tag('latest'))).rejects.toMatchObject({
+      name: 'ImageError',
+      code: 'too-large',
+    });
+    expect(test.index.tables.pins.all()).toEqual([]);
+    expect((await listed(test.space.images.list()))[0]?.isPinned).toBe(false);
+    expect(test.isStored(image)).toBe(true);
+  });
+
+  it('counts blobs that the image has and that are not stored yet, and each blob once', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const blob = { digest: await test.addBlob('blob', 800), size: 800 };
+    const absent = { digest: await test.addBlob('absent', 101), size: 101 };
+    await test.index.deleteBlob(absent.digest);
+    await test.addImage({ name: 'one', blobs: [blob], tag: 'one' });
+    await test.addImage({ name: 'two', blobs: [blob], tag: 'two' });
+    await test.addImage({ name: 'three', blobs: [blob, absent], tag: 'three' });
+    await test.space.images.pin(APP, tag('one'));
+    await test.space.images.pin(APP, tag('two'));
+    await expect(test.space.images.pin(APP, tag('three'))).rejects.toMatchObject({ code: 'too-large' });
+    expect(test.index.tables.pins.count).toBe(2);
+  });
+
+  it('of what is not stored is refused', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const image = await oneImage(test, 100);
+    const digest = { kind: 'digest', digest: image.digest } as const;
+    await expect(test.space.images.pin(APP, tag('none'))).rejects.toMatchObject({ code: 'unknown' });
+    await expect(test.space.images.pin(OTHER, digest)).rejects.toMatchObject({ code: 'unknown' });
+    await test.space.images.pin(APP, digest);
+  });
+
+  it('can be taken away once', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    await oneImage(test, 100);
+    await test.space.images.pin(APP, tag('latest'));
+    expect(await test.space.images.unpin(APP, tag('latest'))).toBe(true);
+    expect(await test.space.images.unpin(APP, tag('latest'))).toBe(false);
+  });
+});
+
+describe('removing by hand', () => {
+  it('takes a tag, and with its last name the index, its entries and their blobs', async () => {
+    const { test } = await filled();
+    expect(await test.space.images.remove(APP, tag('latest'))).toEqual({
+      manifests: 3,
+      blobs: 2,
+      bytes: 1100,
+    });
+    expect(await test.files()).toEqual([]);
+    expect(linksOf(test)).toEqual([]);
+    expect(await test.index.listRepositories({ limit: 5 })).toEqual([]);
+    expect(test.removed[0]?.tags).toEqual([['docker.io/library/app', 'latest']]);
+  });
+
+  it('leaves what another tag, another repository or another index still names', async () => {
+    const { test, amd, list } = await filled();
+    const descriptor = { digest: amd.digest, mediaType: amd.mediaType, size: amd.bytes.length };
+    await test.index.putTag(APP, 'amd', { descriptor, checkedAt: 1, confirmedAt: 1 });
+    await test.space.images.remove(APP, tag('latest'));
+    expect([amd, list].map((each) => test.isStored(each))).toEqual([true, false]);
+    expect(await test.files()).toHaveLength(2);
+    await test.index.putLinks(OTHER, new Map([[amd.digest, { by: 'upstream' }]]));
+    await test.space.images.remove(APP, { kind: 'digest', digest: amd.digest });
+    expect(test.isStored(amd)).toBe(true);
+    expect(linksOf(test)).toEqual([]);
+    await test.space.images.remove(OTHER, { kind: 'digest', digest: amd.digest });
+    expect(test.isStored(amd)).toBe(false);
+    expect(await test.files()).toEqual([]);
+  });
+
+  it('refuses what is pinned, directly or through an index, and what is not stored', async () => {
+    const { test, amd, list } = await filled();
+    await test.space.images.pin(APP, tag('latest'));
+    for (const digest of [amd.digest, list.digest]) {
+      await expect(test.space.images.remove(APP, { kind: 'digest', digest })).rejects.toMatchObject({
+        code: 'pinned',
+      });
+    }
+    await expect(test.space.images.remove(APP, tag('latest'))).rejects.toMatchObject({ code: 'pinned' });
+    await expect(test.space.images.remove(APP, tag('none'))).rejects.toMatchObject({ code: 'unknown' });
+    expect(await test.files()).toHaveLength(2);
+  });
+});
