@@ -52,6 +52,7 @@ export class SpaceModel {
   }
 
   async act(action: SpaceAction): Promise<void> {
+    if (action.kind === 'list') for (const image of action.images) await this.act({ kind: 'pull', image });
     this.#test.now += STEP_MS;
     const before = this.#moment();
     await this.#do(action).catch(requireRefusal);
@@ -113,12 +114,15 @@ export class SpaceModel {
   }
 
   async #pullList(children: readonly number[]): Promise<void> {
-    for (const child of children) await this.#pull(child);
     const list = await this.#test.addIndex({
       of: children.flatMap((child) => this.#images.get(child)?.manifest ?? []),
     });
     this.#lists.set(list.digest, children);
     await this.#test.pull(list);
+    for (const child of children) {
+      const known = this.#images.get(child);
+      if (known !== undefined && this.#test.isStored(known.manifest)) known.pulledAt = this.#test.now;
+    }
   }
 
   /** As a fill does: room first, then the file. */

@@ -28,14 +28,19 @@ export class Protection {
   /** Of a stored manifest. What is true of an index is true of its entries. */
   isProtected(digest: Digest): boolean {
     const { tables } = this.#options;
-    if (isPinned(tables, digest) || this.#isFresh(digest) || this.#isInUse(digest)) return true;
-    return tables.references.namersOf(digest).some((index) => this.#isFresh(index));
+    if (isPinned(tables, digest) || this.#isNew(digest) || this.#isInUse(digest)) return true;
+    return [digest, ...tables.references.namersOf(digest)].some((each) => this.#wasServed(each));
   }
 
-  #isFresh(digest: Digest): boolean {
-    const { tables, notes, now } = this.#options;
-    const at = Math.max(notes.servedAt(digest) ?? 0, tables.usage.usedAt('manifest', digest) ?? 0);
-    return at > now() - GRACE_MS;
+  /** Whoever had it fetched has not been served yet. */
+  #isNew(digest: Digest): boolean {
+    const { tables, now } = this.#options;
+    return (tables.usage.usedAt('manifest', digest) ?? 0) > now() - GRACE_MS;
+  }
+
+  #wasServed(digest: Digest): boolean {
+    const { notes, now } = this.#options;
+    return (notes.servedAt(digest) ?? 0) > now() - GRACE_MS;
   }
 
   /**
