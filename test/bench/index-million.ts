@@ -52,7 +52,7 @@ interface Image {
 interface Tables {
   readonly environment: {
     write(change: () => void, options: { frees: boolean }): Promise<void>;
-    readonly root: { close(): Promise<void> };
+    close(): Promise<void>;
   };
   readonly manifests: { put(manifest: object, usedAt: number): void };
   readonly blobs: { put(digest: string, size: number, usedAt: number): void };
@@ -152,7 +152,7 @@ async function fill(dataDir: string, options: Options, root: string): Promise<vo
     if (first % 10_000 === 0) say(`filled ${first} of ${options.images} images`);
   }
   await tables.environment.write(() => tables.meta.putSync('format', 2), { frees: true });
-  await tables.environment.root.close();
+  await tables.environment.close();
   await writeFile(join(dataDir, 'filled'), filling(options));
 }
 

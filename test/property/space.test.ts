@@ -45,7 +45,7 @@ describe('whatever is pulled, pinned, held, removed and wanted in whatever order
           for (const each of actions) await model.act(each);
           await test.close();
         }),
-        { numRuns: 25 },
+        { numRuns: 40 },
       );
     },
     60_000,

@@ -4,14 +4,18 @@ import { onTestFinished } from 'vitest';
 import { run } from './commands.ts';
 import { testFolder } from './temp.ts';
 
-/** A data directory on a file system of its own, but for the index, which lives elsewhere. Needs the rights of root. */
+/** A data directory on a file system of its own. Needs the rights of root. */
 export interface SmallDisk {
   readonly dataDir: string;
   /** From now on nothing can be written, or again it can. */
   remount(mode: 'ro' | 'rw'): Promise<void>;
 }
 
-export async function smallDisk(bytes: number): Promise<SmallDisk> {
+/** `index`: whether the index is on that file system too. */
+export async function smallDisk(
+  bytes: number,
+  { index: where }: { readonly index: 'elsewhere' | 'inside' } = { index: 'elsewhere' },
+): Promise<SmallDisk> {
   const folder = await testFolder();
   const dataDir = join(folder, 'disk');
   const index = join(folder, 'index');
@@ -21,7 +25,7 @@ export async function smallDisk(bytes: number): Promise<SmallDisk> {
   onTestFinished(async () => {
     await run({ program: 'umount', args: ['--lazy', dataDir] });
   });
-  await symlink(index, join(dataDir, 'index'));
+  if (where === 'elsewhere') await symlink(index, join(dataDir, 'index'));
   return {
     dataDir,
     remount: async (mode) => {

@@ -2,10 +2,12 @@ import { statfs } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { setImmediate as turn } from 'node:timers/promises';
 import { open, type RootDatabase } from 'lmdb';
+import { withinMs } from '../../lib/deadline.ts';
 
 /** What must stay free on the file system for LMDB to be let write: it copies every page that it changes. */
 const MAX_MARGIN_BYTES = 16 * 1024 * 1024;
 const MARGIN_SHARE = 0.02;
+const CLOSE_WITHIN_MS = 500;
 /** How long a measurement of the free space is good for. */
 const MEASURED_FOR_MS = 200;
 
@@ -40,6 +42,7 @@ export class IndexEnvironment {
   readonly root: RootDatabase;
   readonly isReadOnly: boolean;
   readonly #path: string;
+  #hasFailed = false;
   #measured: { readonly freeBytes: number; readonly marginBytes: number; readonly at: number } | undefined;
 
   constructor(path: string, options: { readonly readOnly: boolean }) {
@@ -62,10 +65,20 @@ export class IndexEnvironment {
   async write<T>(change: () => T, options: WriteOptions = {}): Promise<T> {
     if (options.frees !== true) await this.#requireRoom(options.bytes ?? 0);
     try {
-      return await this.root.transaction(change);
+      const result = await this.root.transaction(change);
+      this.#hasFailed = false;
+      return result;
     } catch (error) {
+      this.#hasFailed = true;
       throw await writeError(error);
     }
+  }
+
+  /** What was committed is on the disk already. */
+  async close(): Promise<void> {
+    const closed = this.root.close();
+    // lmdb waits for ever for the flush of a commit that has failed.
+    await (this.#hasFailed ? withinMs(closed, CLOSE_WITHIN_MS) : closed);
   }
 
   /** The size of the index's file: it never shrinks, what is removed makes room for what comes. */

@@ -180,6 +180,6 @@ class LmdbIndex implements Index {
   }
 
   async close(): Promise<void> {
-    await this.tables.environment.root.close();
+    await this.tables.environment.close();
   }
 }

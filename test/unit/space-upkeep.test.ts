@@ -1,0 +1,243 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { open } from 'lmdb';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import { openDiskBlobStore } from '../../src/store/blob/disk.ts';
+import { blobPath } from '../../src/store/blob/layout.ts';
+import { takeDataDir } from '../../src/store/data-dir.ts';
+import { encodeManifest } from '../../src/store/manifest/codec.ts';
+import { openIndex } from '../../src/store/manifest/lmdb.ts';
+import { Sweep, type SweepOptions } from '../../src/store/space/sweep.ts';
+import { UsageNotes } from '../../src/store/space/usage-notes.ts';
+import { contentOf } from '../contract/blob-store.contract.ts';
+import {
+  APP,
+  imageManifest,
+  indexManifest,
+  linksOf,
+  openTestSpace,
+  type TestSpace,
+} from '../support/space.ts';
+import { testFolder } from '../support/temp.ts';
+import { eventually } from '../support/wait.ts';
+
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+const CONTENT = Buffer.from('what a layer holds');
+const DIGEST = digestOf(CONTENT);
+
+describe('what is pulled', () => {
+  const setUp = async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const image = await test.addImage({ name: 'image', blobs: [] });
+    const pulledAt = (digest: Digest = image.digest) => test.index.tables.usage.usedAt('manifest', digest);
+    return { test, image, pulledAt };
+  };
+
+  it('is noted in memory, and written some time later, once a minute at most', async () => {
+    const { test, image, pulledAt } = await setUp();
+    const start = test.now;
+    test.now += MINUTE;
+    test.space.usage.touch(image.digest);
+    expect(pulledAt()).toBe(start);
+    await test.space.usage.flush();
+    expect(pulledAt()).toBe(start + MINUTE);
+    test.now += MINUTE - 1;
+    await test.pull(image);
+    expect(pulledAt()).toBe(start + MINUTE);
+    test.now += 1;
+    await test.pull(image);
+    expect(pulledAt()).toBe(start + 2 * MINUTE);
+  });
+
+  it('is written when the server stops', async () => {
+    const { test, image } = await setUp();
+    test.now += DAY;
+    test.space.usage.touch(image.digest);
+    await test.close();
+    const index = openIndex(join(test.dataDir, 'index'), { readOnly: true });
+    expect(index.tables.usage.usedAt('manifest', image.digest)).toBe(test.now);
+    await index.close();
+  });
+
+  it('touches the stored entries of an index with it', async () => {
+    const { test, image, pulledAt } = await setUp();
+    const absent = imageManifest('absent', []);
+    const list = await test.addIndex({ of: [image, absent] });
+    test.now += DAY;
+    await test.pull(list);
+    expect([pulledAt(), pulledAt(list.digest), pulledAt(absent.digest)]).toEqual([
+      test.now,
+      test.now,
+      undefined,
+    ]);
+  });
+
+  it('is told when the index lacks it, so that it can be put there again', async () => {
+    const { test } = await setUp();
+    const unknown: Digest[] = [];
+    const notes = new UsageNotes({
+      tables: test.index.tables,
+      now: () => test.now,
+      onUnknown: async (digest) => void unknown.push(digest),
+      onError: () => undefined,
+    });
+    onTestFinished(() => notes.close());
+    notes.touch(DIGEST);
+    notes.touchBlob(digestOf(Buffer.from('a blob')));
+    await notes.flush();
+    expect(unknown).toEqual([DIGEST]);
+  });
+});
+
+describe('the sweep', () => {
+  const sweep = (test: TestSpace, more: Partial<SweepOptions> = {}) => {
+    const gone: Digest[] = [];
+    const made = new Sweep({
+      dataDir: test.dataDir,
+      tables: test.index.tables,
+      holds: test.space.holds,
+      now: () => test.now,
+      onRemovedFile: (digest) => gone.push(digest),
+      onError: (error) => {
+        throw error;
+      },
+      startAfterMs: 0,
+      ...more,
+    });
+    onTestFinished(() => made.close());
+    made.start();
+    return gone;
+  };
+  const putFile = async (test: TestSpace, digest: Digest, content: Buffer) => {
+    await mkdir(dirname(blobPath(test.dataDir, digest)), { recursive: true });
+    await writeFile(blobPath(test.dataDir, digest), content);
+  };
+
+  it('removes files that the index does not know, and no others', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const known = await test.addBlob('known', 10);
+    await putFile(test, DIGEST, CONTENT);
+    const sha512 = digestOf(CONTENT, 'sha512');
+    await putFile(test, sha512, CONTENT);
+    const inUse = digestOf(Buffer.from('in use'));
+    await putFile(test, inUse, CONTENT);
+    test.space.holds.hold(inUse);
+    const gone = sweep(test);
+    await eventually(() => gone.length === 2, 'two files to be removed');
+    expect([...gone].sort()).toEqual([DIGEST, sha512].sort());
+    expect(await test.files()).toEqual([known, inUse].sort());
+  });
+
+  it('leaves a file to whoever asks for it first: it is taken in if it is right', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const { dataDir, index, space } = test;
+    await putFile(test, DIGEST, CONTENT);
+    const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, holds: space.holds });
+    const [content] = await Promise.all([contentOf(blobs, DIGEST), Promise.resolve(sweep(test))]);
+    expect(content).toEqual(CONTENT);
+    const later = digestOf(Buffer.from('later'));
+    await putFile(test, later, CONTENT);
+    const gone = sweep(test);
+    await eventually(() => gone.includes(later), 'the other file to be removed');
+    expect(await test.files()).toEqual([DIGEST]);
+    await blobs.close();
+  });
+
+  it('forgets links and tags of what never came, and leaves those of what is here', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const blob = { digest: await test.addBlob('blob', 10), size: 10 };
+    const image = await test.addImage({ name: 'image', blobs: [blob], tag: 'kept' });
+    const links = linksOf(test);
+    const other = { host: 'docker.io', name: 'library/other' };
+    await test.index.putLinks(APP, new Map([[DIGEST, { by: 'upstream' }]]));
+    await test.index.putLinks(other, new Map([[DIGEST, { by: 'upstream' }]]));
+    const descriptor = { digest: DIGEST, mediaType: image.mediaType, size: 10 };
+    await test.index.putTag(APP, 'seen', { descriptor, checkedAt: test.now, confirmedAt: test.now });
+    test.now += DAY + 1;
+    await test.index.putTag(APP, 'fresh', { descriptor, checkedAt: test.now, confirmedAt: test.now });
+    sweep(test);
+    await eventually(
+      async () => (await test.index.getTag(APP, 'seen')) === undefined,
+      'the tag that only a HEAD told of to be forgotten',
+    );
+    expect(linksOf(test)).toEqual(links);
+    expect(await test.index.listTags(APP)).toEqual(['fresh', 'kept']);
+    expect(await test.index.listRepositories({ limit: 5 })).toEqual(['docker.io/library/app']);
+  });
+});
+
+describe('an index of layout 1', () => {
+  const child = imageManifest('child', [{ digest: DIGEST, size: CONTENT.length }]);
+  const list = indexManifest([child]);
+  const loose = digestOf(Buffer.from('loose'));
+
+  /** As the first version wrote it. */
+  async function layoutOne(): Promise<string> {
+    const dataDir = await testFolder();
+    await writeFile(join(dataDir, 'version'), '1\n');
+    const root = open({ path: join(dataDir, 'index'), maxDbs: 16 });
+    const table = (name: string, encoding: 'msgpack' | 'binary' = 'msgpack') =>
+      root.openDB({ name, encoding });
+    const descriptor = { digest: list.digest, mediaType: list.mediaType, size: list.bytes.length };
+    const repository = 'docker.io/library/app';
+    for (const each of [child, list])
+      await table('manifests', 'binary').put(each.digest, encodeManifest(each));
+    for (const digest of [DIGEST, loose]) await table('blobs').put(digest, { size: 10 });
+    for (const digest of [child.digest, DIGEST]) {
+      await table('links').put([repository, digest], { by: 'manifest', size: 10 });
+    }
+    await table('links').put([repository, list.digest], { by: 'upstream', size: 10 });
+    await table('tags').put([repository, 'latest'], {
+      record: { descriptor, checkedAt: 1, confirmedAt: 1 },
+      history: [],
+    });
+    await table('catalogue').put(repository, true);
+    await table('totals').put('blobs', { count: 2, bytes: 20 });
+    await table('totals').put('manifests', { count: 2, bytes: child.bytes.length + list.bytes.length });
+    await root.close();
+    return dataDir;
+  }
+
+  it('is taken over: everything is there, with an age, and is evicted as if it had been so always', async () => {
+    const dataDir = await layoutOne();
+    const lock = await takeDataDir(dataDir);
+    expect(await readFile(join(dataDir, 'version'), 'utf8')).toBe('2\n');
+    await lock.release();
+    const test = await openTestSpace({ blobLimit: 1000, dataDir });
+    const { usage, references, links } = test.index.tables;
+    expect(usage.coldest(10).map(([at, unit, digest]) => [at, unit, digest])).toEqual(
+      [
+        [test.now, 'blob', loose],
+        [test.now, 'manifest', child.digest],
+        [test.now, 'manifest', list.digest],
+      ].sort((a, b) => (String(a) < String(b) ? -1 : 1)),
+    );
+    expect(references.namersOf(DIGEST)).toEqual([child.digest]);
+    expect(links.holdersOf(child.digest)).toEqual(['docker.io/library/app']);
+    test.now += DAY;
+    await test.space.images.remove(APP, { kind: 'tag', tag: 'latest' });
+    expect(test.index.blobTotals()).toEqual({ blobs: 1, bytes: 10 });
+    expect(linksOf(test)).toEqual([]);
+  });
+
+  it('is finished the next time if it was cut off', async () => {
+    const dataDir = await layoutOne();
+    const path = join(dataDir, 'index');
+    const first = openIndex(path);
+    const { environment } = first.tables;
+    const write = environment.write.bind(environment);
+    let writes = 0;
+    environment.write = (change, options) => {
+      if (++writes === 2) return Promise.reject(new Error('killed'));
+      return write(change, options);
+    };
+    await expect(first.upgrade()).rejects.toThrow('killed');
+    await first.close();
+    const second = openIndex(path);
+    await second.upgrade();
+    expect(second.tables.usage.coldest(10)).toHaveLength(3);
+    await second.close();
+  });
+});
