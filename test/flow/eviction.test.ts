@@ -50,7 +50,15 @@ const digestsOf = ({ config, layers }: Image) => [config, ...layers].map(({ dige
 async function usedBytes({ dataDir }: TestApp): Promise<number> {
   const digests = (await blobFiles(dataDir)).flatMap((text) => parseDigest(text) ?? []);
   const paths = [...digests.map((digest) => blobPath(dataDir, digest)), join(dataDir, 'index', 'data.mdb')];
-  const sizes = await Promise.all(paths.map(async (path) => (await stat(path)).size));
+  // What has gone since it was listed takes nothing.
+  const sizes = await Promise.all(
+    paths.map((path) =>
+      stat(path).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    ),
+  );
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
@@ -168,7 +176,7 @@ describe('a server that is started with a lower limit', () => {
     await first.stop();
     const { dataDir } = first;
     const second = await startTestApp({ hub, dataDir, now: () => now, flags: { cacheSize: '3MiB' } });
-    await eventually(async () => (await usedBytes(second)) <= 3 * MIB, 'the low mark to be reached');
+    await eventually(async () => (await usedBytes(second)) <= 0.9 * 3 * MIB, 'the low mark to be reached');
     const last = images.at(-1);
     if (last === undefined) throw new Error('no image');
     expect(await blobFiles(dataDir)).toEqual(digestsOf(last.made).sort());

@@ -19,7 +19,8 @@ const flags = { cacheSize: '1GiB' };
 
 describe('a disk that is full in the middle of a transfer', () => {
   it('costs no reader a byte, wherever it is, keeps nothing half, and is told', async () => {
-    const disk = await smallDisk(16 * MIB);
+    // Room enough when the transfer begins; others take it then.
+    const disk = await smallDisk(40 * MIB);
     const hub = await hubWith(big);
     const app = await startTestApp({ hub, dataDir: disk.dataDir, flags });
     await app.get('/v2/library/big/manifests/latest');
@@ -28,7 +29,7 @@ describe('a disk that is full in the middle of a transfer', () => {
     const second = app.begin(target);
     const piece = app.begin(target, ranged(`bytes=${6 * MIB}-${20 * MIB - 1}`));
     await Promise.all([first.bodyReached(7 * MIB), second.bodyReached(7 * MIB), piece.bodyReached(MIB)]);
-    await writeFile(join(disk.dataDir, 'filler'), Buffer.alloc(7 * MIB)).catch(() => undefined);
+    await writeFile(join(disk.dataDir, 'filler'), Buffer.alloc(40 * MIB)).catch(() => undefined);
     gate.release();
     expect((await first.finished()).body.equals(whole)).toBe(true);
     expect((await second.finished()).body.equals(whole)).toBe(true);

@@ -167,7 +167,8 @@ class DiskBlobStore implements BlobStore {
     const kept = this.#kept.take(digest);
     if (kept === undefined || kept.size === undefined || size === undefined || kept.size === size)
       return kept;
-    await this.#forget(kept);
+    await removePart(kept.path);
+    kept.reservation.release();
     return undefined;
   }
 
