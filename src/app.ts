@@ -164,12 +164,16 @@ async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Pro
   const store = createTieredStore({ memory, embedded, ...(redis === undefined ? {} : { shared: redis }) });
   undo.push(() => store.close());
   await index.upgrade();
+  const upstreams = createUpstreams(options, metrics);
+  undo.push(async () => {
+    await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
+  });
   const reportRemoval = removalReporter(log, metrics);
   const space = await openSpace({
     dataDir,
     tables: index.tables,
     limit: settings.cacheSize,
-    canRefill: () => !settings.offline,
+    canRefill: () => [...upstreams.values()].every((upstream) => upstream.isReachable()),
     now,
     onRemoved: (removed, reason) => {
       memory.forget(removed);
@@ -191,10 +195,6 @@ async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Pro
     onLost: lossReporter(log, metrics),
   });
   undo.push(() => blobs.close());
-  const upstreams = createUpstreams(options, metrics);
-  undo.push(async () => {
-    await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
-  });
   const access = new RepositoryAccess({
     store,
     privatePatterns: new Map(
@@ -275,6 +275,7 @@ async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Pro
       ...(redis?.state() === 'down' ? ['redis'] : []),
       ...(blobs.isFailing || space.isCramped ? ['disk'] : []),
       ...(embedded.isFailing ? ['index'] : []),
+      ...[...upstreams.values()].filter((upstream) => !upstream.isReachable()).map(({ host }) => host),
     ],
   };
 }

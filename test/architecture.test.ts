@@ -22,10 +22,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'lib',
   ],
   http: ['pull', 'oci', 'lib'],
-  metrics: ['lib'],
-  log: ['http/exchange.ts', 'lib'],
+  metrics: ['upstream/observer.ts', 'lib'],
+  log: ['http/exchange.ts', 'upstream/observer.ts', 'lib'],
   'reports.ts': ['http/exchange.ts', 'log', 'metrics', 'oci', 'pull'],
-  'upstreams.ts': ['config', 'metrics', 'upstream'],
+  'upstreams.ts': ['config', 'log', 'metrics', 'upstream'],
   'app.ts': [
     'reports.ts',
     'upstreams.ts',
