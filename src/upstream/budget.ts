@@ -50,15 +50,21 @@ const MAX_REPOSITORIES = 5000;
 /** A HEAD that was answered so short a time ago need not be sent again to see whether a limit still holds. */
 const NEWS_MS = 10_000;
 
+interface KnownRepository {
+  readonly counts: boolean;
+  /** When that was told; ms since the epoch. */
+  readonly at: number;
+  /** Until when upstream has refused a pull of it, which is a stronger word than silence about a limit. */
+  readonly refusedUntil: number;
+}
+
 /** The pulls that Docker Hub allows one identity: what it told last, and what may be spent of it. */
 export class Budget {
   readonly #options: BudgetOptions;
   readonly #detector = new BypassDetector();
   readonly #forecast = new Forecast();
   /** Whether pulls of a repository count, and since when that is known: those of some publishers do not. */
-  readonly #repositories = new LRUCache<string, { readonly counts: boolean; readonly at: number }>({
-    max: MAX_REPOSITORIES,
-  });
+  readonly #repositories = new LRUCache<string, KnownRepository>({ max: MAX_REPOSITORIES });
   #reading: BudgetReading = {};
   #readAt = 0;
   #readOrder = 0;
@@ -107,15 +113,15 @@ export class Budget {
   /** Upstream has refused a pull, and said when to come back if it did. */
   refused(repository: string, retryAfterMs: number | undefined): void {
     const now = this.#options.now();
-    this.#repositories.set(repository, { counts: true, at: now });
     this.#spentUntil = now + (retryAfterMs ?? this.#reading.windowMs ?? UNKNOWN_WINDOW_MS);
+    this.#repositories.set(repository, { counts: true, at: now, refusedUntil: this.#spentUntil });
     this.#options.onChange(this.state, 0);
   }
 
   /** What another server under the same identity has read. Anonymous pulls count by address, and theirs may differ. */
   adopt(state: Pick<BudgetState, 'limit' | 'remaining' | 'windowMs' | 'source' | 'readAt'>): void {
     const { readAt, limit, remaining, windowMs, source } = state;
-    if (readAt <= this.#readAt || !this.#isOurs(source)) return;
+    if (readAt < this.#readAt || !this.#isOurs(source)) return;
     this.#take(
       {
         ...(limit === undefined ? {} : { limit }),
@@ -162,7 +168,10 @@ export class Budget {
   ): void {
     const at = this.#options.now();
     const { repository, order } = request;
-    this.#repositories.set(repository, { counts: reading !== undefined, at });
+    const refusedUntil = this.#repositories.peek(repository)?.refusedUntil ?? 0;
+    // Where no limit was ever told of, silence about one says nothing.
+    const counts = reading !== undefined || refusedUntil > at || this.#readAt === 0;
+    this.#repositories.set(repository, { counts, at, refusedUntil });
     // Answers overtake each other: only what was asked later is news.
     if (reading === undefined || order < this.#readOrder) return;
     this.#readOrder = order;
