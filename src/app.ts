@@ -14,6 +14,7 @@ import type { Logger } from './log/log.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { parsePlatform } from './oci/platform.ts';
 import { BlobPuller } from './pull/blob-puller.ts';
+import { Completeness } from './pull/completeness.ts';
 import { ContentCare } from './pull/content-care.ts';
 import { ContentLinks } from './pull/content-links.ts';
 import { ContentRepair } from './pull/content-repair.ts';
@@ -25,6 +26,7 @@ import { NegativeCache } from './pull/negative-cache.ts';
 import type { Operations } from './pull/operations.ts';
 import { PlatformResolver } from './pull/platform-resolver.ts';
 import { PullService } from './pull/pull-service.ts';
+import { Referrers } from './pull/referrers.ts';
 import { RepositoryAccess } from './pull/repository-access.ts';
 import {
   diskReporter,
@@ -41,6 +43,7 @@ import { FileHasher } from './store/blob/file-hasher.ts';
 import { takeDataDir, type DataDirLock } from './store/data-dir.ts';
 import { createGuardedStore } from './store/manifest/guarded.ts';
 import { openIndex } from './store/manifest/lmdb.ts';
+import { createReferrersStore } from './store/manifest/lmdb-referrers.ts';
 import { createMemoryStore } from './store/manifest/memory.ts';
 import { createRedisStore } from './store/manifest/redis.ts';
 import { createTieredStore } from './store/manifest/tiered.ts';
@@ -236,10 +239,18 @@ async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Pro
       negative,
       resolver,
       usage: space.usage,
+      completeness: new Completeness({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
       now,
     }),
     blobs: blobPuller,
     listing: new Listing({ catalogue: index, access, upstreams }),
+    referrers: new Referrers({
+      store: createReferrersStore(index.tables, indexReport.onError),
+      access,
+      negative,
+      ttlMs: settings.tagTtlMs,
+      now,
+    }),
   });
   const hasher = new FileHasher();
   undo.push(() => hasher.close());
@@ -289,6 +300,7 @@ async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App
     pull,
     allowNetworks: settings.allowNetworks,
     failMode: settings.failMode,
+    clients: settings.clients,
     health,
     onExchange: (exchange) => reportExchange(exchange, log, metrics),
     onInternalError: (error, exchange) => log.error({ err: error, kind: exchange.kind }, 'internal error'),

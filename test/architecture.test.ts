@@ -17,6 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'store/blob-store.ts',
     'store/blob-audit.ts',
     'store/bookmarks.ts',
+    'store/referrers-store.ts',
     'upstream/upstream.ts',
     'oci',
     'lib',

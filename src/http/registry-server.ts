@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from 'node:stream';
 import { errorBody } from '../oci/errors.ts';
 import type { PullService } from '../pull/pull-service.ts';
+import { clientRuleFinder, type ClientRule } from './client-rules.ts';
 import { isInternal, sendError, type FailMode } from './error-response.ts';
 import { sendBytes, type Exchange } from './exchange.ts';
 import { ALIVE, readiness, type Health } from './health.ts';
@@ -18,6 +19,8 @@ export interface RegistryServerOptions {
   /** CIDRs of the clients that are served. */
   readonly allowNetworks: readonly string[];
   readonly failMode: FailMode;
+  /** What is different for some clients. */
+  readonly clients: readonly ClientRule[];
   readonly health: () => Health;
   /** Called once per request, when its answer is over or its client gone. */
   readonly onExchange: (exchange: Exchange) => void;
@@ -31,6 +34,7 @@ export interface RegistryServerOptions {
  */
 export function createRegistryServer(options: RegistryServerOptions): Server {
   const isAllowed = networkMatcher(options.allowNetworks);
+  const ruleFor = clientRuleFinder(options.clients);
   const server = createServer(
     { keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: MAX_HEADER_BYTES, requireHostHeader: false },
     (request, response) => {
@@ -40,7 +44,7 @@ export function createRegistryServer(options: RegistryServerOptions): Server {
       answer(options, exchange, isAllowed).catch((error: unknown) => {
         if (isInternal(error)) options.onInternalError(error, exchange);
         if (response.headersSent || response.destroyed) response.destroy();
-        else sendError(exchange, error, options.failMode);
+        else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
       });
     },
   );
