@@ -71,7 +71,7 @@ export class BlobPuller {
   }
 
   isFilling(digest: Digest): boolean {
-    return this.#fills.get(digest)?.fill.hasFailed === false;
+    return this.#fills.has(digest);
   }
 
   get queued(): number {

@@ -1,8 +1,9 @@
 const FIRST_PAUSE_MS = 500;
+const PAUSE_GROWTH = 1.5;
 const MAX_PAUSE_MS = 15_000;
 
 /**
- * Asks a question in the background until it has its answer: at once, then after pauses that double up to 15 s. Half
+ * Asks a question in the background until it has its answer: at once, then after pauses that grow up to 15 s. Half
  * of a pause is random, so that many mirrors that lost one upstream do not come back to it together.
  */
 export class Prober {
@@ -43,8 +44,9 @@ export class Prober {
   }
 
   #schedule(): void {
-    const base = this.#asked === 0 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** (this.#asked - 1), MAX_PAUSE_MS);
-    this.#timer = setTimeout(() => void this.#askOnce(), base * (0.5 + Math.random() / 2));
+    const grownMs = FIRST_PAUSE_MS * PAUSE_GROWTH ** (this.#asked - 1);
+    const pauseMs = this.#asked === 0 ? 0 : Math.min(grownMs, MAX_PAUSE_MS);
+    this.#timer = setTimeout(() => void this.#askOnce(), pauseMs * (0.5 + Math.random() / 2));
     this.#timer.unref();
   }
 

@@ -8,6 +8,7 @@ import { image } from '../fixtures/images.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { filledHub, GOLANG, PLAIN, served } from '../support/filled-hub.ts';
 import { fetchRaw } from '../support/http.ts';
+import { inReach, outOfReach } from '../support/reach.ts';
 import { testFolder } from '../support/temp.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -30,16 +31,8 @@ async function readyz(app: TestApp): Promise<unknown> {
   return JSON.parse((await fetchRaw(`${app.adminUrl}/readyz`)).body.toString());
 }
 
-const isDegraded = async (app: TestApp): Promise<boolean> =>
-  JSON.stringify(await readyz(app)).includes('docker.io');
-
 async function metrics(app: TestApp): Promise<string> {
   return (await fetchRaw(`${app.adminUrl}/metrics`)).body.toString();
-}
-
-/** Resolves when the mirror knows that upstream is away; something must have been asked before. */
-async function knowsOutage(app: TestApp): Promise<void> {
-  await eventually(() => isDegraded(app), 'the outage to be known');
 }
 
 interface Death {
@@ -70,7 +63,7 @@ describe('while upstream', () => {
       for (const digest of plainBlobs) await app.get(blobUrl(digest));
       await death.kill(hub);
       await app.get(PLAIN_LATEST);
-      await knowsOutage(app);
+      await outOfReach(app);
       const asked =
         hub.count({ kind: 'manifest' }) + hub.count({ kind: 'blob' }) + hub.count({ kind: 'token' });
       for (let i = 0; i < 10; i++) {
@@ -98,7 +91,7 @@ describe('while upstream', () => {
 
       await death.revive(hub);
       // Nobody asks for anything of it meanwhile.
-      await eventually(async () => !(await isDegraded(app)), 'the recovery to be known');
+      await inReach(app);
       expect((await app.get(PLAIN_LATEST)).header('warning')).toBeUndefined();
       expect((await app.get(LATEST)).status).toBe(200);
       expect(app.log.some(({ msg }) => msg === 'upstream is in reach again')).toBe(true);
@@ -138,7 +131,7 @@ describe('while the token service is away', () => {
     await app.get(LATEST);
     hub.fault({ match: { host: 'token' }, do: { hangUp: 'rst' } });
     expect((await app.get(PLAIN_LATEST)).status).toBe(503);
-    await knowsOutage(app);
+    await outOfReach(app);
     const answer = await app.get(LATEST);
     expect(answer.header('cache-status')).toBe('pierhead; fwd=stale; fwd-status=200');
     expect((await app.get(PLAIN_LATEST)).body.toString()).toContain('the token service at');
@@ -165,7 +158,7 @@ describe('an image without its blobs', () => {
     const { hub, app } = await withoutBlobs();
     await hub.stop();
     await app.get(PLAIN_LATEST);
-    await knowsOutage(app);
+    await outOfReach(app);
     for (const target of [PLAIN_LATEST, `/v2/library/plain/manifests/${PLAIN.image.root.digest}`]) {
       const answer = await app.get(target);
       expect(answer.status).toBe(503);
@@ -173,7 +166,7 @@ describe('an image without its blobs', () => {
       expect((await app.head(target)).status).toBe(200);
     }
     await hub.start();
-    await eventually(async () => !(await isDegraded(app)), 'the recovery to be known');
+    await inReach(app);
     expect((await app.get(PLAIN_LATEST)).status).toBe(200);
   });
 
@@ -181,7 +174,7 @@ describe('an image without its blobs', () => {
     const { hub, app } = await withoutBlobs();
     await hub.stop();
     await app.get(LATEST);
-    await knowsOutage(app);
+    await outOfReach(app);
     expect((await app.get(LATEST)).status).toBe(200);
     const statuses = async (manifests: readonly { readonly digest: string }[]) =>
       Promise.all(
@@ -207,7 +200,7 @@ describe('an image without its blobs', () => {
     await held.reached;
     const fault = hub.fault({ match: { host: 'registry' }, do: { hangUp: 'rst' } });
     await app.get(PLAIN_LATEST);
-    await knowsOutage(app);
+    await outOfReach(app);
     expect((await app.get(PLAIN_LATEST)).status).toBe(200);
     fault.remove();
     held.release();
@@ -234,7 +227,7 @@ describe('an image without its blobs', () => {
     for (const { digest } of windows.blobs) await app.get(blobUrl(digest, 'library/windows'));
     await hub.stop();
     await app.get(target);
-    await knowsOutage(app);
+    await outOfReach(app);
     expect((await app.get(target)).status).toBe(200);
   });
 
@@ -243,7 +236,7 @@ describe('an image without its blobs', () => {
     await app.get(blobUrl(PLAIN.image.config.digest));
     const fault = hub.fault({ match: { host: 'blobs' }, do: { hangUp: 'rst' } });
     expect((await app.get(blobUrl(plainLayer?.digest))).status).toBe(404);
-    await knowsOutage(app);
+    await outOfReach(app);
     const answer = await app.get(PLAIN_LATEST);
     expect(answer.status).toBe(503);
     expect(answer.body.toString()).toContain(plainLayer?.digest);
@@ -337,8 +330,7 @@ describe('a mirror behind a mirror', () => {
       match: { host: 'registry', kind: 'manifest' },
       do: { status: { code: 404, headers: { 'cache-control': 'no-store' } } },
     });
-    for (const ask of [app.get, app.head]) {
-      const answer = await ask(LATEST);
+    for (const answer of [await app.get(LATEST), await app.head(LATEST)]) {
       expect(answer.status).toBe(404);
       expect(answer.header('cache-control')).toBe('no-store');
     }
