@@ -48,7 +48,7 @@ export interface CountedRequest {
 const UNKNOWN_WINDOW_MS = 15 * 60_000;
 const MAX_REPOSITORIES = 5000;
 /** A HEAD that was answered so short a time ago need not be sent again to see whether a limit still holds. */
-const NEWS_MS = 10_000;
+const NEWS_MS = 2000;
 
 interface KnownRepository {
   readonly counts: boolean;
