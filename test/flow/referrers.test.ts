@@ -115,6 +115,7 @@ describe('the referrers of a manifest', () => {
   it('are those in the cache, with a warning, while upstream is away, after a restart and offline too', async () => {
     const hub = await hubWithReferrers();
     const first = await startTestApp({ hub, flags: { tagTtl: '0s' } });
+    await first.get('/v2/library/golang/manifests/latest');
     await first.get(TARGET);
     await hub.stop();
     const stale = await first.get(TARGET);

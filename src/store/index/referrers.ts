@@ -28,6 +28,8 @@ export class ReferrersTable {
 
   /** Within a transaction: all that is known of what refers to a manifest. */
   removeAll(digest: Digest): void {
-    for (const key of [...this.#referrers.getKeys(under(digest))]) this.#referrers.removeSync(key);
+    // All keys first: a cursor does not survive the removal of what it stands on.
+    const keys = [...this.#referrers.getKeys(under(digest))];
+    for (const key of keys) this.#referrers.removeSync(key);
   }
 }
