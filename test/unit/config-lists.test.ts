@@ -97,3 +97,18 @@ describe('identities of an upstream', () => {
     expect(problems(within(`${lines}\n`)).join('\n')).toContain(`upstreams.docker.io.${problem}`);
   });
 });
+
+describe('the pull budget', () => {
+  it('is a share and a count', () => {
+    const { settings } = load('pullBudgetLow: 12.5 %\npullBudgetReserve: 0\n');
+    expect(settings).toMatchObject({ pullBudgetLow: 0.125, pullBudgetReserve: 0 });
+  });
+
+  it.each([
+    ['pullBudgetLow: 20', '"20" is not a share; allowed: a share from 0% to 100%'],
+    ['pullBudgetLow: 101%', '"101%" is not a share'],
+    ['pullBudgetReserve: -1', '"-1" is not a whole number from 0 to 100000'],
+  ])('cannot be %s', (yaml, problem) => {
+    expect(problems(yaml)[0]).toContain(problem);
+  });
+});
