@@ -23,7 +23,8 @@ import { openIndex } from './store/manifest/lmdb.ts';
  *    pull/freshness.ts when it is stale, fetches by pull/manifest-fetcher.ts what is missing, and fits a list to a
  *    client that takes none (pull/platform-resolver.ts).
  * 5. A blob: pull/blob-puller.ts opens it on the disk, or joins its fill, or starts one (pull/blob-fill.ts).
- * 6. upstream/client.ts asks the registry: tokens, redirects, time limits; every answer is one of a few outcomes.
+ * 6. upstream/client.ts asks the registry: breakers, pull limits, tokens, redirects, time limits; every answer is one
+ *    of a few outcomes. While upstream is out of reach, pull/completeness.ts keeps back what could not be completed.
  * 7. http/manifest-response.ts, blob-response.ts or error-response.ts renders what came of it.
  * 8. When the answer is over: one line in the log, one count in the metrics.
  */
@@ -106,6 +107,7 @@ async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App
     pull,
     allowNetworks: settings.allowNetworks,
     failMode: settings.failMode,
+    clients: settings.clients,
     health,
     onExchange: (exchange) => reportExchange(exchange, log, metrics),
     onUnreadable: (unreadable) => reportUnreadable(unreadable, log, metrics),

@@ -7,6 +7,7 @@ import type { Logger } from './log/log.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { parsePlatform } from './oci/platform.ts';
 import { BlobPuller } from './pull/blob-puller.ts';
+import { Completeness } from './pull/completeness.ts';
 import { ContentCare } from './pull/content-care.ts';
 import { ContentLinks } from './pull/content-links.ts';
 import { ContentRepair } from './pull/content-repair.ts';
@@ -19,6 +20,7 @@ import { NegativeCache } from './pull/negative-cache.ts';
 import type { Operations } from './pull/operations.ts';
 import { PlatformResolver } from './pull/platform-resolver.ts';
 import { PullService } from './pull/pull-service.ts';
+import { Referrers } from './pull/referrers.ts';
 import { RepositoryAccess } from './pull/repository-access.ts';
 import {
   diskReporter,
@@ -31,9 +33,10 @@ import {
 import { openDiskBlobStore } from './store/blob/disk.ts';
 import { DiskBlobAudit } from './store/blob/disk-audit.ts';
 import { FileHasher } from './store/blob/file-hasher.ts';
-import { type DataDirLock } from './store/data-dir.ts';
+import type { DataDirLock } from './store/data-dir.ts';
 import { createGuardedStore } from './store/manifest/guarded.ts';
 import { openIndex } from './store/manifest/lmdb.ts';
+import { createReferrersStore } from './store/manifest/lmdb-referrers.ts';
 import { createMemoryStore } from './store/manifest/memory.ts';
 import { createRedisStore } from './store/manifest/redis.ts';
 import { createTieredStore } from './store/manifest/tiered.ts';
@@ -88,12 +91,16 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
   const store = createTieredStore({ memory, embedded, ...(redis === undefined ? {} : { shared: redis }) });
   undo.push(() => store.close());
   await index.upgrade();
+  const upstreams = createUpstreams(options, metrics);
+  undo.push(async () => {
+    await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
+  });
   const reportRemoval = removalReporter(log, metrics);
   const space = await openSpace({
     dataDir,
     tables: index.tables,
     limit: settings.cacheSize,
-    canRefill: () => !settings.offline,
+    canRefill: () => [...upstreams.values()].every((upstream) => upstream.isReachable()),
     now,
     onRemoved: (removed, reason) => {
       memory.forget(removed);
@@ -115,10 +122,6 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
     onLost: lossReporter(log, metrics),
   });
   undo.push(() => blobs.close());
-  const upstreams = createUpstreams(options, metrics);
-  undo.push(async () => {
-    await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
-  });
   const access = new RepositoryAccess({
     store,
     privatePatterns: new Map(
@@ -160,10 +163,18 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
       negative,
       resolver,
       usage: space.usage,
+      completeness: new Completeness({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
       now,
     }),
     blobs: blobPuller,
     listing: new Listing({ catalogue: index, access, upstreams }),
+    referrers: new Referrers({
+      store: createReferrersStore(index.tables, indexReport.onError),
+      access,
+      negative,
+      ttlMs: settings.tagTtlMs,
+      now,
+    }),
   });
   const hasher = new FileHasher();
   undo.push(() => hasher.close());
@@ -205,6 +216,7 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
       ...(redis?.state() === 'down' ? ['redis'] : []),
       ...(blobs.isFailing || space.isCramped ? ['disk'] : []),
       ...(embedded.isFailing ? ['index'] : []),
+      ...[...upstreams.values()].filter((upstream) => !upstream.isReachable()).map(({ host }) => host),
     ],
   };
 }

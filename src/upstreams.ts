@@ -1,4 +1,6 @@
 import type { Settings, UpstreamSettings } from './config/settings.ts';
+import type { Logger } from './log/log.ts';
+import { UpstreamWatch } from './log/upstream-watch.ts';
 import type { Metrics } from './metrics/metrics.ts';
 import { createUpstream } from './upstream/client.ts';
 import { createOfflineUpstream } from './upstream/offline.ts';
@@ -7,6 +9,7 @@ import type { Upstream } from './upstream/upstream.ts';
 export interface UpstreamsOptions {
   readonly settings: Settings;
   readonly version: string;
+  readonly log: Logger;
 }
 
 /** The registries of the settings, by host. */
@@ -25,15 +28,20 @@ function upstreamFor(
   options: UpstreamsOptions,
   metrics: Metrics,
 ): Upstream {
-  const { settings, version } = options;
+  const { settings, version, log } = options;
   const { username, password, passwordFile, token, tokenFile } = entry;
   const hasCredentials = username !== undefined || token !== undefined || tokenFile !== undefined;
-  if (settings.offline) return createOfflineUpstream({ host, hasCredentials });
+  if (settings.offline) {
+    return createOfflineUpstream({ host, hasCredentials: hasCredentials || entry.identities.length > 0 });
+  }
+  const watch = new UpstreamWatch(log);
   return createUpstream({
     host,
     url: entry.url,
     ...(entry.ca === undefined ? {} : { ca: entry.ca }),
     ...(hasCredentials ? { credentials: { username, password, passwordFile, token, tokenFile } } : {}),
+    identities: entry.identities,
+    budget: { lowShare: settings.pullBudgetLow, reserve: settings.pullBudgetReserve },
     connectTimeoutMs: settings.connectTimeoutMs,
     headersTimeoutMs: settings.headersTimeoutMs,
     idleTimeoutMs: settings.idleTimeoutMs,
@@ -41,5 +49,13 @@ function upstreamFor(
     onRequest: ({ kind, method, outcome }) =>
       metrics.upstreamRequest({ upstream: host, kind, method, outcome }),
     onBytes: (count) => metrics.upstreamBytes(host, count),
+    onBreaker: (event) => {
+      metrics.upstreams.breaker(event);
+      watch.breaker(event);
+    },
+    onBudget: (event) => {
+      metrics.upstreams.budget(event);
+      watch.budget(event);
+    },
   });
 }

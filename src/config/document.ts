@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
 import { DOCKER_HUB } from '../oci/reference.ts';
 import type { Raw } from './fields.ts';
-import { SETTINGS, UPSTREAM_SETTINGS } from './schema.ts';
+import { CLIENT_SETTINGS, IDENTITY_SETTINGS, SETTINGS, UPSTREAM_SETTINGS } from './schema.ts';
 import type { Setting } from './setting.ts';
 
 const COMMENT_WIDTH = 100;
@@ -18,16 +18,28 @@ export function settingsYaml(): string {
   return [
     YAML_HEAD,
     ...Object.entries<Setting>(SETTINGS).map(([key, setting]) => yamlBlock(key, setting, '')),
+    '# Rules for the clients of a network, from the top: the first that fits counts. In this file only.\n#clients:\n',
+    ...yamlItem(CLIENT_SETTINGS, '  '),
     `# Registries to pull from, by host. Variables and flags set keys of ${DOCKER_HUB}, which is always there.\n#upstreams:\n#  ${DOCKER_HUB}:\n`,
     ...upstreams.map(([key, setting]) => yamlBlock(key, setting, '    ')),
+    '# Other credentials for some repositories: the first pattern that fits counts. In this file only.\n#    identities:\n',
+    ...yamlItem(IDENTITY_SETTINGS, '      '),
     '# Another registry; where only the url matters, it may stand alone.\n#  ghcr.io: https://ghcr.io\n',
   ].join('\n');
+}
+
+/** The keys of an item of a list. */
+function yamlItem(table: Readonly<Record<string, Setting>>, indent: string): string[] {
+  return Object.entries(table).map(([key, setting], at) =>
+    yamlBlock(key, setting, `${indent}${at === 0 ? '- ' : '  '}`),
+  );
 }
 
 function yamlBlock(key: string, setting: Setting, indent: string): string {
   const names = [setting.env, setting.flag].filter((name) => name !== undefined).join(', ');
   const value = stringify({ [key]: setting.default ?? setting.example }, { schema: 'failsafe' });
-  const comments = [setting.help, `Allowed: ${setting.allowed}.`, `Also: ${names}`].flatMap(wrap);
+  const also = names === '' ? [] : [`Also: ${names}`];
+  const comments = [setting.help, `Allowed: ${setting.allowed}.`, ...also].flatMap(wrap);
   return [
     ...comments.map((text) => `# ${text}\n`),
     ...value
@@ -55,6 +67,12 @@ export function settingsTable(): string {
     ...Object.entries<Setting>(UPSTREAM_SETTINGS).map(([key, setting]) =>
       tableRow(`upstreams.<host>.${key}`, setting),
     ),
+    ...Object.entries<Setting>(IDENTITY_SETTINGS).map(([key, setting]) =>
+      tableRow(`upstreams.<host>.identities[].${key}`, setting),
+    ),
+    ...Object.entries<Setting>(CLIENT_SETTINGS).map(([key, setting]) =>
+      tableRow(`clients[].${key}`, setting),
+    ),
   ];
   const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const [head, ...body] = rows.map(
@@ -70,7 +88,7 @@ function tableRow(key: string, setting: Setting): string[] {
   const defaults = [preset].flat().map((value) => `\`${value}\``);
   return [
     `\`${key}\``,
-    names.join(', '),
+    names.length === 0 ? 'file only' : names.join(', '),
     defaults.length === 0 ? 'none' : defaults.join(', '),
     `${setting.help} Allowed: ${setting.allowed}.`.replaceAll(/[|<>*]/g, String.raw`\$&`),
   ];

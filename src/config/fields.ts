@@ -114,3 +114,13 @@ export function wholeNumber(limits: { readonly min: number; readonly max: number
     throw new UnitError(`${quoted(value)} is not a whole number from ${min} to ${max}`);
   });
 }
+
+/** `20%` as 0.2, both ends included. */
+export function share() {
+  return text((value) => {
+    const percent = /^(\d{1,3}(?:\.\d{1,3})?) ?%$/.exec(value)?.[1];
+    if (percent === undefined || Number(percent) > 100)
+      throw new UnitError(`${quoted(value)} is not a share`);
+    return Number(percent) / 100;
+  });
+}

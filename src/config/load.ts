@@ -14,12 +14,13 @@ import {
   fromDefaults,
   fromEnvironment,
   settingSlot,
+  upstreamPlace,
   type Assignment,
   type Environment,
   type Source,
 } from './sources.ts';
 import { quoted } from './units.ts';
-import { validate, type Values } from './values.ts';
+import { validate, type NamedMap, type Values } from './values.ts';
 import { readYamlFile, type FileContent } from './yaml-file.ts';
 
 export interface LoadOptions {
@@ -57,8 +58,8 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     ...readSecretFiles(effective, read),
     ...proxyProblems(env),
   ];
-  const hosts = new Map<string, Source>([[DOCKER_HUB, { kind: 'default' }], ...file.hosts]);
-  const validation = validate(effective, hosts);
+  const hub: NamedMap = { map: upstreamPlace(DOCKER_HUB), source: { kind: 'default' } };
+  const validation = validate(effective, [...file.maps, hub]);
   if (!validation.ok) throw new SettingsError([...problems, ...validation.problems]);
   if (problems.length > 0) throw new SettingsError(problems);
   return deepFreeze({
@@ -71,14 +72,14 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
 function settingsFile({ flags, env, cwd }: LoadOptions, read: Read): FileContent {
   const flag = flags['config'];
   const named = typeof flag === 'string' ? flag : (env[CONFIG_ENV] ?? '');
-  if (named === '' && flag === undefined) return { assignments: [], hosts: new Map(), problems: [] };
+  if (named === '' && flag === undefined) return { assignments: [], maps: [], problems: [] };
   const source: Source =
     flag === undefined ? { kind: 'env', name: CONFIG_ENV } : { kind: 'flag', name: CONFIG_FLAG.name };
   try {
     return readYamlFile(named, read(resolve(cwd, named)));
   } catch (error) {
     const problem = `config (${formatSource(source)}): cannot read ${quoted(named)} (${readFailure(error)}); allowed: a readable file`;
-    return { assignments: [], hosts: new Map(), problems: [problem] };
+    return { assignments: [], maps: [], problems: [problem] };
   }
 }
 

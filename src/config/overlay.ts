@@ -16,7 +16,7 @@ export function overlay(layers: readonly (readonly Assignment[])[]): Effective {
   return effective;
 }
 
-/** A sentence for each two assignments that cannot stand together, and for each half of a user name and password. */
+/** A sentence for each two assignments that cannot stand together, and for each that lacks what belongs to it. */
 export function contradictions(effective: Effective): string[] {
   return [...effective.values()].flatMap((assignment) => [
     ...excludedIds(assignment).flatMap((id) => {
@@ -25,23 +25,33 @@ export function contradictions(effective: Effective): string[] {
       return [`${named(assignment)}: cannot stand beside ${named(other)}; allowed: one of them`];
     }),
     ...missingHalf(assignment, effective),
+    ...missingNeeds(assignment, effective),
   ]);
 }
 
 function missingHalf(assignment: Assignment, effective: Effective): string[] {
-  const { host, key, setting } = assignment;
-  const has = (other: string): boolean => effective.has(`upstreams.${host}.${other}`);
+  const { key, setting } = assignment;
+  const has = (other: string): boolean => effective.has(idBeside(assignment, other));
   const lacks =
     key === 'username'
       ? !has('password') && !has('passwordFile')
       : (key === 'password' || key === 'passwordFile') && !has('username');
-  return host !== undefined && lacks
-    ? [`${named(assignment)}: is only half; allowed: ${setting.allowed}`]
-    : [];
+  return lacks ? [`${named(assignment)}: is only half; allowed: ${setting.allowed}`] : [];
 }
 
-function excludedIds({ host, setting }: Assignment): string[] {
-  return (setting.excludes ?? []).map((key) => (host === undefined ? key : `upstreams.${host}.${key}`));
+function missingNeeds(assignment: Assignment, effective: Effective): string[] {
+  const { needs } = assignment.setting;
+  if (needs === undefined || needs.some((key) => effective.has(idBeside(assignment, key)))) return [];
+  return [`${named(assignment)}: stands alone; allowed: together with ${needs.join(' or ')}`];
+}
+
+function excludedIds(assignment: Assignment): string[] {
+  return (assignment.setting.excludes ?? []).map((key) => idBeside(assignment, key));
+}
+
+/** The id of another key of the same map. */
+function idBeside({ map }: Assignment, key: string): string {
+  return map.id === '' ? key : `${map.id}.${key}`;
 }
 
 function named({ id, source }: Assignment): string {

@@ -8,6 +8,7 @@ import {
   list,
   oneOf,
   secret,
+  share,
   size,
   text,
   wholeNumber,
@@ -103,6 +104,24 @@ export const SETTINGS = {
     allowed: 'fallthrough (404, so that clients go on to upstream themselves) or strict (503)',
     help: 'What a client gets for a blob that is not cached while upstream is away.',
     schema: oneOf(['fallthrough', 'strict']),
+  },
+  pullBudgetLow: {
+    env: 'PIERHEAD_PULL_BUDGET_LOW',
+    flag: '--pull-budget-low',
+    argument: '<share>',
+    default: '20%',
+    allowed: 'a share from 0% to 100%',
+    help: "Below this share of upstream's pull limit only what is not in the cache is pulled; tags that moved stay where they are.",
+    schema: share(),
+  },
+  pullBudgetReserve: {
+    env: 'PIERHEAD_PULL_BUDGET_RESERVE',
+    flag: '--pull-budget-reserve',
+    argument: '<pulls>',
+    default: '10',
+    allowed: 'a whole number from 0 to 100000',
+    help: 'The same for the last so many pulls, however small a share they are.',
+    schema: wholeNumber({ min: 0, max: 100_000 }),
   },
   defaultPlatform: {
     env: 'PIERHEAD_DEFAULT_PLATFORM',
@@ -229,6 +248,22 @@ export const SETTINGS = {
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
+/** The keys of an item of `clients`; the first item whose network holds a client's address counts. */
+export const CLIENT_SETTINGS = {
+  network: {
+    example: '10.2.0.0/16',
+    allowed: 'an IPv4 or IPv6 network such as 10.0.0.0/8, or an address',
+    help: 'Whose clients the item is for.',
+    schema: text(parseNetwork),
+  },
+  failMode: {
+    example: 'strict',
+    allowed: 'fallthrough or strict',
+    help: 'failMode for these clients.',
+    schema: oneOf(['fallthrough', 'strict']).exactOptional(),
+  },
+} as const satisfies Readonly<Record<string, Setting>>;
+
 /** The keys of an upstream, `upstreams.<host>.<key>`; environment, flag and default are those of `docker.io`. */
 export const UPSTREAM_SETTINGS = {
   url: {
@@ -302,3 +337,25 @@ export const UPSTREAM_SETTINGS = {
     schema: line().exactOptional(),
   },
 } as const satisfies Readonly<Record<string, Setting>>;
+
+const { username, password, passwordFile, token, tokenFile } = UPSTREAM_SETTINGS;
+
+/** The keys of an item of `upstreams.<host>.identities`; the first item whose pattern names a repository counts. */
+export const IDENTITY_SETTINGS = {
+  pattern: {
+    example: 'acme/**',
+    allowed: 'a pattern of whole repository names, * within a path component, ** across',
+    help: 'Repositories that are pulled as this identity, with a pull limit of its own.',
+    needs: ['username', 'token', 'tokenFile'],
+    schema: text(parseRepositoryPattern),
+  },
+  username: inFile(username),
+  password: inFile(password),
+  passwordFile: inFile(passwordFile),
+  token: inFile(token),
+  tokenFile: inFile(tokenFile),
+} as const satisfies Readonly<Record<string, Setting>>;
+
+function inFile<S extends Setting>({ env: _env, ...setting }: S): Omit<S, 'env'> {
+  return setting;
+}

@@ -3,7 +3,8 @@ import type { Raw } from './fields.ts';
 
 /** One row of the table that validation, environment, flags, the settings file and the documentation come from. */
 export interface Setting {
-  readonly env: string;
+  /** Undefined: it can only stand in a settings file. */
+  readonly env?: string;
   readonly flag?: string;
   /** What stands for the value in help texts; undefined: a switch, which `--no-…` turns off. */
   readonly argument?: string;
@@ -20,5 +21,7 @@ export interface Setting {
   readonly holds?: 'secret' | 'url' | 'folder' | 'file';
   /** Keys that say the same in another way: an error from the same source, set aside from a weaker one. */
   readonly excludes?: readonly string[];
+  /** Keys of which at least one must stand beside it. */
+  readonly needs?: readonly string[];
   readonly schema: z.ZodType;
 }

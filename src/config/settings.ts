@@ -1,6 +1,23 @@
 import type { ListenAddress } from './addresses.ts';
 import type { Size } from './units.ts';
 
+/** Credentials for the repositories that a pattern names. */
+export interface IdentitySettings {
+  readonly pattern: string;
+  readonly username?: string;
+  readonly password?: string;
+  readonly passwordFile?: string;
+  readonly token?: string;
+  readonly tokenFile?: string;
+}
+
+/** What holds for the clients of a network. */
+export interface ClientSettings {
+  /** CIDR notation. */
+  readonly network: string;
+  readonly failMode?: 'fallthrough' | 'strict';
+}
+
 /** One registry to pull from. Secrets are given here or are to be read from their files, which are absolute paths. */
 export interface UpstreamSettings {
   /** Without a trailing slash: `https://registry-1.docker.io`. */
@@ -10,6 +27,8 @@ export interface UpstreamSettings {
   readonly passwordFile?: string;
   readonly token?: string;
   readonly tokenFile?: string;
+  /** As whom the repositories of a pattern are pulled; the first that fits counts. */
+  readonly identities: readonly IdentitySettings[];
   /** Repository globs that may be served although only the credentials can see them. */
   readonly private: readonly string[];
   /** PEM certificates to trust besides the usual ones. */
@@ -33,6 +52,12 @@ export interface Settings {
   readonly scrubIntervalMs: number | undefined;
   readonly offline: boolean;
   readonly failMode: 'fallthrough' | 'strict';
+  /** The first whose network holds a client's address counts. */
+  readonly clients: readonly ClientSettings[];
+  /** From 0 to 1. */
+  readonly pullBudgetLow: number;
+  /** Pulls. */
+  readonly pullBudgetReserve: number;
   /** `os/architecture[/variant]`. */
   readonly defaultPlatform: string;
   /** CIDR notation. */

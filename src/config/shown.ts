@@ -1,5 +1,5 @@
 import type { Effective } from './overlay.ts';
-import { SETTINGS, UPSTREAM_SETTINGS } from './schema.ts';
+import { SETTINGS } from './schema.ts';
 import type { Assignment, Source } from './sources.ts';
 import { MASK, redactUrl } from './urls.ts';
 
@@ -12,17 +12,18 @@ export interface ShownSetting {
   readonly source: Source;
 }
 
-/** Every top key, then what is set of each upstream, in the order of the tables. The assignments must be valid. */
+/** Every top key, then what is set of each upstream and in each item of a list, in the order of the tables. The assignments must be valid. */
 export function shownSettings(effective: Effective): ShownSetting[] {
   const top = Object.keys(SETTINGS).map((key): ShownSetting => {
     const assignment = effective.get(key);
     return assignment === undefined ? { key, source: { kind: 'default' } } : shown(assignment);
   });
-  const hosts = new Set([...effective.values()].flatMap(({ host }) => host ?? []));
-  const upstreams = [...hosts].flatMap((host) =>
-    Object.keys(UPSTREAM_SETTINGS).flatMap((key) => effective.get(`upstreams.${host}.${key}`) ?? []),
+  const maps = new Map([...effective.values()].map(({ map }) => [map.id, map]));
+  maps.delete('');
+  const others = [...maps.values()].flatMap(({ id, table }) =>
+    Object.keys(table).flatMap((key) => effective.get(`${id}.${key}`) ?? []),
   );
-  return [...top, ...upstreams.map(shown)];
+  return [...top, ...others.map(shown)];
 }
 
 function shown(assignment: Assignment): ShownSetting {

@@ -1,7 +1,7 @@
 import { DOCKER_HUB } from '../oci/reference.ts';
 import type { Raw } from './fields.ts';
 import { nearestName } from './nearest.ts';
-import { SETTINGS, UPSTREAM_SETTINGS } from './schema.ts';
+import { CLIENT_SETTINGS, IDENTITY_SETTINGS, SETTINGS, UPSTREAM_SETTINGS } from './schema.ts';
 import type { Setting } from './setting.ts';
 
 /** Where a value comes from. `path` is as the user named the file; lines count from 1. */
@@ -13,39 +13,63 @@ export type Source =
 
 /** One source says that one setting has a value, not checked yet. */
 export interface Assignment {
-  /** The setting's name for people: `tagTtl`, `upstreams.docker.io.url`. */
+  /** The setting's name for people: `tagTtl`, `upstreams.docker.io.url`, `clients[0].network`. */
   readonly id: string;
   readonly setting: Setting;
-  /** Of the upstream that the setting belongs to. */
-  readonly host?: string;
-  /** Within the upstream, or at the top. */
+  readonly map: Place;
+  /** Within its map. */
   readonly key: string;
   readonly raw: Raw;
   readonly source: Source;
 }
 
-/** A place for a value. */
+/** Where a value belongs. */
 export type Slot = Omit<Assignment, 'raw' | 'source'>;
 
-const TOP = new Map<string, Setting>(Object.entries(SETTINGS));
-const UPSTREAM = new Map<string, Setting>(Object.entries(UPSTREAM_SETTINGS));
+/** A map of keys to values: the top, an upstream, or an item of a list of maps. */
+export interface Place {
+  /** For people: `upstreams.docker.io`, `clients[0]`; empty at the top. */
+  readonly id: string;
+  /** From the top: names of maps, and counts in lists. */
+  readonly path: readonly (string | number)[];
+  readonly table: Readonly<Record<string, Setting>>;
+}
+
+const TOP: Place = { id: '', path: [], table: SETTINGS };
+
+export function upstreamPlace(host: string): Place {
+  return { id: `upstreams.${host}`, path: ['upstreams', host], table: UPSTREAM_SETTINGS };
+}
+
+/** The lists of maps, which only a settings file can hold; `upstream` is the one whose `identities` they are. */
+export function clientPlace(index: number): Place {
+  return { id: `clients[${index}]`, path: ['clients', index], table: CLIENT_SETTINGS };
+}
+
+export function identityPlace(upstream: Place, index: number): Place {
+  return {
+    id: `${upstream.id}.identities[${index}]`,
+    path: [...upstream.path, 'identities', index],
+    table: IDENTITY_SETTINGS,
+  };
+}
+
+/** The place of a value within a map, or undefined if there is no such key. */
+export function slotIn(map: Place, key: string): Slot | undefined {
+  const setting = Object.hasOwn(map.table, key) ? map.table[key] : undefined;
+  if (setting === undefined) return undefined;
+  return { id: map.id === '' ? key : `${map.id}.${key}`, map, key, setting };
+}
 
 /** The place of a value at the top, or undefined if there is no such key. */
 export function settingSlot(key: string): Slot | undefined {
-  const setting = TOP.get(key);
-  return setting === undefined ? undefined : { id: key, key, setting };
-}
-
-/** The place of a value within an upstream, or undefined if there is no such key. */
-export function upstreamSlot(host: string, key: string): Slot | undefined {
-  const setting = UPSTREAM.get(key);
-  return setting === undefined ? undefined : { id: `upstreams.${host}.${key}`, host, key, setting };
+  return slotIn(TOP, key);
 }
 
 /** All places that the environment, flags and defaults can fill: the top ones and those of `docker.io`. */
 export const SLOTS: readonly Slot[] = [
-  ...[...TOP.keys()].map((key) => settingSlot(key)),
-  ...[...UPSTREAM.keys()].map((key) => upstreamSlot(DOCKER_HUB, key)),
+  ...Object.keys(SETTINGS).map((key) => settingSlot(key)),
+  ...Object.keys(UPSTREAM_SETTINGS).map((key) => slotIn(upstreamPlace(DOCKER_HUB), key)),
 ].filter((slot) => slot !== undefined);
 
 /** `default`, `file pierhead.yaml:12`, `env PIERHEAD_LISTEN`, `flag --listen`. */
@@ -70,7 +94,7 @@ export const CONFIG_ENV = 'PIERHEAD_CONFIG';
 /** An empty variable counts as not set. */
 export function fromEnvironment(env: Environment): Assignment[] {
   return SLOTS.flatMap((slot) => {
-    const name = slot.setting.env;
+    const name = slot.setting.env ?? '';
     const raw = env[name] ?? '';
     return raw === '' ? [] : [{ ...slot, raw, source: { kind: 'env', name } as const }];
   });
@@ -81,7 +105,7 @@ const INJECTED = /_PORT$|_PORT_|_SERVICE_/;
 
 /** A sentence for each variable that looks like a setting and is none. */
 export function environmentWarnings(env: Environment): string[] {
-  const known = [CONFIG_ENV, ...SLOTS.map((slot) => slot.setting.env)];
+  const known = [CONFIG_ENV, ...SLOTS.flatMap((slot) => slot.setting.env ?? [])];
   return Object.keys(env)
     .filter((name) => name.startsWith('PIERHEAD_') && !known.includes(name) && !INJECTED.test(name))
     .sort()

@@ -1,9 +1,19 @@
 import { z } from 'zod';
 import type { Raw } from './fields.ts';
 import type { Effective } from './overlay.ts';
-import { SETTINGS, UPSTREAM_SETTINGS } from './schema.ts';
+import { CLIENT_SETTINGS, IDENTITY_SETTINGS, SETTINGS, UPSTREAM_SETTINGS } from './schema.ts';
 import type { Setting } from './setting.ts';
-import { formatSource, settingSlot, upstreamSlot, type Source } from './sources.ts';
+import {
+  clientPlace,
+  formatSource,
+  identityPlace,
+  settingSlot,
+  slotIn,
+  upstreamPlace,
+  type Place,
+  type Slot,
+  type Source,
+} from './sources.ts';
 
 type Schemas<T extends Readonly<Record<string, Setting>>> = { -readonly [K in keyof T]: T[K]['schema'] };
 
@@ -13,7 +23,14 @@ function schemasOf<const T extends Readonly<Record<string, Setting>>>(table: T):
 
 const VALUES = z.object({
   ...schemasOf(SETTINGS),
-  upstreams: z.record(z.string(), z.object(schemasOf(UPSTREAM_SETTINGS))),
+  clients: z.array(z.object(schemasOf(CLIENT_SETTINGS))).default([]),
+  upstreams: z.record(
+    z.string(),
+    z.object({
+      ...schemasOf(UPSTREAM_SETTINGS),
+      identities: z.array(z.object(schemasOf(IDENTITY_SETTINGS))).default([]),
+    }),
+  ),
 });
 
 /** The values of all settings by key, in the units of their schemas. */
@@ -24,29 +41,70 @@ export type Validation =
   /** A sentence each; no secret is quoted. */
   | { readonly ok: false; readonly problems: readonly string[] };
 
-/** Checks the assignments by the tables. `hosts`: the upstreams there are, and where each is named. */
-export function validate(effective: Effective, hosts: ReadonlyMap<string, Source>): Validation {
-  const result = VALUES.safeParse(rawValues(effective, hosts));
+/** A map that some source names, and where. */
+export interface NamedMap {
+  readonly map: Place;
+  readonly source: Source;
+}
+
+/** Checks the assignments by the tables. `maps`: the upstreams and items of lists that there are. */
+export function validate(effective: Effective, maps: readonly NamedMap[]): Validation {
+  const result = VALUES.safeParse(rawValues(effective, maps));
   if (result.success) return { ok: true, values: result.data };
-  return { ok: false, problems: result.error.issues.map((issue) => problem(issue, effective, hosts)) };
+  return { ok: false, problems: result.error.issues.map((issue) => problem(issue, effective, maps)) };
 }
 
-function rawValues(effective: Effective, hosts: ReadonlyMap<string, Source>): unknown {
-  const top: Record<string, Raw> = {};
-  const upstreams = new Map<string, Record<string, Raw>>([...hosts.keys()].map((host) => [host, {}]));
-  for (const { host, key, raw } of effective.values()) {
-    const target = host === undefined ? top : upstreams.get(host);
-    if (target !== undefined) target[key] = raw;
+type RawTree = { [key: string]: RawTree | RawTree[] | Raw };
+
+function rawValues(effective: Effective, maps: readonly NamedMap[]): RawTree {
+  const top: RawTree = {};
+  for (const { map } of maps) mapAt(top, map.path);
+  for (const { map, key, raw } of effective.values()) mapAt(top, map.path)[key] = raw;
+  return top;
+}
+
+/** The map at `path` below `top`; it and what is on the way is made if it is not there. */
+function mapAt(top: RawTree, path: Place['path']): RawTree {
+  let map = top;
+  for (const [at, step] of path.entries()) {
+    if (typeof step === 'number') continue;
+    const index = path[at + 1];
+    const known = Object.hasOwn(map, step) ? map[step] : undefined;
+    if (typeof index === 'number') {
+      const list = isTreeList(known) ? known : [];
+      map[step] = list;
+      map = list[index] ??= {};
+    } else {
+      const next: RawTree = isTree(known) ? known : Object.create(null);
+      map[step] = next;
+      map = next;
+    }
   }
-  return { ...top, upstreams: Object.fromEntries(upstreams) };
+  return map;
 }
 
-function problem(issue: z.core.$ZodIssue, effective: Effective, hosts: ReadonlyMap<string, Source>): string {
-  const [first, host, key] = issue.path.map(String);
-  const ofUpstream = first === 'upstreams' && host !== undefined && key !== undefined;
-  const slot = ofUpstream ? upstreamSlot(host, key) : settingSlot(first ?? '');
+function isTree(value: RawTree[string] | undefined): value is RawTree {
+  return typeof value === 'object' && !Array.isArray(value);
+}
+
+function isTreeList(value: RawTree[string] | undefined): value is RawTree[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'object');
+}
+
+function problem(issue: z.core.$ZodIssue, effective: Effective, maps: readonly NamedMap[]): string {
+  const slot = slotAt(issue.path);
   if (slot === undefined) throw new Error(`no setting at ${issue.path.join('.')}`);
   const source = effective.get(slot.id)?.source ??
-    (ofUpstream ? hosts.get(host) : undefined) ?? { kind: 'default' };
+    maps.find(({ map }) => map.id === slot.map.id)?.source ?? { kind: 'default' };
   return `${slot.id} (${formatSource(source)}): ${issue.message}; allowed: ${slot.setting.allowed}`;
+}
+
+/** What follows the key in a path counts in a list of values. */
+function slotAt(path: readonly PropertyKey[]): Slot | undefined {
+  const [first = '', second = '', third = '', fourth, fifth = ''] = path;
+  if (first === 'clients') return slotIn(clientPlace(Number(second)), String(third));
+  if (first !== 'upstreams') return settingSlot(String(first));
+  const upstream = upstreamPlace(String(second));
+  if (third !== 'identities') return slotIn(upstream, String(third));
+  return slotIn(identityPlace(upstream, Number(fourth)), String(fifth));
 }

@@ -2,14 +2,25 @@ import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Docum
 import { isRegistryHost } from './addresses.ts';
 import type { Raw } from './fields.ts';
 import { nearestName } from './nearest.ts';
-import { SETTINGS, UPSTREAM_SETTINGS } from './schema.ts';
-import { settingSlot, upstreamSlot, type Assignment, type Slot, type Source } from './sources.ts';
+import {
+  clientPlace,
+  identityPlace,
+  settingSlot,
+  slotIn,
+  upstreamPlace,
+  type Assignment,
+  type Place,
+  type Slot,
+  type Source,
+} from './sources.ts';
+import { SETTINGS } from './schema.ts';
 import { quoted } from './units.ts';
+import type { NamedMap } from './values.ts';
 
 export interface FileContent {
   readonly assignments: readonly Assignment[];
-  /** The upstreams that the file names, with the lines where it does. */
-  readonly hosts: ReadonlyMap<string, Source>;
+  /** The upstreams and items of lists that the file holds, with the lines where they begin. */
+  readonly maps: readonly NamedMap[];
   /** A sentence for each thing that is wrong, with file and line. No value is quoted: it might be a secret. */
   readonly problems: readonly string[];
 }
@@ -31,7 +42,7 @@ class YamlFile {
   readonly #lines = new LineCounter();
   readonly #document: Document;
   readonly #assignments: Assignment[] = [];
-  readonly #hosts = new Map<string, Source>();
+  readonly #maps: NamedMap[] = [];
   readonly #problems: string[] = [];
 
   constructor(path: string, text: string) {
@@ -51,7 +62,7 @@ class YamlFile {
       this.#problems.push(`${this.#path}:${line}:${col}: this is not valid YAML (${code}); ${hint}`);
     }
     if (this.#problems.length === 0) this.#readTop();
-    return { assignments: this.#assignments, hosts: this.#hosts, problems: this.#problems };
+    return { assignments: this.#assignments, maps: this.#maps, problems: this.#problems };
   }
 
   #readTop(): void {
@@ -63,8 +74,9 @@ class YamlFile {
     for (const entry of this.#entries(this.#document.contents.items, '')) {
       const slot = settingSlot(entry.key);
       if (entry.key === 'upstreams') this.#readUpstreams(entry);
+      else if (entry.key === 'clients') this.#readList(entry, { id: 'clients', placeOf: clientPlace });
       else if (slot === undefined) {
-        this.#unknown(keyName(entry.key), entry, ['upstreams', ...Object.keys(SETTINGS)]);
+        this.#unknown(keyName(entry.key), entry, ['upstreams', 'clients', ...Object.keys(SETTINGS)]);
       } else this.#assign(slot, entry);
     }
   }
@@ -89,24 +101,52 @@ class YamlFile {
   }
 
   #readUpstream(upstream: Entry): void {
-    const host = upstream.key;
-    const url = upstreamSlot(host, 'url');
+    const map = upstreamPlace(upstream.key);
+    const url = slotIn(map, 'url');
     if (url !== undefined && (isNothing(upstream.value) || isScalar(upstream.value))) {
-      this.#hosts.set(host, this.#source(upstream));
+      this.#maps.push({ map, source: this.#source(upstream) });
       this.#assign(url, upstream);
       return;
     }
     if (!isMap(upstream.value)) {
-      this.#complain(`upstreams.${host}`, upstream, 'takes a url or a map of keys to values');
+      this.#complain(map.id, upstream, 'takes a url or a map of keys to values');
       return;
     }
-    this.#hosts.set(host, this.#source(upstream));
-    for (const entry of this.#entries(upstream.value.items, `upstreams.${host}.`)) {
-      const slot = upstreamSlot(host, entry.key);
-      if (slot === undefined) {
-        this.#unknown(`upstreams.${host}.${keyName(entry.key)}`, entry, Object.keys(UPSTREAM_SETTINGS));
-      } else this.#assign(slot, entry);
+    this.#maps.push({ map, source: this.#source(upstream) });
+    for (const entry of this.#entries(upstream.value.items, `${map.id}.`)) {
+      if (entry.key === 'identities') {
+        const placeOf = (index: number) => identityPlace(map, index);
+        this.#readList(entry, { id: `${map.id}.identities`, placeOf });
+      } else this.#readKey(map, entry, ['identities']);
     }
+  }
+
+  /** A list of maps. */
+  #readList(list: Entry, to: { readonly id: string; readonly placeOf: (index: number) => Place }): void {
+    if (isNothing(list.value)) return;
+    if (!isSeq(list.value)) {
+      this.#complain(to.id, list, 'takes a list of maps of keys to values');
+      return;
+    }
+    for (const [index, node] of list.value.items.entries()) {
+      const item = this.#resolve(node);
+      const map = to.placeOf(index);
+      const offset = isMap(item) ? item.range?.[0] : undefined;
+      const line = offset === undefined ? list.line : this.#lines.linePos(offset).line;
+      const start: Entry = { key: map.id, line, value: item };
+      if (!isMap(item)) {
+        this.#complain(map.id, start, 'takes a map of keys to values');
+        continue;
+      }
+      this.#maps.push({ map, source: this.#source(start) });
+      for (const entry of this.#entries(item.items, `${map.id}.`)) this.#readKey(map, entry);
+    }
+  }
+
+  #readKey(map: Place, entry: Entry, others: readonly string[] = []): void {
+    const slot = slotIn(map, entry.key);
+    if (slot !== undefined) this.#assign(slot, entry);
+    else this.#unknown(`${map.id}.${keyName(entry.key)}`, entry, [...Object.keys(map.table), ...others]);
   }
 
   #assign(slot: Slot, entry: Entry): void {

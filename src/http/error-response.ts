@@ -41,15 +41,20 @@ function answerFor(exchange: Exchange, error: unknown, failMode: FailMode): Erro
   if (error instanceof RequestError)
     return { status: error.status, code: error.ociCode, message: error.message };
   if (!(error instanceof PullError)) return { status: 500, code: 'UNKNOWN', message: 'internal error' };
-  const { message } = error;
+  const { message, noStore } = error;
   switch (error.code) {
     case 'repository-unknown':
-      return { status: 404, code: exchange.kind === 'blob' ? 'BLOB_UNKNOWN' : 'NAME_UNKNOWN', message };
+      return {
+        status: 404,
+        code: exchange.kind === 'blob' ? 'BLOB_UNKNOWN' : 'NAME_UNKNOWN',
+        message,
+        noStore,
+      };
     case 'manifest-unknown':
     case 'platform-unknown':
-      return { status: 404, code: 'MANIFEST_UNKNOWN', message };
+      return { status: 404, code: 'MANIFEST_UNKNOWN', message, noStore };
     case 'blob-unknown':
-      return { status: 404, code: 'BLOB_UNKNOWN', message };
+      return { status: 404, code: 'BLOB_UNKNOWN', message, noStore };
     case 'unavailable':
       return unavailable(exchange, message, failMode);
   }

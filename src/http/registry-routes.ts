@@ -8,6 +8,7 @@ import { cacheStatusHeader } from './cache-status.ts';
 import { isHead, isRead, sendBytes, type Exchange } from './exchange.ts';
 import { catalogLimit, pageQuery, sendCatalog, sendTags } from './list-response.ts';
 import { sendManifest } from './manifest-response.ts';
+import { sendReferrers } from './referrers-response.ts';
 import { RequestError } from './request-error.ts';
 
 const EMPTY_OBJECT = Buffer.from('{}');
@@ -73,10 +74,10 @@ async function answerInRepository(
       return answerBlob(pull, exchange, { repository, digest: requireDigest(exchange, path.digest) });
     case 'tags':
       return sendTags(exchange, path.name, await pull.tags(repository, pageQuery(query)));
-    case 'referrers':
-      requireDigest(exchange, path.digest);
-      // Not found, and nothing else, sends clients on to the referrers tag schema.
-      throw new RequestError(404, 'UNSUPPORTED', 'this mirror does not serve the referrers API');
+    case 'referrers': {
+      const answer = await pull.referrers(repository, requireDigest(exchange, path.digest));
+      return sendReferrers(exchange, answer, query.getAll('artifactType'));
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { PullService } from '../pull/pull-service.ts';
+import { clientRuleFinder, type ClientRule } from './client-rules.ts';
 import { isInternal, sendError, type FailMode } from './error-response.ts';
 import { isRead, sendBytes, type Exchange, type Unreadable } from './exchange.ts';
 import { ALIVE, readiness, type Health } from './health.ts';
@@ -19,6 +20,8 @@ export interface RegistryServerOptions {
   /** CIDRs of the clients that are served. */
   readonly allowNetworks: readonly string[];
   readonly failMode: FailMode;
+  /** What is different for some clients. */
+  readonly clients: readonly ClientRule[];
   readonly health: () => Health;
   /** Called once per request, when its answer is over or its client gone. */
   readonly onExchange: (exchange: Exchange) => void;
@@ -35,6 +38,7 @@ export interface RegistryServerOptions {
 export function createRegistryServer(options: RegistryServerOptions): Server {
   const isAllowed = networkMatcher(options.allowNetworks);
   const open = new OpenAnswers();
+  const ruleFor = clientRuleFinder(options.clients);
   const server = createServer(
     { keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: MAX_HEADER_BYTES, requireHostHeader: false },
     (request, response) => {
@@ -45,7 +49,7 @@ export function createRegistryServer(options: RegistryServerOptions): Server {
       answer(options, exchange, isAllowed).catch((error: unknown) => {
         if (isInternal(error)) options.onInternalError(error, exchange);
         if (response.headersSent || response.destroyed) response.destroy();
-        else sendError(exchange, error, options.failMode);
+        else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
       });
     },
   );

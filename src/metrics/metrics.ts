@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { UpstreamMetrics } from './upstream-metrics.ts';
 
 /** What is read off the stores and the pulls at each scrape. */
 export interface GaugeSources {
@@ -21,6 +22,7 @@ export interface GaugeSources {
 /** Prometheus metrics (text format 0.0.4), and Node's own: event-loop lag, memory, collections. */
 export class Metrics {
   readonly #registry = new Registry();
+  readonly upstreams = new UpstreamMetrics(this.#registry);
   readonly #requests = this.#counter('requests_total', 'Requests of clients', ['kind', 'status', 'cache']);
   readonly #clientBytes = this.#counter('response_body_bytes_total', 'Bytes of bodies sent to clients', [
     'kind',

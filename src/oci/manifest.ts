@@ -1,5 +1,11 @@
 import { parseDigest, type Digest } from './digest.ts';
-import { bareMediaType, isForeignLayerType, isIndexType, isImageManifestType } from './media-types.ts';
+import {
+  bareMediaType,
+  isForeignLayerType,
+  isImageConfigType,
+  isImageManifestType,
+  isIndexType,
+} from './media-types.ts';
 import type { Platform } from './platform.ts';
 
 /** OCI image-spec, descriptor.md; `size` in bytes. */
@@ -32,6 +38,19 @@ export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 export class ManifestInvalidError extends Error {
   override readonly name = 'ManifestInvalidError';
   readonly code = 'manifest-invalid';
+}
+
+/** BuildKit's statements on an image (provenance, SBOM) have an image's config, and layers of this type. */
+const IN_TOTO = 'application/vnd.in-toto+json';
+
+/**
+ * Whether a manifest is that of an image, which is of no use without its blobs. Others have their own configs (charts,
+ * signatures) or are statements on an image, which clients get on without.
+ */
+export function isRunnableImage(content: ManifestContent): boolean {
+  if (content.kind === 'index' || !isImageConfigType(content.config.mediaType)) return false;
+  const { layers } = content;
+  return layers.length === 0 || layers.some(({ mediaType }) => mediaType !== IN_TOTO);
 }
 
 type Json = Readonly<Record<string, unknown>>;

@@ -15,6 +15,14 @@ export function isImageManifestType(mediaType: string): boolean {
   return mediaType === OCI_MANIFEST || mediaType === DOCKER_MANIFEST;
 }
 
+/** The config of an image that can be run. */
+export function isImageConfigType(mediaType: string): boolean {
+  return (
+    mediaType === 'application/vnd.oci.image.config.v1+json' ||
+    mediaType === 'application/vnd.docker.container.image.v1+json'
+  );
+}
+
 /** Docker's retired schema 1, signed or not: clients have dropped it, and so have we. */
 export function isSchema1Type(mediaType: string): boolean {
   return mediaType.startsWith('application/vnd.docker.distribution.manifest.v1+');

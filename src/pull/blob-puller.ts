@@ -70,6 +70,10 @@ export class BlobPuller {
     return this.#fills.size;
   }
 
+  isFilling(digest: Digest): boolean {
+    return this.#fills.has(digest);
+  }
+
   get queued(): number {
     return this.#slots.queued;
   }

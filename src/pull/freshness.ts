@@ -6,7 +6,7 @@ import type { ManifestStore, TagRecord } from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { ManifestFetcher } from './manifest-fetcher.ts';
 import type { NegativeCache } from './negative-cache.ts';
-import { failureError, failureReason, saysAbsent } from './outcome-error.ts';
+import { failureError, failureReason, requirePulls, saysAbsent } from './outcome-error.ts';
 import { PullError } from './pull-error.ts';
 
 /** How long a client waits for the HEAD that checks a tag, and then for the manifest that a moved tag names. */
@@ -137,6 +137,7 @@ export class TagFreshness {
     const { store, fetcher, now } = this.#options;
     try {
       const known = digest === undefined ? undefined : await store.getManifest(digest);
+      if (known === undefined) requirePulls(upstream, repository);
       const reference: Reference = digest === undefined ? { kind: 'tag', tag } : { kind: 'digest', digest };
       const manifest = known ?? (await fetcher.fetch(upstream, repository, reference).promise);
       const descriptor = {

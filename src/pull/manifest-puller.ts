@@ -5,6 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { ImageUsage, ManifestStore, StoredManifest, TagRecord } from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { CacheStatus, Staleness } from './cache-status.ts';
+import type { Completeness } from './completeness.ts';
 import type { ContentLinks } from './content-links.ts';
 import type { TagFreshness } from './freshness.ts';
 import type { ManifestFetcher } from './manifest-fetcher.ts';
@@ -40,6 +41,7 @@ export interface ManifestPullerOptions {
   readonly negative: NegativeCache;
   readonly resolver: PlatformResolver;
   readonly usage: ImageUsage;
+  readonly completeness: Completeness;
   readonly now: () => number;
 }
 
@@ -67,7 +69,9 @@ export class ManifestPuller {
       reference.kind === 'digest'
         ? await this.#byDigest(upstream, request, reference.digest)
         : await this.#byTag(upstream, request, reference.tag);
-    if (!request.headOnly) this.#options.usage.touch(answer.descriptor.digest);
+    if (request.headOnly) return answer;
+    await this.#options.completeness.require(upstream, repository, manifestOf(answer));
+    this.#options.usage.touch(answer.descriptor.digest);
     return answer;
   }
 

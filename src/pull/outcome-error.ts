@@ -1,24 +1,34 @@
-import type { Outcome } from '../upstream/upstream.ts';
+import type { Repository } from '../oci/reference.ts';
+import type { Outcome, Upstream } from '../upstream/upstream.ts';
 import { PullError, type PullErrorCode } from './pull-error.ts';
 
 export type Failure = Exclude<Outcome<never>, { kind: 'ok' }>;
 
-/** Whether the failure says something about the content (it is not there) or only about upstream (ask later). */
+/**
+ * Whether the failure says something about the content (it is not there) or only about upstream (ask later), as a
+ * 404 does that is not to be remembered: a mirror in front of a mirror in an outage gets such.
+ */
 export function saysAbsent(failure: Failure): boolean {
-  return failure.kind === 'not-found' || failure.kind === 'refused';
+  return failure.kind === 'refused' || (failure.kind === 'not-found' && !failure.noStore);
 }
 
 /** The error for something that is not cached and could not be had; `absent` is the code for upstream's 404. */
 export function failureError(failure: Failure, what: string, absent: PullErrorCode): PullError {
   switch (failure.kind) {
     case 'not-found':
-      return new PullError(absent, `${what} does not exist upstream`);
+      return new PullError(absent, `${what} does not exist upstream`, { noStore: failure.noStore });
     case 'refused':
       return new PullError('repository-unknown', `upstream refuses ${what} (${failure.status})`);
     case 'limited':
     case 'unavailable':
       return new PullError('unavailable', `${what} is not cached, and ${failureReason(failure)}`);
   }
+}
+
+/** Throws PullError `unavailable` while upstream's pulls are to be saved for what is not in the cache at all. */
+export function requirePulls(upstream: Upstream, repository: Repository): void {
+  const shortage = upstream.shortage(repository.name);
+  if (shortage !== undefined) throw new PullError('unavailable', shortage);
 }
 
 /** Why upstream was of no help, as half a sentence. */
@@ -29,8 +39,14 @@ export function failureReason(failure: Failure): string {
     case 'refused':
       return `upstream refuses it (${failure.status})`;
     case 'limited':
-      return failure.scope === 'pulls' ? "upstream's pull limit is used up" : 'upstream limits our requests';
+      return `${failure.scope === 'pulls' ? "upstream's pull limit is used up" : 'upstream limits our requests'}${waitText(failure.retryAfterMs)}`;
     case 'unavailable':
       return failure.reason;
   }
+}
+
+function waitText(ms: number | undefined): string {
+  if (ms === undefined) return '';
+  const minutes = Math.ceil(ms / 60_000);
+  return minutes > 120 ? `, for ${Math.ceil(minutes / 60)} h at most` : `, for ${minutes} min at most`;
 }

@@ -13,10 +13,17 @@ export class PullError extends Error {
   readonly code: PullErrorCode;
   /** The absence was remembered and upstream not asked again. */
   readonly remembered: boolean;
+  /** Upstream wants the absence not to be remembered, by nobody on the way: it may itself be a cache in an outage. */
+  readonly noStore: boolean;
 
-  constructor(code: PullErrorCode, message: string, options: { cause?: unknown; remembered?: boolean } = {}) {
+  constructor(
+    code: PullErrorCode,
+    message: string,
+    options: { cause?: unknown; remembered?: boolean; noStore?: boolean } = {},
+  ) {
     super(message, { cause: options.cause });
     this.code = code;
     this.remembered = options.remembered ?? false;
+    this.noStore = options.noStore ?? false;
   }
 }

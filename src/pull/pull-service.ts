@@ -1,4 +1,5 @@
 import { DOCKER_HUB, isRepositoryName, type Repository } from '../oci/reference.ts';
+import { withinMs } from '../lib/deadline.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobBody } from './blob-body.ts';
@@ -7,6 +8,7 @@ import type { CacheStatus } from './cache-status.ts';
 import type { Listing, PageQuery, TagAnswer } from './listing.ts';
 import type { ManifestAnswer, ManifestPuller, ManifestRequest } from './manifest-puller.ts';
 import { PullError } from './pull-error.ts';
+import type { Referrers, ReferrersAnswer } from './referrers.ts';
 
 /** Other names of Docker Hub's registry, as clients spell them in `ns`. */
 const DOCKER_HUB_ALIASES: ReadonlySet<string> = new Set(['registry-1.docker.io', 'index.docker.io']);
@@ -16,7 +18,11 @@ export interface PullServiceOptions {
   readonly manifests: ManifestPuller;
   readonly blobs: BlobPuller;
   readonly listing: Listing;
+  readonly referrers: Referrers;
 }
+
+/** Clients without time limits wait for ever, those with some for 10 to 30 s. */
+const ANSWER_WITHIN_MS = 9500;
 
 /** What the product does, for whoever speaks to clients. All methods throw PullError, and nothing else on purpose. */
 export class PullService {
@@ -45,23 +51,30 @@ export class PullService {
   }
 
   manifest(request: ManifestRequest): Promise<ManifestAnswer> {
-    return this.#options.manifests.pull(this.#upstream(request.repository), request);
+    return inTime(this.#options.manifests.pull(this.#upstream(request.repository), request), request);
   }
 
   headBlob(
     repository: Repository,
     digest: Digest,
   ): Promise<{ readonly size: number | undefined; readonly cache: CacheStatus }> {
-    return this.#options.blobs.head(this.#upstream(repository), repository, digest);
+    return inTime(this.#options.blobs.head(this.#upstream(repository), repository, digest), { repository });
   }
 
   /** `client` is the address of who asks. */
   openBlob(repository: Repository, digest: Digest, client: string): Promise<BlobBody> {
-    return this.#options.blobs.open({ upstream: this.#upstream(repository), repository, digest, client });
+    const upstream = this.#upstream(repository);
+    const opening = this.#options.blobs.open({ upstream, repository, digest, client });
+    return inTime(opening, { repository, discard: (body) => body.close() });
   }
 
   tags(repository: Repository, query: PageQuery): Promise<TagAnswer> {
-    return this.#options.listing.tags(this.#upstream(repository), repository, query);
+    return inTime(this.#options.listing.tags(this.#upstream(repository), repository, query), { repository });
+  }
+
+  /** What refers to the manifest `digest`, not filtered. */
+  referrers(repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
+    return this.#options.referrers.list(this.#upstream(repository), repository, digest);
   }
 
   /** Cached repositories that may be shown, by key, in ascending order. */
@@ -79,4 +92,22 @@ export class PullService {
 function canonicalHost(host: string): string {
   const lower = host.toLowerCase();
   return DOCKER_HUB_ALIASES.has(lower) ? DOCKER_HUB : lower;
+}
+
+/**
+ * What `work` comes to, if it does before clients lose patience; it goes on behind their backs, and what comes too late
+ * is discarded. Several questions to a slow upstream may be needed for one answer.
+ */
+async function inTime<T>(
+  work: Promise<T>,
+  context: { readonly repository: Repository; readonly discard?: (value: T) => void },
+): Promise<T> {
+  const result = await withinMs(
+    work.then((value) => ({ value })),
+    ANSWER_WITHIN_MS,
+  );
+  if (result !== undefined) return result.value;
+  work.then(context.discard, () => undefined);
+  const { host } = context.repository;
+  throw new PullError('unavailable', `there was no answer from ${host} within ${ANSWER_WITHIN_MS / 1000} s`);
 }

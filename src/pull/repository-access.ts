@@ -62,7 +62,7 @@ export class RepositoryAccess {
     // The last verdict stands for as long as upstream has nothing to say; a refusal in time overrules it.
     await withinMs(
       promise.catch((error: unknown) => {
-        if (error instanceof PullError && error.code !== 'unavailable') throw error;
+        if (error instanceof PullError && error.code !== 'unavailable' && !error.noStore) throw error;
       }),
       RENEWAL_WAIT_MS,
     );

@@ -5,11 +5,13 @@ import type { TimeLimit } from './time-limit.ts';
 
 /** What an answer is the answer to. */
 export interface Asked {
-  readonly kind: 'manifest' | 'blob' | 'tags';
+  readonly kind: 'manifest' | 'blob' | 'tags' | 'referrers';
   readonly method: 'GET' | 'HEAD';
   /** Whom the question was for; redirects may have led elsewhere. */
   readonly registry: URL;
   readonly limit: TimeLimit;
+  /** Told of an answer that limits requests of any kind, and of how long to wait if it says so. */
+  readonly onAbuseLimit: (answer: Answer, retryAfterMs: number | undefined) => void;
 }
 
 const MAX_MESSAGE_BYTES = 64 * 1024;
@@ -44,6 +46,7 @@ function failureOf(answer: Answer, asked: Asked, isPulls: boolean): UpstreamFail
       }
       return unavailable('server-error', `${url.host} answered ${status}, though the registry sent us there`);
     case 429:
+      if (!isPulls) asked.onAbuseLimit(answer, retryAfterMs(headers));
       return limited(isPulls ? 'pulls' : 'abuse', retryAfterMs(headers));
     default:
       return unavailable(status >= 500 ? 'server-error' : 'not-a-registry', `${url.host} answered ${status}`);

@@ -2,7 +2,8 @@ import { redactUrl } from '../lib/redact-url.ts';
 import { headerLines } from './answer-headers.ts';
 import type { Answer } from './answer.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
-import { authorizationOf, isToken, type Credentials } from './credentials.ts';
+import { authorizationOf, isToken } from './credentials.ts';
+import type { Login, Logins } from './logins.ts';
 import { unavailable } from './outcome.ts';
 import type { TimeLimit } from './time-limit.ts';
 import type { TokenRequest, TokenService } from './token-service.ts';
@@ -28,7 +29,7 @@ export interface Grant {
 
 export interface AuthenticatorOptions {
   readonly registry: URL;
-  readonly credentials: Credentials | undefined;
+  readonly logins: Logins;
   readonly tokens: TokenCache;
   readonly requestToken: (
     service: TokenService,
@@ -52,7 +53,7 @@ export class Authenticator {
 
   /** What to send first. Throws UpstreamFailure. */
   async first(access: Access): Promise<Grant> {
-    const credentials = this.#credentialsFor(access);
+    const { credentials } = this.#loginFor(access);
     if (credentials !== undefined && isToken(credentials)) {
       return { scheme: 'token', authorization: await authorizationOf(credentials), isFinal: true };
     }
@@ -87,8 +88,17 @@ export class Authenticator {
     return this.#bearer(this.#asks, access, { rejected: previous.authorization, scope });
   }
 
+  /** Whether the registry gives nothing of `repository` (of some repository: undefined) without a new token. */
+  needsToken(repository: string | undefined): boolean {
+    if (this.#asks === undefined || this.#asks === 'basic') return false;
+    if (repository === undefined) return true;
+    const login = this.#options.logins.of(repository, 'configured');
+    if (login.credentials !== undefined && isToken(login.credentials)) return false;
+    return !this.#options.tokens.holds(tokenKey(login, repository));
+  }
+
   async #basic(access: Access): Promise<Grant> {
-    const credentials = this.#credentialsFor(access);
+    const { credentials } = this.#loginFor(access);
     const authorization = credentials === undefined ? undefined : await authorizationOf(credentials);
     return { scheme: 'basic', authorization, isFinal: true };
   }
@@ -100,14 +110,14 @@ export class Authenticator {
   ): Promise<Grant> {
     const { repository, limit } = access;
     const { tokens, requestToken } = this.#options;
-    const credentials = this.#credentialsFor(access);
+    const login = this.#loginFor(access);
+    const { credentials } = login;
     const issue = async (): Promise<Token> => {
       const authorization = credentials === undefined ? undefined : await authorizationOf(credentials);
       return requestToken(service, { scope: pullScope(repository, details.scope), authorization });
     };
-    const key = `${credentials === undefined ? 'anonymous' : 'configured'} ${repository}`;
     const rejected = details.rejected?.replace(/^Bearer /, '');
-    const token = tokens.get(key, { issue, rejected });
+    const token = tokens.get(tokenKey(login, repository), { issue, rejected });
     const { value, isFresh } = await limit.wait(token, service.realm.host);
     return { scheme: 'bearer', authorization: `Bearer ${value}`, isFinal: isFresh };
   }
@@ -126,9 +136,13 @@ export class Authenticator {
     return { realm, service: parameters.get('service') };
   }
 
-  #credentialsFor(access: Access): Credentials | undefined {
-    return access.identity === 'configured' ? this.#options.credentials : undefined;
+  #loginFor(access: Access): Login {
+    return this.#options.logins.of(access.repository, access.identity);
   }
+}
+
+function tokenKey(login: Login, repository: string): string {
+  return `${login.credentials === undefined ? 'anonymous' : `as ${login.name}`} ${repository}`;
 }
 
 /** What the challenge says of this repository, if it does and asks for no more than to pull. */

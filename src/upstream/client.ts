@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
-import { UPSTREAM_ACCEPT } from '../oci/media-types.ts';
+import { OCI_INDEX, UPSTREAM_ACCEPT } from '../oci/media-types.ts';
 import { referenceText, type Reference } from '../oci/reference.ts';
 import { requireStatus, type Asked } from './answer-failure.ts';
 import type { Answer } from './answer.ts';
@@ -9,6 +9,8 @@ import { blobSize, blobStream, partialBlobSize, refusesHead } from './blob-answe
 import { Courier, type CourierOptions, type RegistryRequest } from './courier.ts';
 import { descriptorOf, readManifest } from './manifest-answer.ts';
 import { observedOutcome } from './observer.ts';
+import { UpstreamFailure } from './outcome.ts';
+import { readReferrers } from './referrers-list.ts';
 import { readTagList } from './tag-list.ts';
 import { TimeLimit } from './time-limit.ts';
 import type {
@@ -17,6 +19,7 @@ import type {
   BlobStream,
   FetchedManifest,
   Outcome,
+  ReferrersList,
   TagList,
   Upstream,
 } from './upstream.ts';
@@ -42,7 +45,7 @@ class RegistryClient implements Upstream {
   }
 
   get hasCredentials(): boolean {
-    return this.#options.credentials !== undefined;
+    return this.#courier.logins.hasCredentials;
   }
 
   headManifest(
@@ -67,8 +70,12 @@ class RegistryClient implements Upstream {
   ): Promise<Outcome<FetchedManifest>> {
     const request = manifestRequest('GET', repository, reference);
     return this.#ask(request, options, async (access) => {
+      await this.#requirePull(repository, reference, access);
       const { answer, asked } = await this.#send(request, access);
-      await requireStatus(answer, asked, [200]);
+      await requireStatus(answer, asked, [200]).catch((error: unknown) => {
+        this.#noteSpent(error, access);
+        throw error;
+      });
       const manifest = await readManifest(answer, access.limit);
       this.#options.onBytes?.(manifest.bytes.length);
       return manifest;
@@ -130,14 +137,65 @@ class RegistryClient implements Upstream {
     });
   }
 
+  listReferrers(repository: string, digest: Digest, options: AskOptions): Promise<Outcome<ReferrersList>> {
+    const request = referrersRequest(repository, digest, '');
+    return this.#ask(request, options, (access) =>
+      readReferrers(async (query) => {
+        const page = await this.#send(referrersRequest(repository, digest, query), access);
+        await requireStatus(page.answer, page.asked, [200]);
+        return page.answer;
+      }, access.limit),
+    );
+  }
+
+  isReachable(): boolean {
+    return this.outage() === undefined;
+  }
+
+  outage(repository?: string): string | undefined {
+    return this.#courier.breakers.outage(this.#courier.needsToken(repository));
+  }
+
+  shortage(repository: string): string | undefined {
+    return this.#courier.budgetOf({ repository, identity: 'configured' }).shortage(repository);
+  }
+
+  mayPrefetch(repository: string): boolean {
+    return this.shortage(repository) === undefined && this.outage(repository) === undefined;
+  }
+
   close(): Promise<void> {
     return this.#courier.close();
+  }
+
+  /**
+   * Throws UpstreamFailure while the pull limit is used up. A HEAD is free, and tells whether that still holds and
+   * whether this repository counts at all, so it goes first unless that was told just now.
+   */
+  async #requirePull(repository: string, reference: Reference, access: Access): Promise<void> {
+    const budget = this.#courier.budgetOf(access);
+    if (budget.refusal(repository) === undefined) return;
+    if (!budget.hasNewsOf(repository)) {
+      const { answer, asked } = await this.#send(manifestRequest('HEAD', repository, reference), access);
+      if (answer.status !== 405) await requireStatus(answer, asked, [200]);
+    }
+    const refusal = budget.refusal(repository);
+    if (refusal !== undefined) throw new UpstreamFailure(refusal);
+  }
+
+  #noteSpent(error: unknown, access: Access): void {
+    if (!(error instanceof UpstreamFailure)) return;
+    const { failure } = error;
+    if (failure.kind !== 'limited' || failure.scope !== 'pulls') return;
+    this.#courier.budgetOf(access).refused(access.repository, failure.retryAfterMs);
   }
 
   async #send(request: RegistryRequest, access: Access): Promise<{ answer: Answer; asked: Asked }> {
     const answer = await this.#courier.send(request, access);
     const { kind, method } = request;
-    return { answer, asked: { kind, method, registry: this.#courier.registry, limit: access.limit } };
+    const { registry, breakers } = this.#courier;
+    const onAbuseLimit: Asked['onAbuseLimit'] = (limiting, waitMs) => breakers.of(limiting).limit(waitMs);
+    return { answer, asked: { kind, method, registry, limit: access.limit, onAbuseLimit } };
   }
 
   async #ask<T>(
@@ -148,9 +206,14 @@ class RegistryClient implements Upstream {
     const { identity, signal } = options;
     signal?.throwIfAborted();
     const { kind, method, repository } = request;
+    const refusal = this.#courier.breakers.registry.refusal();
     const limit = new TimeLimit({ ms: this.#options.headersTimeoutMs, signal });
     try {
-      const asked = work({ repository, identity, limit });
+      // Not even for a token then.
+      const asked =
+        refusal === undefined
+          ? work({ repository, identity, limit })
+          : Promise.reject<T>(new UpstreamFailure(refusal));
       return await observedOutcome(this.#options, { host: this.host, kind, method }, asked);
     } finally {
       limit.end();
@@ -170,4 +233,10 @@ function blobRequest(
   const { repository, digest, range } = target;
   const headers = { accept: '*/*', ...(range === undefined ? {} : { range }) };
   return { kind: 'blob', method, repository, path: `/blobs/${digest}`, headers };
+}
+
+/** `query`: with its question mark, or empty. */
+function referrersRequest(repository: string, digest: Digest, query: string): RegistryRequest {
+  const path = `/referrers/${digest}${query}`;
+  return { kind: 'referrers', method: 'GET', repository, path, headers: { accept: `${OCI_INDEX}, */*` } };
 }

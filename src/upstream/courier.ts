@@ -1,14 +1,20 @@
 import type { Asked } from './answer-failure.ts';
 import type { Answer } from './answer.ts';
 import { Authenticator, type Access } from './auth.ts';
+import { Breakers } from './breakers.ts';
+import type { Budget, BudgetLimits, CountedRequest } from './budget.ts';
+import { budgetReading } from './budget-reading.ts';
+import { Budgets, type SharedBudgets } from './budgets.ts';
 import type { Credentials } from './credentials.ts';
+import { Logins, type PatternCredentials } from './logins.ts';
 import { observedOutcome, type UpstreamObserver } from './observer.ts';
 import { UpstreamFailure } from './outcome.ts';
 import { sendFollowing } from './redirect.ts';
+import { sendPatiently } from './retry.ts';
 import { TimeLimit } from './time-limit.ts';
 import { requestToken, type TokenRequest, type TokenService } from './token-service.ts';
 import { TokenCache, type Token } from './tokens.ts';
-import { Transport, type TransportOptions } from './transport.ts';
+import { Transport, type TransportOptions, type TransportRequest } from './transport.ts';
 
 export interface CourierOptions extends TransportOptions, UpstreamObserver {
   /** The name of the upstream in the settings, e.g. `docker.io`. */
@@ -16,9 +22,15 @@ export interface CourierOptions extends TransportOptions, UpstreamObserver {
   /** Of the registry, without `/v2`: `https://registry-1.docker.io`. */
   readonly url: string;
   readonly credentials?: Credentials;
+  /** Others, for the repositories that their patterns name; the first that fits counts. */
+  readonly identities?: readonly PatternCredentials[];
   /** For everything up to the headers of the final answer: tokens, redirects and retries are part of it. */
   readonly headersTimeoutMs: number;
-  /** The clock of tokens, ms since the epoch. Default the real one. */
+  /** When to save pulls. */
+  readonly budget: BudgetLimits;
+  /** Other servers that pull under the same identities. */
+  readonly sharedBudgets?: SharedBudgets;
+  /** The clock of tokens, breakers and budgets, ms since the epoch. Default the real one. */
   readonly now?: () => number;
 }
 
@@ -37,6 +49,9 @@ const MAX_TRIES = 3;
 /** Carries requests to one registry and brings the final answers: logs in as it is asked to, and follows redirects. */
 export class Courier {
   readonly registry: URL;
+  readonly logins: Logins;
+  readonly breakers: Breakers;
+  readonly #budgets: Budgets;
   readonly #options: CourierOptions;
   readonly #transport: Transport;
   readonly #authenticator: Authenticator;
@@ -44,16 +59,31 @@ export class Courier {
 
   /** Throws CertificateFileError. */
   constructor(options: CourierOptions) {
-    const { url, credentials, now = Date.now } = options;
+    const { url, credentials, identities, host, headersTimeoutMs, now = Date.now } = options;
     this.registry = new URL(url);
+    this.logins = new Logins(credentials, identities);
     this.#options = options;
     this.#now = now;
     this.#transport = new Transport(options);
     this.#authenticator = new Authenticator({
       registry: this.registry,
-      credentials,
+      logins: this.logins,
       tokens: new TokenCache(now),
       requestToken: (service, request) => this.#requestToken(service, request),
+    });
+    this.breakers = new Breakers({
+      registry: this.registry,
+      transport: this.#transport,
+      headersTimeoutMs,
+      onChange: (change) => options.onBreaker?.({ upstream: host, ...change }),
+      now,
+    });
+    this.#budgets = new Budgets({
+      host,
+      ...options.budget,
+      ...(options.sharedBudgets === undefined ? {} : { shared: options.sharedBudgets }),
+      onChange: (event) => options.onBudget?.(event),
+      now,
     });
   }
 
@@ -75,18 +105,48 @@ export class Courier {
     }
   }
 
+  /** Whether a token must be fetched before anything of `repository` can be; undefined: of some repository. */
+  needsToken(repository: string | undefined): boolean {
+    return this.#authenticator.needsToken(repository);
+  }
+
+  /** The pulls of whom a request like this is sent as. */
+  budgetOf(access: Pick<Access, 'repository' | 'identity'>): Budget {
+    return this.#budgets.of(this.logins.of(access.repository, access.identity).name);
+  }
+
   close(): Promise<void> {
+    this.breakers.close();
     return this.#transport.close();
   }
 
-  #sendAs(request: RegistryRequest, access: Access, authorization: string | undefined): Promise<Answer> {
+  async #sendAs(
+    request: RegistryRequest,
+    access: Access,
+    authorization: string | undefined,
+  ): Promise<Answer> {
     const { kind, method, repository, path, headers } = request;
     const { origin, pathname } = this.registry;
     const url = new URL(`${origin}${pathname.replace(/\/+$/, '')}/v2/${repository}${path}`);
     const own = authorization === undefined ? headers : { ...headers, authorization };
-    return sendFollowing(this.#transport, { method, url, headers: own, limit: access.limit }, (answer) =>
-      this.#options.onHeaders?.(kind, answer.headers),
-    );
+    const send = (hop: TransportRequest) => this.breakers.send(hop);
+    const counted = kind === 'manifest' ? this.#counted(method, access) : undefined;
+    try {
+      return await sendFollowing(send, { method, url, headers: own, limit: access.limit }, (answer) => {
+        this.#options.onHeaders?.(kind, answer.headers);
+        const reading = budgetReading(answer.headers);
+        // An error without a word of a limit says nothing of it.
+        if (reading !== undefined || answer.status === 200) counted?.answered(reading);
+      });
+    } finally {
+      counted?.over();
+    }
+  }
+
+  #counted(method: 'GET' | 'HEAD', access: Access): CountedRequest {
+    const { name } = this.logins.of(access.repository, access.identity);
+    if (method === 'GET') this.#budgets.spend(name);
+    return this.#budgets.of(name).began(method, access.repository);
   }
 
   /** For everybody who waits for that token, so within its own limit rather than that of any of them. */
@@ -97,10 +157,15 @@ export class Courier {
     const { host, headersTimeoutMs } = this.#options;
     const limit = new TimeLimit({ ms: headersTimeoutMs });
     const nowMs = this.#now();
+    const send = (hop: TransportRequest) => sendPatiently(this.#transport, hop);
     const outcome = await observedOutcome(
       this.#options,
       { host, kind: 'token', method: 'GET' },
-      requestToken(this.#transport, service, { ...request, limit, nowMs }),
+      this.breakers.tokens(service.realm).run({
+        send: () => requestToken(send, service, { ...request, limit, nowMs }),
+        resource: request.scope,
+        hadTime: true,
+      }),
     ).finally(() => limit.end());
     if (outcome.kind === 'ok') return outcome.value;
     throw new UpstreamFailure(outcome);

@@ -1,4 +1,6 @@
 import type { AnswerHeaders } from './answer-headers.ts';
+import type { BreakerChange } from './breakers.ts';
+import type { BudgetEvent } from './budgets.ts';
 import { outcomeLabel, outcomeOf } from './outcome.ts';
 import type { Outcome } from './upstream.ts';
 
@@ -6,12 +8,23 @@ import type { Outcome } from './upstream.ts';
 export interface RequestEvent {
   /** The name of the upstream in the settings, e.g. `docker.io`. */
   readonly host: string;
-  readonly kind: 'manifest' | 'blob' | 'token' | 'tags';
+  readonly kind: 'manifest' | 'blob' | 'token' | 'tags' | 'referrers';
   readonly method: 'GET' | 'HEAD';
-  /** `ok`, `not-found`, `refused`, `pull-limit`, `abuse-limit`, `aborted`, or why upstream is unavailable. */
+  /**
+   * `ok`, `not-found`, `refused`, `pull-limit`, `abuse-limit`, `aborted`, why upstream is unavailable, or `spared`: it
+   * was not asked, because it is known to be out of reach or to limit us.
+   */
   readonly outcome: string;
   /** Until the answer was there; without the body of a blob. */
   readonly durationMs: number;
+}
+
+export type { BudgetEvent } from './budgets.ts';
+
+/** A breaker is there, or has changed its state. */
+export interface BreakerEvent extends BreakerChange {
+  /** The name of the upstream in the settings. */
+  readonly upstream: string;
 }
 
 /** Who wants to know what goes on with an upstream. Nothing secret is told, and no signed URL. */
@@ -20,7 +33,9 @@ export interface UpstreamObserver {
   /** The size of each piece of a manifest, a list of tags or a blob that arrives. */
   readonly onBytes?: (count: number) => void;
   /** The headers of each answer of the registry itself: they tell the state of its limits. */
-  readonly onHeaders?: (kind: 'manifest' | 'blob' | 'tags', headers: AnswerHeaders) => void;
+  readonly onHeaders?: (kind: Exclude<RequestEvent['kind'], 'token'>, headers: AnswerHeaders) => void;
+  readonly onBreaker?: (event: BreakerEvent) => void;
+  readonly onBudget?: (event: BudgetEvent) => void;
 }
 
 /** The outcome of `work`, which `observer` is told of as well. */

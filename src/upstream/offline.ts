@@ -17,6 +17,11 @@ export function createOfflineUpstream(options: {
     headBlob: answer,
     getBlob: answer,
     listTags: answer,
+    listReferrers: answer,
+    isReachable: () => false,
+    outage: () => reason,
+    shortage: () => undefined,
+    mayPrefetch: () => false,
     close: () => Promise.resolve(),
   };
 }

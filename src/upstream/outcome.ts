@@ -39,8 +39,9 @@ export async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
   }
 }
 
-/** One word for metrics: the kind of the outcome, or why upstream is unavailable. */
+/** One word for metrics: the kind of the outcome, why upstream is unavailable, or that it was not asked. */
 export function outcomeLabel(outcome: Outcome<unknown>): string {
+  if ('spared' in outcome) return 'spared';
   if (outcome.kind === 'unavailable') return outcome.cause;
   if (outcome.kind === 'limited') return outcome.scope === 'pulls' ? 'pull-limit' : 'abuse-limit';
   return outcome.kind;

@@ -2,24 +2,26 @@ import { redactUrl } from '../lib/redact-url.ts';
 import { headerText } from './answer-headers.ts';
 import type { Answer } from './answer.ts';
 import { unavailable } from './outcome.ts';
-import { sendPatiently } from './retry.ts';
-import type { Transport, TransportRequest } from './transport.ts';
+import type { TransportRequest } from './transport.ts';
 
 const MAX_REDIRECTS = 5;
 const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
+
+/** Sends one request to whom its URL names. Throws UpstreamFailure. */
+export type Send = (request: TransportRequest) => Promise<Answer>;
 
 /**
  * Sends a request and goes where the answers point, by the same method. `Authorization` stays behind when the origin
  * changes, for good: object stores reject it, and it is none of their business. Throws UpstreamFailure.
  */
 export async function sendFollowing(
-  transport: Transport,
+  send: Send,
   request: TransportRequest,
   onFirst?: (answer: Answer) => void,
 ): Promise<Answer> {
   let next = request;
   for (let redirects = 0; ; redirects++) {
-    const answer = await sendPatiently(transport, next);
+    const answer = await send(next);
     if (redirects === 0) onFirst?.(answer);
     if (!REDIRECTS.includes(answer.status)) return answer;
     await answer.body.discard();

@@ -43,13 +43,18 @@ function isTextList(value: unknown): value is string[] {
  * is none, or it does not say after which tag it begins.
  */
 export function nextPage(lines: readonly string[], from: URL): TagList['next'] {
-  for (const [, target = '', parameters = ''] of lines.join(', ').matchAll(LINK)) {
-    if (!/;\s*rel\s*=\s*(?:next\b|"(?:[^"]*\s)?next(?:\s[^"]*)?")/i.test(parameters)) continue;
-    if (!URL.canParse(target, from.href)) continue;
-    const query = new URL(target, from).searchParams;
-    const n = query.get('n');
-    const last = query.get('last');
+  for (const { searchParams } of nextLinks(lines, from)) {
+    const n = searchParams.get('n');
+    const last = searchParams.get('last');
     if (last !== null) return { last, ...(n === null ? {} : { n }) };
   }
   return undefined;
+}
+
+/** Where the links of relation `next` point (RFC 8288), seen from `from`. */
+export function nextLinks(lines: readonly string[], from: URL): URL[] {
+  return [...lines.join(', ').matchAll(LINK)].flatMap(([, target = '', parameters = '']) => {
+    const isNext = /;\s*rel\s*=\s*(?:next\b|"(?:[^"]*\s)?next(?:\s[^"]*)?")/i.test(parameters);
+    return isNext && URL.canParse(target, from.href) ? [new URL(target, from)] : [];
+  });
 }

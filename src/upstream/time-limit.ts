@@ -24,6 +24,11 @@ export class TimeLimit {
     else signal?.addEventListener('abort', this.#stop, { once: true });
   }
 
+  /** How long it was at its start. */
+  get totalMs(): number {
+    return this.#ms;
+  }
+
   get remainingMs(): number {
     return this.#endsAt - performance.now();
   }

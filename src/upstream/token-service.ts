@@ -2,10 +2,9 @@ import { redactUrl } from '../lib/redact-url.ts';
 import { retryAfterMs } from './answer-headers.ts';
 import { readWhole, type Answer } from './answer.ts';
 import { limited, unavailable, UpstreamFailure } from './outcome.ts';
-import { sendFollowing } from './redirect.ts';
+import { sendFollowing, type Send } from './redirect.ts';
 import type { TimeLimit } from './time-limit.ts';
 import type { Token } from './tokens.ts';
-import type { Transport } from './transport.ts';
 
 /** Where to ask for a token, by a Bearer challenge of the registry. */
 export interface TokenService {
@@ -28,17 +27,13 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 const MIN_LIFETIME_MS = 60_000;
 
 /** Asks for a token by GET (distribution, "Token Authentication Specification"). Throws UpstreamFailure. */
-export async function requestToken(
-  transport: Transport,
-  service: TokenService,
-  request: TokenRequest,
-): Promise<Token> {
+export async function requestToken(send: Send, service: TokenService, request: TokenRequest): Promise<Token> {
   const { scope, authorization, limit, nowMs } = request;
   const url = new URL(service.realm);
   if (service.service !== undefined) url.searchParams.set('service', service.service);
   url.searchParams.append('scope', scope);
   const headers = { accept: 'application/json', ...(authorization === undefined ? {} : { authorization }) };
-  const answer = await sendFollowing(transport, { method: 'GET', url, headers, limit });
+  const answer = await sendFollowing(send, { method: 'GET', url, headers, limit });
   const who = `the token service at ${redactUrl(service.realm)}`;
   if (answer.status !== 200) {
     await answer.body.discard();

@@ -51,6 +51,12 @@ export class TokenCache {
     return { value: await pending, isFresh: true };
   }
 
+  /** Whether there is a token that can be used. */
+  holds(key: string): boolean {
+    const entry = this.#entries.peek(key);
+    return entry !== undefined && this.#now() < entry.usableUntil;
+  }
+
   #issue(key: string, issue: () => Promise<Token>): Promise<string> {
     this.#entries.delete(key);
     const pending = issue()

@@ -11,7 +11,10 @@ export type UnavailableCause =
   | 'not-a-registry' // HTML, a captive portal, headers or bodies that break the protocol
   | 'credentials'; // the token service rejects the configured credentials
 
-/** All that can come of asking upstream. Every use handles each case (exhaustive switch). */
+/**
+ * All that can come of asking upstream. Every use handles each case (exhaustive switch). `spared`: upstream was not
+ * asked, because it is known to be out of reach or to limit us.
+ */
 export type Outcome<T> =
   | { readonly kind: 'ok'; readonly value: T }
   /** 404. `noStore`: the answer said `Cache-Control: no-store`, so the absence must not be remembered. */
@@ -19,8 +22,18 @@ export type Outcome<T> =
   /** 401 or 403 from the registry under a freshly issued token (or with none to be had anonymously). */
   | { readonly kind: 'refused'; readonly status: number }
   /** 429. `pulls`: the pull limit; `abuse`: any other. */
-  | { readonly kind: 'limited'; readonly scope: 'pulls' | 'abuse'; readonly retryAfterMs?: number }
-  | { readonly kind: 'unavailable'; readonly cause: UnavailableCause; readonly reason: string };
+  | {
+      readonly kind: 'limited';
+      readonly scope: 'pulls' | 'abuse';
+      readonly retryAfterMs?: number;
+      readonly spared?: true;
+    }
+  | {
+      readonly kind: 'unavailable';
+      readonly cause: UnavailableCause;
+      readonly reason: string;
+      readonly spared?: true;
+    };
 
 /** As whom upstream is asked: with the configured credentials, if there are any, or always without. */
 export type Identity = 'configured' | 'anonymous';
@@ -59,6 +72,12 @@ export interface BlobStream {
   readonly isDecoded: boolean;
   /** Gives the connection up; safe to call at any time, more than once. */
   close(): void;
+}
+
+/** What refers to a manifest (OCI distribution-spec, "Listing Referrers"). */
+export interface ReferrersList {
+  /** An index, at most 4 MiB, as upstream sent it, or all of its pages made one. Nothing is filtered. */
+  readonly bytes: Buffer;
 }
 
 export interface TagList {
@@ -100,6 +119,18 @@ export interface Upstream {
     query: { readonly n?: string; readonly last?: string },
     options: AskOptions,
   ): Promise<Outcome<TagList>>;
+  listReferrers(repository: string, digest: Digest, options: AskOptions): Promise<Outcome<ReferrersList>>;
+  /** Whether anything that was pulled could be pulled again now, as far as is known without asking. */
+  isReachable(): boolean;
+  /**
+   * Why blobs (of `repository`, if one is named) cannot be had at the moment, as half a sentence for people; undefined:
+   * nothing is known that speaks against it. Asks nobody.
+   */
+  outage(repository?: string): string | undefined;
+  /** Why manifests are to be got for real misses only, as half a sentence; undefined: there are pulls enough. */
+  shortage(repository: string): string | undefined;
+  /** Whether what nobody waits for may be fetched now: there are pulls enough, and upstream is in reach. */
+  mayPrefetch(repository: string): boolean;
   close(): Promise<void>;
 }
 

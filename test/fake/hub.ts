@@ -163,6 +163,12 @@ export class FakeHub {
     this.#library.open(repository).readers = readers;
   }
 
+  /** Serves the referrers API for the repository; other manifests of it then have none. */
+  setReferrers(repository: string, digest: Digest, descriptors: readonly object[]): void {
+    const opened = this.#library.open(repository);
+    opened.referrers = new Map(opened.referrers).set(digest, descriptors);
+  }
+
   /** Lets `tag` name a manifest that the repository holds. */
   moveTag(repository: string, tag: string, digest: Digest): void {
     this.#library.open(repository).tags.set(tag, digest);

@@ -23,6 +23,8 @@ export interface Repository {
   readonly manifests: Map<string, StoredManifest>;
   readonly blobs: Map<string, Content>;
   readers: readonly string[] | undefined;
+  /** Descriptors by the manifest that they refer to; undefined: the referrers API is not served. */
+  referrers: Map<string, readonly object[]> | undefined;
 }
 
 /** The repositories of the stand-in. */
@@ -37,7 +39,13 @@ export class Library {
   open(name: string): Repository {
     const known = this.#repositories.get(name);
     if (known !== undefined) return known;
-    const repository = { tags: new Map(), manifests: new Map(), blobs: new Map(), readers: undefined };
+    const repository: Repository = {
+      tags: new Map(),
+      manifests: new Map(),
+      blobs: new Map(),
+      readers: undefined,
+      referrers: undefined,
+    };
     this.#repositories.set(name, repository);
     return repository;
   }

@@ -16,6 +16,7 @@ export interface RegistryOptions extends GatekeeperOptions {
 }
 
 const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 const ROUTE = /^\/v2\/(.+)\/(manifests|blobs|tags|referrers)\/([^/]+)$/;
 const KINDS = { manifests: 'manifest', blobs: 'blob', tags: 'tags', referrers: 'referrers' } as const;
 const VERSION = { 'docker-distribution-api-version': 'registry/2.0' };
@@ -58,8 +59,9 @@ export class Registry implements Site {
       return errorAnswer(405, { code: 'UNSUPPORTED', message: 'the operation is unsupported' });
     }
     if (request.kind === 'ping') return jsonAnswer(200, {});
-    if (request.kind === 'other' || request.kind === 'referrers') return NOT_FOUND;
+    if (request.kind === 'other') return NOT_FOUND;
     if (repository === undefined) return errorAnswer(404, NO_REPOSITORY);
+    if (request.kind === 'referrers') return referrersList(request, repository);
     if (request.kind === 'manifest') return this.#manifest(request, repository);
     return request.kind === 'blob' ? this.#blob(request, repository) : tagList(request, repository);
   }
@@ -126,4 +128,18 @@ function tagList(request: LoggedRequest, repository: Repository): Answer {
       ? {}
       : { link: `</v2/${request.repository}/tags/list?last=${final}&n=${size}>; rel="next"` };
   return jsonAnswer(200, { name: request.repository, tags }, link);
+}
+
+const REFERRERS_PAGE = 3;
+
+/** OCI distribution-spec, "Listing Referrers"; a page holds three, as if registries were that small. */
+function referrersList(request: LoggedRequest, repository: Repository): Answer {
+  if (repository.referrers === undefined) return NOT_FOUND;
+  const all = repository.referrers.get(request.reference ?? '') ?? [];
+  const from = Number(request.query.get('from') ?? 0);
+  const manifests = all.slice(from, from + REFERRERS_PAGE);
+  const next = from + REFERRERS_PAGE;
+  const link = next < all.length ? { link: `<${request.path}?from=${next}>; rel="next"` } : {};
+  const answer = jsonAnswer(200, { schemaVersion: 2, mediaType: OCI_INDEX, manifests }, link);
+  return { ...answer, headers: { ...answer.headers, 'content-type': OCI_INDEX } };
 }

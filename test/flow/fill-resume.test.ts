@@ -7,6 +7,7 @@ import { bytesContent } from '../fake/content.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { bigBlob, hubWith, MIB, ranged, rangesAsked, storedBlob } from '../support/big-blob.ts';
 import { metric } from '../support/metrics.ts';
+import { inReach } from '../support/reach.ts';
 import { eventually } from '../support/wait.ts';
 
 const big = bigBlob({ size: 12 * MIB + 777, seed: 21 });
@@ -34,6 +35,7 @@ describe('what was fetched', () => {
     expect(await partsOf(app)).toHaveLength(1);
     cut.remove();
     refusal.remove();
+    await inReach(app);
     const whole2 = await app.get(target);
     expect(whole2.body.equals(whole)).toBe(true);
     await storedBlob(app, big);

@@ -7,6 +7,7 @@ import { openIndex } from '../../src/store/manifest/lmdb.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { bigBlob, hubWith, MIB, storedBlob } from '../support/big-blob.ts';
 import { metric } from '../support/metrics.ts';
+import { inReach } from '../support/reach.ts';
 import { rot, shorten, storedBytes } from '../support/stored-files.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -119,6 +120,7 @@ describe('the scrub of an idle server', () => {
     expect(line).toMatchObject({ problem: 'corrupt', outcome: 'removed' });
     expect(await storedBytes(app.dataDir, digest)).toBeUndefined();
     await hub.start();
+    await inReach(next);
     expect((await next.get(big.target)).body.equals(big.whole)).toBe(true);
   });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { startTestApp } from '../support/app.ts';
-import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
+import { filledHub, PLAIN } from '../support/filled-hub.ts';
 
 const body = (answer: { body: Buffer }) => JSON.parse(answer.body.toString()) as unknown;
 
@@ -56,15 +56,5 @@ describe('the catalogue', () => {
     const last = await app.get(next);
     expect(body(last)).toEqual({ repositories: names.slice(2) });
     expect(last.header('link')).toBeUndefined();
-  });
-});
-
-describe('referrers', () => {
-  it('are not found, which sends clients on to the tag schema', async () => {
-    const hub = await filledHub();
-    const app = await startTestApp({ hub });
-    const answer = await app.get(`/v2/library/golang/referrers/${GOLANG.image.root.digest}`);
-    expect(answer.status).toBe(404);
-    expect(hub.requests).toEqual([]);
   });
 });

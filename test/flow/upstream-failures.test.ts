@@ -205,11 +205,16 @@ describe('one who asks', () => {
 });
 
 test('nothing that is told of a failure holds a secret', async () => {
-  const { hub, upstream, events } = await hubAndUpstream({}, { credentials: CAROL, headersTimeoutMs: 1000 });
+  const { hub } = await hubAndUpstream();
   const blob = generatedContent({ size: 100_000, seed: 4 });
   hub.addBlob('carol/private', blob);
   const told: unknown[] = [];
-  const ask = () => upstream.getBlob('carol/private', blob.digest, { ...CONFIGURED, offset: 0 });
+  const ask = () => {
+    // A new client each time: the breakers of one would soon spare upstream.
+    const { upstream, events } = watchedUpstream(hub.url, { credentials: CAROL, headersTimeoutMs: 1000 });
+    told.push(events);
+    return upstream.getBlob('carol/private', blob.digest, { ...CONFIGURED, offset: 0 });
+  };
   const faults: FaultAction[] = [
     { hang: true },
     { hangUp: 'fin' },
@@ -234,11 +239,11 @@ test('nothing that is told of a failure holds a secret', async () => {
       fault.remove();
     }
   }
-  const text = JSON.stringify([told, events], (_key, value: unknown) =>
+  const text = JSON.stringify(told, (_key, value: unknown) =>
     value instanceof Error ? [value.message, value.stack, String(value.cause)] : value,
   );
   const secrets = [...secretsOf(hub.requests), CAROL.password, 'secret-in-a-redirect', 'secret-in-a-query'];
   expect(secrets.length).toBeGreaterThan(10);
   for (const secret of secrets) expect(text).not.toContain(secret);
-  expect(told.length).toBe(3 * faults.length);
+  expect(told.length).toBe(2 * 3 * faults.length);
 });

@@ -48,27 +48,52 @@ describe('the pull limit', () => {
 });
 
 describe('the abuse limit', () => {
-  test('concerns requests of every kind, each asked once', async () => {
-    const { hub, upstream } = await hubAndUpstream();
+  test('stops requests of every kind for as long as it says', async () => {
+    let nowMs = Date.now();
+    const { hub, upstream, events } = await hubAndUpstream({}, { now: () => nowMs });
     valueOf(await upstream.headManifest(repository, LATEST, ANYBODY));
     hub.reset();
-    hub.fault({ do: { abuseLimit: { retryAfterSeconds: 60 } } });
+    const fault = hub.fault({ do: { abuseLimit: { retryAfterSeconds: 60 } } });
     const digest = digestOf(Buffer.from('x'));
     const limited = { ...ABUSE, retryAfterMs: 60_000 };
+    const spared = { ...limited, spared: true };
     expect(await upstream.headManifest(repository, LATEST, ANYBODY)).toEqual(limited);
-    expect(await upstream.getManifest(repository, LATEST, ANYBODY)).toEqual(limited);
-    expect(await upstream.headBlob(repository, digest, ANYBODY)).toEqual(limited);
-    expect(await upstream.getBlob(repository, digest, { ...ANYBODY, offset: 0 })).toEqual(limited);
-    expect(await upstream.listTags(repository, {}, ANYBODY)).toEqual(limited);
-    expect(hub.requests.length).toBe(5);
+    expect(await upstream.headManifest(repository, LATEST, ANYBODY)).toEqual(spared);
+    expect(await upstream.getManifest(repository, LATEST, ANYBODY)).toEqual(spared);
+    expect(await upstream.headBlob(repository, digest, ANYBODY)).toEqual(spared);
+    expect(await upstream.getBlob(repository, digest, { ...ANYBODY, offset: 0 })).toEqual(spared);
+    expect(await upstream.listTags(repository, {}, ANYBODY)).toEqual(spared);
+    expect(await upstream.listReferrers(repository, digest, ANYBODY)).toEqual(spared);
+    expect(upstream.isReachable()).toBe(false);
+    expect(upstream.outage()).toContain('limits our requests until');
+    expect(hub.requests.length).toBe(1);
+    expect(events.map(({ outcome }) => outcome).slice(-7)).toEqual([
+      'abuse-limit',
+      ...Array.from({ length: 6 }, () => 'spared'),
+    ]);
+    fault.remove();
+    nowMs += 60_000;
+    expect(upstream.isReachable()).toBe(true);
+    expect((await upstream.headManifest(repository, LATEST, ANYBODY)).kind).toBe('ok');
+  });
+
+  test('lasts a minute if it does not say, and twice as long each time that it comes again', async () => {
+    let nowMs = Date.now();
+    const { hub, upstream } = await hubAndUpstream({}, { now: () => nowMs });
+    hub.fault({ match: { host: 'registry' }, do: { abuseLimit: {} } });
+    for (const seconds of [60, 120, 240, 480, 900, 900]) {
+      expect(await upstream.headManifest(repository, LATEST, ANYBODY)).toEqual(ABUSE);
+      nowMs += seconds * 1000 - 1;
+      expect(await upstream.headManifest(repository, LATEST, ANYBODY)).toMatchObject({ spared: true });
+      nowMs += 1;
+    }
   });
 
   test('may come without a word, or with more words than anybody reads', async () => {
-    const { hub, upstream } = await hubAndUpstream();
     for (const body of ['', '<html>', 'x'.repeat(1_000_000)]) {
-      const fault = hub.fault({ match: { kind: 'manifest' }, do: { status: { code: 429, body } } });
+      const { hub, upstream } = await hubAndUpstream();
+      hub.fault({ match: { kind: 'manifest' }, do: { status: { code: 429, body } } });
       expect(await upstream.getManifest(repository, LATEST, ANYBODY)).toEqual(ABUSE);
-      fault.remove();
     }
   });
 

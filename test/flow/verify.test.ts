@@ -11,6 +11,7 @@ import { startTestApp, type TestApp } from '../support/app.ts';
 import { bigBlob, hubWith, MIB, storedBlob } from '../support/big-blob.ts';
 import { PLAIN } from '../support/filled-hub.ts';
 import { metric } from '../support/metrics.ts';
+import { inReach } from '../support/reach.ts';
 import { rot, shorten, storedBytes } from '../support/stored-files.ts';
 import { eventually, withDeadline } from '../support/wait.ts';
 
@@ -114,6 +115,7 @@ describe('a verification', () => {
     expect(summary).toMatchObject({ problems: 1, repaired: 0 });
     expect(await storedBytes(app.dataDir, digest)).toBeUndefined();
     await hub.start();
+    await inReach(app);
     expect((await app.get(big.target)).body.equals(big.whole)).toBe(true);
   });
 

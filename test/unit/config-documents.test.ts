@@ -4,12 +4,14 @@ import { parse } from 'yaml';
 import { settingsYaml, withSettingsTable } from '../../src/config/document.ts';
 import { SETTING_FLAGS } from '../../src/config/flags.ts';
 import { loadSettings } from '../../src/config/load.ts';
-import { SETTINGS, UPSTREAM_SETTINGS } from '../../src/config/schema.ts';
+import { CLIENT_SETTINGS, IDENTITY_SETTINGS, SETTINGS, UPSTREAM_SETTINGS } from '../../src/config/schema.ts';
 import type { Setting } from '../../src/config/setting.ts';
 
 const ROOT = new URL('../../', import.meta.url);
 const TOP = Object.entries<Setting>(SETTINGS);
 const UPSTREAM = Object.entries<Setting>(UPSTREAM_SETTINGS);
+const CLIENT = Object.entries<Setting>(CLIENT_SETTINGS);
+const IDENTITY = Object.entries<Setting>(IDENTITY_SETTINGS);
 
 function inFile(setting: Setting): unknown {
   return setting.default ?? setting.example;
@@ -30,8 +32,12 @@ describe('config/pierhead.yaml', () => {
     const yaml = settingsYaml().replaceAll(/^#(?=[^ ]|  )/gm, '');
     expect(parse(yaml, { schema: 'failsafe' })).toEqual({
       ...Object.fromEntries(TOP.map(([key, setting]) => [key, inFile(setting)])),
+      clients: [Object.fromEntries(CLIENT.map(([key, setting]) => [key, inFile(setting)]))],
       upstreams: {
-        'docker.io': Object.fromEntries(UPSTREAM.map(([key, setting]) => [key, inFile(setting)])),
+        'docker.io': {
+          ...Object.fromEntries(UPSTREAM.map(([key, setting]) => [key, inFile(setting)])),
+          identities: [Object.fromEntries(IDENTITY.map(([key, setting]) => [key, inFile(setting)]))],
+        },
         'ghcr.io': 'https://ghcr.io',
       },
     });

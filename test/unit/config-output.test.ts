@@ -37,6 +37,8 @@ tagTtl                        5m                             file pierhead.yaml:
 scrubInterval                 30d                            default
 offline                       true                           env PIERHEAD_OFFLINE
 failMode                      fallthrough                    default
+pullBudgetLow                 20%                            default
+pullBudgetReserve             10                             default
 defaultPlatform               linux/amd64                    default
 allowNetworks                 10.0.0.0/8, 192.0.2.7/32       env PIERHEAD_ALLOW_NETWORKS
 adminToken                    ********                       env PIERHEAD_ADMIN_TOKEN

@@ -42,9 +42,9 @@ describe('an upstream', () => {
     expect(
       upstreams(['ghcr.io: https://ghcr.io/', 'registry.local:5000: { url: "http://10.0.0.1:5000" }']),
     ).toEqual({
-      'docker.io': { url: HUB, private: [] },
-      'ghcr.io': { url: 'https://ghcr.io', private: [] },
-      'registry.local:5000': { url: 'http://10.0.0.1:5000', private: [] },
+      'docker.io': { url: HUB, identities: [], private: [] },
+      'ghcr.io': { url: 'https://ghcr.io', identities: [], private: [] },
+      'registry.local:5000': { url: 'http://10.0.0.1:5000', identities: [], private: [] },
     });
   });
 
@@ -61,12 +61,13 @@ describe('an upstream', () => {
         url: HUB,
         username: 'acme',
         passwordFile: '/srv/password',
+        identities: [],
         private: ['acme/*', 'b/**'],
         ca: '/srv/ca.pem',
       },
-      'ghcr.io': { url: 'https://ghcr.io', tokenFile: '/srv/token', private: ['acme/*'] },
-      'quay.io': { url: 'https://quay.io', username: 'acme', password: '007', private: [] },
-      'gcr.io': { url: 'https://gcr.io', token: '*', private: [] },
+      'ghcr.io': { url: 'https://ghcr.io', tokenFile: '/srv/token', identities: [], private: ['acme/*'] },
+      'quay.io': { url: 'https://quay.io', username: 'acme', password: '007', identities: [], private: [] },
+      'gcr.io': { url: 'https://gcr.io', token: '*', identities: [], private: [] },
     });
   });
 
@@ -83,6 +84,7 @@ describe('an upstream', () => {
         url: 'http://hub.local:5000',
         username: 'acme',
         password: 'secret',
+        identities: [],
         private: ['acme/*', 'other/**'],
         ca: '/srv/ca.pem',
       },
@@ -100,6 +102,7 @@ describe('an upstream', () => {
       url: 'https://flag.local',
       username: 'a',
       password: 'b',
+      identities: [],
       private: [],
     });
     expect(upstreams(file, env)['docker.io']?.url).toBe('https://env.local');
@@ -118,11 +121,13 @@ describe('an upstream', () => {
       url: HUB,
       username: 'acme',
       passwordFile: '/srv/password',
+      identities: [],
       private: [],
     });
     expect(upstreams(file, { PIERHEAD_UPSTREAM_TOKEN: 't' })['docker.io']).toEqual({
       url: HUB,
       token: 't',
+      identities: [],
       private: [],
     });
   });

@@ -29,6 +29,7 @@ export function removeManifest(tables: IndexTables, digest: Digest, removed: Rem
     removed.tags.push(key);
   }
   const named = manifests.remove(digest);
+  tables.referrers.removeAll(digest);
   removed.manifests.add(digest);
   unlink(tables, holders, digest, removed);
   for (const each of named) {

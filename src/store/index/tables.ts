@@ -6,6 +6,7 @@ import { LinkTable } from './links.ts';
 import { ManifestTable } from './manifests.ts';
 import { PinTable } from './pins.ts';
 import { ReferenceTable } from './references.ts';
+import { ReferrersTable } from './referrers.ts';
 import { RepositoryTable } from './repositories.ts';
 import { openTable } from './table.ts';
 import { TagTable } from './tags.ts';
@@ -28,6 +29,7 @@ export class IndexTables {
   readonly pins: PinTable;
   readonly repositories: RepositoryTable;
   readonly bookmarks: BookmarkTable;
+  readonly referrers: ReferrersTable;
   /** What concerns the index itself. */
   readonly meta: Database<number, string>;
 
@@ -44,6 +46,7 @@ export class IndexTables {
     this.pins = new PinTable(this.environment);
     this.repositories = new RepositoryTable(this.environment, this);
     this.bookmarks = new BookmarkTable(this.environment);
+    this.referrers = new ReferrersTable(this.environment);
     this.meta = openTable(this.environment, 'meta');
   }
 }

@@ -1,0 +1,72 @@
+import type { BreakerEvent, BudgetEvent } from '../upstream/observer.ts';
+import type { Logger } from './log.ts';
+
+/** Pulls of others that come within so long a time of each other are one episode. */
+const EPISODE_MS = 30 * 60_000;
+/** A forecast is worth a line again when it has moved by so much. */
+const NOTABLE_MS = 30 * 60_000;
+
+type Level = 'enough' | 'low' | 'used up';
+
+/** What has been said of one identity. */
+interface Told {
+  level: Level;
+  /** Ms since the epoch; 0: that it will not be used up. */
+  emptyAt: number;
+  foreignAt: number;
+}
+
+/** Logs what becomes of upstreams: once when it changes, not each time that it shows. */
+export class UpstreamWatch {
+  readonly #log: Logger;
+  readonly #told = new Map<string, Told>();
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  breaker({ upstream, kind, host, state, reason, isNew }: BreakerEvent): void {
+    if (isNew) return;
+    const line = { upstream, kind, host, ...(reason === undefined ? {} : { reason }) };
+    if (state === 'open') this.#log.warn(line, 'upstream is out of reach');
+    else if (state === 'closed') this.#log.info(line, 'upstream is in reach again');
+    else this.#log.debug(line, 'upstream is tried again');
+  }
+
+  budget({ host: upstream, state, foreignPulls }: BudgetEvent): void {
+    const { identity, limit, remaining, source } = state;
+    const line = { upstream, identity, limit, remaining, source };
+    const told = this.#told.get(`${upstream} ${identity}`) ?? { level: 'enough', emptyAt: 0, foreignAt: 0 };
+    this.#told.set(`${upstream} ${identity}`, told);
+    const level: Level = state.spentUntil === undefined ? (state.isLow ? 'low' : 'enough') : 'used up';
+    if (level !== told.level) {
+      const until = state.spentUntil === undefined ? undefined : timeText(state.spentUntil);
+      if (level === 'enough') this.#log.info(line, 'there are pulls enough again');
+      else this.#log.warn({ ...line, until }, level === 'low' ? 'few pulls are left' : 'no pulls are left');
+      told.level = level;
+    }
+    const emptyAt = state.emptyAt ?? 0;
+    if (level !== 'used up' && isNotable(told.emptyAt, emptyAt)) {
+      if (emptyAt > 0) this.#log.warn({ ...line, emptyAt: timeText(emptyAt) }, 'pulls will be used up');
+      told.emptyAt = emptyAt;
+    }
+    if (foreignPulls > 0) this.#foreign(line, told, { pulls: foreignPulls, at: state.readAt });
+  }
+
+  #foreign(line: object, told: Told, seen: { readonly pulls: number; readonly at: number }): void {
+    if (seen.at - told.foreignAt > EPISODE_MS) {
+      const text = 'pulls were counted that this mirror did not make: somebody goes around it';
+      this.#log.warn({ ...line, foreignPulls: seen.pulls }, text);
+    }
+    told.foreignAt = seen.at;
+  }
+}
+
+function isNotable(before: number, now: number): boolean {
+  if (before === 0 || now === 0) return before !== now;
+  return Math.abs(before - now) > NOTABLE_MS;
+}
+
+function timeText(ms: number): string {
+  return new Date(ms).toISOString();
+}

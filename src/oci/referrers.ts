@@ -1,0 +1,24 @@
+import { OCI_INDEX } from './media-types.ts';
+
+/** The list of no referrers (OCI distribution-spec, "Listing Referrers"). */
+export const NO_REFERRERS = Buffer.from(
+  JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: [] }),
+);
+
+interface Index {
+  readonly manifests?: readonly { readonly artifactType?: unknown }[];
+}
+
+/** How many there are in an index that was parsed before. */
+export function countReferrers(bytes: Buffer): number {
+  return (JSON.parse(bytes.toString('utf8')) as Index).manifests?.length ?? 0;
+}
+
+/** Those of one of the artifact types; every other word of the index stays. */
+export function filterReferrers(bytes: Buffer, artifactTypes: readonly string[]): Buffer {
+  const index = JSON.parse(bytes.toString('utf8')) as Index;
+  const manifests = index.manifests?.filter(
+    ({ artifactType }) => typeof artifactType === 'string' && artifactTypes.includes(artifactType),
+  );
+  return Buffer.from(JSON.stringify({ ...index, manifests: manifests ?? [] }));
+}

@@ -1,0 +1,127 @@
+import { LRUCache } from 'lru-cache';
+import { withinMs } from '../lib/deadline.ts';
+import type { Digest } from '../oci/digest.ts';
+import { countReferrers, NO_REFERRERS } from '../oci/referrers.ts';
+import { repositoryKey, type Repository } from '../oci/reference.ts';
+import type { ReferrersRecord, ReferrersStore } from '../store/referrers-store.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { CacheStatus, Staleness } from './cache-status.ts';
+import type { NegativeCache } from './negative-cache.ts';
+import { failureError, failureReason, saysAbsent } from './outcome-error.ts';
+import { PullError } from './pull-error.ts';
+import type { RepositoryAccess } from './repository-access.ts';
+import { SingleFlight } from './single-flight.ts';
+
+export interface ReferrersAnswer {
+  /** An index, not filtered. */
+  readonly bytes: Buffer;
+  readonly cache: CacheStatus;
+  readonly stale?: Staleness;
+  /** Why the list is empty although nobody has said that it is. */
+  readonly failure?: string;
+}
+
+export interface ReferrersOptions {
+  readonly store: ReferrersStore;
+  readonly access: RepositoryAccess;
+  readonly negative: NegativeCache;
+  /** How long a list is served before upstream is asked again. */
+  readonly ttlMs: number;
+  /** Ms since the epoch. */
+  readonly now: () => number;
+}
+
+/** How long a client waits for upstream if there is a list to serve, and if there is none. */
+const CHECK_WAIT_MS = 2000;
+const MISS_WAIT_MS = 8000;
+const MAX_MEMORY_BYTES = 16 * 1024 * 1024;
+/** Longer lists are passed on and not kept. */
+const MAX_KEPT_BYTES = 256 * 1024;
+
+/**
+ * What refers to a manifest: signatures, attestations. Docker Engine 29 fails a pull on every error but "not found",
+ * so in an outage the answer is what is cached, or else an empty list, with a warning. Empty lists are remembered in
+ * memory only, as most manifests have no referrers.
+ */
+export class Referrers {
+  readonly #options: ReferrersOptions;
+  readonly #recent = new LRUCache<string, ReferrersRecord>({
+    maxSize: MAX_MEMORY_BYTES,
+    sizeCalculation: ({ bytes }) => bytes.length + 200,
+  });
+  readonly #flights = new SingleFlight<ReferrersAnswer>();
+
+  constructor(options: ReferrersOptions) {
+    this.#options = options;
+  }
+
+  /** Throws PullError only for what upstream says does not exist or may not be seen, never for an outage. */
+  async list(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
+    const known = this.#known(repository, digest);
+    const waitMs = known === undefined ? MISS_WAIT_MS : CHECK_WAIT_MS;
+    try {
+      const answer = await withinMs(this.#listChecked(upstream, repository, digest), waitMs);
+      if (answer !== undefined) return answer;
+    } catch (error) {
+      if (!(error instanceof PullError) || error.code !== 'unavailable') throw error;
+      return inOutage(known, error.message);
+    }
+    return inOutage(known, `${repository.host} did not answer within ${waitMs / 1000} s`);
+  }
+
+  async #listChecked(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
+    const { access, negative, now, ttlMs } = this.#options;
+    await access.admit(upstream, repository, { kind: 'tags' });
+    const known = this.#known(repository, digest);
+    if (known !== undefined && now() - known.confirmedAt < ttlMs) return { bytes: known.bytes, cache: 'hit' };
+    if (negative.has(repository, name(digest))) throw notServed(digest, { remembered: true });
+    const key = `${repositoryKey(repository)}@${digest}`;
+    return this.#flights.run(key, () => this.#ask(upstream, repository, digest)).promise;
+  }
+
+  async #ask(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
+    const { access, negative, store } = this.#options;
+    const outcome = await upstream.listReferrers(repository.name, digest, { identity: 'configured' });
+    if (outcome.kind === 'ok') {
+      if (!upstream.hasCredentials) await access.confirmPublic(repository);
+      const isKept = await this.#keep(repository, digest, outcome.value.bytes);
+      return { bytes: outcome.value.bytes, cache: isKept ? 'stored' : 'bypass' };
+    }
+    if (!saysAbsent(outcome)) throw new PullError('unavailable', failureReason(outcome));
+    if (outcome.kind !== 'not-found') throw failureError(outcome, repository.name, 'repository-unknown');
+    negative.remember(repository, name(digest));
+    await store.deleteReferrers(repository, digest);
+    this.#recent.delete(`${repositoryKey(repository)}@${digest}`);
+    throw notServed(digest, {});
+  }
+
+  #known(repository: Repository, digest: Digest): ReferrersRecord | undefined {
+    const recent = this.#recent.get(`${repositoryKey(repository)}@${digest}`);
+    return recent ?? this.#options.store.getReferrers(repository, digest);
+  }
+
+  async #keep(repository: Repository, digest: Digest, bytes: Buffer): Promise<boolean> {
+    if (bytes.length > MAX_KEPT_BYTES) return false;
+    const { store, now } = this.#options;
+    const record = { bytes, confirmedAt: now() };
+    this.#recent.set(`${repositoryKey(repository)}@${digest}`, record);
+    if (countReferrers(bytes) > 0) await store.putReferrers(repository, digest, record);
+    else await store.deleteReferrers(repository, digest);
+    return true;
+  }
+}
+
+function inOutage(known: ReferrersRecord | undefined, reason: string): ReferrersAnswer {
+  if (known === undefined) return { bytes: NO_REFERRERS, cache: 'miss', failure: reason };
+  return { bytes: known.bytes, cache: 'stale', stale: { reason, confirmedAt: known.confirmedAt } };
+}
+
+/** Not found, and nothing else, sends clients on to the referrers tag schema. */
+function notServed(digest: Digest, options: { readonly remembered?: boolean }): PullError {
+  return new PullError('manifest-unknown', `upstream has no list of what refers to ${digest}`, options);
+}
+
+/** No reference looks like this. */
+function name(digest: Digest): string {
+  return `referrers of ${digest}`;
+}

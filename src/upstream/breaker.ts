@@ -1,0 +1,206 @@
+import { AbuseLimit } from './abuse-limit.ts';
+import { UpstreamFailure, type Failure } from './outcome.ts';
+import { Prober } from './prober.ts';
+
+export type BreakerState = 'closed' | 'half-open' | 'open';
+
+/** Says that the one who was asked is down. */
+export type Down = Extract<Failure, { readonly kind: 'unavailable' }>;
+
+export interface BreakerOptions {
+  /** Who is asked, for people. */
+  readonly who: string;
+  /** One cheap question; undefined: it was answered as by one who is alive. Never rejects. */
+  readonly probe: () => Promise<Down | undefined>;
+  readonly onChange: (state: BreakerState, reason: string | undefined) => void;
+  /** Ms since the epoch. */
+  readonly now: () => number;
+}
+
+/** A request that goes through a breaker. */
+export interface Attempt<T> {
+  readonly send: () => Promise<T>;
+  /** Whether what came back means that its sender is down. */
+  readonly judge?: (value: T) => Down | undefined;
+  /** What was asked for: one resource that fails again and again is no outage of all. */
+  readonly resource: string;
+  /** False: so much of the time was used up elsewhere that being late says nothing. */
+  readonly hadTime: boolean;
+}
+
+/** So many failed requests in a row are an outage, or fewer if a probe fails as well. */
+const MAX_FAILURES = 3;
+const MAX_CONFIRMED_FAILURES = 2;
+/** After so many probes in a row that were answered by errors a request is tried all the same: the ping may be broken. */
+const MAX_ERROR_PROBES = 4;
+/** A request without an answer for so long raises the suspicion that makes a probe go out beside it. */
+const SUSPICION_MS = 2000;
+
+/**
+ * Knows whether a server is down, so that nobody waits for it then. A failure makes it ask by itself; failures in a
+ * row, or one that a probe confirms, open it. Open, it refuses at once and goes on probing, so that it closes without
+ * traffic: by a probe that succeeds after others failed. If probes never failed but requests did, one request is let
+ * through to decide (half-open). Any answer of a server that is alive closes it.
+ */
+export class Breaker {
+  readonly #options: BreakerOptions;
+  readonly #abuse: AbuseLimit;
+  readonly #prober: Prober;
+  #state: BreakerState = 'closed';
+  #since = 0;
+  #down: Down | undefined;
+  #failures = 0;
+  #lastFailed: string | undefined;
+  #hasProbeFailed = false;
+  #errorProbes = 0;
+  #isTrialRunning = false;
+
+  constructor(options: BreakerOptions) {
+    this.#options = options;
+    this.#abuse = new AbuseLimit(options.now);
+    this.#prober = new Prober(() => this.#probe());
+  }
+
+  get state(): BreakerState {
+    return this.#state;
+  }
+
+  /** What to answer instead of asking; undefined: ask. */
+  refusal(): Failure | undefined {
+    const retryAfterMs = this.#abuse.remainingMs();
+    if (retryAfterMs !== undefined) return { kind: 'limited', scope: 'abuse', retryAfterMs, spared: true };
+    const isShut = this.#state === 'open' || (this.#state === 'half-open' && this.#isTrialRunning);
+    if (!isShut || this.#down === undefined) return undefined;
+    return { ...this.#down, reason: this.#openReason(this.#down), spared: true };
+  }
+
+  /** Why it is of no use to ask, as half a sentence; undefined: nothing is known that speaks against it. */
+  outage(): string | undefined {
+    if (this.#abuse.remainingMs() !== undefined) {
+      return `${this.#options.who} limits our requests until ${timeText(this.#abuse.until)}`;
+    }
+    return this.#state === 'open' && this.#down !== undefined ? this.#openReason(this.#down) : undefined;
+  }
+
+  /** Sends, and learns from what comes of it. Throws UpstreamFailure at once while it refuses. */
+  async run<T>(attempt: Attempt<T>): Promise<T> {
+    const refusal = this.refusal();
+    if (refusal !== undefined) throw new UpstreamFailure(refusal);
+    const isTrial = this.#state === 'half-open';
+    if (isTrial) this.#isTrialRunning = true;
+    const suspicion = setTimeout(() => this.#prober.start(), SUSPICION_MS);
+    suspicion.unref();
+    try {
+      const value = await attempt.send();
+      const down = attempt.judge?.(value);
+      if (down === undefined) this.#succeeded();
+      else this.#failed(down, attempt.resource);
+      return value;
+    } catch (error) {
+      this.#learn(error, attempt);
+      throw error;
+    } finally {
+      clearTimeout(suspicion);
+      if (isTrial) this.#isTrialRunning = false;
+    }
+  }
+
+  /** The server has said 429 to a request that it would answer at another time. */
+  limit(retryAfterMs: number | undefined): void {
+    this.#abuse.hit(retryAfterMs);
+  }
+
+  /** Stops probing. */
+  close(): void {
+    this.#prober.close();
+  }
+
+  #learn(error: unknown, attempt: Pick<Attempt<unknown>, 'resource' | 'hadTime'>): void {
+    if (!(error instanceof UpstreamFailure)) return;
+    const { failure } = error;
+    if (failure.kind === 'limited') {
+      this.limit(failure.retryAfterMs);
+      this.#succeeded();
+      return;
+    }
+    if (failure.kind !== 'unavailable') {
+      this.#succeeded();
+      return;
+    }
+    if (failure.cause === 'credentials' || failure.cause === 'offline') return;
+    if (failure.cause === 'timeout' && !attempt.hadTime) return;
+    this.#failed(failure, attempt.resource);
+  }
+
+  #succeeded(): void {
+    this.#failures = 0;
+    this.#lastFailed = undefined;
+    this.#prober.reset();
+    if (this.#state !== 'closed') this.#become('closed');
+  }
+
+  #failed(down: Down, resource: string): void {
+    this.#down = down;
+    if (this.#state === 'open') return;
+    const isAgain = !isNetwork(down) && resource === this.#lastFailed;
+    this.#lastFailed = resource;
+    if (!isAgain) this.#failures++;
+    if (this.#state === 'half-open' || this.#failures >= MAX_FAILURES) this.#become('open');
+    else this.#prober.start();
+  }
+
+  /** Resolves to whether to probe again. */
+  async #probe(): Promise<boolean> {
+    const down = await this.#options.probe();
+    if (down === undefined) {
+      this.#probeSucceeded();
+      return false;
+    }
+    this.#down = down;
+    this.#hasProbeFailed = true;
+    this.#errorProbes = isNetwork(down) ? 0 : this.#errorProbes + 1;
+    if (this.#state === 'closed' && ++this.#failures >= MAX_CONFIRMED_FAILURES) this.#become('open');
+    else if (this.#state === 'open' && this.#errorProbes >= MAX_ERROR_PROBES) this.#become('half-open');
+    return true;
+  }
+
+  #probeSucceeded(): void {
+    this.#errorProbes = 0;
+    if (this.#state !== 'closed') {
+      this.#become(this.#hasProbeFailed ? 'closed' : 'half-open');
+      return;
+    }
+    this.#hasProbeFailed = false;
+    // Where only some answers are errors, an answer to the probe takes nothing back.
+    if (this.#down !== undefined && isNetwork(this.#down)) this.#failures = 0;
+  }
+
+  #become(state: BreakerState): void {
+    if (state === this.#state) return;
+    if (state === 'open') {
+      if (this.#state === 'closed') this.#since = this.#options.now();
+      this.#errorProbes = 0;
+      this.#prober.start();
+    }
+    if (state === 'closed') {
+      this.#failures = 0;
+      this.#hasProbeFailed = false;
+      this.#prober.reset();
+    }
+    this.#state = state;
+    this.#options.onChange(state, state === 'open' ? this.#down?.reason : undefined);
+  }
+
+  #openReason(down: Down): string {
+    return `${this.#options.who} has been out of reach since ${timeText(this.#since)}: ${down.reason}`;
+  }
+}
+
+function isNetwork(down: Down): boolean {
+  return down.cause === 'unreachable' || down.cause === 'timeout';
+}
+
+/** To the second, in UTC. */
+function timeText(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+}

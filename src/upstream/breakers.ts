@@ -1,0 +1,147 @@
+import { isHtml } from './answer-headers.ts';
+import type { Answer } from './answer.ts';
+import { Breaker, type BreakerState, type Down } from './breaker.ts';
+import { outcomeOf, type Failure } from './outcome.ts';
+import { sendPatiently } from './retry.ts';
+import { TimeLimit } from './time-limit.ts';
+import type { Transport, TransportRequest } from './transport.ts';
+
+/** Whom a breaker stands before; `blobs` is whoever the registry redirects to. */
+export type BreakerKind = 'registry' | 'tokens' | 'blobs';
+
+export interface BreakerChange {
+  readonly kind: BreakerKind;
+  /** Host and port. */
+  readonly host: string;
+  readonly state: BreakerState;
+  /** It has just been made, and is closed. */
+  readonly isNew: boolean;
+  /** Why it is open. */
+  readonly reason?: string;
+}
+
+export interface BreakersOptions {
+  readonly registry: URL;
+  readonly transport: Transport;
+  /** For the answer to a probe, as for any other. */
+  readonly headersTimeoutMs: number;
+  readonly onChange: (change: BreakerChange) => void;
+  readonly now: () => number;
+}
+
+/** Redirects can name any host; Docker Hub has a handful. */
+const MAX_BLOB_HOSTS = 32;
+
+/** The breakers of one upstream: of its registry, its token service, and each host that it redirects to. */
+export class Breakers {
+  readonly registry: Breaker;
+  readonly #options: BreakersOptions;
+  readonly #others = new Map<string, Breaker>();
+  /** Where the registry has redirected last: the next blob will most likely come from there. */
+  #lastBlobs: Breaker | undefined;
+
+  constructor(options: BreakersOptions) {
+    this.#options = options;
+    const { origin, pathname } = options.registry;
+    this.registry = this.#make('registry', new URL(`${origin}${pathname.replace(/\/+$/, '')}/v2/`));
+  }
+
+  /** Sends what is meant for the registry, or for where that has redirected it. Throws UpstreamFailure. */
+  send(request: TransportRequest): Promise<Answer> {
+    const { url, limit } = request;
+    const breaker = url.origin === this.#options.registry.origin ? this.registry : this.#blobs(url);
+    return breaker.run({
+      send: () => sendPatiently(this.#options.transport, request),
+      judge: downAnswer,
+      resource: url.pathname,
+      hadTime: limit.remainingMs * 2 >= limit.totalMs,
+    });
+  }
+
+  /** The breaker of the token service at `realm`. */
+  tokens(realm: URL): Breaker {
+    // Only the path: what a realm carries in its query belongs to no probe.
+    return this.#other('tokens', new URL(`${realm.origin}${realm.pathname}`));
+  }
+
+  /** The breaker of who has sent `answer`. */
+  of(answer: Answer): Breaker {
+    return answer.url.origin === this.#options.registry.origin ? this.registry : this.#blobs(answer.url);
+  }
+
+  /** Why blobs cannot be had; `needsToken`: a token must be fetched for them first. */
+  outage(needsToken: boolean): string | undefined {
+    const tokens = needsToken ? [...this.#others].filter(([key]) => key.startsWith('tokens ')) : [];
+    const onTheWay = [this.registry, ...tokens.map(([, breaker]) => breaker), this.#lastBlobs];
+    for (const breaker of onTheWay) {
+      const reason = breaker?.outage();
+      if (reason !== undefined) return reason;
+    }
+    return undefined;
+  }
+
+  close(): void {
+    for (const breaker of [this.registry, ...this.#others.values()]) breaker.close();
+  }
+
+  #blobs(url: URL): Breaker {
+    this.#lastBlobs = this.#other('blobs', new URL('/', url));
+    return this.#lastBlobs;
+  }
+
+  #other(kind: 'tokens' | 'blobs', probeUrl: URL): Breaker {
+    const key = `${kind} ${probeUrl.origin}`;
+    const known = this.#others.get(key);
+    if (known !== undefined) return known;
+    const [oldest] = this.#others;
+    if (this.#others.size >= MAX_BLOB_HOSTS && oldest !== undefined) {
+      oldest[1].close();
+      this.#others.delete(oldest[0]);
+    }
+    const breaker = this.#make(kind, probeUrl);
+    this.#others.set(key, breaker);
+    return breaker;
+  }
+
+  #make(kind: BreakerKind, probeUrl: URL): Breaker {
+    const { onChange, now } = this.#options;
+    const { host } = probeUrl;
+    const who = kind === 'tokens' ? `the token service at ${host}` : host;
+    onChange({ kind, host, state: 'closed', isNew: true });
+    return new Breaker({
+      who,
+      probe: () => this.#probe(probeUrl, kind),
+      onChange: (state, reason) => {
+        onChange({ kind, host, state, isNew: false, ...(reason === undefined ? {} : { reason }) });
+      },
+      now,
+    });
+  }
+
+  /** Without credentials a registry says 401, which will do. A blob host may say what it likes to such a question. */
+  async #probe(url: URL, kind: BreakerKind): Promise<Down | undefined> {
+    const { transport, headersTimeoutMs } = this.#options;
+    const limit = new TimeLimit({ ms: headersTimeoutMs });
+    try {
+      const outcome = await outcomeOf(transport.send({ method: 'GET', url, headers: {}, limit }));
+      if (outcome.kind !== 'ok') return downFailure(outcome);
+      await outcome.value.body.discard();
+      return kind === 'blobs' ? undefined : downAnswer(outcome.value);
+    } finally {
+      limit.end();
+    }
+  }
+}
+
+function downFailure(failure: Failure): Down | undefined {
+  return failure.kind === 'unavailable' ? failure : undefined;
+}
+
+/** 501 says that a method is not known, and a page of HTML for a registry's success that somebody else answers. */
+function downAnswer({ status, headers, url }: Answer): Down | undefined {
+  if (status >= 500 && status !== 501) {
+    return { kind: 'unavailable', cause: 'server-error', reason: `${url.host} answered ${status}` };
+  }
+  if (status >= 400 || !isHtml(headers)) return undefined;
+  return { kind: 'unavailable', cause: 'not-a-registry', reason: `${url.host} answered with a page of HTML` };
+}
