@@ -138,10 +138,13 @@ describe('a server that is killed', () => {
     expect((await reader.finished()).complete).toBe(false);
     gate.release();
     const second = await serve(hub, dataDir);
-    expect(await readdir(join(dataDir, 'parts'))).toEqual([]);
     const again = await fetchRaw(`${second.url}${target}`);
     expect(again.complete).toBe(true);
     expect(again.body.equals(whole)).toBe(true);
+    await eventually(
+      async () => (await readdir(join(dataDir, 'parts'))).length === 0,
+      'the part to be a blob',
+    );
     await hub.stop();
     const kept = await fetchRaw(`${second.url}/v2/library/plain/manifests/latest`);
     expect(kept.body.equals(manifest.body)).toBe(true);
