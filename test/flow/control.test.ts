@@ -130,6 +130,21 @@ describe('the control socket', () => {
     expect(await askOwner(app.dataDir, verification())).toEqual({ kind: 'none' });
   });
 
+  it('takes nothing new while the server lets transfers finish, and says so', async () => {
+    const big = bigBlob({ size: 8 * MIB, seed: 51 });
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, flags: { scrubInterval: 'off' } });
+    const gate = hub.holdBlob(big.content.digest, 4 * MIB);
+    const client = app.begin(big.target);
+    await client.bodyReached(3 * MIB);
+    const stopped = app.stop();
+    expect(await askOwner(app.dataDir, verification())).toEqual({ kind: 'ending' });
+    gate.release();
+    expect((await client.finished()).complete).toBe(true);
+    await stopped;
+    expect(await askOwner(app.dataDir, verification())).toEqual({ kind: 'none' });
+  });
+
   it('ends an operation whose caller went away, and not the transfer that it had begun', async () => {
     const big = bigBlob({ size: 8 * MIB, seed: 51 });
     const hub = await hubWith(big);
