@@ -18,6 +18,7 @@ import { ContentCare } from './pull/content-care.ts';
 import { ContentLinks } from './pull/content-links.ts';
 import { ContentRepair } from './pull/content-repair.ts';
 import { TagFreshness } from './pull/freshness.ts';
+import { ImageOperations } from './pull/image-operations.ts';
 import { Listing } from './pull/listing.ts';
 import { ManifestFetcher } from './pull/manifest-fetcher.ts';
 import { ManifestPuller } from './pull/manifest-puller.ts';
@@ -40,6 +41,7 @@ import { DiskBlobAudit } from './store/blob/disk-audit.ts';
 import { FileHasher } from './store/blob/file-hasher.ts';
 import { takeDataDir, type DataDirLock } from './store/data-dir.ts';
 import { createGuardedStore } from './store/manifest/guarded.ts';
+import { listImages, type ImageEntry } from './store/image-list.ts';
 import { openIndex } from './store/manifest/lmdb.ts';
 import { createMemoryStore } from './store/manifest/memory.ts';
 import { createRedisStore } from './store/manifest/redis.ts';
@@ -111,6 +113,16 @@ export function openCommandApp(options: AppOptions): Promise<CommandApp> {
       stop: giveBack,
     }),
   );
+}
+
+/** What is kept, read beside whoever owns the data directory. Throws IndexError. */
+export async function* readImages(dataDir: string): AsyncGenerator<ImageEntry> {
+  const index = openIndex(join(dataDir, 'index'), { readOnly: true });
+  try {
+    yield* listImages(index.tables);
+  } finally {
+    await index.close();
+  }
 }
 
 async function takenDataDir<T>(
@@ -255,7 +267,13 @@ async function assemble(options: AppOptions, lock: DataDirLock, undo: Undo): Pro
     onError: (error) => log.error({ err: error }, 'scrub'),
   });
   undo.push(() => care.close());
-  const operations: Operations = { verify: (request, run) => care.verify(request, run) };
+  const images = new ImageOperations(space.images);
+  const operations: Operations = {
+    verify: (request, run) => care.verify(request, run),
+    pin: (request) => images.pin(request),
+    unpin: (request) => images.unpin(request),
+    remove: (request) => images.remove(request),
+  };
   const control = createControl({
     operations,
     version: options.version,

@@ -1,15 +1,68 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
-import { configText, configJson } from './cli/config.ts';
+import { config } from './cli/config.ts';
 import { exitCodeOf } from './cli/failure.ts';
-import { unhealthy } from './cli/health.ts';
+import { health } from './cli/health.ts';
+import { images } from './cli/images.ts';
+import { pin, remove, unpin } from './cli/keep.ts';
 import { serve, type ExitCode } from './cli/serve.ts';
 import { verify } from './cli/verify.ts';
 import { packageVersion } from './cli/version.ts';
 import { SETTING_FLAGS, type Flags } from './config/flags.ts';
 import { loadSettings, type LoadedSettings } from './config/load.ts';
 
-type Action = (loaded: LoadedSettings, flags: Flags) => Promise<ExitCode>;
+/** One command. `words` are its arguments. */
+interface CommandRow {
+  readonly name: string;
+  readonly description: string;
+  /** As commander spells it; none: the command takes no arguments. */
+  readonly argument?: readonly [name: string, help: string];
+  readonly options?: readonly (readonly [flag: string, help: string])[];
+  readonly action: (loaded: LoadedSettings, flags: Flags, words: readonly string[]) => Promise<ExitCode>;
+}
+
+const IMAGES = ['<image...>', 'such as golang, golang:1.22 or ghcr.io/org/app@sha256:…'] as const;
+const JSON_OPTION = ['--json', 'as JSON'] as const;
+
+const COMMANDS: readonly CommandRow[] = [
+  { name: 'serve', description: 'Runs the mirror. SIGTERM stops it gracefully.', action: serve },
+  {
+    name: 'images',
+    description: 'Lists the images that are kept.',
+    options: [JSON_OPTION],
+    action: images,
+  },
+  {
+    name: 'pin',
+    description: 'Keeps images from eviction: a tag with whatever it names from time to time.',
+    argument: IMAGES,
+    action: pin,
+  },
+  { name: 'unpin', description: 'Takes pins back.', argument: IMAGES, action: unpin },
+  {
+    name: 'rm',
+    description: 'Removes images, and what nothing else needs of them.',
+    argument: IMAGES,
+    action: remove,
+  },
+  {
+    name: 'verify',
+    description: 'Hashes all that is stored and says what is wrong.',
+    options: [['--repair', 'remove what is wrong and fetch it anew'], JSON_OPTION],
+    action: verify,
+  },
+  {
+    name: 'config',
+    description: 'Prints the effective settings and where each came from; secrets are masked.',
+    options: [JSON_OPTION],
+    action: config,
+  },
+  {
+    name: 'health',
+    description: 'Exits 0 if the server of these settings is alive; for container health checks.',
+    action: health,
+  },
+];
 
 function createProgram(done: (code: ExitCode) => void): Command {
   const program = new Command('pierhead')
@@ -17,51 +70,22 @@ function createProgram(done: (code: ExitCode) => void): Command {
     .version(packageVersion())
     .exitOverride()
     .showSuggestionAfterError();
-  addCommand(program, done, {
-    name: 'serve',
-    description: 'Runs the mirror. SIGTERM stops it gracefully.',
-    action: serve,
-  });
-  addCommand(program, done, {
-    name: 'verify',
-    description: 'Hashes all that is stored and says what is wrong. A server may run meanwhile.',
-    action: verify,
-  })
-    .option('--repair', 'remove what is wrong and fetch it anew')
-    .option('--json', 'as JSON');
-  addCommand(program, done, {
-    name: 'config',
-    description: 'Prints the effective settings and where each came from; secrets are masked.',
-    action: (loaded, flags) => {
-      for (const warning of loaded.warnings) process.stderr.write(`warning: ${warning}\n`);
-      process.stdout.write(flags['json'] === true ? configJson(loaded.sources) : configText(loaded.sources));
-      return Promise.resolve(0);
-    },
-  }).option('--json', 'as JSON');
-  addCommand(program, done, {
-    name: 'health',
-    description: 'Exits 0 if the server of these settings is alive; for container health checks.',
-    action: async (loaded) => {
-      const reason = await unhealthy(loaded.settings);
-      if (reason !== undefined) process.stderr.write(`pierhead: ${reason}\n`);
-      return reason === undefined ? 0 : 1;
-    },
-  });
+  for (const row of COMMANDS) addCommand(program, done, row);
   return program;
 }
 
-function addCommand(
-  program: Command,
-  done: (code: ExitCode) => void,
-  { name, description, action }: { name: string; description: string; action: Action },
-): Command {
-  const command = program.command(name).description(description).allowExcessArguments(false).exitOverride();
+function addCommand(program: Command, done: (code: ExitCode) => void, row: CommandRow): void {
+  const command = program.command(row.name).description(row.description);
+  command.allowExcessArguments(false).exitOverride();
+  if (row.argument !== undefined) command.argument(...row.argument);
+  for (const [flag, help] of row.options ?? []) command.option(flag, help);
   for (const { name: flag, argument, help } of SETTING_FLAGS) {
     command.option(argument === undefined ? flag : `${flag} ${argument}`, help);
   }
-  return command.action(async (flags: Flags) => {
+  command.action(async () => {
+    const flags: Flags = command.opts();
     const loaded = loadSettings({ flags, env: process.env, cwd: process.cwd() });
-    done(await action(loaded, flags));
+    done(await row.action(loaded, flags, command.args));
   });
 }
 

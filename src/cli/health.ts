@@ -1,9 +1,18 @@
+import type { LoadedSettings } from '../config/load.ts';
 import type { Settings } from '../config/settings.ts';
+import type { ExitCode } from './serve.ts';
 
 const TIMEOUT_MS = 3000;
 
+/** Says why the server is not alive, if it is not. */
+export async function health({ settings }: LoadedSettings): Promise<ExitCode> {
+  const reason = await unhealthy(settings);
+  if (reason !== undefined) process.stderr.write(`pierhead: ${reason}\n`);
+  return reason === undefined ? 0 : 1;
+}
+
 /** Asks a running server of these settings whether it is alive; for container health checks. Undefined: it is. */
-export async function unhealthy(settings: Settings): Promise<string | undefined> {
+async function unhealthy(settings: Settings): Promise<string | undefined> {
   const { host, port } = settings.listen;
   const url = `http://${connectable(host)}:${port}/healthz`;
   try {

@@ -42,6 +42,12 @@ export async function runOperation<N extends OperationName>(
   }
 }
 
+/** A command makes no data directory: what is not there was misspelt. Throws OperationError. */
+export function requireDataDir(dataDir: string): void {
+  if (isDataDir(dataDir)) return;
+  throw new OperationError('usage', `there is no data of pierhead in ${dataDir} (setting dataDir)`);
+}
+
 interface Order<N extends OperationName> {
   readonly name: N;
   readonly request: RequestOf<N>;
@@ -53,9 +59,7 @@ async function byOwner<N extends OperationName>(
   order: Order<N>,
 ): Promise<ResultOf<N>> {
   const { dataDir } = loaded.settings;
-  if (!isDataDir(dataDir)) {
-    throw new OperationError('usage', `there is no data of pierhead in ${dataDir} (setting dataDir)`);
-  }
+  requireDataDir(dataDir);
   const giveUpAt = performance.now() + MAX_WAIT_MS;
   for (;;) {
     const answer = await askOwner(dataDir, order);

@@ -3,6 +3,7 @@ import { Hono, type Context } from 'hono';
 import { stream } from 'hono/streaming';
 import type { RequestListener } from 'node:http';
 import { CONTROL_PROTOCOL, PROTOCOL_HEADER, type ControlLine } from '../lib/control-protocol.ts';
+import type { ImageRequest } from '../pull/image-operations.ts';
 import { OperationError, type Operation, type Operations } from '../pull/operations.ts';
 import type { VerifyRequest } from '../pull/verification.ts';
 
@@ -39,6 +40,9 @@ export function createControl(options: ControlOptions): Control {
   });
   app.get('/v1/owner', (context) => context.json({ version, protocol: CONTROL_PROTOCOL, pid: process.pid }));
   app.post('/v1/verify', (context) => runs.answer(context, verifyRequest, operations.verify));
+  app.post('/v1/pin', (context) => runs.answer(context, imageRequest, operations.pin));
+  app.post('/v1/unpin', (context) => runs.answer(context, imageRequest, operations.unpin));
+  app.post('/v1/remove', (context) => runs.answer(context, imageRequest, operations.remove));
   app.notFound((context) =>
     refuse(context, 404, new OperationError('usage', `pierhead ${version} knows no such operation`)),
   );
@@ -60,6 +64,11 @@ type Json = Readonly<Record<string, unknown>>;
 function verifyRequest({ repair }: Json): VerifyRequest {
   if (typeof repair !== 'boolean') throw new OperationError('usage', 'repair must be true or false');
   return { repair };
+}
+
+function imageRequest({ image }: Json): ImageRequest {
+  if (typeof image !== 'string') throw new OperationError('usage', 'image must be the name of an image');
+  return { image };
 }
 
 /** The operations that are being done for callers. */

@@ -1,3 +1,4 @@
+import type { ImageRequest, Pinned, RemovedImage, Unpinned } from './image-operations.ts';
 import type { VerifyEvent, VerifyRequest, VerifySummary } from './verification.ts';
 
 /** How an operation is watched and ended by whoever asked for it. */
@@ -13,6 +14,9 @@ export type Operation<Q, E, R> = (request: Q, run: OperationRun<E>) => Promise<R
 /** What commands can have done on a data directory, by whoever owns it. All throw OperationError. */
 export interface Operations {
   readonly verify: Operation<VerifyRequest, VerifyEvent, VerifySummary>;
+  readonly pin: Operation<ImageRequest, never, Pinned>;
+  readonly unpin: Operation<ImageRequest, never, Unpinned>;
+  readonly remove: Operation<ImageRequest, never, RemovedImage>;
 }
 
 export type OperationName = keyof Operations;

@@ -34,6 +34,7 @@ async function filled() {
   hub.reset();
   const options = { dataDir, upstreamUrl: hub.url };
   return {
+    get: (target: string) => fetchRaw(`${server.url}${target}`),
     hub,
     dataDir,
     server,
@@ -157,5 +158,97 @@ describe('`pierhead verify`', () => {
     expect((await run('verify', '--tag-ttl', 'soon')).status).toBe(2);
     expect((await run('verify', '--explode')).status).toBe(2);
     expect((await run('verify', '--help')).stdout.toString()).toContain('--data-dir <folder>');
+  });
+});
+
+describe('`pierhead images`', () => {
+  it('lists the same beside a server and without one', async () => {
+    const { run, server, get } = await filled();
+    await get('/v2/library/golang/manifests/latest');
+    const beside = await run('images');
+    expect(beside).toMatchObject({ status: 0, stderr: '' });
+    const lines = beside.stdout.toString().trimEnd().split('\n');
+    expect(lines[0]).toMatch(/^IMAGE +DIGEST +PLATFORM +SIZE +PULLED +NOTE$/);
+    expect(lines[1]).toMatch(/^big:latest +sha256:[0-9a-f]{12} +.* 25 MB +just now/);
+    expect(lines[2]).toMatch(/^golang:latest +sha256:[0-9a-f]{12} +index/);
+    await server.stop();
+    expect((await run('images')).stdout.toString()).toBe(beside.stdout.toString());
+  });
+
+  it('tells all that is known as JSON', async () => {
+    const { run } = await filled();
+    const outcome = await run('images', '--json');
+    expect(JSON.parse(outcome.stdout.toString())).toMatchObject([
+      { repository: 'docker.io/library/big', tags: ['latest'], kind: 'image', isPinned: false },
+    ]);
+  });
+
+  it('refuses a folder that holds nothing of pierhead', async () => {
+    const folder = await testFolder();
+    const outcome = await runCommand(['images'], { dataDir: folder, upstreamUrl: 'http://127.0.0.1:9' });
+    expect(outcome.status).toBe(2);
+    expect(outcome.stderr).toContain('there is no data of pierhead');
+  });
+});
+
+describe.each(['beside a server', 'without a server'])('%s', (how) => {
+  async function filledHow() {
+    const all = await filled();
+    if (how === 'without a server') await all.server.stop();
+    return all;
+  }
+
+  it('`pin` and `unpin` mark an image, `rm` spares it while it is marked', async () => {
+    const { run, dataDir } = await filledHow();
+    expect(await run('pin', 'big')).toMatchObject({ status: 0, stderr: '' });
+    expect((await run('images')).stdout.toString()).toMatch(/^big:latest .* pinned/m);
+    const spared = await run('rm', 'big:latest');
+    expect(spared.status).toBe(1);
+    expect(spared.stderr).toBe('pierhead: docker.io/library/big:latest is pinned\n');
+    expect((await run('unpin', 'docker.io/library/big')).stdout.toString()).toBe(
+      'big:latest is no longer pinned\n',
+    );
+    expect((await run('unpin', 'big')).stdout.toString()).toBe('big:latest was not pinned\n');
+    const removed = await run('rm', 'big');
+    expect(removed.status).toBe(0);
+    expect(removed.stdout.toString()).toMatch(
+      /^big:latest is removed \(1 manifest and \d blobs?, 25 MB\)\n$/,
+    );
+    expect(await storedBytes(dataDir, digest)).toBeUndefined();
+    expect((await run('images')).stdout.toString()).toBe('no images are kept\n');
+  });
+
+  it('an image that is not kept or that is no name is told, and the others are done all the same', async () => {
+    const { run } = await filledHow();
+    const unknown = await run('pin', 'nothing', 'big');
+    expect(unknown.status).toBe(1);
+    expect(unknown.stderr).toBe('pierhead: docker.io/library/nothing:latest is not stored\n');
+    expect(unknown.stdout.toString()).toBe('big:latest is pinned\n');
+    const wrong = await run('pin', 'big', 'Big');
+    expect(wrong.status).toBe(2);
+    expect(wrong.stderr).toBe('pierhead: "Big" is not the name of an image\n');
+    expect(wrong.stdout.toString()).toBe('big:latest is pinned\n');
+    expect((await run('pin')).status).toBe(2);
+  });
+});
+
+describe('`pierhead rm`', () => {
+  it('lets a running server fetch the image anew when it is asked for', async () => {
+    const { run, hub, get } = await filled();
+    expect((await run('rm', 'big')).status).toBe(0);
+    const manifest = await get('/v2/library/big/manifests/latest');
+    expect(manifest.header('cache-status')).toBe('pierhead; fwd=uri-miss; stored');
+    expect((await get(big.target)).body.equals(big.whole)).toBe(true);
+    expect(hub.bytesSent(digest)).toBe(big.content.size);
+  });
+
+  it('takes an image by its digest', async () => {
+    const { run, get } = await filled();
+    const manifest = await get('/v2/library/big/manifests/latest');
+    expect(await run('rm', `big@${manifest.header('docker-content-digest')}`)).toMatchObject({
+      status: 0,
+      stderr: '',
+    });
+    expect((await run('images')).stdout.toString()).toBe('no images are kept\n');
   });
 });

@@ -1,0 +1,76 @@
+import { readImages } from '../app.ts';
+import type { Flags } from '../config/flags.ts';
+import type { LoadedSettings } from '../config/load.ts';
+import { counted, humanAge, humanBytes } from '../lib/human.ts';
+import { formatImageName } from '../oci/image-name.ts';
+import { formatPlatform } from '../oci/platform.ts';
+import { parseRepositoryKey } from '../oci/reference.ts';
+import type { ImageEntry } from '../store/images.ts';
+import { requireDataDir } from './operation.ts';
+import type { ExitCode } from './serve.ts';
+import { table } from './table.ts';
+
+/** Lists what is kept. It only reads the index, so it takes no lock and asks no server. */
+export async function images(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> {
+  const { dataDir } = loaded.settings;
+  requireDataDir(dataDir);
+  const entries: ImageEntry[] = [];
+  for await (const entry of readImages(dataDir)) entries.push(entry);
+  entries.sort(byName);
+  process.stdout.write(flags['json'] === true ? imagesJson(entries) : imagesText(entries, Date.now()));
+  return 0;
+}
+
+/** All entries, those that an index names too. */
+export function imagesJson(entries: readonly ImageEntry[]): string {
+  const all = entries.map(({ platform, pulledAt, ...entry }) => ({
+    ...entry,
+    platform: platform === undefined ? null : formatPlatform(platform),
+    pulledAt: new Date(pulledAt).toISOString(),
+  }));
+  return `${JSON.stringify(all, undefined, 2)}\n`;
+}
+
+/** A line per tag; images without a tag by their digest, unless they are there as part of an index only. */
+export function imagesText(entries: readonly ImageEntry[], nowMs: number): string {
+  const shown = entries.filter(({ tags, indexes }) => tags.length > 0 || indexes.length === 0);
+  const rows = shown.flatMap((entry) => namesOf(entry).map((name) => [name, ...cells(entry, nowMs)]));
+  if (rows.length === 0) return 'no images are kept\n';
+  const parts = entries.length - shown.length;
+  const hidden = parts === 0 ? '' : `${counted(parts, 'image')} of the indexes above: see --json\n`;
+  return `${table([['IMAGE', 'DIGEST', 'PLATFORM', 'SIZE', 'PULLED', 'NOTE'], ...rows])}${hidden}`;
+}
+
+function namesOf({ repository: key, tags, digest }: ImageEntry): string[] {
+  const repository = parseRepositoryKey(key);
+  if (tags.length === 0) return [formatImageName({ repository, reference: { kind: 'digest', digest } })];
+  return tags.map((tag) => formatImageName({ repository, reference: { kind: 'tag', tag } }));
+}
+
+function cells(entry: ImageEntry, nowMs: number): string[] {
+  const { digest, kind, platform, bytes, pulledAt, isPinned, missingBlobs } = entry;
+  const unknown = kind === 'index' ? 'index' : '-';
+  const notes = [
+    ...(isPinned ? ['pinned'] : []),
+    ...(missingBlobs > 0 ? [`${counted(missingBlobs, 'blob')} not stored`] : []),
+  ];
+  return [
+    shortDigest(digest),
+    platform === undefined ? unknown : formatPlatform(platform),
+    humanBytes(bytes),
+    pulledAt === 0 ? '-' : humanAge(nowMs - pulledAt),
+    notes.join(', '),
+  ];
+}
+
+/** As much of it as Docker shows. */
+function shortDigest(digest: string): string {
+  return digest.slice(0, digest.indexOf(':') + 13);
+}
+
+function byName(a: ImageEntry, b: ImageEntry): number {
+  const [x, y] = [a, b].map(
+    ({ repository, tags, digest }) => `${repository}\0${tags[0] ?? `\uffff${digest}`}`,
+  );
+  return (x ?? '') < (y ?? '') ? -1 : 1;
+}
