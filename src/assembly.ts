@@ -1,0 +1,210 @@
+import { join } from 'node:path';
+import type { Settings } from './config/settings.ts';
+import { createControl, type Control } from './http/control-routes.ts';
+import { systemClock } from './lib/clock.ts';
+import type { Undo } from './lib/undo.ts';
+import type { Logger } from './log/log.ts';
+import { Metrics } from './metrics/metrics.ts';
+import { parsePlatform } from './oci/platform.ts';
+import { BlobPuller } from './pull/blob-puller.ts';
+import { ContentCare } from './pull/content-care.ts';
+import { ContentLinks } from './pull/content-links.ts';
+import { ContentRepair } from './pull/content-repair.ts';
+import { TagFreshness } from './pull/freshness.ts';
+import { ImageOperations } from './pull/image-operations.ts';
+import { Listing } from './pull/listing.ts';
+import { ManifestFetcher } from './pull/manifest-fetcher.ts';
+import { ManifestPuller } from './pull/manifest-puller.ts';
+import { NegativeCache } from './pull/negative-cache.ts';
+import type { Operations } from './pull/operations.ts';
+import { PlatformResolver } from './pull/platform-resolver.ts';
+import { PullService } from './pull/pull-service.ts';
+import { RepositoryAccess } from './pull/repository-access.ts';
+import {
+  diskReporter,
+  fillReporter,
+  findingReporter,
+  indexReporter,
+  lossReporter,
+  removalReporter,
+} from './reports.ts';
+import { openDiskBlobStore } from './store/blob/disk.ts';
+import { DiskBlobAudit } from './store/blob/disk-audit.ts';
+import { FileHasher } from './store/blob/file-hasher.ts';
+import { type DataDirLock } from './store/data-dir.ts';
+import { createGuardedStore } from './store/manifest/guarded.ts';
+import { openIndex } from './store/manifest/lmdb.ts';
+import { createMemoryStore } from './store/manifest/memory.ts';
+import { createRedisStore } from './store/manifest/redis.ts';
+import { createTieredStore } from './store/manifest/tiered.ts';
+import { openSpace, type Space } from './store/space/space.ts';
+import { createUpstreams } from './upstreams.ts';
+
+/** A remembered absence may be wrong for so long. */
+const NEGATIVE_TTL_MS = 10_000;
+/** Manifests that are kept in memory, in bytes: some ten thousand. */
+const MEMORY_MANIFEST_BYTES = 64 * 1024 * 1024;
+export interface AssemblyOptions {
+  readonly settings: Settings;
+  readonly version: string;
+  readonly log: Logger;
+  /** The time by which things are fresh, stale, cold or in use; ms since the epoch. Default the system's. */
+  readonly now?: () => number;
+}
+
+/** What serves and what commands use. */
+export interface Parts {
+  readonly pull: PullService;
+  readonly metrics: Metrics;
+  readonly control: Control;
+  readonly operations: Operations;
+  readonly care: ContentCare;
+  readonly space: Space;
+  readonly degraded: () => readonly string[];
+}
+
+/** Puts the parts together and answers commands from then on. What is to be given back goes to `undo`. */
+export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo: Undo): Promise<Parts> {
+  const { settings, log, now = Date.now } = options;
+  const { dataDir } = settings;
+  const index = openIndex(join(dataDir, 'index'), { now });
+  const redis =
+    settings.redisUrl === undefined
+      ? undefined
+      : createRedisStore({ url: settings.redisUrl, onError: (kind) => metrics.redisError(kind) });
+  const metrics = new Metrics({
+    fills: () => blobPuller.running,
+    queuedFills: () => blobPuller.queued,
+    blobs: () => blobs.totals(),
+    manifests: () => index.manifestTotals(),
+    redis: () => redis?.state(),
+    room: () => space.figures(),
+    coldestAgeMs: () => space.coldestAgeMs(),
+    indexBytes: () => index.fileBytes(),
+  });
+  const memory = createMemoryStore({ maxManifestBytes: MEMORY_MANIFEST_BYTES });
+  const indexReport = indexReporter(log, metrics);
+  const embedded = createGuardedStore(index, { probe: () => index.probe(), ...indexReport });
+  const store = createTieredStore({ memory, embedded, ...(redis === undefined ? {} : { shared: redis }) });
+  undo.push(() => store.close());
+  await index.upgrade();
+  const reportRemoval = removalReporter(log, metrics);
+  const space = await openSpace({
+    dataDir,
+    tables: index.tables,
+    limit: settings.cacheSize,
+    canRefill: () => !settings.offline,
+    now,
+    onRemoved: (removed, reason) => {
+      memory.forget(removed);
+      links.forget(removed.manifests);
+      reportRemoval(removed, reason);
+    },
+    onUnknownManifest: (digest) => store.restore(digest),
+    onRemovedFile: (digest) => log.warn({ digest }, 'removed a file that the index does not know'),
+    onError: indexReport.onError,
+  });
+  undo.push(() => space.close());
+  const blobs = await openDiskBlobStore({
+    dataDir,
+    index,
+    room: space.room,
+    holds: space.holds,
+    onRead: (digest) => space.usage.touchBlob(digest),
+    onHealth: diskReporter(log),
+    onLost: lossReporter(log, metrics),
+  });
+  undo.push(() => blobs.close());
+  const upstreams = createUpstreams(options, metrics);
+  undo.push(async () => {
+    await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
+  });
+  const access = new RepositoryAccess({
+    store,
+    privatePatterns: new Map(
+      Object.entries(settings.upstreams).map(([host, entry]) => [host, entry.private]),
+    ),
+    now,
+  });
+  const links = new ContentLinks(store);
+  const negative = new NegativeCache(NEGATIVE_TTL_MS);
+  const fetcher = new ManifestFetcher({ store, access, negative });
+  const freshness = new TagFreshness({
+    store,
+    fetcher,
+    negative,
+    tagTtlMs: settings.tagTtlMs,
+    now,
+  });
+  const resolver = new PlatformResolver(
+    parsePlatform(settings.defaultPlatform) ?? { os: 'linux', architecture: 'amd64' },
+  );
+  const blobPuller = new BlobPuller({
+    blobs,
+    links,
+    access,
+    maxFills: settings.fills,
+    segmentLimits: { maxStreams: settings.fillSegments, minGapBytes: settings.fillSegmentGapBytes },
+    onFillEnd: fillReporter(log, metrics),
+    onElsewhere: () => metrics.bypassedRange(),
+  });
+  undo.push(() => blobPuller.close());
+  const pull = new PullService({
+    upstreams,
+    manifests: new ManifestPuller({
+      store,
+      access,
+      links,
+      fetcher,
+      freshness,
+      negative,
+      resolver,
+      usage: space.usage,
+      now,
+    }),
+    blobs: blobPuller,
+    listing: new Listing({ catalogue: index, access, upstreams }),
+  });
+  const hasher = new FileHasher();
+  undo.push(() => hasher.close());
+  const care = new ContentCare({
+    audit: new DiskBlobAudit({ dataDir, index, hasher }),
+    manifests: index,
+    bookmarks: index,
+    blobs,
+    repair: new ContentRepair({ catalogue: index, store: index, upstreams, fetcher, blobs: blobPuller }),
+    clock: systemClock,
+    onScrubbed: (bytes) => metrics.scrubbed(bytes),
+    onFinding: findingReporter(log, metrics),
+    onError: (error) => log.error({ err: error }, 'scrub'),
+  });
+  undo.push(() => care.close());
+  const images = new ImageOperations(space.images);
+  const operations: Operations = {
+    verify: (request, run) => care.verify(request, run),
+    pin: (request) => images.pin(request),
+    unpin: (request) => images.unpin(request),
+    remove: (request) => images.remove(request),
+  };
+  const control = createControl({
+    operations,
+    version: options.version,
+    onInternalError: (error) => log.error({ err: error, kind: 'control' }, 'internal error'),
+  });
+  undo.push(() => control.stop());
+  // From now on commands are answered, whether or not the addresses for clients can be listened on.
+  lock.answerBy(control.listener);
+  return {
+    pull,
+    metrics,
+    control,
+    operations,
+    care,
+    space,
+    degraded: () => [
+      ...(redis?.state() === 'down' ? ['redis'] : []),
+      ...(blobs.isFailing || space.isCramped ? ['disk'] : []),
+      ...(embedded.isFailing ? ['index'] : []),
+    ],
+  };
+}
