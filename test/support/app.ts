@@ -31,6 +31,8 @@ export interface TestAppOptions {
   /** Flags as on the command line, by name in camel case. */
   readonly flags?: Readonly<Record<string, string | boolean>>;
   readonly env?: Readonly<Record<string, string>>;
+  /** The clock; default the real one. */
+  readonly now?: () => number;
 }
 
 export async function startTestApp(options: TestAppOptions): Promise<TestApp> {
@@ -53,6 +55,7 @@ export async function startTestApp(options: TestAppOptions): Promise<TestApp> {
     shown: loaded.sources,
     version: '0.0.0-test',
     log: pino({ level: 'debug', base: null }, sink),
+    ...(options.now === undefined ? {} : { now: options.now }),
   });
   let stopped: Promise<void> | undefined;
   const stop = () => (stopped ??= app.stop());

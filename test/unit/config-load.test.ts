@@ -42,7 +42,12 @@ describe('settings', () => {
       dataDir: '/srv/data',
       upstreams: { 'docker.io': { url: 'https://registry-1.docker.io', private: [] } },
       cacheSize: { percent: 80 },
+      redisTimeoutMs: 40,
       tagTtlMs: 60_000,
+      tagTtlRules: [],
+      backgroundChecks: 60,
+      deletedTags: 'drop',
+      negativeTtlMs: 10_000,
       scrubIntervalMs: 30 * 86_400_000,
       offline: false,
       failMode: 'fallthrough',
@@ -221,13 +226,13 @@ describe('the settings file', () => {
 
   it('must hold one value where one is wanted', () => {
     const [list, map, folded] = [
-      problemsOf('tagTtl: [1m]\n'),
+      problemsOf('idleTimeout: [1m]\n'),
       problemsOf('tagTtl: { every: 1m }\n'),
       problemsOf('tagTtl: 1m\n  logLevel:info\n'),
     ];
     expect(list).toHaveLength(1);
     expect(list[0]).toMatch(
-      /^tagTtl \(file pierhead\.yaml:1\): takes one value, not a list; allowed: a duration/,
+      /^idleTimeout \(file pierhead\.yaml:1\): takes one value, not a list; allowed: a duration/,
     );
     expect(map[0]).toMatch(
       /^tagTtl \(file pierhead\.yaml:1\): must be a text or a list of texts; allowed: a duration/,
