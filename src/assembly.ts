@@ -82,6 +82,7 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
     manifests: () => index.manifestTotals(),
     redis: () => redis?.state,
     watchedTags: () => watch.size,
+    fleetWaiting: () => fleet.waiting,
     room: () => space.figures(),
     coldestAgeMs: () => space.coldestAgeMs(),
     indexBytes: () => index.fileBytes(),
@@ -134,7 +135,7 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
   });
   const links = new ContentLinks(store);
   const { pins } = index.tables;
-  const { negative, fetcher, heads, freshness, watch } = createManifestParts({
+  const { negative, fetcher, heads, freshness, watch, fleet } = createManifestParts({
     settings,
     metrics,
     store,

@@ -31,6 +31,7 @@ export interface ManifestParts {
   readonly heads: ManifestHeads;
   readonly freshness: TagFreshness;
   readonly watch: TagWatch;
+  readonly fleet: FleetFlight;
 }
 
 export function createManifestParts(options: ManifestPartsOptions): ManifestParts {
@@ -64,5 +65,5 @@ export function createManifestParts(options: ManifestPartsOptions): ManifestPart
     onSkipped: (reason) => metrics.tagCheckSkipped(reason),
     now,
   });
-  return { negative, fetcher, heads, freshness, watch };
+  return { negative, fetcher, heads, freshness, watch, fleet };
 }

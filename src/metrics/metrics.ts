@@ -21,6 +21,8 @@ export interface GaugeSources {
   readonly redis: () => RedisState | undefined;
   /** Tags that have a check ahead. */
   readonly watchedTags: () => number;
+  /** Requests to upstream that wait for another server of the fleet. */
+  readonly fleetWaiting: () => number;
 }
 
 /** Prometheus metrics (text format 0.0.4), and Node's own: event-loop lag, memory, collections. */
@@ -137,6 +139,7 @@ export class Metrics {
         },
       });
     }
+    this.#gauge('fleet_waiting', 'Requests to upstream that wait for another server', sources.fleetWaiting);
     this.#gauge('tags_watched', 'Tags that will be checked before they are asked for', sources.watchedTags);
   }
 

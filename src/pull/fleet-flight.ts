@@ -34,9 +34,15 @@ const ABSENT: readonly PullErrorCode[] = ['manifest-unknown', 'repository-unknow
 /** Has work done by one server of a fleet at a time; the others wait for it, within bounds, and use what it stored. */
 export class FleetFlight {
   readonly #options: FleetFlightOptions;
+  #waiting = 0;
 
   constructor(options: FleetFlightOptions) {
     this.#options = options;
+  }
+
+  /** Works that wait for another server. */
+  get waiting(): number {
+    return this.#waiting;
   }
 
   /** What `find` or `work` resolves to. Throws what `work` throws, here or at the server that did it. */
@@ -53,7 +59,9 @@ export class FleetFlight {
         return work();
       }
       if (taken !== 'held') return this.#work(taken, end, { find, work });
+      this.#waiting++;
       const message = await lock.released(key, Math.min(POLL_MS, maxWaitMs - waitedMs));
+      this.#waiting--;
       const failure = message === undefined ? undefined : failureIn(message);
       const isFinal = failure !== undefined && (ABSENT.includes(failure.code) || waitedMs > PATIENCE_MS);
       if (isFinal) {
