@@ -143,6 +143,19 @@ idleTimeout: 1m30s
     expect(settings.allowNetworks).toEqual(['10.0.0.0/8', '::1/128']);
   });
 
+  it('take rules for tags from a file as a list, and from the environment separated by commas', () => {
+    const expected = {
+      tagTtlMs: 300_000,
+      tagTtlRules: [
+        { pattern: 'library/*:latest', ttlMs: 60_000 },
+        { pattern: '**:sha-*', ttlMs: 'never' },
+      ],
+    };
+    expect(load("tagTtl: [5m, 'library/*:latest=1m', '*:sha-*=never']\n").settings).toMatchObject(expected);
+    const env = { PIERHEAD_TAG_TTL: '5m, library/*:latest=1m,*:sha-*=never' };
+    expect(load(undefined, { env }).settings).toMatchObject(expected);
+  });
+
   it('take switches from flags either way', () => {
     expect(load(undefined, { flags: { offline: true } }).settings.offline).toBe(true);
     expect(load('offline: true', { flags: { offline: false } }).settings.offline).toBe(false);
