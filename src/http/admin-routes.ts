@@ -19,7 +19,10 @@ export interface AdminRoutesOptions {
 }
 
 /** Requests to the API are a few words long. */
-const MAX_BODY_BYTES = 64 * 1024;
+const BODY_LIMIT = bodyLimit({
+  maxSize: 64 * 1024,
+  onError: (context) => context.json({ error: 'the body is too long' }, 413),
+});
 
 type AdminContext = Context<{ Bindings: HttpBindings }>;
 
@@ -37,7 +40,7 @@ export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings:
   });
   app.use('/api/*', guard(options.adminToken));
   app.get('/api/v1/config', (context) => context.json(options.settings() as object));
-  app.post('/api/v1/refresh', bodyLimit({ maxSize: MAX_BODY_BYTES }), async (context) => {
+  app.post('/api/v1/refresh', BODY_LIMIT, async (context) => {
     const body: unknown = await context.req.json().catch(() => undefined);
     const image = typeof body === 'object' && body !== null && 'image' in body ? body.image : undefined;
     if (typeof image !== 'string') {
