@@ -10,14 +10,14 @@ import {
   secret,
   size,
   text,
-  wholeList,
   wholeNumber,
 } from './fields.ts';
+import { REDIS_SETTINGS } from './redis-schema.ts';
 import type { Setting } from './setting.ts';
-import { parseTagTtl } from './tag-ttl.ts';
+import { TAG_SETTINGS } from './tag-schema.ts';
 import { parseRepositoryPattern, parseUsername } from './upstream-fields.ts';
 import { parseBoolean, quoted, UnitError } from './units.ts';
-import { parseRedisUrl, parseUpstreamUrl } from './urls.ts';
+import { parseUpstreamUrl } from './urls.ts';
 
 const TIMEOUT = { minMs: 1, maxMs: 3_600_000 };
 const TIMEOUT_ALLOWED = 'a duration such as 250ms, 5s or 1m30s, from 1ms to 1h';
@@ -52,26 +52,7 @@ export const SETTINGS = {
     holds: 'folder',
     schema: line(),
   },
-  redisUrl: {
-    env: 'PIERHEAD_REDIS_URL',
-    flag: '--redis-url',
-    argument: '<url>',
-    example: 'redis://redis:6379/0',
-    allowed:
-      'redis:// with host, optionally user:password@, port and /database number; redis+sentinel://host1:26379,host2:26379/master/database; redis+cluster://host1:7000,host2:7000; rediss for TLS in each',
-    help: 'Redis that keeps manifests and tags as well and shares them with other servers; none: the embedded store alone.',
-    holds: 'url',
-    schema: text(parseRedisUrl).exactOptional(),
-  },
-  redisTimeout: {
-    env: 'PIERHEAD_REDIS_TIMEOUT',
-    flag: '--redis-timeout',
-    argument: '<duration>',
-    default: '40ms',
-    allowed: 'a duration such as 40ms, from 1ms to 5s',
-    help: 'How long Redis is waited for before the server goes on without it.',
-    schema: durationMs({ minMs: 1, maxMs: 5000 }),
-  },
+  ...REDIS_SETTINGS,
   cacheSize: {
     env: 'PIERHEAD_CACHE_SIZE',
     flag: '--cache-size',
@@ -81,43 +62,7 @@ export const SETTINGS = {
     help: 'Hard limit on what is kept; a share is of what the file system could give, own use plus what is free.',
     schema: size({ minBytes: 2 ** 20 }),
   },
-  tagTtl: {
-    env: 'PIERHEAD_TAG_TTL',
-    flag: '--tag-ttl',
-    argument: '<durations>',
-    default: '60s',
-    allowed:
-      'a duration such as 250ms, 60s, 1h30m or 1d, up to 365d; 0s checks every time; never; and, for tags that fit a pattern, repository:tag=duration, * within a path component, ** across, the first that fits counts; a list, or separated by commas',
-    help: 'How long a tag is served before upstream is asked whether it moved. For example 60s, library/*:latest=1m, *:sha-*=never.',
-    schema: wholeList(parseTagTtl),
-  },
-  backgroundChecks: {
-    env: 'PIERHEAD_BACKGROUND_CHECKS',
-    flag: '--background-checks',
-    argument: '<number>',
-    default: '60',
-    allowed: 'a whole number from 0 (none) to 6000',
-    help: 'How many tags a minute are checked at most before anyone asks, of those that are asked for regularly.',
-    schema: wholeNumber({ min: 0, max: 6000 }),
-  },
-  deletedTags: {
-    env: 'PIERHEAD_DELETED_TAGS',
-    flag: '--deleted-tags',
-    argument: '<mode>',
-    default: 'drop',
-    allowed: 'drop (404) or keep (served on, marked stale)',
-    help: 'What becomes of a cached tag that upstream no longer has.',
-    schema: oneOf(['drop', 'keep']),
-  },
-  negativeTtl: {
-    env: 'PIERHEAD_NEGATIVE_TTL',
-    flag: '--negative-ttl',
-    argument: '<duration>',
-    default: '10s',
-    allowed: 'a duration such as 5s, from 0s (not at all) to 1h',
-    help: 'How long it is remembered that upstream does not have a manifest.',
-    schema: durationMs({ minMs: 0, maxMs: 3_600_000 }),
-  },
+  ...TAG_SETTINGS,
   scrubInterval: {
     env: 'PIERHEAD_SCRUB_INTERVAL',
     flag: '--scrub-interval',

@@ -130,8 +130,8 @@ describe('`pierhead refresh`', () => {
     ]);
     expect(beside.stderr).toContain('none:latest is not kept here');
     expect(beside.status).toBe(1);
-    const served = await fetchRaw(`${server.url}${LATEST}`);
-    expect(served.header('docker-content-digest')).toBe(renewed.root.digest);
+    const answer = await fetchRaw(`${server.url}${LATEST}`);
+    expect(answer.header('docker-content-digest')).toBe(renewed.root.digest);
     expect(await server.stop()).toBe(0);
     hub.moveTag('library/golang', 'latest', old);
     const alone = await runCommand(['refresh', 'golang'], options);
