@@ -118,6 +118,7 @@ async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App
     health,
     metrics: () => metrics.render(),
     settings: () => shown,
+    refresh: (image) => parts.refresh({ image }),
   });
 
   const listener = await listen(registry, settings.listen);

@@ -4,24 +4,24 @@ import { createControl, type Control } from './http/control-routes.ts';
 import { systemClock } from './lib/clock.ts';
 import type { Undo } from './lib/undo.ts';
 import type { Logger } from './log/log.ts';
+import { createManifestParts } from './manifests.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { parsePlatform } from './oci/platform.ts';
+import { repositoryKey } from './oci/reference.ts';
 import { BlobPuller } from './pull/blob-puller.ts';
 import { Completeness } from './pull/completeness.ts';
 import { ContentCare } from './pull/content-care.ts';
 import { ContentLinks } from './pull/content-links.ts';
 import { ContentRepair } from './pull/content-repair.ts';
-import { TagFreshness } from './pull/freshness.ts';
-import { ImageOperations } from './pull/image-operations.ts';
+import { ImageOperations, type ImageRequest } from './pull/image-operations.ts';
 import { Listing } from './pull/listing.ts';
-import { ManifestFetcher } from './pull/manifest-fetcher.ts';
 import { ManifestPuller } from './pull/manifest-puller.ts';
-import { NegativeCache } from './pull/negative-cache.ts';
 import type { Operations } from './pull/operations.ts';
 import { PlatformResolver } from './pull/platform-resolver.ts';
 import { PullService } from './pull/pull-service.ts';
 import { Referrers } from './pull/referrers.ts';
 import { RepositoryAccess } from './pull/repository-access.ts';
+import { TagRefresh, type Refreshed } from './pull/tag-refresh.ts';
 import {
   diskReporter,
   fillReporter,
@@ -40,11 +40,12 @@ import { createReferrersStore } from './store/manifest/lmdb-referrers.ts';
 import { createMemoryStore } from './store/manifest/memory.ts';
 import { createRedisStore } from './store/manifest/redis.ts';
 import { createTieredStore } from './store/manifest/tiered.ts';
+import { createRedisBudgets } from './store/redis/budgets.ts';
+import { RedisConnection } from './store/redis/connection.ts';
+import { createRedisFleetLock } from './store/redis/fleet-lock.ts';
 import { openSpace, type Space } from './store/space/space.ts';
 import { createUpstreams } from './upstreams.ts';
 
-/** A remembered absence may be wrong for so long. */
-const NEGATIVE_TTL_MS = 10_000;
 /** Manifests that are kept in memory, in bytes: some ten thousand. */
 const MEMORY_MANIFEST_BYTES = 64 * 1024 * 1024;
 export interface AssemblyOptions {
@@ -61,6 +62,7 @@ export interface Parts {
   readonly metrics: Metrics;
   readonly control: Control;
   readonly operations: Operations;
+  readonly refresh: (request: ImageRequest) => Promise<Refreshed>;
   readonly care: ContentCare;
   readonly space: Space;
   readonly degraded: () => readonly string[];
@@ -71,16 +73,20 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
   const { settings, log, now = Date.now } = options;
   const { dataDir } = settings;
   const index = openIndex(join(dataDir, 'index'), { now });
+  const onFailure = (failure: string): void => metrics.redisError(failure);
   const redis =
     settings.redisUrl === undefined
       ? undefined
-      : createRedisStore({ url: settings.redisUrl, onError: (kind) => metrics.redisError(kind) });
+      : new RedisConnection({ url: settings.redisUrl, callTimeoutMs: settings.redisTimeoutMs, onFailure });
+  undo.push(async () => redis?.close());
   const metrics = new Metrics({
     fills: () => blobPuller.running,
     queuedFills: () => blobPuller.queued,
     blobs: () => blobs.totals(),
     manifests: () => index.manifestTotals(),
-    redis: () => redis?.state(),
+    redis: () => redis?.state,
+    watchedTags: () => watch.size,
+    fleetWaiting: () => fleet.waiting,
     room: () => space.figures(),
     coldestAgeMs: () => space.coldestAgeMs(),
     indexBytes: () => index.fileBytes(),
@@ -88,10 +94,13 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
   const memory = createMemoryStore({ maxManifestBytes: MEMORY_MANIFEST_BYTES });
   const indexReport = indexReporter(log, metrics);
   const embedded = createGuardedStore(index, { probe: () => index.probe(), ...indexReport });
-  const store = createTieredStore({ memory, embedded, ...(redis === undefined ? {} : { shared: redis }) });
+  const shared =
+    redis === undefined ? {} : { shared: createRedisStore({ connection: redis, onFailure, now }) };
+  const store = createTieredStore({ memory, embedded, ...shared });
   undo.push(() => store.close());
   await index.upgrade();
-  const upstreams = createUpstreams(options, metrics);
+  const budgets = redis === undefined ? {} : { sharedBudgets: createRedisBudgets(redis, { now }) };
+  const upstreams = createUpstreams({ settings, version: options.version, log, ...budgets }, metrics);
   undo.push(async () => {
     await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
   });
@@ -130,15 +139,19 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
     now,
   });
   const links = new ContentLinks(store);
-  const negative = new NegativeCache(NEGATIVE_TTL_MS);
-  const fetcher = new ManifestFetcher({ store, access, negative });
-  const freshness = new TagFreshness({
+  const { pins } = index.tables;
+  const { negative, fetcher, heads, freshness, watch, fleet } = createManifestParts({
+    settings,
+    metrics,
     store,
-    fetcher,
-    negative,
-    tagTtlMs: settings.tagTtlMs,
+    access,
+    lock: redis === undefined ? undefined : createRedisFleetLock(redis),
+    pins: {
+      isPinned: (repository, tag) => pins.has({ kind: 'tag', repository: repositoryKey(repository), tag }),
+    },
     now,
   });
+  undo.push(async () => watch.close());
   const resolver = new PlatformResolver(
     parsePlatform(settings.defaultPlatform) ?? { os: 'linux', architecture: 'amd64' },
   );
@@ -159,12 +172,13 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
       access,
       links,
       fetcher,
+      heads,
       freshness,
+      watch,
       negative,
       resolver,
       usage: space.usage,
       completeness: new Completeness({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
-      now,
     }),
     blobs: blobPuller,
     listing: new Listing({ catalogue: index, access, upstreams }),
@@ -172,7 +186,7 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
       store: createReferrersStore(index.tables, indexReport.onError),
       access,
       negative,
-      ttlMs: settings.tagTtlMs,
+      ttlMs: settings.tagTtlMs === 'never' ? Infinity : settings.tagTtlMs,
       now,
     }),
   });
@@ -191,11 +205,13 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
   });
   undo.push(() => care.close());
   const images = new ImageOperations(space.images);
+  const refresh = new TagRefresh({ store, upstreams, freshness, negative });
   const operations: Operations = {
     verify: (request, run) => care.verify(request, run),
     pin: (request) => images.pin(request),
     unpin: (request) => images.unpin(request),
     remove: (request) => images.remove(request),
+    refresh: (request) => refresh.run(request),
   };
   const control = createControl({
     operations,
@@ -210,10 +226,11 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
     metrics,
     control,
     operations,
+    refresh: (request) => refresh.run(request),
     care,
     space,
     degraded: () => [
-      ...(redis?.state() === 'down' ? ['redis'] : []),
+      ...(redis === undefined || redis.state === 'up' ? [] : ['redis']),
       ...(blobs.isFailing || space.isCramped ? ['disk'] : []),
       ...(embedded.isFailing ? ['index'] : []),
       ...[...upstreams.values()].filter((upstream) => !upstream.isReachable()).map(({ host }) => host),

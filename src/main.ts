@@ -5,6 +5,7 @@ import { exitCodeOf } from './cli/failure.ts';
 import { health } from './cli/health.ts';
 import { images } from './cli/images.ts';
 import { pin, remove, unpin } from './cli/keep.ts';
+import { refresh } from './cli/refresh.ts';
 import { serve, type ExitCode } from './cli/serve.ts';
 import { verify } from './cli/verify.ts';
 import { packageVersion } from './cli/version.ts';
@@ -44,6 +45,12 @@ const COMMANDS: readonly CommandRow[] = [
     description: 'Removes images, and what nothing else needs of them.',
     argument: IMAGES,
     action: remove,
+  },
+  {
+    name: 'refresh',
+    description: 'Asks upstream now whether cached tags have moved.',
+    argument: ['<image...>', 'such as golang or ghcr.io/org/app:v1'],
+    action: refresh,
   },
   {
     name: 'verify',

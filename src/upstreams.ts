@@ -2,6 +2,7 @@ import type { Settings, UpstreamSettings } from './config/settings.ts';
 import type { Logger } from './log/log.ts';
 import { UpstreamWatch } from './log/upstream-watch.ts';
 import type { Metrics } from './metrics/metrics.ts';
+import type { SharedBudgets } from './upstream/budgets.ts';
 import { createUpstream } from './upstream/client.ts';
 import { createOfflineUpstream } from './upstream/offline.ts';
 import type { Upstream } from './upstream/upstream.ts';
@@ -10,6 +11,8 @@ export interface UpstreamsOptions {
   readonly settings: Settings;
   readonly version: string;
   readonly log: Logger;
+  /** Undefined: there is no fleet. */
+  readonly sharedBudgets?: SharedBudgets;
 }
 
 /** The registries of the settings, by host. */
@@ -28,7 +31,7 @@ function upstreamFor(
   options: UpstreamsOptions,
   metrics: Metrics,
 ): Upstream {
-  const { settings, version, log } = options;
+  const { settings, version, log, sharedBudgets } = options;
   const { username, password, passwordFile, token, tokenFile } = entry;
   const hasCredentials = username !== undefined || token !== undefined || tokenFile !== undefined;
   if (settings.offline) {
@@ -41,6 +44,7 @@ function upstreamFor(
     ...(entry.ca === undefined ? {} : { ca: entry.ca }),
     ...(hasCredentials ? { credentials: { username, password, passwordFile, token, tokenFile } } : {}),
     identities: entry.identities,
+    ...(sharedBudgets === undefined ? {} : { sharedBudgets }),
     budget: { lowShare: settings.pullBudgetLow, reserve: settings.pullBudgetReserve },
     connectTimeoutMs: settings.connectTimeoutMs,
     headersTimeoutMs: settings.headersTimeoutMs,

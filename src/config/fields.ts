@@ -28,7 +28,20 @@ export function list<V>(parse: (text: string) => V) {
     .pipe(z.array(text(parse)));
 }
 
-function parsed<V>(value: string, parse: (text: string) => V, context: z.RefinementCtx): V {
+/** A list whose texts are read together; a single text is split at its commas. */
+export function wholeList<V>(parse: (texts: readonly string[]) => V) {
+  return z
+    .union([z.string().transform((value) => value.split(',')), z.array(z.string())])
+    .transform((values, context) =>
+      parsed(
+        values.map((value) => value.trim()),
+        parse,
+        context,
+      ),
+    );
+}
+
+function parsed<T, V>(value: T, parse: (value: T) => V, context: z.RefinementCtx): V {
   try {
     return parse(value);
   } catch (error) {

@@ -133,6 +133,8 @@ function settingsOf(values: Values): Settings {
   const {
     tagTtl,
     scrubInterval,
+    redisTimeout,
+    negativeTtl,
     connectTimeout,
     headersTimeout,
     idleTimeout,
@@ -143,8 +145,11 @@ function settingsOf(values: Values): Settings {
   return {
     ...rest,
     upstreams: Object.assign(Object.create(null), values.upstreams) as Settings['upstreams'],
-    tagTtlMs: tagTtl,
     scrubIntervalMs: scrubInterval,
+    tagTtlMs: tagTtl.otherwise,
+    tagTtlRules: tagTtl.rules,
+    redisTimeoutMs: redisTimeout,
+    negativeTtlMs: negativeTtl,
     connectTimeoutMs: connectTimeout,
     headersTimeoutMs: headersTimeout,
     idleTimeoutMs: idleTimeout,

@@ -13,10 +13,12 @@ import {
   text,
   wholeNumber,
 } from './fields.ts';
+import { REDIS_SETTINGS } from './redis-schema.ts';
 import type { Setting } from './setting.ts';
+import { TAG_SETTINGS } from './tag-schema.ts';
 import { parseRepositoryPattern, parseUsername } from './upstream-fields.ts';
 import { parseBoolean, quoted, UnitError } from './units.ts';
-import { parseRedisUrl, parseUpstreamUrl } from './urls.ts';
+import { parseUpstreamUrl } from './urls.ts';
 
 const TIMEOUT = { minMs: 1, maxMs: 3_600_000 };
 const TIMEOUT_ALLOWED = 'a duration such as 250ms, 5s or 1m30s, from 1ms to 1h';
@@ -51,16 +53,7 @@ export const SETTINGS = {
     holds: 'folder',
     schema: line(),
   },
-  redisUrl: {
-    env: 'PIERHEAD_REDIS_URL',
-    flag: '--redis-url',
-    argument: '<url>',
-    example: 'redis://redis:6379/0',
-    allowed: 'redis:// or rediss:// (TLS) with host, optionally user:password@, port and /database number',
-    help: 'Redis that keeps manifests and tags as well and shares them with other servers; none: the embedded store alone.',
-    holds: 'url',
-    schema: text(parseRedisUrl).exactOptional(),
-  },
+  ...REDIS_SETTINGS,
   cacheSize: {
     env: 'PIERHEAD_CACHE_SIZE',
     flag: '--cache-size',
@@ -70,15 +63,7 @@ export const SETTINGS = {
     help: 'Hard limit on what is kept; a share is of what the file system could give, own use plus what is free.',
     schema: size({ minBytes: 2 ** 20 }),
   },
-  tagTtl: {
-    env: 'PIERHEAD_TAG_TTL',
-    flag: '--tag-ttl',
-    argument: '<duration>',
-    default: '60s',
-    allowed: 'a duration such as 250ms, 60s, 5m, 1h30m or 1d, up to 365d; 0s checks every time',
-    help: 'How long a tag is served before upstream is asked whether it moved.',
-    schema: durationMs({ minMs: 0, maxMs: 365 * 86_400_000 }),
-  },
+  ...TAG_SETTINGS,
   scrubInterval: {
     env: 'PIERHEAD_SCRUB_INTERVAL',
     flag: '--scrub-interval',

@@ -1,4 +1,5 @@
 import type { ListenAddress } from './addresses.ts';
+import type { TagTtlRule, TtlMs } from './tag-ttl.ts';
 import type { Size } from './units.ts';
 
 /** Credentials for the repositories that a pattern names. */
@@ -46,10 +47,18 @@ export interface Settings {
   readonly upstreams: Readonly<Record<string, UpstreamSettings>>;
   /** Undefined: the embedded store alone. */
   readonly redisUrl?: string;
+  readonly redisTimeoutMs: number;
   readonly cacheSize: Size;
-  readonly tagTtlMs: number;
   /** Undefined: switched off. */
   readonly scrubIntervalMs: number | undefined;
+  /** For tags that no rule fits. */
+  readonly tagTtlMs: TtlMs;
+  /** The first that fits counts. */
+  readonly tagTtlRules: readonly TagTtlRule[];
+  /** At most so many a minute. */
+  readonly backgroundChecks: number;
+  readonly deletedTags: 'drop' | 'keep';
+  readonly negativeTtlMs: number;
   readonly offline: boolean;
   readonly failMode: 'fallthrough' | 'strict';
   /** The first whose network holds a client's address counts. */

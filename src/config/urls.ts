@@ -1,3 +1,4 @@
+import { parseRedisAddress, RedisAddressError } from '../lib/redis-address.ts';
 import { quoted, UnitError } from './units.ts';
 
 export const MASK = '********';
@@ -11,8 +12,15 @@ function shown(text: string): string {
   return /^[\w.-]*(?::\d{1,5})?(?:\/[\w./-]*)?$/.test(text) ? quoted(text) : 'the value';
 }
 
+/** A URL of Redis with several hosts: its scheme, user info, hosts and path, query. */
+const MANY_HOSTS = /^(rediss?\+\w+:\/\/)([^@/?#]*@)?([^?#]*)(\?.*)?$/i;
+
 /** A valid URL with user name, password, query and fragment masked. */
 export function redactUrl(text: string): string {
+  const [, scheme, userInfo, rest, parameters] = MANY_HOSTS.exec(text) ?? [];
+  if (scheme !== undefined) {
+    return `${scheme}${userInfo === undefined ? '' : `${MASK}@`}${rest ?? ''}${parameters === undefined ? '' : `?${MASK}`}`;
+  }
   const url = new URL(text);
   const user = url.username === '' && url.password === '' ? '' : `${MASK}@`;
   const query = url.search === '' && url.hash === '' ? '' : `?${MASK}`;
@@ -34,11 +42,13 @@ export function parseUpstreamUrl(text: string): string {
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
 }
 
-/** `redis://` or `rediss://`, as it was written. Throws UnitError, whose message shows nothing of the value. */
+/** A Redis URL (lib/redis-address.ts), as it was written. Throws UnitError, whose message shows nothing of the value. */
 export function parseRedisUrl(text: string): string {
-  const url = /^rediss?:\/\//i.test(text) && URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || url.hostname === '' || !/^(?:\/\d*)?$/.test(url.pathname) || text.includes('#')) {
-    throw new UnitError('the value is not a Redis URL');
+  try {
+    parseRedisAddress(text);
+    return text;
+  } catch (error) {
+    if (!(error instanceof RedisAddressError)) throw error;
+    throw new UnitError(error.message);
   }
-  return text;
 }

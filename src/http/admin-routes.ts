@@ -1,6 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { HttpBindings } from '@hono/node-server';
 import { Hono, type Context, type Next } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { OperationError } from '../pull/operations.ts';
+import type { Refreshed } from '../pull/tag-refresh.ts';
 import { ALIVE, readiness, type Health } from './health.ts';
 
 export interface AdminRoutesOptions {
@@ -11,7 +14,15 @@ export interface AdminRoutesOptions {
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   /** The effective settings with their sources, secrets masked. */
   readonly settings: () => unknown;
+  /** Checks a cached tag now. Throws OperationError. */
+  readonly refresh: (image: string) => Promise<Refreshed>;
 }
+
+/** Requests to the API are a few words long. */
+const BODY_LIMIT = bodyLimit({
+  maxSize: 64 * 1024,
+  onError: (context) => context.json({ error: 'the body is too long' }, 413),
+});
 
 type AdminContext = Context<{ Bindings: HttpBindings }>;
 
@@ -29,10 +40,37 @@ export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings:
   });
   app.use('/api/*', guard(options.adminToken));
   app.get('/api/v1/config', (context) => context.json(options.settings() as object));
+  app.post('/api/v1/refresh', BODY_LIMIT, async (context) => {
+    const body: unknown = await context.req.json().catch(() => undefined);
+    const image = typeof body === 'object' && body !== null && 'image' in body ? body.image : undefined;
+    if (typeof image !== 'string') {
+      return context.json({ error: 'the body must be JSON such as {"image": "golang:1.22"}' }, 400);
+    }
+    return context.json(await options.refresh(image));
+  });
   app.notFound((context) => context.json({ error: 'not found' }, 404));
-  // The message of an escaped error can hold anything: it is for the log, not for the client.
-  app.onError((_error, context) => context.json({ error: 'internal error' }, 500));
+  app.onError((error, context) => {
+    if (error instanceof OperationError) return context.json({ error: error.message }, statusOf(error));
+    // The message of an escaped error can hold anything: it is for the log, not for the client.
+    return context.json({ error: 'internal error' }, 500);
+  });
   return app;
+}
+
+function statusOf({ code }: OperationError): 400 | 404 | 409 | 500 | 503 {
+  switch (code) {
+    case 'usage':
+    case 'protocol':
+      return 400;
+    case 'not-found':
+      return 404;
+    case 'busy':
+      return 409;
+    case 'stopped':
+      return 503;
+    case 'failed':
+      return 500;
+  }
 }
 
 /**

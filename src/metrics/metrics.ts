@@ -1,6 +1,9 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { UpstreamMetrics } from './upstream-metrics.ts';
 
+const REDIS_STATES = ['up', 'waiting', 'down'] as const;
+type RedisState = (typeof REDIS_STATES)[number];
+
 /** What is read off the stores and the pulls at each scrape. */
 export interface GaugeSources {
   readonly fills: () => number;
@@ -8,7 +11,6 @@ export interface GaugeSources {
   readonly blobs: () => { readonly blobs: number; readonly bytes: number };
   readonly manifests: () => { readonly manifests: number; readonly bytes: number };
   /** Undefined: no Redis is configured. */
-  readonly redis: () => 'up' | 'down' | undefined;
   readonly room: () => {
     readonly usedBytes: number;
     readonly reservedBytes: number;
@@ -17,6 +19,11 @@ export interface GaugeSources {
   /** Undefined: nothing could be evicted. */
   readonly coldestAgeMs: () => number | undefined;
   readonly indexBytes: () => number;
+  readonly redis: () => RedisState | undefined;
+  /** Tags that have a check ahead. */
+  readonly watchedTags: () => number;
+  /** Requests to upstream that wait for another server of the fleet. */
+  readonly fleetWaiting: () => number;
 }
 
 /** Prometheus metrics (text format 0.0.4), and Node's own: event-loop lag, memory, collections. */
@@ -75,6 +82,20 @@ export class Metrics {
   readonly #indexErrors = this.#counter('index_errors_total', 'Calls that the embedded store failed', [
     'kind',
   ]);
+  readonly #tagChecks = this.#counter('tag_checks_total', 'Checks whether a cached tag has moved', [
+    'trigger',
+    'result',
+  ]);
+  readonly #skippedChecks = this.#counter(
+    'tag_checks_skipped_total',
+    'Checks in the background that were due and did not take place',
+    ['reason'],
+  );
+  readonly #fleetWork = this.#counter(
+    'fleet_work_total',
+    'Requests to upstream for manifests that a fleet does once, by how this server came to its part',
+    ['end'],
+  );
   readonly #durations = new Histogram({
     name: 'pierhead_request_duration_seconds',
     help: 'From the request to the end of its answer',
@@ -110,7 +131,18 @@ export class Metrics {
     );
     if (sources.redis() !== undefined) {
       this.#gauge('redis_up', '1 while Redis answers', () => (sources.redis() === 'up' ? 1 : 0));
+      const states: Gauge<'state'> = new Gauge({
+        name: 'pierhead_redis_state',
+        help: '1 for the state that Redis is in: up, waiting (connected, and too slow to be waited for) or down',
+        labelNames: ['state'],
+        registers: [this.#registry],
+        collect: () => {
+          for (const state of REDIS_STATES) states.set({ state }, sources.redis() === state ? 1 : 0);
+        },
+      });
     }
+    this.#gauge('fleet_waiting', 'Requests to upstream that wait for another server', sources.fleetWaiting);
+    this.#gauge('tags_watched', 'Tags that will be checked before they are asked for', sources.watchedTags);
   }
 
   request(request: { kind: string; status: number; cache: string; bytes: number; durationMs: number }): void {
@@ -160,6 +192,18 @@ export class Metrics {
 
   indexError(kind: string): void {
     this.#indexErrors.inc({ kind });
+  }
+
+  tagChecked(result: string, trigger: string): void {
+    this.#tagChecks.inc({ result, trigger });
+  }
+
+  tagCheckSkipped(reason: string): void {
+    this.#skippedChecks.inc({ reason });
+  }
+
+  fleetWork(end: string): void {
+    this.#fleetWork.inc({ end });
   }
 
   redisError(kind: string): void {

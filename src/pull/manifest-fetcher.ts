@@ -4,56 +4,84 @@ import { referenceText, repositoryKey, type Reference, type Repository } from '.
 import type { ManifestStore, StoredManifest } from '../store/manifest-store.ts';
 import type { FetchedManifest, Upstream } from '../upstream/upstream.ts';
 import { linksOf } from './content-links.ts';
+import type { FleetFlight } from './fleet-flight.ts';
 import type { NegativeCache } from './negative-cache.ts';
 import { failureError } from './outcome-error.ts';
 import { PullError } from './pull-error.ts';
 import type { RepositoryAccess } from './repository-access.ts';
+import { SharedNews } from './shared-news.ts';
 import { SingleFlight } from './single-flight.ts';
 
 export interface ManifestFetcherOptions {
   readonly store: ManifestStore;
   readonly access: RepositoryAccess;
   readonly negative: NegativeCache;
+  readonly fleet: FleetFlight;
+  readonly now: () => number;
 }
 
-/** Gets manifests from upstream and keeps them, once verified: one GET at a time per name, shared by all who wait. */
+/**
+ * Gets manifests from upstream and keeps them, once verified: one GET at a time per name, shared by all who wait, here
+ * and at the other servers of the fleet.
+ */
 export class ManifestFetcher {
-  readonly #store: ManifestStore;
-  readonly #access: RepositoryAccess;
-  readonly #negative: NegativeCache;
+  readonly #options: ManifestFetcherOptions;
+  readonly #news: SharedNews;
   readonly #flights = new SingleFlight<StoredManifest>();
 
   constructor(options: ManifestFetcherOptions) {
-    this.#store = options.store;
-    this.#access = options.access;
-    this.#negative = options.negative;
+    this.#options = options;
+    this.#news = new SharedNews(options);
   }
 
-  /** Resolves once the manifest is stored and its links are. Throws PullError. */
+  /** Resolves once the manifest, its links and the tag that names it are stored. Throws PullError. */
   fetch(
     upstream: Upstream,
     repository: Repository,
     reference: Reference,
   ): { readonly promise: Promise<StoredManifest>; readonly joined: boolean } {
     const key = `${repositoryKey(repository)}@${referenceText(reference)}`;
-    return this.#flights.run(key, () => this.#get(upstream, repository, reference));
+    return this.#flights.run(key, () => {
+      const find = this.#news.watch(repository, reference);
+      return this.#options.fleet.run(`get:${key}`, {
+        find: async () => this.#link(repository, (await find())?.manifest),
+        work: () => this.#get(upstream, repository, reference),
+      });
+    });
   }
 
   async #get(upstream: Upstream, repository: Repository, reference: Reference): Promise<StoredManifest> {
+    const { store, access, negative, now } = this.#options;
     const name = `${repository.name}@${referenceText(reference)}`;
     const outcome = await upstream.getManifest(repository.name, reference, { identity: 'configured' });
     if (outcome.kind !== 'ok') {
       if (outcome.kind === 'not-found' && !outcome.noStore) {
-        this.#negative.remember(repository, referenceText(reference));
+        negative.remember(repository, referenceText(reference));
       }
       throw failureError(outcome, name, 'manifest-unknown');
     }
     const expected = reference.kind === 'digest' ? reference.digest : outcome.value.digest;
     const { manifest, links } = verified(outcome.value, expected, name);
-    await this.#store.putManifest(manifest);
-    await this.#store.putLinks(repository, links);
-    if (!upstream.hasCredentials) await this.#access.confirmPublic(repository);
-    this.#negative.forget(repository, referenceText(reference));
+    await store.putManifest(manifest);
+    await store.putLinks(repository, links);
+    if (reference.kind === 'tag') {
+      const { digest, mediaType, bytes } = manifest;
+      const descriptor = { digest, mediaType, size: bytes.length };
+      await store.putTag(repository, reference.tag, { descriptor, checkedAt: now(), confirmedAt: now() });
+    }
+    if (!upstream.hasCredentials) await access.confirmPublic(repository);
+    negative.forget(repository, referenceText(reference));
+    return manifest;
+  }
+
+  /** What another server has fetched of this repository; its links may not have come through. */
+  async #link(
+    repository: Repository,
+    manifest: StoredManifest | undefined,
+  ): Promise<StoredManifest | undefined> {
+    if (manifest === undefined) return undefined;
+    const { digest, mediaType, bytes } = manifest;
+    await this.#options.store.putLinks(repository, verified({ mediaType, bytes }, digest, digest).links);
     return manifest;
   }
 }

@@ -1,6 +1,6 @@
 import type { Descriptor } from '../oci/manifest.ts';
 import { isIndexType } from '../oci/media-types.ts';
-import { referenceText, repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
+import { referenceText, type Reference, type Repository } from '../oci/reference.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ImageUsage, ManifestStore, StoredManifest, TagRecord } from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -9,12 +9,12 @@ import type { Completeness } from './completeness.ts';
 import type { ContentLinks } from './content-links.ts';
 import type { TagFreshness } from './freshness.ts';
 import type { ManifestFetcher } from './manifest-fetcher.ts';
+import type { ManifestHeads } from './manifest-heads.ts';
 import type { NegativeCache } from './negative-cache.ts';
-import { failureError } from './outcome-error.ts';
 import type { ClientTaste, PlatformResolver } from './platform-resolver.ts';
 import { PullError } from './pull-error.ts';
 import type { RepositoryAccess } from './repository-access.ts';
-import { SingleFlight } from './single-flight.ts';
+import type { TagWatch } from './tag-watch.ts';
 
 export interface ManifestRequest {
   readonly repository: Repository;
@@ -37,12 +37,13 @@ export interface ManifestPullerOptions {
   readonly access: RepositoryAccess;
   readonly links: ContentLinks;
   readonly fetcher: ManifestFetcher;
+  readonly heads: ManifestHeads;
   readonly freshness: TagFreshness;
+  readonly watch: TagWatch;
   readonly negative: NegativeCache;
   readonly resolver: PlatformResolver;
   readonly usage: ImageUsage;
   readonly completeness: Completeness;
-  readonly now: () => number;
 }
 
 /** What a tag names, before it is fitted to the client. */
@@ -55,7 +56,6 @@ interface Target {
 /** Serves manifests: from the cache when it can, from upstream when it must, fitted to the client by tag only. */
 export class ManifestPuller {
   readonly #options: ManifestPullerOptions;
-  readonly #heads = new SingleFlight<Descriptor | undefined>();
 
   constructor(options: ManifestPullerOptions) {
     this.#options = options;
@@ -89,7 +89,7 @@ export class ManifestPuller {
     }
     this.#refuseRemembered(repository, { kind: 'digest', digest });
     if (request.headOnly) {
-      const descriptor = await this.#head(upstream, repository, { kind: 'digest', digest });
+      const descriptor = await this.#options.heads.head(upstream, repository, { kind: 'digest', digest });
       if (descriptor !== undefined) return { descriptor, cache: 'miss' };
     }
     return this.#fetch(upstream, repository, { kind: 'digest', digest });
@@ -118,11 +118,12 @@ export class ManifestPuller {
 
   /** What the tag names: by what is remembered if that is fresh, by asking upstream if not. */
   async #target(upstream: Upstream, request: ManifestRequest, tag: string): Promise<Target> {
-    const { store, freshness } = this.#options;
+    const { store, freshness, watch } = this.#options;
     const { repository } = request;
-    const record = await store.getTag(repository, tag, freshness.freshSince());
+    watch.asked(upstream, repository, tag);
+    const record = await store.getTag(repository, tag, freshness.freshSince(repository, tag));
     if (record === undefined) return this.#unseen(upstream, request, tag);
-    const fresh = record.checkedAt > freshness.freshSince();
+    const fresh = record.checkedAt > freshness.freshSince(repository, tag);
     // What only a HEAD told, and nobody fetched since, is of no use once it is old.
     if (!fresh && (await store.getManifest(record.descriptor.digest)) === undefined) {
       return this.#unseen(upstream, request, tag);
@@ -136,37 +137,11 @@ export class ManifestPuller {
     const reference: Reference = { kind: 'tag', tag };
     this.#refuseRemembered(repository, reference);
     if (headOnly) {
-      const descriptor = await this.#head(upstream, repository, reference);
-      if (descriptor !== undefined) {
-        await this.#remember(repository, tag, descriptor);
-        return { descriptor, cache: 'miss' };
-      }
+      const descriptor = await this.#options.heads.head(upstream, repository, reference);
+      if (descriptor !== undefined) return { descriptor, cache: 'miss' };
     }
     const answer = await this.#fetch(upstream, repository, reference);
-    await this.#remember(repository, tag, answer.descriptor);
     return { descriptor: answer.descriptor, cache: answer.cache };
-  }
-
-  async #remember(repository: Repository, tag: string, descriptor: Descriptor): Promise<void> {
-    const at = this.#options.now();
-    await this.#options.store.putTag(repository, tag, { descriptor, checkedAt: at, confirmedAt: at });
-  }
-
-  /** One HEAD at a time; undefined if upstream's HEAD does not tell what it names. */
-  async #head(
-    upstream: Upstream,
-    repository: Repository,
-    reference: Reference,
-  ): Promise<Descriptor | undefined> {
-    const name = `${repositoryKey(repository)}@${referenceText(reference)}`;
-    return this.#heads.run(name, async () => {
-      const outcome = await upstream.headManifest(repository.name, reference, { identity: 'configured' });
-      if (outcome.kind === 'ok') return outcome.value;
-      if (outcome.kind === 'not-found' && !outcome.noStore) {
-        this.#options.negative.remember(repository, referenceText(reference));
-      }
-      throw failureError(outcome, `${repository.name}@${referenceText(reference)}`, 'manifest-unknown');
-    }).promise;
   }
 
   /** A manifest that this repository is known to name. */

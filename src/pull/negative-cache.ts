@@ -6,13 +6,16 @@ const MAX_ENTRIES = 10_000;
 /** Manifests that upstream said do not exist, remembered for a short time. Refusals and failures never are. */
 export class NegativeCache {
   readonly #absent: LRUCache<string, true>;
+  readonly #ttlMs: number;
 
+  /** `ttlMs` 0 remembers nothing. */
   constructor(ttlMs: number) {
+    this.#ttlMs = ttlMs;
     this.#absent = new LRUCache({ max: MAX_ENTRIES, ttl: ttlMs });
   }
 
   remember(repository: Repository, reference: string): void {
-    this.#absent.set(key(repository, reference), true);
+    if (this.#ttlMs > 0) this.#absent.set(key(repository, reference), true);
   }
 
   forget(repository: Repository, reference: string): void {

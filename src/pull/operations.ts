@@ -1,4 +1,5 @@
 import type { ImageRequest, Pinned, RemovedImage, Unpinned } from './image-operations.ts';
+import type { Refreshed } from './tag-refresh.ts';
 import type { VerifyEvent, VerifyRequest, VerifySummary } from './verification.ts';
 
 /** How an operation is watched and ended by whoever asked for it. */
@@ -17,6 +18,7 @@ export interface Operations {
   readonly pin: Operation<ImageRequest, never, Pinned>;
   readonly unpin: Operation<ImageRequest, never, Unpinned>;
   readonly remove: Operation<ImageRequest, never, RemovedImage>;
+  readonly refresh: Operation<ImageRequest, never, Refreshed>;
 }
 
 export type OperationName = keyof Operations;

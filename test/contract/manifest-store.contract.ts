@@ -7,7 +7,12 @@ export const GOLANG = { host: 'docker.io', name: 'library/golang' };
 const OTHER = { host: 'docker.io', name: 'library/golang-other' };
 
 export function manifest(text: string): StoredManifest {
-  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, text }));
+  const config = {
+    mediaType: 'application/vnd.oci.image.config.v1+json',
+    digest: digestOf(Buffer.from(text)),
+    size: 1,
+  };
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, config, layers: [] }));
   return { digest: digestOf(bytes), mediaType: OCI_MANIFEST, bytes };
 }
 

@@ -3,8 +3,9 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { ManifestStore } from '../../src/store/manifest-store.ts';
 import { openIndex, type Index } from '../../src/store/manifest/lmdb.ts';
 import { createMemoryStore } from '../../src/store/manifest/memory.ts';
-import { createRedisStore, type RedisStore } from '../../src/store/manifest/redis.ts';
+import { createRedisStore, type SharedStore } from '../../src/store/manifest/redis.ts';
 import { createTieredStore } from '../../src/store/manifest/tiered.ts';
+import { RedisConnection } from '../../src/store/redis/connection.ts';
 import { startRedis } from '../support/redis.ts';
 import { testFolder } from '../support/temp.ts';
 import { eventually } from '../support/wait.ts';
@@ -17,12 +18,14 @@ function closing<T extends ManifestStore>(store: T): T {
 
 const memory = () => createMemoryStore({ maxManifestBytes: 1_000_000 });
 const index = async (): Promise<Index> => openIndex(join(await testFolder(), 'index'));
-const redis = async (url: string, onError?: (kind: string) => void): Promise<RedisStore> => {
-  const store = closing(
-    createRedisStore({ url, commandTimeoutMs: 2000, ...(onError === undefined ? {} : { onError }) }),
-  );
-  await eventually(() => store.state() === 'up', 'the connection to Redis');
-  return store;
+const redis = async (
+  url: string,
+  onFailure: (failure: string) => void = () => undefined,
+): Promise<SharedStore> => {
+  const connection = new RedisConnection({ url, callTimeoutMs: 2000, onFailure });
+  onTestFinished(() => connection.close());
+  await eventually(() => connection.state === 'up', 'the connection to Redis');
+  return createRedisStore({ connection, onFailure });
 };
 const tiered = async (url: string) =>
   closing(createTieredStore({ memory: memory(), embedded: await index(), shared: await redis(url) }));
@@ -139,6 +142,7 @@ describe('two nodes on one Redis', () => {
       'the manifest at the other',
     );
     await eventually(async () => (await two.getTag(GOLANG, 'latest')) !== undefined, 'the tag at the other');
+    await one.putManifest(manifest('b'));
     await one.putTag(GOLANG, 'latest', record('b', 2));
     const moved = await eventually(async () => {
       const known = await two.getTag(GOLANG, 'latest');

@@ -20,7 +20,8 @@ describe('The pulls of', () => {
   beforeEach(async () => {
     hub = await startFakeHub();
     hub.add({ repository: 'library/golang', ...golang });
-    pierhead = await startPierhead({ upstreamUrl: hub.url });
+    // Stale at every pull: that must cost a HEAD, which is no pull.
+    pierhead = await startPierhead({ upstreamUrl: hub.url, settings: { TAG_TTL: '0s' } });
   });
 
   afterEach(async () => {
@@ -64,6 +65,8 @@ describe('The pulls of', () => {
     // What it still had to ask has been asked by then.
     await pierhead.stop();
     expect(digestsSent('manifest')).toEqual(amd64.manifests);
+    const heads = { kind: 'manifest', method: 'HEAD', reference: 'latest' } as const;
+    expect(hub.count(heads)).toBeGreaterThan(0);
     expect(digestsSent('blob')).toEqual(amd64.blobs);
   });
 

@@ -8,6 +8,8 @@ export interface PierheadOptions {
   readonly upstreamUrl: string;
   /** Further settings by environment name without its prefix, e.g. `{ TAG_TTL: '0s' }`. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Variables besides, by their whole names. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Default a folder of its own, removed by `close()`. */
   readonly dataDir?: string;
 }
@@ -83,7 +85,10 @@ export async function startPierhead(options: PierheadOptions): Promise<Pierhead>
   const [server, addresses] = await startServer({
     program: process.execPath,
     args: [MAIN, 'serve', ...free, '--data-dir', dataDir, '--upstream', options.upstreamUrl],
-    env: Object.fromEntries(Object.entries(settings).map(([name, value]) => [`PIERHEAD_${name}`, value])),
+    env: {
+      ...options.env,
+      ...Object.fromEntries(Object.entries(settings).map(([name, value]) => [`PIERHEAD_${name}`, value])),
+    },
     cwd: folder.path,
     ready: ({ stdout }) => addressesIn(stdout),
     readyLabel: 'line that says it is ready',

@@ -1,33 +1,31 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
-import { Redis } from 'ioredis';
+import { join } from 'node:path';
+import { Cluster, Redis } from 'ioredis';
+import { writeFile } from 'node:fs/promises';
 import { onTestFinished } from 'vitest';
+import { freePort } from './free-port.ts';
+import { launch } from './launch.ts';
 import { testFolder } from './temp.ts';
 import { eventually } from './wait.ts';
 
 export interface TestRedis {
   readonly url: string;
+  readonly port: number;
   readonly client: Redis;
+  /** It is stopped as by a debugger: connections stay, and nothing is answered. */
   pause(): void;
   resume(): void;
+  /** Kills it; connecting is refused from then on. */
   stop(): Promise<void>;
+  /** Starts it again, empty, at the same address. */
+  restart(): Promise<void>;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-/** A real redis-server on loopback that keeps nothing on disk, until the running test ends. */
-export async function startRedis(): Promise<TestRedis> {
+/** A real redis-server on loopback that keeps nothing on disk, until the running test ends. `args` as on its command line. */
+export async function startRedis(args: readonly string[] = []): Promise<TestRedis> {
   const port = await freePort();
   const folder = await testFolder();
-  const args = [
+  const own = [
     '--port',
     String(port),
     '--bind',
@@ -39,18 +37,138 @@ export async function startRedis(): Promise<TestRedis> {
     '--appendonly',
     'no',
   ];
-  const child = spawn('redis-server', args, { stdio: 'ignore' });
-  const exited = once(child, 'exit');
-  const url = `redis://127.0.0.1:${port}`;
-  const client = new Redis(url, { retryStrategy: () => 20, maxRetriesPerRequest: null });
+  let child = launch({ program: 'redis-server', args: [...own, ...args] });
+  let exited = once(child, 'exit');
+  const client = new Redis({
+    port,
+    host: '127.0.0.1',
+    retryStrategy: () => 20,
+    maxRetriesPerRequest: null,
+    ...passwordIn(args),
+  });
   client.on('error', () => undefined);
+  const answers = (): Promise<unknown> =>
+    eventually(async () => (await client.ping().catch(() => '')) === 'PONG', 'redis-server to answer');
   const stop = async (): Promise<void> => {
-    client.disconnect();
     child.kill('SIGCONT');
     child.kill('SIGKILL');
     await exited;
   };
-  onTestFinished(stop);
-  await eventually(async () => (await client.ping()) === 'PONG', 'redis-server to answer');
-  return { url, client, pause: () => child.kill('SIGSTOP'), resume: () => child.kill('SIGCONT'), stop };
+  onTestFinished(async () => {
+    client.disconnect();
+    await stop();
+  });
+  await answers();
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    client,
+    pause: () => child.kill('SIGSTOP'),
+    resume: () => child.kill('SIGCONT'),
+    stop,
+    restart: async () => {
+      child = launch({ program: 'redis-server', args: [...own, ...args] });
+      exited = once(child, 'exit');
+      await answers();
+    },
+  };
+}
+
+function passwordIn(args: readonly string[]): { password?: string } {
+  const at = args.indexOf('--requirepass');
+  const password = at < 0 ? undefined : args[at + 1];
+  return password === undefined ? {} : { password };
+}
+
+export interface TestSentinels {
+  /** `redis+sentinel://…` */
+  readonly url: string;
+  readonly master: TestRedis;
+  readonly replica: TestRedis;
+}
+
+/** A master, a replica and three sentinels that put the replica in the master's place within some seconds. */
+export async function startSentinels(): Promise<TestSentinels> {
+  const master = await startRedis();
+  const replica = await startRedis(['--replicaof', '127.0.0.1', String(master.port)]);
+  await eventually(async () => {
+    const info = await replica.client.info('replication');
+    return info.includes('master_link_status:up');
+  }, 'the replica to follow');
+  const ports = await Promise.all([1, 2, 3].map(() => startSentinel(master.port)));
+  const first = new Redis({ port: ports[0] ?? 0, host: '127.0.0.1' });
+  first.on('error', () => undefined);
+  onTestFinished(() => first.disconnect());
+  await eventually(
+    async () => {
+      const reply = await first.call('SENTINEL', 'CKQUORUM', 'test').catch(() => '');
+      const replicas = await first.call('SENTINEL', 'REPLICAS', 'test').catch(() => []);
+      return String(reply).startsWith('OK 3') && Array.isArray(replicas) && replicas.length === 1;
+    },
+    'the sentinels to know each other and the replica',
+    30_000,
+  );
+  const hosts = ports.map((port) => `127.0.0.1:${port}`).join(',');
+  return { url: `redis+sentinel://${hosts}/test/0`, master, replica };
+}
+
+async function startSentinel(masterPort: number): Promise<number> {
+  const port = await freePort();
+  const config = join(await testFolder(), 'sentinel.conf');
+  await writeFile(
+    config,
+    `port ${port}
+bind 127.0.0.1
+sentinel monitor test 127.0.0.1 ${masterPort} 2
+sentinel down-after-milliseconds test 1000
+sentinel failover-timeout test 3000
+`,
+  );
+  const child = launch({ program: 'redis-server', args: [config, '--sentinel'] });
+  const exited = once(child, 'exit');
+  onTestFinished(async () => {
+    child.kill('SIGKILL');
+    await exited;
+  });
+  return port;
+}
+
+export interface TestCluster {
+  /** `redis+cluster://…` */
+  readonly url: string;
+  readonly nodes: readonly TestRedis[];
+  readonly client: Cluster;
+}
+
+/** Three masters that share the slots and serve theirs while another is away. */
+export async function startCluster(): Promise<TestCluster> {
+  const args = [
+    '--cluster-enabled',
+    'yes',
+    '--cluster-require-full-coverage',
+    'no',
+    '--cluster-node-timeout',
+    '2000',
+  ];
+  // The port of the bus is 10000 higher unless it is told.
+  const nodes = await Promise.all(
+    [1, 2, 3].map(async () => startRedis([...args, '--cluster-port', String(await freePort())])),
+  );
+  const addresses = nodes.map(({ port }) => `127.0.0.1:${port}`);
+  const meeting = launch({
+    program: 'redis-cli',
+    args: ['--cluster', 'create', ...addresses, '--cluster-replicas', '0', '--cluster-yes'],
+  });
+  await once(meeting, 'exit');
+  for (const { client } of nodes) {
+    await eventually(
+      async () => String(await client.call('CLUSTER', 'INFO')).includes('cluster_state:ok'),
+      'the cluster to be whole',
+      30_000,
+    );
+  }
+  const client = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })));
+  client.on('error', () => undefined);
+  onTestFinished(() => client.disconnect());
+  return { url: `redis+cluster://${addresses.join(',')}`, nodes, client };
 }

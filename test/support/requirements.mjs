@@ -18,6 +18,7 @@ export const PACKAGES = {
   openssl: 'openssl',
   podman: 'podman',
   readelf: 'binutils',
+  'redis-cli': 'redis-server',
   'redis-server': 'redis-server',
   skopeo: 'skopeo',
 };
@@ -29,7 +30,7 @@ const REQUIRES = {
   'test/support/docker-registry.ts': ['docker-registry'],
   'test/support/dockerd.ts': ['root', 'dockerd', 'docker'],
   'test/support/podman.ts': ['root', 'podman'],
-  'test/support/redis.ts': ['redis-server'],
+  'test/support/redis.ts': ['redis-cli', 'redis-server'],
   'test/support/skopeo.ts': ['skopeo'],
   'test/support/small-disk.ts': ['root'],
   'test/unit/image-fixtures.test.ts': ['readelf', 'skopeo'],

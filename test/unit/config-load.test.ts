@@ -42,7 +42,12 @@ describe('settings', () => {
       dataDir: '/srv/data',
       upstreams: { 'docker.io': { url: 'https://registry-1.docker.io', identities: [], private: [] } },
       cacheSize: { percent: 80 },
+      redisTimeoutMs: 40,
       tagTtlMs: 60_000,
+      tagTtlRules: [],
+      backgroundChecks: 60,
+      deletedTags: 'drop',
+      negativeTtlMs: 10_000,
       scrubIntervalMs: 30 * 86_400_000,
       offline: false,
       failMode: 'fallthrough',
@@ -141,6 +146,19 @@ idleTimeout: 1m30s
     expect(settings.allowNetworks).toEqual(['10.0.0.0/8', '::1/128']);
   });
 
+  it('take rules for tags from a file as a list, and from the environment separated by commas', () => {
+    const expected = {
+      tagTtlMs: 300_000,
+      tagTtlRules: [
+        { pattern: 'library/*:latest', ttlMs: 60_000 },
+        { pattern: '**:sha-*', ttlMs: 'never' },
+      ],
+    };
+    expect(load("tagTtl: [5m, 'library/*:latest=1m', '*:sha-*=never']\n").settings).toMatchObject(expected);
+    const env = { PIERHEAD_TAG_TTL: '5m, library/*:latest=1m,*:sha-*=never' };
+    expect(load(undefined, { env }).settings).toMatchObject(expected);
+  });
+
   it('take switches from flags either way', () => {
     expect(load(undefined, { flags: { offline: true } }).settings.offline).toBe(true);
     expect(load('offline: true', { flags: { offline: false } }).settings.offline).toBe(false);
@@ -224,13 +242,13 @@ describe('the settings file', () => {
 
   it('must hold one value where one is wanted', () => {
     const [list, map, folded] = [
-      problemsOf('tagTtl: [1m]\n'),
+      problemsOf('idleTimeout: [1m]\n'),
       problemsOf('tagTtl: { every: 1m }\n'),
       problemsOf('tagTtl: 1m\n  logLevel:info\n'),
     ];
     expect(list).toHaveLength(1);
     expect(list[0]).toMatch(
-      /^tagTtl \(file pierhead\.yaml:1\): takes one value, not a list; allowed: a duration/,
+      /^idleTimeout \(file pierhead\.yaml:1\): takes one value, not a list; allowed: a duration/,
     );
     expect(map[0]).toMatch(
       /^tagTtl \(file pierhead\.yaml:1\): must be a text or a list of texts; allowed: a duration/,

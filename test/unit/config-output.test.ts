@@ -32,8 +32,12 @@ listen                        :7000                          flag --listen
 adminListen                   127.0.0.1:5001                 default
 dataDir                       /srv/data                      default
 redisUrl                      redis://********@redis:6379/0  env PIERHEAD_REDIS_URL
+redisTimeout                  40ms                           default
 cacheSize                     1500 MB                        file pierhead.yaml:2
 tagTtl                        5m                             file pierhead.yaml:1
+backgroundChecks              60                             default
+deletedTags                   drop                           default
+negativeTtl                   10s                            default
 scrubInterval                 30d                            default
 offline                       true                           env PIERHEAD_OFFLINE
 failMode                      fallthrough                    default

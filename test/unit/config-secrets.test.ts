@@ -43,6 +43,13 @@ describe('a secret', () => {
     ['PIERHEAD_REDIS_URL', `redis://:${MARK}@redis:99999`],
     ['PIERHEAD_REDIS_URL', `redis://:${MARK}`],
     ['PIERHEAD_REDIS_URL', `http://:${MARK}@redis`],
+    ['PIERHEAD_REDIS_URL', `redis+sentinel://:${MARK}@one,two/main/0`],
+    ['PIERHEAD_REDIS_URL', `redis+sentinel://one,two/main/0?sentinelPassword=${MARK}`],
+    ['PIERHEAD_REDIS_URL', `redis+sentinel://one,two/main/0?${MARK}=1`],
+    ['PIERHEAD_REDIS_URL', `redis+sentinel://:${MARK}@one,two`],
+    ['PIERHEAD_REDIS_URL', `redis+cluster://bob:${MARK}@one:7000,two:7001`],
+    ['PIERHEAD_REDIS_URL', `redis+cluster://${MARK}@one:7000,two:7001`],
+    ['PIERHEAD_REDIS_URL', `redis+cluster://:${MARK}%@one`],
     ['PIERHEAD_NO_SUCH_THING', MARK],
   ])('in %s is shown to nobody: %j', (name, value) => {
     expect(seen({ env: { [name]: value } })).not.toContain(MARK);

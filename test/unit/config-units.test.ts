@@ -10,7 +10,8 @@ import {
   UnitError,
 } from '../../src/config/units.ts';
 import { parseRepositoryPattern, parseUsername } from '../../src/config/upstream-fields.ts';
-import { parseRedisUrl, parseUpstreamUrl } from '../../src/config/urls.ts';
+import { parseRedisUrl, parseUpstreamUrl, redactUrl } from '../../src/config/urls.ts';
+import { parseRedisAddress } from '../../src/lib/redis-address.ts';
 
 const PARSERS = {
   parseSize,
@@ -321,6 +322,11 @@ describe("Redis' URL", () => {
     'redis://:pw@redis:6379/0',
     'rediss://user:pw@redis.example.com/',
     'redis://[::1]:6379/15',
+    'redis+sentinel://one:26379,two:26379/mymaster/0',
+    'redis+sentinel://user:p%40ss@one,[::1]:26380/my-master?sentinelPassword=other',
+    'rediss+sentinel://:pw@10.0.0.1/main/',
+    'redis+cluster://one:7000,two:7001,three:7002',
+    'rediss+cluster://user:pw@one.example.com/0',
   ])('may be %s', (text) => {
     expect(parseRedisUrl(text)).toBe(text);
   });
@@ -333,7 +339,59 @@ describe("Redis' URL", () => {
     'redis:///0',
     'redis://redis/zero',
     'redis://u:1#2@redis',
+    'redis://one:6379,two:6379',
+    'redis+sentinel://one,two',
+    'redis+sentinel://one,two/',
+    'redis+sentinel:///mymaster',
+    'redis+sentinel://one,/mymaster',
+    'redis+sentinel://one:0/mymaster',
+    'redis+sentinel://one:99999/mymaster',
+    'redis+sentinel://one/mymaster/zero',
+    'redis+sentinel://one/mymaster?password=x',
+    'redis+sentinel://name@one/mymaster',
+    'redis+sentinel://:100%@one/mymaster',
+    'redis+cluster://',
+    'redis+cluster://one/1',
+    'redis+cluster://one?a=b',
+    'redis+other://one',
   ])('is not %j', (text) => {
     expect(() => parseRedisUrl(text)).toThrow(UnitError);
+  });
+
+  it('with several hosts is taken apart host by host', () => {
+    expect(parseRedisAddress('rediss+sentinel://u:p%3A@one,[::1]:1/main/3?sentinelPassword=s')).toEqual({
+      kind: 'sentinel',
+      sentinels: [
+        { host: 'one', port: 26_379 },
+        { host: '::1', port: 1 },
+      ],
+      name: 'main',
+      database: 3,
+      tls: true,
+      username: 'u',
+      password: 'p:',
+      sentinelPassword: 's',
+    });
+    expect(parseRedisAddress('redis+cluster://one:7000,two')).toEqual({
+      kind: 'cluster',
+      nodes: [
+        { host: 'one', port: 7000 },
+        { host: 'two', port: 6379 },
+      ],
+      tls: false,
+    });
+  });
+
+  it('with several hosts is shown without its secrets', () => {
+    expect(redactUrl('redis+sentinel://u:pw@one:1,two:2/main/0?sentinelPassword=s')).toBe(
+      'redis+sentinel://********@one:1,two:2/main/0?********',
+    );
+    expect(redactUrl('redis+cluster://one:7000,two:7001')).toBe('redis+cluster://one:7000,two:7001');
+  });
+
+  it('of the wrong form is told what is wrong, host by host', () => {
+    expect(() => parseRedisUrl('redis://one:6379,two:6379')).toThrow('redis+sentinel:// or redis+cluster://');
+    expect(() => parseRedisUrl('redis+cluster://one,two:x')).toThrow('host 2 of the Redis URL');
+    expect(() => parseRedisUrl('redis+sentinel://one,two')).toThrow('/name of the master');
   });
 });

@@ -1,5 +1,6 @@
 import { parseDigest, type Digest } from '../../oci/digest.ts';
-import type { StoredManifest, TagRecord } from '../manifest-store.ts';
+import { isImageManifestType, isIndexType } from '../../oci/media-types.ts';
+import type { Link, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
 
 /** A manifest as one value: its media type, a NUL, and its bytes as they are. */
 export function encodeManifest(manifest: StoredManifest): Buffer {
@@ -13,7 +14,7 @@ export function decodeManifest(digest: Digest, value: Buffer): StoredManifest | 
   return { digest, mediaType: value.toString('latin1', 0, end), bytes: value.subarray(end + 1) };
 }
 
-/** Undefined if the text is not the JSON of a TagRecord. */
+/** Undefined if the text is not the JSON of a TagRecord: what is in it becomes header fields of answers. */
 export function decodeTag(text: string): TagRecord | undefined {
   const value = parseObject(text);
   const descriptor = value?.['descriptor'];
@@ -21,7 +22,7 @@ export function decodeTag(text: string): TagRecord | undefined {
   const { digest, mediaType, size } = descriptor as Record<string, unknown>;
   const { checkedAt, confirmedAt, failure } = value;
   const known = typeof digest === 'string' ? parseDigest(digest) : undefined;
-  if (known === undefined || typeof mediaType !== 'string' || typeof size !== 'number') return undefined;
+  if (known === undefined || !isManifestType(mediaType) || !isSize(size)) return undefined;
   if (typeof checkedAt !== 'number' || typeof confirmedAt !== 'number') return undefined;
   return {
     descriptor: { digest: known, mediaType, size },
@@ -29,6 +30,32 @@ export function decodeTag(text: string): TagRecord | undefined {
     confirmedAt,
     ...(typeof failure === 'string' ? { failure } : {}),
   };
+}
+
+/** Undefined if the text is not the JSON of a Link. */
+export function decodeLink(text: string): Link | undefined {
+  const { by, size } = parseObject(text) ?? {};
+  if (by !== 'manifest' && by !== 'upstream') return undefined;
+  return { by, ...(isSize(size) ? { size } : {}) };
+}
+
+/** Undefined if the text is not the JSON of a RepositoryRecord. */
+export function decodeRepository(text: string): RepositoryRecord | undefined {
+  const value = parseObject(text);
+  if (value === undefined) return undefined;
+  const { publicAt, restricted } = value;
+  return {
+    ...(typeof publicAt === 'number' ? { publicAt } : {}),
+    ...(restricted === true ? { restricted } : {}),
+  };
+}
+
+function isManifestType(value: unknown): value is string {
+  return typeof value === 'string' && (isIndexType(value) || isImageManifestType(value));
+}
+
+function isSize(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
 /** The JSON object that `text` spells, or undefined. */

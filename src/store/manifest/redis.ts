@@ -1,32 +1,41 @@
 import { randomUUID } from 'node:crypto';
-import { Redis } from 'ioredis';
 import { digestMatches, type Digest } from '../../oci/digest.ts';
-import { parseRepositoryKey, repositoryKey, type Repository } from '../../oci/reference.ts';
+import { ManifestInvalidError, parseManifest } from '../../oci/manifest.ts';
+import {
+  isRepositoryName,
+  isTag,
+  parseRepositoryKey,
+  repositoryKey,
+  type Repository,
+} from '../../oci/reference.ts';
 import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
-import { decodeManifest, decodeTag, encodeManifest, parseObject } from './codec.ts';
-import { RedisGuard } from './redis-guard.ts';
+import { REDIS_PREFIX, type RedisConnection } from '../redis/connection.ts';
+import type { RedisFailure } from '../redis/failure.ts';
+import {
+  decodeLink,
+  decodeManifest,
+  decodeRepository,
+  decodeTag,
+  encodeManifest,
+  parseObject,
+} from './codec.ts';
 
-const PREFIX = 'pierhead:v1:';
-const TAG_CHANNEL = `${PREFIX}tags`;
+const TAG_CHANNEL = `${REDIS_PREFIX}tags`;
 const EXPIRY_SECONDS = 30 * 24 * 60 * 60;
-const COMMAND_TIMEOUT_MS = 40;
-const CONNECT_TIMEOUT_MS = 1000;
-const MAX_RECONNECT_PAUSE_MS = 2000;
-const CONNECTION = {
-  connectTimeout: CONNECT_TIMEOUT_MS,
-  maxRetriesPerRequest: 1,
-  retryStrategy: (attempts: number) => Math.min(100 * attempts, MAX_RECONNECT_PAUSE_MS),
-};
+/** How far clocks of servers may be apart. Beyond that a time lies in the future, and would never be over. */
+const CLOCK_SKEW_MS = 60_000;
 
 /**
  * Keeps the newest record by `checkedAt`, in one step: between a GET and a SET of ours another node could have put a
- * newer one. Gives the record that was there, if the new one replaced it. Values of others are replaced.
+ * newer one. Gives the record that was there, if the new one replaced it. Values of others are replaced, and records
+ * from the future (ARGV[4]), which nothing else would ever replace.
  */
 const PUT_NEWEST = `
   local ok, known = pcall(redis.call, 'GET', KEYS[1])
   if type(known) == 'string' then
     local parsed, record = pcall(cjson.decode, known)
-    if parsed and type(record) == 'table' and type(record.checkedAt) == 'number' and record.checkedAt > tonumber(ARGV[2]) then
+    if parsed and type(record) == 'table' and type(record.checkedAt) == 'number'
+      and record.checkedAt > tonumber(ARGV[2]) and record.checkedAt <= tonumber(ARGV[4]) then
       return false
     end
   else
@@ -43,92 +52,80 @@ export interface TagMove {
 }
 
 /** The store that a fleet shares. */
-export interface RedisStore extends ManifestStore {
-  state(): 'up' | 'down';
+export interface SharedStore extends ManifestStore {
   /** Calls `listener` when another node has moved a tag. */
   onTagMoved(listener: (move: TagMove) => void): void;
 }
 
 export interface RedisStoreOptions {
-  /** `redis://` or `rediss://`, with user, password and database if need be. */
-  readonly url: string;
-  /** Told of every call that failed, by its kind: `timeout`, `refused`, `tampered` …; never of anything secret. */
-  readonly onError?: (kind: string) => void;
-  /** The longest that a call is waited for; default 40. */
-  readonly commandTimeoutMs?: number;
+  /** Stays open when the store is closed. */
+  readonly connection: RedisConnection;
+  /** Told of data under our keys that is not ours. */
+  readonly onFailure?: (failure: RedisFailure) => void;
+  /** Ms since the epoch; default the clock. */
+  readonly now?: () => number;
 }
 
-/** A Redis that is slow, gone, full or not ours is a miss and a call of `onError`: never an exception, never a wait. */
-export function createRedisStore(options: RedisStoreOptions): RedisStore {
-  return new SharedStore(options);
+/** A Redis that is slow, gone, full or not ours is a miss and a call of `onFailure`: never an exception, never a wait. */
+export function createRedisStore(options: RedisStoreOptions): SharedStore {
+  return new RedisStore(options);
 }
 
-class SharedStore implements RedisStore {
+class RedisStore implements SharedStore {
   readonly #origin = randomUUID();
-  readonly #guard = new RedisGuard(Date.now);
-  readonly #onError: (kind: string) => void;
-  readonly #redis: Redis;
-  readonly #subscriber: Redis;
-  readonly #listeners: ((move: TagMove) => void)[] = [];
+  readonly #redis: RedisConnection;
+  readonly #onFailure: (failure: RedisFailure) => void;
+  readonly #now: () => number;
 
-  constructor({ url, onError, commandTimeoutMs }: RedisStoreOptions) {
-    this.#onError = onError ?? (() => undefined);
-    this.#redis = new Redis(url, {
-      ...CONNECTION,
-      commandTimeout: commandTimeoutMs ?? COMMAND_TIMEOUT_MS,
-      enableOfflineQueue: false,
-    });
-    this.#subscriber = new Redis(url, { ...CONNECTION, autoResubscribe: true });
-    for (const client of [this.#redis, this.#subscriber]) {
-      client.on('error', (error: unknown) => this.#onError(kindOf(error)));
-    }
-    this.#redis.on('ready', () => this.#guard.succeeded());
-    this.#subscriber.on('message', (_channel: string, text: string) => this.#heard(text));
-    this.#subscriber.subscribe(TAG_CHANNEL).catch((error: unknown) => this.#onError(kindOf(error)));
-  }
-
-  state(): 'up' | 'down' {
-    return this.#redis.status === 'ready' && !this.#guard.isOpen ? 'up' : 'down';
+  constructor({ connection, onFailure, now }: RedisStoreOptions) {
+    this.#redis = connection;
+    this.#onFailure = onFailure ?? (() => undefined);
+    this.#now = now ?? Date.now;
   }
 
   onTagMoved(listener: (move: TagMove) => void): void {
-    this.#listeners.push(listener);
+    this.#redis.listen(TAG_CHANNEL, (text) => {
+      const move = this.#moveOf(text);
+      if (move !== undefined) listener(move);
+    });
   }
 
   async getManifest(digest: Digest): Promise<StoredManifest | undefined> {
-    const key = `${PREFIX}manifest:${digest}`;
-    const value = await this.#try(() => this.#redis.getBuffer(key));
+    const key = `${REDIS_PREFIX}manifest:${digest}`;
+    const value = await this.#redis.try((client) => client.getBuffer(key));
     if (value === undefined || value === null) return undefined;
     const manifest = decodeManifest(digest, value);
-    if (manifest !== undefined && digestMatches(digest, manifest.bytes)) return manifest;
-    this.#onError('tampered');
-    await this.#try(() => this.#redis.del(key));
+    if (manifest !== undefined && isIntact(manifest)) return manifest;
+    this.#onFailure('tampered');
+    await this.#redis.try((client) => client.del(key));
     return undefined;
   }
 
   async putManifest(manifest: StoredManifest): Promise<void> {
-    const key = `${PREFIX}manifest:${manifest.digest}`;
-    await this.#try(() => this.#redis.set(key, encodeManifest(manifest), 'EX', EXPIRY_SECONDS));
+    const key = `${REDIS_PREFIX}manifest:${manifest.digest}`;
+    await this.#redis.try((client) => client.set(key, encodeManifest(manifest), 'EX', EXPIRY_SECONDS));
   }
 
   async getTag(repository: Repository, tag: string): Promise<TagRecord | undefined> {
-    return this.#getJson(tagKey(repository, tag), decodeTag);
+    return this.#getJson(tagKey(repository, tag), (text) => this.#presentTag(text));
   }
 
   async putTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
     const key = tagKey(repository, tag);
     const text = JSON.stringify(record);
-    const replaced = await this.#try(() =>
-      this.#redis.eval(PUT_NEWEST, 1, key, text, record.checkedAt, EXPIRY_SECONDS),
+    const replaced = await this.#redis.try((client) =>
+      client
+        .eval(PUT_NEWEST, 1, key, text, record.checkedAt, EXPIRY_SECONDS, this.#now() + CLOCK_SKEW_MS)
+        .then((value) => (typeof value === 'string' ? value : null)),
     );
     if (typeof replaced !== 'string' || decodeTag(replaced)?.descriptor.digest === record.descriptor.digest)
       return;
     const move = { origin: this.#origin, repository: repositoryKey(repository), tag, record };
-    await this.#try(() => this.#redis.publish(TAG_CHANNEL, JSON.stringify(move)));
+    await this.#redis.try((client) => client.publish(TAG_CHANNEL, JSON.stringify(move)));
   }
 
   async deleteTag(repository: Repository, tag: string): Promise<void> {
-    await this.#try(() => this.#redis.del(tagKey(repository, tag)));
+    await this.#redis.try((client) => client.del(tagKey(repository, tag)));
   }
 
   async getLink(repository: Repository, digest: Digest): Promise<Link | undefined> {
@@ -136,94 +133,86 @@ class SharedStore implements RedisStore {
   }
 
   async putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>): Promise<void> {
-    await this.#try(async () => {
-      const batch = this.#redis.pipeline();
-      for (const [digest, link] of links) {
-        const key = linkKey(repository, digest);
-        // What upstream said must not replace what a manifest says: it is only put where nothing is.
-        if (link.by === 'manifest') batch.set(key, JSON.stringify(link), 'EX', EXPIRY_SECONDS);
-        else batch.set(key, JSON.stringify(link), 'EX', EXPIRY_SECONDS, 'NX');
-      }
-      const failed = (await batch.exec())?.find(([error]) => error !== null);
-      if (failed?.[0]) throw failed[0];
-    });
+    // One command per key, as the keys are spread over a cluster; they go out together all the same.
+    await this.#redis.try((client) =>
+      Promise.all(
+        [...links].map(([digest, link]) => {
+          const key = linkKey(repository, digest);
+          const text = JSON.stringify(link);
+          // What upstream said must not replace what a manifest says: it is only put where nothing is.
+          return link.by === 'manifest'
+            ? client.set(key, text, 'EX', EXPIRY_SECONDS)
+            : client.set(key, text, 'EX', EXPIRY_SECONDS, 'NX');
+        }),
+      ),
+    );
   }
 
   async getRepository(repository: Repository): Promise<RepositoryRecord | undefined> {
-    return this.#getJson(`${PREFIX}repository:${repositoryKey(repository)}`, decodeRepository);
+    return this.#getJson(`${REDIS_PREFIX}repository:${repositoryKey(repository)}`, (text) => {
+      const record = decodeRepository(text);
+      return record?.publicAt !== undefined && this.#isFuture(record.publicAt) ? undefined : record;
+    });
   }
 
   async putRepository(repository: Repository, record: RepositoryRecord): Promise<void> {
-    const key = `${PREFIX}repository:${repositoryKey(repository)}`;
-    await this.#try(() => this.#redis.set(key, JSON.stringify(record), 'EX', EXPIRY_SECONDS));
+    const key = `${REDIS_PREFIX}repository:${repositoryKey(repository)}`;
+    await this.#redis.try((client) => client.set(key, JSON.stringify(record), 'EX', EXPIRY_SECONDS));
   }
 
-  async close(): Promise<void> {
-    this.#redis.disconnect();
-    this.#subscriber.disconnect();
+  close(): Promise<void> {
+    return Promise.resolve();
   }
 
   async #getJson<T>(key: string, decode: (text: string) => T | undefined): Promise<T | undefined> {
-    const text = await this.#try(() => this.#redis.get(key));
+    const text = await this.#redis.try((client) => client.get(key));
     if (text === undefined || text === null) return undefined;
     const value = decode(text);
-    if (value === undefined) this.#onError('malformed');
+    if (value === undefined) this.#onFailure('malformed');
     return value;
   }
 
-  async #try<T>(call: () => Promise<T>): Promise<T | undefined> {
-    if (this.#guard.isOpen || this.#redis.status !== 'ready') return undefined;
-    try {
-      const value = await call();
-      this.#guard.succeeded();
-      return value;
-    } catch (error) {
-      const kind = kindOf(error);
-      this.#onError(kind);
-      // An answer, even a refusal, shows that it is alive: only silence is left alone.
-      if (kind !== 'refused') this.#guard.failed();
+  /** Undefined if it is no record, or one from the future. */
+  #presentTag(text: string): TagRecord | undefined {
+    const record = decodeTag(text);
+    if (record === undefined || this.#isFuture(Math.max(record.checkedAt, record.confirmedAt)))
       return undefined;
-    }
+    return record;
   }
 
-  #heard(text: string): void {
-    const { origin, repository, tag, record } = parseObject(text) ?? {};
-    if (origin === this.#origin || typeof repository !== 'string' || typeof tag !== 'string') return;
-    const known = decodeTag(JSON.stringify(record ?? null));
-    if (known === undefined) return;
-    for (const listener of this.#listeners)
-      listener({ repository: parseRepositoryKey(repository), tag, record: known });
+  #isFuture(time: number): boolean {
+    return !(time <= this.#now() + CLOCK_SKEW_MS);
+  }
+
+  /** Undefined: our own message, or none of a server's. */
+  #moveOf(text: string): TagMove | undefined {
+    const { origin, repository: key, tag, record: value } = parseObject(text) ?? {};
+    if (origin === this.#origin) return undefined;
+    const repository = typeof key === 'string' ? parseRepositoryKey(key) : undefined;
+    const record = this.#presentTag(JSON.stringify(value ?? null));
+    const isNamed =
+      repository !== undefined && isRepositoryName(repository.name) && typeof tag === 'string' && isTag(tag);
+    if (isNamed && record !== undefined) return { repository, tag, record };
+    this.#onFailure('malformed');
+    return undefined;
+  }
+}
+
+/** The bytes are those of the digest, and of the type that they are said to be, which no digest covers. */
+function isIntact({ digest, mediaType, bytes }: StoredManifest): boolean {
+  if (!digestMatches(digest, bytes)) return false;
+  try {
+    return parseManifest(bytes, mediaType).mediaType === mediaType;
+  } catch (error) {
+    if (error instanceof ManifestInvalidError) return false;
+    throw error;
   }
 }
 
 function tagKey(repository: Repository, tag: string): string {
-  return `${PREFIX}tag:${repositoryKey(repository)}:${tag}`;
+  return `${REDIS_PREFIX}tag:${repositoryKey(repository)}:${tag}`;
 }
 
 function linkKey(repository: Repository, digest: Digest): string {
-  return `${PREFIX}link:${repositoryKey(repository)}@${digest}`;
-}
-
-function decodeLink(text: string): Link | undefined {
-  const { by, size } = parseObject(text) ?? {};
-  if (by !== 'manifest' && by !== 'upstream') return undefined;
-  return { by, ...(typeof size === 'number' ? { size } : {}) };
-}
-
-function decodeRepository(text: string): RepositoryRecord | undefined {
-  const value = parseObject(text);
-  if (value === undefined) return undefined;
-  const { publicAt, restricted } = value;
-  return {
-    ...(typeof publicAt === 'number' ? { publicAt } : {}),
-    ...(restricted === true ? { restricted } : {}),
-  };
-}
-
-/** What kind of failure it was, without its text, which can hold keys and addresses. */
-function kindOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'other';
-  if (error.message.includes('timed out')) return 'timeout';
-  if (error.name === 'ReplyError') return 'refused';
-  return 'connection';
+  return `${REDIS_PREFIX}link:${repositoryKey(repository)}@${digest}`;
 }

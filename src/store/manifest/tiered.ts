@@ -1,7 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
 import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
-import type { RedisStore } from './redis.ts';
+import type { SharedStore } from './redis.ts';
 
 export interface Tiers {
   /** Fast and forgetful. */
@@ -9,14 +9,15 @@ export interface Tiers {
   /** What survives a restart, and a flushed Redis. */
   readonly embedded: ManifestStore;
   /** What a fleet shares. Never waited for when writing. */
-  readonly shared?: RedisStore;
+  readonly shared?: SharedStore;
 }
 
 /** Memory before the embedded store before Redis: the first that knows answers, and the faster ones learn it. */
 export function createTieredStore(tiers: Tiers): TieredStore {
   const store = new TieredStore(tiers);
+  // A move that cannot be followed now is found by the next check of the tag.
   tiers.shared?.onTagMoved(({ repository, tag, record }) => {
-    void store.putLocally((tier) => tier.putTag(repository, tag, record));
+    store.followTag(repository, tag, record).catch(() => undefined);
   });
   return store;
 }
@@ -46,15 +47,29 @@ export class TieredStore implements ManifestStore {
     const local = (await this.#tiers.embedded.getTag(repository, tag)) ?? recent;
     const isOld = local === undefined || local.checkedAt <= notBefore;
     const remote = isOld ? await shared?.getTag(repository, tag) : undefined;
-    const newest = remote !== undefined && remote.checkedAt > (local?.checkedAt ?? 0) ? remote : local;
-    if (newest === undefined) return undefined;
-    if (newest === remote) await this.putLocally((tier) => tier.putTag(repository, tag, newest));
-    else await memory.putTag(repository, tag, newest);
-    return newest;
+    if (remote !== undefined && (await this.#isNews(remote, local))) {
+      await this.putLocally((tier) => tier.putTag(repository, tag, remote));
+      return remote;
+    }
+    if (local !== undefined) await memory.putTag(repository, tag, local);
+    return local;
   }
 
+  /**
+   * A check that failed says something about this server's way to upstream and nothing about the tag: it is not for
+   * the others, who may get through.
+   */
   putTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
-    return this.#put((tier) => tier.putTag(repository, tag, record));
+    const put = (tier: ManifestStore): Promise<void> => tier.putTag(repository, tag, record);
+    return record.failure === undefined ? this.#put(put) : this.putLocally(put);
+  }
+
+  /** Takes over where another server has moved a tag, if it is in use here. */
+  async followTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
+    const { memory, embedded } = this.#tiers;
+    const local = (await memory.getTag(repository, tag)) ?? (await embedded.getTag(repository, tag));
+    if (local === undefined || !(await this.#isNews(record, local))) return;
+    await this.putLocally((tier) => tier.putTag(repository, tag, record));
   }
 
   deleteTag(repository: Repository, tag: string): Promise<void> {
@@ -94,6 +109,17 @@ export class TieredStore implements ManifestStore {
   async restore(digest: Digest): Promise<void> {
     const manifest = await this.#tiers.memory.getManifest(digest);
     if (manifest !== undefined) await this.#tiers.embedded.putManifest(manifest);
+  }
+
+  /**
+   * Whether `remote` is newer and can be served in place of `local`: a tag moves only once its manifest is here, so
+   * that nothing that is served now is lost.
+   */
+  async #isNews(remote: TagRecord, local: TagRecord | undefined): Promise<boolean> {
+    if (local === undefined) return true;
+    if (remote.checkedAt <= local.checkedAt) return false;
+    const { digest } = remote.descriptor;
+    return digest === local.descriptor.digest || (await this.getManifest(digest)) !== undefined;
   }
 
   async putLocally(put: (tier: ManifestStore) => Promise<void>): Promise<void> {

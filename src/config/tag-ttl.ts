@@ -1,0 +1,69 @@
+import { isRegistryHost } from './addresses.ts';
+import { formatDuration, parseDuration, quoted, UnitError } from './units.ts';
+import { parseRepositoryPattern } from './upstream-fields.ts';
+
+/** How long a tag is served unchecked, in ms; `never`: one that was seen once is never checked. */
+export type TtlMs = number | 'never';
+
+/** `pattern` is for `<repository>:<tag>`, the repository of another registry than docker.io with its host. */
+export interface TagTtlRule {
+  readonly pattern: string;
+  readonly ttlMs: TtlMs;
+}
+
+export interface TagTtl {
+  /** The first whose pattern fits a tag counts. */
+  readonly rules: readonly TagTtlRule[];
+  /** For all other tags. */
+  readonly otherwise: TtlMs;
+}
+
+const MAX_TTL_MS = 365 * 86_400_000;
+const DEFAULT_TTL_MS = 60_000;
+/** A tag (OCI distribution-spec, `<reference>`) with `*` at any place. */
+const TAG_PATTERN = /^[\w*][\w.*-]{0,127}$/;
+
+/** `60s` for every tag, and `library/*:latest=1m` for those that fit. Throws UnitError. */
+export function parseTagTtl(texts: readonly string[]): TagTtl {
+  const rules: TagTtlRule[] = [];
+  let otherwise: TtlMs | undefined;
+  for (const text of texts) {
+    const equals = text.lastIndexOf('=');
+    if (equals >= 0)
+      rules.push({
+        pattern: parsePattern(text.slice(0, equals).trim()),
+        ttlMs: parseTtl(text.slice(equals + 1).trim()),
+      });
+    else if (otherwise === undefined) otherwise = parseTtl(text);
+    else throw new UnitError(`${quoted(text)} is a second duration without a pattern`);
+  }
+  return { rules, otherwise: otherwise ?? DEFAULT_TTL_MS };
+}
+
+function parseTtl(text: string): TtlMs {
+  if (text === 'never') return 'never';
+  const ms = parseDuration(text);
+  if (ms > MAX_TTL_MS)
+    throw new UnitError(`${quoted(text)} is not between 0s and ${formatDuration(MAX_TTL_MS)}`);
+  return ms;
+}
+
+/** `golang:*` is short for `library/golang:*`, as everywhere; `*:sha-*` is for the tags of every repository. */
+function parsePattern(text: string): string {
+  const colon = text.lastIndexOf(':');
+  const tag = text.slice(colon + 1);
+  if (colon < 0 || !TAG_PATTERN.test(tag))
+    throw new UnitError(`${quoted(text)} is not a pattern for repository:tag`);
+  return `${parseRepositories(text.slice(0, colon))}:${tag}`;
+}
+
+function parseRepositories(text: string): string {
+  if (text === '*') return '**';
+  const slash = text.indexOf('/');
+  if (slash < 0) return text === '**' ? text : `library/${parseRepositoryPattern(text)}`;
+  const first = text.slice(0, slash);
+  if (!/[.:]/.test(first) || !isRegistryHost(first)) return parseRepositoryPattern(text);
+  const rest = parseRepositoryPattern(text.slice(slash + 1));
+  if (first !== 'docker.io') return `${first}/${rest}`;
+  return rest.includes('/') || rest === '**' ? rest : `library/${rest}`;
+}

@@ -1,0 +1,109 @@
+import type { FleetLock, Lease } from '../store/fleet-lock.ts';
+import { PullError, type PullErrorCode } from './pull-error.ts';
+
+/**
+ * What came of looking whether another server is at it already.
+ * - `first`: nobody was. `alone`: the others could not be asked.
+ * - `spared`: another one was, and what it put into the shared store was of use. `told`: it said why there is nothing.
+ * - `second`: it let go without a result. `takeover`: it went away, and its lease ran out. `late`: it took too long.
+ */
+export type FlightEnd = 'first' | 'alone' | 'spared' | 'told' | 'second' | 'takeover' | 'late';
+
+export interface FleetFlightOptions {
+  /** Undefined: there is no fleet. */
+  readonly lock: FleetLock | undefined;
+  /** The longest that another server is waited for. */
+  readonly maxWaitMs: number;
+  readonly onEnd?: (end: FlightEnd) => void;
+}
+
+export interface FlightWork<T> {
+  /** Looks for what another server may have put into the shared store. */
+  readonly find: () => Promise<T | undefined>;
+  /** What is to be done by one server only. Its PullErrors are told to those who wait. */
+  readonly work: () => Promise<T>;
+}
+
+/** Releases are published; asking again is for when a message is lost or a server dies. */
+const POLL_MS = 100;
+/** One who has waited for longer than this has no time left to try for himself what another failed at. */
+const PATIENCE_MS = 2000;
+/** What upstream says of content holds for every server; what a server says of its way to upstream does not. */
+const ABSENT: readonly PullErrorCode[] = ['manifest-unknown', 'repository-unknown'];
+
+/** Has work done by one server of a fleet at a time; the others wait for it, within bounds, and use what it stored. */
+export class FleetFlight {
+  readonly #options: FleetFlightOptions;
+  #waiting = 0;
+
+  constructor(options: FleetFlightOptions) {
+    this.#options = options;
+  }
+
+  /** Works that wait for another server. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** What `find` or `work` resolves to. Throws what `work` throws, here or at the server that did it. */
+  async run<T>(key: string, { find, work }: FlightWork<T>): Promise<T> {
+    const { lock, maxWaitMs } = this.#options;
+    if (lock === undefined) return work();
+    const startedAt = performance.now();
+    let end: FlightEnd = 'first';
+    for (;;) {
+      const taken = await lock.take(key);
+      const waitedMs = performance.now() - startedAt;
+      if (taken === 'alone' || (taken === 'held' && waitedMs >= maxWaitMs)) {
+        this.#ended(taken === 'alone' ? 'alone' : 'late');
+        return work();
+      }
+      if (taken !== 'held') return this.#work(taken, end, { find, work });
+      this.#waiting++;
+      const message = await lock.released(key, Math.min(POLL_MS, maxWaitMs - waitedMs));
+      this.#waiting--;
+      const failure = message === undefined ? undefined : failureIn(message);
+      const isFinal = failure !== undefined && (ABSENT.includes(failure.code) || waitedMs > PATIENCE_MS);
+      if (isFinal) {
+        this.#ended('told');
+        throw failure;
+      }
+      end = message === undefined ? 'takeover' : 'second';
+      const found = message === undefined ? undefined : await find();
+      if (found !== undefined) {
+        this.#ended('spared');
+        return found;
+      }
+    }
+  }
+
+  /** The lock is ours. Between our looking into the store and our taking it another server may have finished. */
+  async #work<T>(lease: Lease, end: FlightEnd, { find, work }: FlightWork<T>): Promise<T> {
+    let message = '';
+    try {
+      const found = await find();
+      this.#ended(found === undefined ? end : 'spared');
+      return found ?? (await work());
+    } catch (error) {
+      if (error instanceof PullError) message = JSON.stringify({ code: error.code, message: error.message });
+      throw error;
+    } finally {
+      lease.release(message);
+    }
+  }
+
+  #ended(end: FlightEnd): void {
+    this.#options.onEnd?.(end);
+  }
+}
+
+/** The error that another server had; undefined if it had none. */
+function failureIn(text: string): PullError | undefined {
+  try {
+    const { code, message } = JSON.parse(text) as { code?: unknown; message?: unknown };
+    const known = [...ABSENT, 'unavailable' as const].find((each) => each === code);
+    return known === undefined || typeof message !== 'string' ? undefined : new PullError(known, message);
+  } catch {
+    return undefined;
+  }
+}

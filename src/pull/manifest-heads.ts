@@ -1,0 +1,60 @@
+import type { Descriptor } from '../oci/manifest.ts';
+import { referenceText, repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
+import type { ManifestStore } from '../store/manifest-store.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { FleetFlight } from './fleet-flight.ts';
+import type { NegativeCache } from './negative-cache.ts';
+import { failureError } from './outcome-error.ts';
+import { SharedNews } from './shared-news.ts';
+import { SingleFlight } from './single-flight.ts';
+
+export interface ManifestHeadsOptions {
+  readonly store: ManifestStore;
+  readonly negative: NegativeCache;
+  readonly fleet: FleetFlight;
+  readonly now: () => number;
+}
+
+/** Asks upstream by HEAD, which is no pull, what a reference names that is not cached: once at a time per name. */
+export class ManifestHeads {
+  readonly #options: ManifestHeadsOptions;
+  readonly #news: SharedNews;
+  readonly #flights = new SingleFlight<Descriptor | undefined>();
+
+  constructor(options: ManifestHeadsOptions) {
+    this.#options = options;
+    this.#news = new SharedNews(options);
+  }
+
+  /** Undefined if upstream's HEAD does not tell what it names. What a tag names is remembered. Throws PullError. */
+  head(upstream: Upstream, repository: Repository, reference: Reference): Promise<Descriptor | undefined> {
+    const key = `${repositoryKey(repository)}@${referenceText(reference)}`;
+    return this.#flights.run(key, () => {
+      const find = this.#news.watch(repository, reference);
+      return this.#options.fleet.run(`head:${key}`, {
+        find: async () => (await find())?.descriptor,
+        work: () => this.#ask(upstream, repository, reference),
+      });
+    }).promise;
+  }
+
+  async #ask(
+    upstream: Upstream,
+    repository: Repository,
+    reference: Reference,
+  ): Promise<Descriptor | undefined> {
+    const { store, negative, now } = this.#options;
+    const outcome = await upstream.headManifest(repository.name, reference, { identity: 'configured' });
+    if (outcome.kind !== 'ok') {
+      if (outcome.kind === 'not-found' && !outcome.noStore)
+        negative.remember(repository, referenceText(reference));
+      throw failureError(outcome, `${repository.name}@${referenceText(reference)}`, 'manifest-unknown');
+    }
+    const descriptor = outcome.value;
+    if (descriptor !== undefined && reference.kind === 'tag') {
+      const at = now();
+      await store.putTag(repository, reference.tag, { descriptor, checkedAt: at, confirmedAt: at });
+    }
+    return descriptor;
+  }
+}

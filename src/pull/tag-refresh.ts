@@ -1,0 +1,68 @@
+import type { Digest } from '../oci/digest.ts';
+import { formatImageName, parseImageName } from '../oci/image-name.ts';
+import type { ManifestStore } from '../store/manifest-store.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { TagFreshness } from './freshness.ts';
+import type { ImageRequest } from './image-operations.ts';
+import type { NegativeCache } from './negative-cache.ts';
+import { OperationError } from './operations.ts';
+
+/** What came of checking a tag by order. `image` is what the name was taken for, `reason` for people. */
+export type Refreshed = { readonly image: string } & (
+  | { readonly result: 'unchanged'; readonly digest: Digest }
+  | { readonly result: 'moved'; readonly from: Digest; readonly to: Digest }
+  /** Upstream has it no more. With a digest it is served on all the same. */
+  | { readonly result: 'gone'; readonly reason: string; readonly digest?: Digest }
+  /** It could not be told, or the new manifest not be had: `digest` is served on. */
+  | { readonly result: 'unchecked'; readonly reason: string; readonly digest: Digest }
+);
+
+export interface TagRefreshOptions {
+  readonly store: ManifestStore;
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly freshness: TagFreshness;
+  readonly negative: NegativeCache;
+}
+
+/** Checks a cached tag now, however fresh it is. */
+export class TagRefresh {
+  readonly #options: TagRefreshOptions;
+
+  constructor(options: TagRefreshOptions) {
+    this.#options = options;
+  }
+
+  /** Throws OperationError. A remembered absence is forgotten in any case. */
+  async run(request: ImageRequest): Promise<Refreshed> {
+    const { store, upstreams, freshness, negative } = this.#options;
+    const name = parseImageName(request.image);
+    if (name === undefined || name.reference.kind !== 'tag') {
+      throw new OperationError('usage', `${JSON.stringify(request.image)} is not the name of a tag`);
+    }
+    const { repository, reference } = name;
+    const { tag } = reference;
+    const image = formatImageName(name);
+    const upstream = upstreams.get(repository.host);
+    if (upstream === undefined) {
+      throw new OperationError('usage', `${repository.host} is not among the upstreams of the settings`);
+    }
+    negative.forget(repository, tag);
+    const known = await store.getTag(repository, tag);
+    if (known === undefined) throw new OperationError('not-found', `${image} is not kept here`);
+    const check = await freshness.refresh(upstream, repository, tag, known);
+    switch (check.kind) {
+      case 'unchanged':
+        return { image, result: 'unchanged', digest: check.record.descriptor.digest };
+      case 'moved':
+        return { image, result: 'moved', from: check.from, to: check.record.descriptor.digest };
+      case 'gone': {
+        const kept = check.record === undefined ? {} : { digest: check.record.descriptor.digest };
+        return { image, result: 'gone', reason: check.error.message, ...kept };
+      }
+      case 'failed': {
+        const reason = check.record.failure ?? 'upstream did not say';
+        return { image, result: 'unchecked', reason, digest: check.record.descriptor.digest };
+      }
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { parseRedisAddress, type RedisAddress } from '../../lib/redis-address.ts';
+
+/** What is used of ioredis: the same on one server, behind sentinels and on a cluster. */
+export type RedisClient = Pick<
+  Redis,
+  'get' | 'getBuffer' | 'set' | 'del' | 'eval' | 'publish' | 'subscribe' | 'ping' | 'disconnect'
+> &
+  Pick<NodeJS.EventEmitter, 'on'> & { readonly status: string };
+
+export interface RedisClients {
+  readonly commands: RedisClient;
+  /** The same as `commands` on a cluster, whose client keeps a connection apart for this. */
+  readonly subscriber: RedisClient;
+}
+
+const CONNECT_TIMEOUT_MS = 1000;
+/** Greeting and ready check on a new connection; calls have a tighter limit of their own. */
+const COMMAND_TIMEOUT_MS = 1000;
+/** A connection on which an answer is due and nothing came for so long is given up: the other end may be gone. */
+const SOCKET_TIMEOUT_MS = 5000;
+const MAX_RECONNECT_PAUSE_MS = 2000;
+const CLUSTER_RETRY_MS = 20;
+const CLUSTER_REFRESH_MS = 10_000;
+
+const reconnectPauseMs = (attempts: number): number => Math.min(100 * attempts, MAX_RECONNECT_PAUSE_MS);
+
+/** No call is queued or sent again: whoever asked has gone on without. */
+const CONNECTION = {
+  connectTimeout: CONNECT_TIMEOUT_MS,
+  commandTimeout: COMMAND_TIMEOUT_MS,
+  socketTimeout: SOCKET_TIMEOUT_MS,
+  maxRetriesPerRequest: 0,
+  autoResendUnfulfilledCommands: false,
+  // Channels are subscribed to anew on every connection, also if the first attempt came to nothing.
+  autoResubscribe: false,
+} as const satisfies RedisOptions;
+
+const STANDALONE = { ...CONNECTION, enableOfflineQueue: false, retryStrategy: reconnectPauseMs } as const;
+
+/** Clients that connect by themselves, again and again. `url`: see lib/redis-address.ts. */
+export function createRedisClients(url: string): RedisClients {
+  const address = parseRedisAddress(url);
+  switch (address.kind) {
+    case 'single':
+      return { commands: new Redis(url, STANDALONE), subscriber: new Redis(url, STANDALONE) };
+    case 'sentinel':
+      return {
+        commands: new Redis(sentinelOptions(address)),
+        subscriber: new Redis(sentinelOptions(address)),
+      };
+    case 'cluster': {
+      const cluster = createCluster(address);
+      return { commands: cluster, subscriber: cluster };
+    }
+  }
+}
+
+function sentinelOptions(address: Extract<RedisAddress, { kind: 'sentinel' }>) {
+  const { sentinels, name, database, tls, sentinelUsername, sentinelPassword } = address;
+  return {
+    ...STANDALONE,
+    ...credentials(address),
+    sentinels: sentinels.map(({ host, port }) => ({ host, port })),
+    name,
+    db: database,
+    ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
+    ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
+    ...(tls ? { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true } : {}),
+    sentinelCommandTimeout: COMMAND_TIMEOUT_MS,
+    sentinelRetryStrategy: reconnectPauseMs,
+    // Without this a client whose old master hangs would not hear that there is a new one.
+    failoverDetector: true,
+  };
+}
+
+function createCluster(address: Extract<RedisAddress, { kind: 'cluster' }>): Cluster {
+  const { nodes, tls } = address;
+  return new Cluster([...nodes], {
+    enableOfflineQueue: false,
+    clusterRetryStrategy: reconnectPauseMs,
+    maxRedirections: 4,
+    retryDelayOnFailover: CLUSTER_RETRY_MS,
+    retryDelayOnClusterDown: CLUSTER_RETRY_MS,
+    retryDelayOnTryAgain: CLUSTER_RETRY_MS,
+    slotsRefreshInterval: CLUSTER_REFRESH_MS,
+    redisOptions: { ...CONNECTION, ...credentials(address), ...(tls ? { tls: {} } : {}) },
+    // Certificates name hosts, which the default would have turned into addresses by then.
+    ...(tls ? { dnsLookup: (host, done) => done(null, host) } : {}),
+  });
+}
+
+function credentials({ username, password }: { readonly username?: string; readonly password?: string }) {
+  return {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+  };
+}

@@ -1,0 +1,139 @@
+import { withinMs } from '../../lib/deadline.ts';
+import { createRedisClients, type RedisClient } from './clients.ts';
+import { failureOf, isSilence, type RedisFailure } from './failure.ts';
+import { RedisGuard } from './guard.ts';
+
+/** All keys and channels begin with this, so that a Redis can be shared with other programs. */
+export const REDIS_PREFIX = 'pierhead:v1:';
+
+const CALL_TIMEOUT_MS = 40;
+const HEARTBEAT_MS = 10_000;
+
+/** `up`: used. `waiting`: connected, but it does not answer in time and is left alone for now. `down`: not connected. */
+export type RedisState = 'up' | 'waiting' | 'down';
+
+export interface RedisConnectionOptions {
+  /** See lib/redis-address.ts. */
+  readonly url: string;
+  /** Told of everything that fails, never of anything secret. */
+  readonly onFailure?: (failure: RedisFailure) => void;
+  /** The longest that a call is waited for; default 40. */
+  readonly callTimeoutMs?: number;
+}
+
+/**
+ * A Redis that may be slow, gone, full or not ours. What is asked of it is answered within the time limit or not at
+ * all: nothing here rejects, and nobody waits for a Redis that is known not to answer.
+ */
+export class RedisConnection {
+  readonly #onFailure: (failure: RedisFailure) => void;
+  readonly #callTimeoutMs: number;
+  readonly #client: RedisClient;
+  readonly #subscriber: RedisClient;
+  readonly #guard: RedisGuard;
+  readonly #heartbeat: NodeJS.Timeout;
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #channels = new Map<string, ((message: string) => void)[]>();
+  readonly #onLost: (() => void)[] = [];
+
+  constructor(options: RedisConnectionOptions) {
+    this.#onFailure = options.onFailure ?? (() => undefined);
+    this.#callTimeoutMs = options.callTimeoutMs ?? CALL_TIMEOUT_MS;
+    const { commands, subscriber } = createRedisClients(options.url);
+    this.#client = commands;
+    this.#subscriber = subscriber;
+    this.#guard = new RedisGuard({ probe: () => this.#isAlive(), slowMs: this.#callTimeoutMs / 3 });
+    for (const client of new Set([commands, subscriber])) {
+      client.on('error', (error: unknown) => this.#onFailure(failureOf(error)));
+    }
+    commands.on('ready', () => this.#guard.reset());
+    commands.on('close', () => this.#lost());
+    subscriber.on('ready', () => this.#subscribe([...this.#channels.keys()]));
+    subscriber.on('message', (channel: string, text: string) => this.#heard(channel, text));
+    this.#heartbeat = setInterval(() => void this.#beat(), HEARTBEAT_MS).unref();
+  }
+
+  get state(): RedisState {
+    if (this.#client.status !== 'ready') return 'down';
+    return this.#guard.isOpen ? 'waiting' : 'up';
+  }
+
+  /** What `call` resolves to; undefined if that fails or takes too long, which is reported. Never rejects. */
+  async try<T extends {} | null>(call: (client: RedisClient) => Promise<T>): Promise<T | undefined> {
+    if (this.state !== 'up') return undefined;
+    const startedAt = performance.now();
+    const answer = withinMs(call(this.#client), this.#callTimeoutMs).then(
+      (value) => (value === undefined ? this.#failed('timeout') : value),
+      (error: unknown) => this.#failed(failureOf(error)),
+    );
+    this.#running.add(answer);
+    const value = await answer;
+    this.#running.delete(answer);
+    if (value !== undefined && !this.#guard.answered(performance.now() - startedAt)) this.#failed('slow');
+    return value;
+  }
+
+  /** Resolves when all that was tried so far has come to an end. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#running);
+  }
+
+  /** Calls `listener` with every message on the channel from now on, other servers' and this one's. */
+  listen(channel: string, listener: (message: string) => void): void {
+    const listeners = this.#channels.get(channel);
+    if (listeners !== undefined) {
+      listeners.push(listener);
+      return;
+    }
+    this.#channels.set(channel, [listener]);
+    if (this.#subscriber.status === 'ready') this.#subscribe([channel]);
+  }
+
+  /** Calls `listener` whenever Redis stops being used: messages may be missed from then on. */
+  onLost(listener: () => void): void {
+    this.#onLost.push(listener);
+  }
+
+  close(): void {
+    clearInterval(this.#heartbeat);
+    this.#guard.close();
+    this.#client.disconnect();
+    this.#subscriber.disconnect();
+  }
+
+  #failed(failure: RedisFailure): undefined {
+    this.#onFailure(failure);
+    if (isSilence(failure)) this.#guard.failed();
+    if (this.#guard.isOpen) this.#lost();
+    return undefined;
+  }
+
+  #lost(): void {
+    for (const listener of this.#onLost) listener();
+  }
+
+  #subscribe(channels: readonly string[]): void {
+    if (channels.length === 0) return;
+    this.#subscriber.subscribe(...channels).catch((error: unknown) => this.#onFailure(failureOf(error)));
+  }
+
+  #heard(channel: string, text: string): void {
+    for (const listener of this.#channels.get(channel) ?? []) listener(text);
+  }
+
+  async #isAlive(): Promise<boolean> {
+    if (this.#client.status !== 'ready') return false;
+    const startedAt = performance.now();
+    const answer = await withinMs(
+      this.#client.ping().catch(() => undefined),
+      this.#callTimeoutMs,
+    );
+    return answer !== undefined && performance.now() - startedAt <= this.#callTimeoutMs / 3;
+  }
+
+  /** Makes a connection notice that its other end is gone, on which nothing is sent but what others publish. */
+  async #beat(): Promise<void> {
+    if (this.#subscriber === this.#client || this.#subscriber.status !== 'ready') return;
+    await this.#subscriber.ping().catch(() => undefined);
+  }
+}

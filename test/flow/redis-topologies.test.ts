@@ -1,0 +1,132 @@
+import { describe, expect, it } from 'vitest';
+import { selfSigned } from '../support/certificates.ts';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { refresh } from '../support/admin.ts';
+import { multiPlatform } from '../fixtures/images.ts';
+import { filledHub, GOLANG, PLAIN, served } from '../support/filled-hub.ts';
+import { fetchRaw } from '../support/http.ts';
+import { metric } from '../support/metrics.ts';
+import { startPierhead } from '../support/pierhead.ts';
+import { startCluster, startRedis, startSentinels } from '../support/redis.ts';
+import { eventually } from '../support/wait.ts';
+import type { FakeHub } from '../fake/hub.ts';
+import { onTestFinished } from 'vitest';
+import { freePort } from '../support/free-port.ts';
+
+const LATEST = '/v2/library/golang/manifests/latest';
+const renewed = multiPlatform({ message: 'renewed' });
+const PATIENT = { redisTimeout: '2s', tagTtl: '1h' };
+
+async function twoApps(hub: FakeHub, redisUrl: string): Promise<readonly [TestApp, TestApp]> {
+  const start = async (): Promise<TestApp> => {
+    const app = await startTestApp({ hub, flags: { redisUrl, ...PATIENT } });
+    await up(app);
+    return app;
+  };
+  return [await start(), await start()];
+}
+
+const up = (app: Pick<TestApp, 'adminUrl'>): Promise<unknown> =>
+  eventually(async () => (await metric(app, 'pierhead_redis_up')) === 1, 'Redis to be used', 20_000);
+
+/** The second pays upstream nothing for what the first has, and hears of what it learns. */
+async function checkSharing(hub: FakeHub, [one, two]: readonly [TestApp, TestApp]): Promise<void> {
+  hub.add({ repository: 'library/golang', image: renewed });
+  const child =
+    GOLANG.image.manifests.find(({ digest }) => digest !== GOLANG.image.root.digest)?.digest ?? '';
+  const targets = [LATEST, `/v2/library/golang/manifests/${child}`, '/v2/library/plain/manifests/latest'];
+  for (const target of targets) expect((await one.get(target)).status).toBe(200);
+  const asked = hub.requests.length;
+  for (const target of targets) {
+    await eventually(async () => {
+      const answer = await two.get(target);
+      return answer.header('cache-status') === 'pierhead; hit';
+    }, 'the other to have it');
+  }
+  expect(hub.requests).toHaveLength(asked);
+  hub.moveTag('library/golang', 'latest', renewed.root.digest);
+  expect((await refresh(one, 'golang')).json).toMatchObject({ result: 'moved' });
+  await eventually(
+    async () => (await two.get(LATEST)).header('docker-content-digest') === renewed.root.digest,
+    'the move at the other',
+  );
+  expect(served(hub, { kind: 'manifest', method: 'GET', reference: renewed.root.digest })).toBe(1);
+}
+
+describe('Redis behind sentinels', () => {
+  it('is shared, and followed to its new master when the old one dies', { timeout: 90_000 }, async () => {
+    const [hub, sentinels] = [await filledHub(), await startSentinels()];
+    const apps = await twoApps(hub, sentinels.url);
+    await checkSharing(hub, apps);
+    await sentinels.master.stop();
+    // Nobody waits for the election.
+    expect((await apps[0].get('/v2/carol/none/manifests/latest')).status).toBe(404);
+    await eventually(
+      async () => (await sentinels.replica.client.info('replication')).includes('role:master'),
+      'the replica to be master',
+      40_000,
+    );
+    for (const app of apps) await up(app);
+    hub.add({ ...PLAIN, repository: 'library/late' });
+    await apps[0].get('/v2/library/late/manifests/latest');
+    const asked = hub.requests.length;
+    await eventually(
+      async () =>
+        (await sentinels.replica.client.exists('pierhead:v1:tag:docker.io/library/late:latest')) === 1,
+      'the tag at the new master',
+    );
+    expect((await apps[1].get('/v2/library/late/manifests/latest')).header('cache-status')).toBe(
+      'pierhead; hit',
+    );
+    expect(hub.requests).toHaveLength(asked);
+  });
+});
+
+describe('A Redis cluster', () => {
+  it('is shared, and one of its servers not missed', { timeout: 90_000 }, async () => {
+    const [hub, cluster] = [await filledHub(), await startCluster()];
+    const apps = await twoApps(hub, cluster.url);
+    await checkSharing(hub, apps);
+    // The keys are spread: on no server are all of them.
+    const sizes = await Promise.all(cluster.nodes.map(({ client }) => client.dbsize()));
+    expect(sizes.filter((size) => size > 0).length).toBeGreaterThan(1);
+    await cluster.nodes[1]?.stop();
+    for (let index = 0; index < 12; index++) {
+      const repository = `library/late-${index}`;
+      hub.add({ ...PLAIN, repository });
+      for (const app of apps) {
+        const answer = await app.get(`/v2/${repository}/manifests/latest`);
+        expect(answer.status).toBe(200);
+        expect(answer.body).toEqual(PLAIN.image.root.bytes);
+      }
+    }
+  });
+});
+
+describe('Redis by TLS', () => {
+  it('is used if its certificate is trusted, and not missed if not', async () => {
+    const hub = await filledHub();
+    const { path } = await selfSigned(['localhost']);
+    const tlsPort = await freePort();
+    const key = path.replace('cert.pem', 'key.pem');
+    const tls = ['--tls-port', String(tlsPort), '--tls-cert-file', path, '--tls-key-file', key];
+    await startRedis([...tls, '--tls-auth-clients', 'no', '--tls-ca-cert-file', path]);
+    const settings = { REDIS_URL: `rediss://localhost:${tlsPort}`, REDIS_TIMEOUT: '2s' };
+    const trusting = await startPierhead({
+      upstreamUrl: hub.url,
+      settings,
+      env: { NODE_EXTRA_CA_CERTS: path },
+    });
+    onTestFinished(() => trusting.close());
+    await up(trusting);
+    const wary = await startPierhead({ upstreamUrl: hub.url, settings });
+    onTestFinished(() => wary.close());
+    await eventually(
+      async () => (await metric(wary, 'pierhead_redis_errors_total', 'kind="connection"')) > 0,
+      'the certificate to be refused',
+    );
+    for (const server of [trusting, wary])
+      expect((await fetchRaw(`${server.url}${LATEST}`)).status).toBe(200);
+    expect(await metric(wary, 'pierhead_redis_up')).toBe(0);
+  });
+});
