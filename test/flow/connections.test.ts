@@ -88,11 +88,11 @@ describe('requests that are sent ahead on one connection', () => {
     await app.get(target);
     for (let i = 0; i < 8; i++) {
       const { socket } = dial(app, get(target).repeat(5));
-      await eventually(async () => (await openFiles(app)).length > 1, 'several answers to be under way');
+      await eventually(async () => (await openFiles(app)).length > 0, 'the answers to be under way');
       socket.destroy();
-      await eventually(async () => (await openFiles(app)).length === 0, 'all files to be closed');
     }
     await eventually(() => requestLines(app).length === 41, 'a line for every request');
+    await eventually(async () => (await openFiles(app)).length === 0, 'all files to be closed');
   });
 
   it('end with the connection when one cannot be finished before its turn', async () => {
