@@ -86,12 +86,7 @@ describe('Three servers on one Redis', () => {
     const held = hub.fault({ match: HEAD, do: { holdHeaders: true } });
     const asked = servers.map((server) => pull(server));
     await held.reached;
-    for (const server of servers) {
-      await eventually(
-        () => fetchRaw(`${server.url}/v2/`).then(({ status }) => status === 200),
-        'the server',
-      );
-    }
+    await waiting(servers, 2);
     held.release();
     for (const answer of await Promise.all(asked)) {
       expect(answer.status).toBe(200);
