@@ -32,8 +32,12 @@ export async function hubWith(blob: BigBlob, options: FakeHubOptions = {}): Prom
   return hub;
 }
 
-/** Resolves when the blob is stored. */
-export async function storedBlob(app: TestApp, { target }: BigBlob): Promise<void> {
+/** Resolves when the blob is stored, and the fill that stored it has been reported. */
+export async function storedBlob(app: TestApp, { content, target }: BigBlob): Promise<void> {
+  await eventually(
+    () => app.log.find(({ result, digest }) => result === 'stored' && digest === content.digest),
+    'the fill of the blob to be reported',
+  );
   await eventually(
     async () => (await app.head(target)).header('cache-status') === 'pierhead; hit',
     'the blob to be stored',
