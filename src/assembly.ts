@@ -104,6 +104,7 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
   undo.push(async () => {
     await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
   });
+  const links = new ContentLinks(store);
   const reportRemoval = removalReporter(log, metrics);
   const space = await openSpace({
     dataDir,
@@ -138,7 +139,6 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
     ),
     now,
   });
-  const links = new ContentLinks(store);
   const { pins } = index.tables;
   const { negative, fetcher, heads, freshness, watch, fleet } = createManifestParts({
     settings,

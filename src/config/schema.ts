@@ -60,7 +60,7 @@ export const SETTINGS = {
     argument: '<size>',
     default: '80%',
     allowed: '50GB (powers of 1000), 20GiB (of 1024), plain bytes, from 1MiB up; or a share from 1% to 100%',
-    help: 'Hard limit on what is kept; a share is of what the file system could give, own use plus what is free.',
+    help: 'Hard limit on what is kept; a share is of own use plus what is free when the server starts.',
     schema: size({ minBytes: 2 ** 20 }),
   },
   ...TAG_SETTINGS,

@@ -182,4 +182,28 @@ describe('a server that is started with a lower limit', () => {
     expect(await blobFiles(dataDir)).toEqual(digestsOf(last.made).sort());
     expect((await pull(second, last.name, last.made)).slice(1)).toEqual([HIT, HIT, HIT]);
   });
+
+  it('evicts for what was kept of a transfer, before it has begun to serve', async () => {
+    const hub = await filledHub();
+    let now = Date.now();
+    const first = await startTestApp({ hub, now: () => now });
+    const one = bigImage(hub, 'one');
+    await pull(first, 'one', one);
+    now += DAY;
+    const big = bigImage(hub, 'big', 8 * MIB);
+    const [layer] = big.layers.slice(-1);
+    if (layer === undefined) throw new Error('no layer');
+    await first.get('/v2/library/big/manifests/latest');
+    const gate = hub.holdBlob(layer.digest, 5 * MIB);
+    const reader = first.begin(`/v2/library/big/blobs/${layer.digest}`);
+    await reader.bodyReached(4 * MIB);
+    reader.destroy();
+    await first.stop();
+    gate.release();
+    const { dataDir } = first;
+    const second = await startTestApp({ hub, dataDir, now: () => now, flags: { cacheSize: '6MiB' } });
+    expect(await blobFiles(dataDir)).toEqual([]);
+    expect(await metric(second, 'pierhead_room_reserved_bytes')).toBeGreaterThanOrEqual(4 * MIB);
+    expect(second.log.filter(({ msg }) => msg === 'internal error')).toEqual([]);
+  });
 });

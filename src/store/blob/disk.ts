@@ -51,6 +51,7 @@ class DiskBlobStore implements BlobStore {
     this.#options = options;
     this.#kept = kept;
     this.#health = new DiskHealth(options.dataDir, options.onHealth ?? (() => undefined));
+    options.holds.onRemoval((digest) => this.#files.forget(blobPath(options.dataDir, digest)));
   }
 
   get isFailing(): boolean {

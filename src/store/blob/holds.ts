@@ -4,6 +4,12 @@ import type { Digest } from '../../oci/digest.ts';
 export class BlobHolds {
   readonly #counts = new Map<Digest, number>();
   readonly #removals = new Map<Digest, Promise<void>>();
+  #onRemoval: (digest: Digest) => void = () => undefined;
+
+  /** `listener` is called when a file is about to go: a file that is kept open would take room all the same. */
+  onRemoval(listener: (digest: Digest) => void): void {
+    this.#onRemoval = listener;
+  }
 
   /** The blob is in use until the function that this gives is called; calling it again changes nothing. */
   hold(digest: Digest): () => void {
@@ -28,6 +34,7 @@ export class BlobHolds {
       if (this.#removals.get(digest) === settled) this.#removals.delete(digest);
     });
     this.#removals.set(digest, settled);
+    this.#onRemoval(digest);
   }
 
   /** Resolves when no file of this blob is being removed. */
