@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { askOwner } from '../../src/cli/control-client.ts';
 import { multiPlatform } from '../fixtures/images.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
+import { eventually } from '../support/wait.ts';
 import { filledHub, GOLANG, served } from '../support/filled-hub.ts';
 import { metric } from '../support/metrics.ts';
 
@@ -79,7 +80,6 @@ describe('An absence', () => {
     ['that upstream wants not to be stored', { code: 404, headers: { 'cache-control': 'no-store' } }, 404],
     ['that is a refusal', { code: 403 }, 404],
     ['that is a failure', { code: 500 }, 503],
-    ['that is a limit', { code: 429 }, 503],
   ])('%s is never remembered', async (_name, status, expected) => {
     const hub = await filledHub();
     const app = await startTestApp({ hub });
@@ -195,5 +195,15 @@ describe('A warm pull', () => {
     await pull();
     expect(served(hub, { kind: 'manifest', method: 'GET' })).toBe(gets);
     expect(served(hub, HEAD) - heads).toBe(methods.length);
+  });
+
+  it('that is a limit lasts as long as the limit, and no longer', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub });
+    const limit = { code: 429, headers: { 'retry-after': '1' } };
+    const fault = hub.fault({ match: { kind: 'manifest' }, do: { status: limit } });
+    expect((await app.get(LATEST)).status).toBe(503);
+    fault.remove();
+    await eventually(async () => (await app.get(LATEST)).status === 200, 'the limit to be over');
   });
 });
