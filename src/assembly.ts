@@ -48,6 +48,9 @@ import { createUpstreams } from './upstreams.ts';
 
 /** Manifests that are kept in memory, in bytes: some ten thousand. */
 const MEMORY_MANIFEST_BYTES = 64 * 1024 * 1024;
+/** Lists of referrers grow, even where tags never move. */
+const MAX_REFERRERS_TTL_MS = 24 * 60 * 60 * 1000;
+
 export interface AssemblyOptions {
   readonly settings: Settings;
   readonly version: string;
@@ -186,7 +189,7 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
       store: createReferrersStore(index.tables, indexReport.onError),
       access,
       negative,
-      ttlMs: settings.tagTtlMs === 'never' ? Infinity : settings.tagTtlMs,
+      ttlMs: settings.tagTtlMs === 'never' ? MAX_REFERRERS_TTL_MS : settings.tagTtlMs,
       now,
     }),
   });

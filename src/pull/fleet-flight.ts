@@ -85,7 +85,8 @@ export class FleetFlight {
       this.#ended(found === undefined ? end : 'spared');
       return found ?? (await work());
     } catch (error) {
-      if (error instanceof PullError) message = JSON.stringify({ code: error.code, message: error.message });
+      if (error instanceof PullError && !error.noStore)
+        message = JSON.stringify({ code: error.code, message: error.message });
       throw error;
     } finally {
       lease.release(message);

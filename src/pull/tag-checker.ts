@@ -196,7 +196,7 @@ export class TagChecker {
     }
     if (outcome.kind === 'not-found') {
       await store.deleteTag(repository, tag);
-      if (!outcome.noStore) negative.remember(repository, tag);
+      negative.remember(repository, tag);
     }
     return { kind: 'gone', error };
   }

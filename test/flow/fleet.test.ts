@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { FakeHub } from '../fake/hub.ts';
 import { multiPlatform } from '../fixtures/images.ts';
 import { refresh } from '../support/admin.ts';
-import { filledHub, GOLANG, served } from '../support/filled-hub.ts';
+import { filledHub, GOLANG, PLAIN, served } from '../support/filled-hub.ts';
 import { startFleet } from '../support/fleet.ts';
 import { fetchRaw, type RawResponse } from '../support/http.ts';
 import { metric } from '../support/metrics.ts';
@@ -187,5 +187,24 @@ describe('A fleet', () => {
     await gone.stop();
     expect((await pull(cut)).header('warning')).toBeDefined();
     expect((await pull(good)).header('warning')).toBeUndefined();
+  });
+
+  it('does not take the pulls of one of its servers for those of somebody who goes around it', async () => {
+    const [hub, redis] = [await hubWithRenewed(), await startRedis()];
+    hub.setPulls({ limit: 100, remaining: 60, windowSeconds: 21_600 });
+    const names = Array.from({ length: 6 }, (_, index) => `library/part-${index}`);
+    for (const repository of names) hub.add({ ...PLAIN, repository });
+    const servers = await startFleet({ hub, redisUrl: redis.url, size: 2 });
+    const left = (server: Pierhead): Promise<number> => metric(server, 'pierhead_pull_budget_remaining');
+    for (const [index, name] of names.entries()) {
+      const server = servers[index % 2];
+      if (server === undefined) throw new Error('no server');
+      expect((await pull(server, `/v2/${name}/manifests/latest`)).status).toBe(200);
+      const { pullsRemaining } = hub;
+      await eventually(async () => (await left(server)) === pullsRemaining, 'the answer to be read');
+    }
+    for (const server of servers) {
+      expect(await metric(server, 'pierhead_pull_budget_foreign_pulls_total')).toBe(0);
+    }
   });
 });
