@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { finished } from 'node:stream/promises';
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { BufferPool } from '../lib/buffer-pool.ts';
 import type { Digest } from '../oci/digest.ts';
 import { contentRange, parseRange, type ByteRange } from '../oci/range.ts';
 import { BlobBodyError, type BlobBody, type BlobSection } from '../pull/blob-body.ts';
@@ -11,9 +10,9 @@ import { cacheStatusHeader } from './cache-status.ts';
 import { etag, isNotModified, isRangeValid } from './conditional.ts';
 import type { Exchange } from './exchange.ts';
 import { RequestError } from './request-error.ts';
+import { TransferBuffers, type Loan } from './transfer-buffers.ts';
 
-/** Two of these per transfer: one is read into while the other is on its way to the socket. */
-const buffers = new BufferPool({ bufferBytes: 256 * 1024, maxIdle: 64 });
+const buffers = new TransferBuffers({ maxLarge: 32, largeBytes: 256 * 1024, smallBytes: 64 * 1024 });
 
 /** The headers of a blob of `size` bytes, to a HEAD; nothing is opened for it. */
 export function sendBlobHead(
@@ -138,22 +137,26 @@ function blobHeaders(exchange: Exchange, digest: Digest): Record<string, string>
 
 async function sendPieces(exchange: Exchange, body: BlobBody, pieces: readonly Piece[]): Promise<void> {
   const { response } = exchange;
-  const pair: [Buffer, Buffer] = [buffers.take(), buffers.take()];
-  for (const piece of pieces) {
-    if (Buffer.isBuffer(piece)) {
-      await write(response, piece);
-      exchange.bytes += piece.length;
-    } else {
-      await sendSection(exchange, body.section(piece.range), pair);
+  const loan = buffers.lend();
+  try {
+    for (const piece of pieces) {
+      if (Buffer.isBuffer(piece)) {
+        await write(response, piece);
+        exchange.bytes += piece.length;
+      } else {
+        await sendSection(exchange, body.section(piece.range), loan.pair);
+      }
     }
+    response.end();
+    await finished(response, { cleanup: true });
+    // Only now: a socket that failed may still hold the buffer that it was sending.
+    loan.giveBack();
+  } finally {
+    loan.end();
   }
-  response.end();
-  await finished(response, { cleanup: true });
-  // Only now: a socket that failed may still hold the buffer that it was sending.
-  for (const buffer of pair) buffers.give(buffer);
 }
 
-async function sendSection(exchange: Exchange, section: BlobSection, pair: [Buffer, Buffer]): Promise<void> {
+async function sendSection(exchange: Exchange, section: BlobSection, pair: Loan['pair']): Promise<void> {
   const { response } = exchange;
   let [next, other] = pair;
   let sending: Promise<void> | undefined;
