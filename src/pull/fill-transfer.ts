@@ -163,7 +163,16 @@ export class FillTransfer {
     const { progress, demands } = this.#options;
     const { size, written } = progress;
     if (size === undefined) return undefined;
-    return { size, written, streams: this.#running(), demands: demands() };
+    const streams = this.#running();
+    // Asked for at every chunk and by every reader that waits, of which there may be hundreds; few ask for the others.
+    return {
+      size,
+      written,
+      streams,
+      get demands() {
+        return demands();
+      },
+    };
   }
 
   #running(): FillSegment[] {
