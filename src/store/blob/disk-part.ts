@@ -1,4 +1,4 @@
-import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, rename, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Extents, type Extent } from '../../lib/extents.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
@@ -7,7 +7,7 @@ import { diskError } from './disk-error.ts';
 import type { DiskHealth } from './disk-health.ts';
 import type { FileHash, HashThread } from './hash-thread.ts';
 import type { KeptPart } from './kept-parts.ts';
-import { removeJournal, writeJournal } from './part-journal.ts';
+import { removeJournal, removePart, writeJournal } from './part-journal.ts';
 import type { Reservation } from './room.ts';
 
 /** A blob whose size nobody has told gets its room by such steps. */
@@ -121,8 +121,7 @@ export class DiskPart implements BlobPart {
   async discard(): Promise<void> {
     const { path } = this.#options;
     await this.#noted.catch(() => undefined);
-    await rm(path, { force: true }).catch(() => undefined);
-    await removeJournal(path).catch(() => undefined);
+    await removePart(path);
     this.#settle();
   }
 

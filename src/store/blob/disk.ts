@@ -17,7 +17,7 @@ import type { BlobHolds } from './holds.ts';
 import { KeptParts, type KeptPart } from './kept-parts.ts';
 import { blobPath, newPartPath } from './layout.ts';
 import { OpenFiles } from './open-files.ts';
-import { removeJournal } from './part-journal.ts';
+import { removePart } from './part-journal.ts';
 import type { Reservation, Room } from './room.ts';
 
 export interface DiskBlobStoreOptions {
@@ -266,11 +266,6 @@ class DiskBlobStore implements BlobStore {
     await rm(path, { force: true });
     return undefined;
   }
-}
-
-async function removePart(path: string): Promise<void> {
-  await rm(path, { force: true }).catch(() => undefined);
-  await removeJournal(path).catch(() => undefined);
 }
 
 async function fileSize(path: string): Promise<number | undefined> {

@@ -4,7 +4,7 @@ import { Extents } from '../../lib/extents.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { KeptExtents } from '../blob-store.ts';
 import { partOfJournal, partsDirectory } from './layout.ts';
-import { readJournal, removeJournal } from './part-journal.ts';
+import { readJournal, removePart } from './part-journal.ts';
 import type { Reservation, Room } from './room.ts';
 
 /** A transfer that nobody takes up again within this time has lost its use. */
@@ -101,8 +101,7 @@ export class KeptParts {
   async #drop(digest: Digest): Promise<void> {
     const part = this.take(digest);
     if (part === undefined) return;
-    await rm(part.path, { force: true }).catch(() => undefined);
-    await removeJournal(part.path).catch(() => undefined);
+    await removePart(part.path);
     part.reservation.release();
   }
 }

@@ -43,6 +43,12 @@ export async function removeJournal(partPath: string): Promise<void> {
   await rm(journalPath(partPath), { force: true });
 }
 
+/** Removes a part and its journal. What the disk does not let go now is removed at the next start. */
+export async function removePart(partPath: string): Promise<void> {
+  await rm(partPath, { force: true }).catch(() => undefined);
+  await removeJournal(partPath).catch(() => undefined);
+}
+
 function isExtent(value: unknown): value is Extent {
   if (typeof value !== 'object' || value === null) return false;
   const { start, end } = value as Record<string, unknown>;
