@@ -1,7 +1,8 @@
 import { stringify } from 'yaml';
 import { DOCKER_HUB } from '../oci/reference.ts';
 import type { Raw } from './fields.ts';
-import { CLIENT_SETTINGS, IDENTITY_SETTINGS, SETTINGS, UPSTREAM_SETTINGS } from './schema.ts';
+import { CLIENT_SETTINGS, SETTINGS } from './schema.ts';
+import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from './upstream-schema.ts';
 import type { Setting } from './setting.ts';
 
 const COMMENT_WIDTH = 100;

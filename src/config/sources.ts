@@ -1,7 +1,8 @@
 import { DOCKER_HUB } from '../oci/reference.ts';
 import type { Raw } from './fields.ts';
 import { nearestName } from './nearest.ts';
-import { CLIENT_SETTINGS, IDENTITY_SETTINGS, SETTINGS, UPSTREAM_SETTINGS } from './schema.ts';
+import { CLIENT_SETTINGS, SETTINGS } from './schema.ts';
+import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from './upstream-schema.ts';
 import type { Setting } from './setting.ts';
 
 /** Where a value comes from. `path` is as the user named the file; lines count from 1. */

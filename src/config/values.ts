@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { Raw } from './fields.ts';
 import type { Effective } from './overlay.ts';
-import { CLIENT_SETTINGS, IDENTITY_SETTINGS, SETTINGS, UPSTREAM_SETTINGS } from './schema.ts';
+import { CLIENT_SETTINGS, SETTINGS } from './schema.ts';
+import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from './upstream-schema.ts';
 import type { Setting } from './setting.ts';
 import {
   clientPlace,

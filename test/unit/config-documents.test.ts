@@ -4,7 +4,8 @@ import { parse } from 'yaml';
 import { settingsYaml, withSettingsTable } from '../../src/config/document.ts';
 import { SETTING_FLAGS } from '../../src/config/flags.ts';
 import { loadSettings } from '../../src/config/load.ts';
-import { CLIENT_SETTINGS, IDENTITY_SETTINGS, SETTINGS, UPSTREAM_SETTINGS } from '../../src/config/schema.ts';
+import { CLIENT_SETTINGS, SETTINGS } from '../../src/config/schema.ts';
+import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from '../../src/config/upstream-schema.ts';
 import type { Setting } from '../../src/config/setting.ts';
 
 const ROOT = new URL('../../', import.meta.url);

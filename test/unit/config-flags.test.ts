@@ -2,7 +2,8 @@ import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { SETTING_FLAGS, type Flags } from '../../src/config/flags.ts';
 import { loadSettings } from '../../src/config/load.ts';
-import { SETTINGS, UPSTREAM_SETTINGS } from '../../src/config/schema.ts';
+import { SETTINGS } from '../../src/config/schema.ts';
+import { UPSTREAM_SETTINGS } from '../../src/config/upstream-schema.ts';
 import type { Setting } from '../../src/config/setting.ts';
 
 /** The settings of a command line, as commander takes it apart with the exported options. */
