@@ -6,7 +6,7 @@ import { startTestApp } from '../support/app.ts';
 import { bigBlob, hubWith, MIB, ranged, rangesAsked, storedBlob } from '../support/big-blob.ts';
 import { metric } from '../support/metrics.ts';
 import { eventually, withDeadline } from '../support/wait.ts';
-import { seenLayers } from '../support/seen-layers.ts';
+import { heldTransfer, seenLayers } from '../support/seen-layers.ts';
 
 const big = bigBlob({ size: 12 * MIB + 5, seed: 61 });
 const { whole, target } = big;
@@ -81,11 +81,7 @@ describe('a fill that loses its readers', () => {
   it('makes way for one that waits already', async () => {
     const hub = await hubWith(big);
     const app = await startTestApp({ hub, flags: { fills: '1' } });
-    const [left, wanted] = await seenLayers(hub, app, 2);
-    if (left === undefined || wanted === undefined) throw new Error('two layers were made');
-    const gate = hub.holdBlob(left.content.digest, MIB);
-    const first = app.begin(left.target);
-    await first.bodyReached(MIB);
+    const { wanted, gate, first } = await heldTransfer(hub, app);
     const second = app.begin(wanted.target);
     await second.head();
     first.destroy();
@@ -100,11 +96,7 @@ describe('a client that waits for the first byte', () => {
   it('counts as a reader: fills without one make way before its headers go out', async () => {
     const hub = await hubWith(big);
     const app = await startTestApp({ hub, flags: { fills: '1' } });
-    const [left, wanted] = await seenLayers(hub, app, 2);
-    if (left === undefined || wanted === undefined) throw new Error('two layers were made');
-    const gate = hub.holdBlob(left.content.digest, MIB);
-    const first = app.begin(left.target);
-    await first.bodyReached(MIB);
+    const { left, wanted, gate, first } = await heldTransfer(hub, app);
     first.destroy();
     await app.caughtUp();
     const held = hub.fault({

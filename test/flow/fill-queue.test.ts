@@ -7,7 +7,7 @@ import { startTestApp } from '../support/app.ts';
 import { MIB } from '../support/big-blob.ts';
 import { filledHub } from '../support/filled-hub.ts';
 import { metric } from '../support/metrics.ts';
-import { seenLayers, type Pull } from '../support/seen-layers.ts';
+import { heldTransfer, seenLayers, type Pull } from '../support/seen-layers.ts';
 import { eventually } from '../support/wait.ts';
 
 const asked = (hub: FakeHub, { content }: Pull) =>
@@ -17,11 +17,7 @@ describe('a fill that has to wait for its turn', () => {
   it('sends its headers early, and its bytes when the turn comes', async () => {
     const hub = await filledHub();
     const app = await startTestApp({ hub, flags: { fills: '1' } });
-    const [one, two] = await seenLayers(hub, app, 2);
-    if (one === undefined || two === undefined) throw new Error('two layers were made');
-    const gate = hub.holdBlob(one.content.digest, MIB);
-    const first = app.begin(one.target);
-    await first.bodyReached(MIB);
+    const { wanted: two, gate, first } = await heldTransfer(hub, app);
     const second = app.begin(two.target);
     const head = await second.head();
     expect(head.status).toBe(200);
@@ -35,11 +31,7 @@ describe('a fill that has to wait for its turn', () => {
   it('goes before one that nobody reads, which gives its place up and loses nothing', async () => {
     const hub = await filledHub();
     const app = await startTestApp({ hub, flags: { fills: '1' } });
-    const [left, wanted] = await seenLayers(hub, app, 2);
-    if (left === undefined || wanted === undefined) throw new Error('two layers were made');
-    const gate = hub.holdBlob(left.content.digest, MIB);
-    const first = app.begin(left.target);
-    await first.bodyReached(MIB);
+    const { left, wanted, gate, first } = await heldTransfer(hub, app);
     first.destroy();
     await app.caughtUp();
     const second = await app.get(wanted.target);

@@ -20,6 +20,21 @@ const partsOf = async (app: TestApp) =>
 const logged = (app: TestApp, result: string) =>
   eventually(() => app.log.find((line) => line['result'] === result), `a fill that ended ${result}`, 20_000);
 
+/** A mirror that was stopped in the middle of the blob, and the name of the part that it left. */
+async function stoppedHalfWay() {
+  const hub = await hubWith(big);
+  const first = await startTestApp({ hub });
+  await first.get('/v2/library/big/manifests/latest');
+  const gate = hub.holdBlob(big.content.digest, 3 * MIB);
+  const reader = first.begin(target);
+  await reader.bodyReached(2 * MIB);
+  reader.destroy();
+  await first.stop();
+  gate.release();
+  const [part = ''] = await partsOf(first);
+  return { hub, first, part };
+}
+
 describe('what was fetched', () => {
   it('is used again by the next attempt when upstream had given nothing any more', async () => {
     const hub = await hubWith(big);
@@ -70,16 +85,7 @@ describe('what was fetched', () => {
   });
 
   it('is thrown away after a day', async () => {
-    const hub = await hubWith(big);
-    const first = await startTestApp({ hub });
-    await first.get('/v2/library/big/manifests/latest');
-    const gate = hub.holdBlob(big.content.digest, 3 * MIB);
-    const reader = first.begin(target);
-    await reader.bodyReached(2 * MIB);
-    reader.destroy();
-    await first.stop();
-    gate.release();
-    const [part = ''] = await partsOf(first);
+    const { hub, first, part } = await stoppedHalfWay();
     const dayAgo = new Date(Date.now() - 25 * 60 * 60 * 1000);
     await utimes(join(first.dataDir, 'parts', part), dayAgo, dayAgo);
     const second = await startTestApp({ hub, dataDir: first.dataDir });
@@ -88,16 +94,7 @@ describe('what was fetched', () => {
   });
 
   it('and is wrong on the disk is never served as whole, and fetched afresh', async () => {
-    const hub = await hubWith(big);
-    const first = await startTestApp({ hub });
-    await first.get('/v2/library/big/manifests/latest');
-    const gate = hub.holdBlob(big.content.digest, 3 * MIB);
-    const reader = first.begin(target);
-    await reader.bodyReached(2 * MIB);
-    reader.destroy();
-    await first.stop();
-    gate.release();
-    const [part = ''] = await partsOf(first);
+    const { hub, first, part } = await stoppedHalfWay();
     const file = await open(join(first.dataDir, 'parts', part), 'r+');
     await file.write(Buffer.from('not what upstream sent'), 0, 22, MIB);
     await file.close();

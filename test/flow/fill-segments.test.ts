@@ -14,6 +14,18 @@ const received = (app: TestApp) => metric(app, 'pierhead_upstream_body_bytes_tot
 /** What a stream may have in its buffers when it is ended where the next one began. */
 const IN_FLIGHT = 512 * 1024;
 
+/** Four readers, 8 MiB apart, each held 1 MiB after where it began: as many segments as there may be. */
+async function fourSegments() {
+  const hub = await hubWith(big);
+  const app = await startTestApp({ hub, flags });
+  await app.get('/v2/library/big/manifests/latest');
+  const starts = [0, 8, 16, 24].map((at) => at * MIB);
+  const gates = starts.map((start) => hub.holdBlob(big.content.digest, start + MIB));
+  const readers = starts.map((start) => app.begin(target, ranged(`bytes=${start}-`)));
+  for (const reader of readers) await reader.bodyReached(MIB);
+  return { app, starts, gates, readers };
+}
+
 describe('a reader that begins far ahead', () => {
   it('gets its bytes at once by another segment, which the first one runs up to', async () => {
     const hub = await hubWith(big);
@@ -50,13 +62,7 @@ describe('a reader that begins far ahead', () => {
   });
 
   it('never makes more than four segments: the next one gets its range past the fill, and is counted', async () => {
-    const hub = await hubWith(big);
-    const app = await startTestApp({ hub, flags });
-    await app.get('/v2/library/big/manifests/latest');
-    const starts = [0, 8, 16, 24].map((at) => at * MIB);
-    const gates = starts.map((start) => hub.holdBlob(big.content.digest, start + MIB));
-    const readers = starts.map((start) => app.begin(target, ranged(`bytes=${start}-`)));
-    for (const reader of readers) await reader.bodyReached(MIB);
+    const { app, starts, gates, readers } = await fourSegments();
     const fifth = await app.get(target, ranged(`bytes=${32 * MIB}-${33 * MIB - 1}`));
     expect(fifth.body.equals(whole.subarray(32 * MIB, 33 * MIB))).toBe(true);
     expect(await metric(app, 'pierhead_fill_bypassed_ranges_total')).toBe(1);
@@ -70,13 +76,7 @@ describe('a reader that begins far ahead', () => {
   });
 
   it('takes the place of a segment that nobody reads any more', async () => {
-    const hub = await hubWith(big);
-    const app = await startTestApp({ hub, flags });
-    await app.get('/v2/library/big/manifests/latest');
-    const starts = [0, 8, 16, 24].map((at) => at * MIB);
-    const gates = starts.map((start) => hub.holdBlob(big.content.digest, start + MIB));
-    const readers = starts.map((start) => app.begin(target, ranged(`bytes=${start}-`)));
-    for (const reader of readers) await reader.bodyReached(MIB);
+    const { app, gates, readers } = await fourSegments();
     readers[1]?.destroy();
     readers[2]?.destroy();
     await app.caughtUp();

@@ -28,3 +28,13 @@ export async function seenLayers(hub: FakeHub, app: TestApp, count: number): Pro
   }
   return pulls;
 }
+
+/** A layer that upstream holds back after its first MiB, the reader who has that much of it, and another layer. */
+export async function heldTransfer(hub: FakeHub, app: TestApp) {
+  const [left, wanted] = await seenLayers(hub, app, 2);
+  if (left === undefined || wanted === undefined) throw new Error('two layers were made');
+  const gate = hub.holdBlob(left.content.digest, MIB);
+  const first = app.begin(left.target);
+  await first.bodyReached(MIB);
+  return { left, wanted, gate, first };
+}
