@@ -26,9 +26,11 @@ export interface PierheadOptions {
   /** The Node binary. */
   readonly node: string;
   readonly nodeArgs?: readonly string[];
+  /** Further settings by the names of their flags, e.g. `{ 'tag-ttl': '0s' }`. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
-export function pierhead({ root, node, nodeArgs = [] }: PierheadOptions): Contestant {
+export function pierhead({ root, node, nodeArgs = [], settings = {} }: PierheadOptions): Contestant {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   return {
     name: 'pierhead',
@@ -37,13 +39,14 @@ export function pierhead({ root, node, nodeArgs = [] }: PierheadOptions): Contes
     async start({ upstreamUrl, folder }) {
       const port = await freePort();
       const serve = [join(root, 'dist/main.js'), 'serve'];
-      const settings = {
+      const all = {
         listen: `127.0.0.1:${port}`,
         'admin-listen': 'off',
         'data-dir': join(folder, 'data'),
         upstream: upstreamUrl,
+        ...settings,
       };
-      const flags = Object.entries(settings).flatMap(([key, value]) => [`--${key}`, value]);
+      const flags = Object.entries(all).flatMap(([key, value]) => [`--${key}`, value]);
       return startServer({
         name: 'pierhead',
         command: node,

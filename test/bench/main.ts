@@ -1,7 +1,7 @@
-import { rmSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { inBenchFolder } from './bench-folder.ts';
+import { runCommand } from './command.ts';
 import { benchContent } from './content.ts';
 import { dockerRegistryProxy, nginxProxyCache, pierhead, type Contestant } from './contestants.ts';
 import { summarizeProfile } from './cpu-profile.ts';
@@ -12,70 +12,68 @@ import { parseOptions, USAGE, type BenchOptions, type ContestantName } from './o
 import { installHint, missingPrograms, programVersion } from './programs.ts';
 import { renderTables, type ScenarioResult } from './report.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
+import { SLOW_READERS } from './slow-readers.ts';
+import { SOAK } from './soak/soak.ts';
 import { startUpstream } from './upstream.ts';
 
 /** Runs the bench in the checkout `root`; resolves to the exit code: 0 done, 1 failed, 2 wrong usage. */
 export async function main(argv: readonly string[], root: string): Promise<number> {
-  if (argv[0] === 'index') return measureIndex(argv.slice(1), root);
-  let options: BenchOptions | 'help';
+  const [name, ...rest] = argv;
+  if (name === 'index') return measureIndex(rest, root);
+  if (name === 'slow-readers') return runCommand(SLOW_READERS, rest, { root, say });
+  if (name === 'soak') return runCommand(SOAK, rest, { root, say });
+  let parsed: BenchOptions | 'help';
   try {
-    options = parseOptions(argv);
+    parsed = parseOptions(argv);
   } catch (error) {
     say(`${(error as Error).message}\n\n${USAGE}`);
     return 2;
   }
-  if (options === 'help') {
+  if (parsed === 'help') {
     say(USAGE);
     return 0;
   }
+  const options = parsed;
   const missing = missingPrograms();
   if (missing.length > 0) {
     say(installHint(missing));
     return 1;
   }
-  await runBench(options, root);
+  await inBenchFolder((folder) => runBench(options, root, folder));
   return 0;
 }
 
-async function runBench(options: BenchOptions, root: string): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'pierhead-bench-'));
-  const clear = (): void => rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
-  process.once('exit', clear);
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+async function runBench(options: BenchOptions, root: string, folder: string): Promise<void> {
+  const startedAt = new Date();
+  const contestants = contestantsOf(options, root);
+  say('filling the upstream registry');
+  const content = benchContent();
+  const upstream = await startUpstream(join(folder, 'upstream'), content);
+  const summaryScript = join(root, 'test/bench/summary.lua');
+  const bench = { content, upstream, seconds: options.seconds, summaryScript };
+  const results: ScenarioResult[] = [];
   try {
-    const startedAt = new Date();
-    const contestants = contestantsOf(options, root);
-    say('filling the upstream registry');
-    const content = benchContent();
-    const upstream = await startUpstream(join(folder, 'upstream'), content);
-    const summaryScript = join(root, 'test/bench/summary.lua');
-    const bench = { content, upstream, seconds: options.seconds, summaryScript };
-    const results: ScenarioResult[] = [];
-    try {
-      for (const scenario of SCENARIOS.filter(({ name }) => options.scenarios.includes(name))) {
-        say(`${scenario.name}: ${scenario.title}`);
-        const runners = await Promise.all(
-          contestants.map((contestant) => profiled(contestant, scenario, options, root)),
-        );
-        const result = await measureScenario(scenario, {
-          bench,
-          contestants: runners,
-          repeats: options.repeats,
-          folder,
-          onSample: ({ name }, sample) => say(`  ${name.padEnd(16)} ${describe(scenario, sample.value)}`),
-        });
-        results.push(result);
-        await reportProfile(scenario, options);
-      }
-    } finally {
-      await upstream.stop();
+    for (const scenario of SCENARIOS.filter(({ name }) => options.scenarios.includes(name))) {
+      say(`${scenario.name}: ${scenario.title}`);
+      const runners = await Promise.all(
+        contestants.map((contestant) => profiled(contestant, scenario, options, root)),
+      );
+      const result = await measureScenario(scenario, {
+        bench,
+        contestants: runners,
+        repeats: options.repeats,
+        folder,
+        onSample: ({ name }, sample) => say(`  ${name.padEnd(16)} ${describe(scenario, sample.value)}`),
+      });
+      results.push(result);
+      await reportProfile(scenario, options);
     }
-    const tables = renderTables(results, contestants);
-    say(`\n${tables}`);
-    if (options.write) await writeResults({ tables, contestants, options, root, startedAt });
   } finally {
-    clear();
+    await upstream.stop();
   }
+  const tables = renderTables(results, contestants);
+  say(`\n${tables}`);
+  if (options.write) await writeResults({ tables, contestants, options, root, startedAt });
 }
 
 function contestantsOf(options: BenchOptions, root: string): Contestant[] {

@@ -19,6 +19,8 @@ export interface BenchOptions {
 
 export const USAGE = `npm run bench -- [options]
 npm run bench -- index --help
+npm run bench -- slow-readers --help
+npm run bench -- soak --help
 
   --only <names>     scenarios to run, separated by commas: ${SCENARIOS.map(({ name }) => name).join(', ')}
   --against <names>  contestants, separated by commas (default ${CONTESTANT_NAMES.join(',')})
@@ -75,7 +77,8 @@ function names<N extends string>(
   return allowed.filter((known) => wanted.includes(known));
 }
 
-function count(flag: string, text: string): number {
+/** `text` as a whole number from 1 up. Throws with a sentence for the user that names `flag`. */
+export function count(flag: string, text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1)
     throw new Error(`${flag}: ${text} is not a whole number from 1 up`);

@@ -13,5 +13,5 @@ const tsc = join(root, 'node_modules/typescript/bin/tsc');
 execFileSync(process.execPath, [tsc, '-p', join(root, 'test/bench/tsconfig.json'), '--outDir', outDir], {
   stdio: 'inherit',
 });
-const { main } = await import(pathToFileURL(join(outDir, 'main.js')).href);
+const { main } = await import(pathToFileURL(join(outDir, 'test/bench/main.js')).href);
 process.exitCode = await main(process.argv.slice(2), root);

@@ -25,6 +25,8 @@ export interface ServerProcess {
   readonly logPath: string;
   /** Processor time that it and its children have used so far, in seconds. */
   cpuSeconds(): Promise<number>;
+  /** How it ended: an exit code, or the name of a signal; undefined while it runs. */
+  readonly ending: number | NodeJS.Signals | undefined;
   /** SIGTERM, and SIGKILL if it is still there after 40 s. */
   stop(): Promise<void>;
 }
@@ -65,6 +67,9 @@ export async function startServer(server: ServerCommand): Promise<ServerProcess>
     url,
     pid: child.pid ?? 0,
     logPath,
+    get ending() {
+      return child.signalCode ?? child.exitCode ?? undefined;
+    },
     cpuSeconds: () => treeCpuSeconds(child.pid),
     stop: () => stop(child),
   };

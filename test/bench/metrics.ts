@@ -1,0 +1,30 @@
+/** What a running Pierhead tells of itself, at one moment. */
+export class Metrics {
+  readonly #lines: readonly string[];
+
+  constructor(text: string) {
+    this.#lines = text.split('\n');
+  }
+
+  /** The sum over all series of `name` whose labels include `labels` (`'result="stored"'`); 0 if there is none. */
+  sum(name: string, labels = ''): number {
+    return this.#lines
+      .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+      .filter((line) => line.includes(labels))
+      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+  }
+
+  /** Each series of `name`: its labels, and its value. */
+  series(name: string): [labels: string, value: number][] {
+    return this.#lines
+      .filter((line) => line.startsWith(`${name}{`))
+      .map((line) => [
+        line.slice(name.length, line.lastIndexOf(' ')),
+        Number(line.slice(line.lastIndexOf(' ') + 1)),
+      ]);
+  }
+}
+
+export async function readMetrics(adminUrl: string): Promise<Metrics> {
+  return new Metrics(await (await fetch(`${adminUrl}/metrics`)).text());
+}
