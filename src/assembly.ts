@@ -196,7 +196,7 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
   const hasher = new FileHasher();
   undo.push(() => hasher.close());
   const care = new ContentCare({
-    audit: new DiskBlobAudit({ dataDir, index, hasher }),
+    audit: new DiskBlobAudit({ dataDir, index, hasher, holds: space.holds }),
     manifests: index,
     bookmarks: index,
     blobs,

@@ -10,6 +10,7 @@ import type { BlobAudit, BlobState, CheckOptions, ListedBlob } from '../blob-aud
 import type { BlobIndex } from '../blob-store.ts';
 import { diskError, systemCode } from './disk-error.ts';
 import { HashError, type FileHasher } from './file-hasher.ts';
+import type { BlobHolds } from './holds.ts';
 import { blobFolder, blobPath } from './layout.ts';
 
 /** The index of blobs, to be walked through. */
@@ -22,6 +23,8 @@ export interface DiskAuditOptions {
   readonly dataDir: string;
   readonly index: ListedBlobIndex;
   readonly hasher: FileHasher;
+  /** Knows which files are on their way out. */
+  readonly holds: Pick<BlobHolds, 'isBeingRemoved'>;
 }
 
 const ALGORITHMS: readonly DigestAlgorithm[] = ['sha256', 'sha512'];
@@ -48,7 +51,7 @@ export class DiskBlobAudit implements BlobAudit {
   }
 
   async check(digest: Digest, options: CheckOptions): Promise<BlobState> {
-    const { dataDir, index } = this.#options;
+    const { dataDir, index, holds } = this.#options;
     const path = blobPath(dataDir, digest);
     const known = index.getBlob(digest);
     const size = await fileSize(path);
@@ -68,6 +71,8 @@ export class DiskBlobAudit implements BlobAudit {
     if (known?.size === size) return 'sound';
     // Left by a process that was killed between rename and index, or about to be entered by one that is committing.
     if (index.getBlob(digest) === undefined && (await fileSize(path)) === undefined) return 'gone';
+    // Evicted, and its file about to go: an entry would be one without a file.
+    if (holds.isBeingRemoved(digest)) return 'gone';
     await index.putBlob(digest, { size });
     return 'adopted';
   }
