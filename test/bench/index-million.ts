@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { closeSync, ftruncateSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, ftruncateSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { mkdtemp, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { Agent, get } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -70,6 +70,10 @@ export async function measureIndex(argv: readonly string[], root: string): Promi
   }
   const folder = options.keep ?? (await mkdtemp(join(tmpdir(), 'pierhead-index-')));
   const dataDir = join(folder, 'data');
+  if (options.keep === undefined) {
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
   try {
     const isFilled = await readFile(join(dataDir, 'filled'), 'utf8').then(
       (text) => text === filling(options),

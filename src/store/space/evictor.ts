@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../../oci/digest.ts';
 import type { BlobHolds } from '../blob/holds.ts';
 import { IndexWriteError } from '../index/environment.ts';
@@ -14,6 +14,7 @@ import type { UsageNotes } from './usage-notes.ts';
 /** A step is one transaction and the deletion of some files, then everyone else has a turn. */
 const MAX_PLACES_PER_STEP = 64;
 const MAX_BLOBS_PER_STEP = 10;
+const MAX_PAUSE_MS = 50;
 
 export interface EvictorOptions {
   readonly tables: IndexTables;
@@ -73,10 +74,11 @@ export class Evictor {
       await this.#options.notes.flush();
       let after: Place | undefined;
       for (let most = await this.#mostWanted(); most !== undefined; most = await this.#mostWanted()) {
+        const from = performance.now();
         const step = await this.#step(after, most);
         after = step.last;
         if (after === undefined || this.#isClosed) break;
-        await turn();
+        await this.#giveWay(most.reason, performance.now() - from);
       }
       await this.#mostWanted();
     } catch (error) {
@@ -85,6 +87,16 @@ export class Evictor {
     for (const demand of this.#demands) demand.settle(false);
     this.#demands.clear();
     this.#running = undefined;
+  }
+
+  /** As long as nobody waits for room, others have at least half of the time. */
+  async #giveWay(reason: EvictionReason, stepMs: number): Promise<void> {
+    switch (reason) {
+      case 'mark':
+        return sleep(Math.min(stepMs, MAX_PAUSE_MS));
+      case 'room':
+        return turn();
+    }
   }
 
   /** Settles the demands that are met; the largest of the others, if there are any. */
