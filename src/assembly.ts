@@ -10,10 +10,12 @@ import { parsePlatform } from './oci/platform.ts';
 import { repositoryKey } from './oci/reference.ts';
 import { BlobPuller } from './pull/blob-puller.ts';
 import { Completeness } from './pull/completeness.ts';
+import { ClientPlatforms } from './pull/client-platforms.ts';
 import { ContentCare } from './pull/content-care.ts';
 import { ContentLinks } from './pull/content-links.ts';
 import { ContentRepair } from './pull/content-repair.ts';
 import { ImageOperations, type ImageRequest } from './pull/image-operations.ts';
+import { IndexMembers } from './pull/index-members.ts';
 import { Listing } from './pull/listing.ts';
 import { ManifestPuller } from './pull/manifest-puller.ts';
 import type { Operations } from './pull/operations.ts';
@@ -155,9 +157,10 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
     now,
   });
   undo.push(async () => watch.close());
-  const resolver = new PlatformResolver(
+  const clients = new ClientPlatforms(
     parsePlatform(settings.defaultPlatform) ?? { os: 'linux', architecture: 'amd64' },
   );
+  const members = new IndexMembers();
   const blobPuller = new BlobPuller({
     blobs,
     links,
@@ -179,7 +182,8 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
       freshness,
       watch,
       negative,
-      resolver,
+      resolver: new PlatformResolver(clients),
+      members,
       usage: space.usage,
       completeness: new Completeness({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
     }),

@@ -1,4 +1,4 @@
-import { parsePlatform } from '../oci/platform.ts';
+import { PLATFORM_FORM } from '../oci/platform.ts';
 import { parseListen, parseNetwork } from './addresses.ts';
 import {
   bytes,
@@ -13,10 +13,11 @@ import {
   text,
   wholeNumber,
 } from './fields.ts';
+import { parsePlatformText } from './platform-fields.ts';
 import { REDIS_SETTINGS } from './redis-schema.ts';
 import type { Setting } from './setting.ts';
 import { TAG_SETTINGS } from './tag-schema.ts';
-import { parseBoolean, quoted, UnitError } from './units.ts';
+import { parseBoolean } from './units.ts';
 
 const TIMEOUT = { minMs: 1, maxMs: 3_600_000 };
 const TIMEOUT_ALLOWED = 'a duration such as 250ms, 5s or 1m30s, from 1ms to 1h';
@@ -111,12 +112,28 @@ export const SETTINGS = {
     flag: '--default-platform',
     argument: '<platform>',
     default: 'linux/amd64',
-    allowed: 'os/architecture or os/architecture/variant, such as linux/arm64',
+    allowed: PLATFORM_FORM,
     help: 'Platform of a client that takes no manifest lists and does not tell its own.',
-    schema: text((value) => {
-      if (parsePlatform(value) === undefined) throw new UnitError(`${quoted(value)} is not a platform`);
-      return value;
-    }),
+    schema: text(parsePlatformText),
+  },
+  platforms: {
+    env: 'PIERHEAD_PLATFORMS',
+    flag: '--platforms',
+    argument: '<platforms>',
+    example: ['linux/amd64', 'linux/arm64'],
+    allowed: `${PLATFORM_FORM}; a list, or separated by commas`,
+    help: 'The platforms of all clients: nothing of others is fetched ahead or needed to be complete; none: any.',
+    schema: list(parsePlatformText).default([]),
+  },
+  readAhead: {
+    env: 'PIERHEAD_READ_AHEAD',
+    flag: '--read-ahead',
+    argument: '<what>',
+    default: 'manifests',
+    allowed:
+      'manifests (manifest and config, when a list goes to a client whose platform is known), layers (of a manifest that goes out, too) or off',
+    help: 'What is fetched before a client asks for it, as long as pulls are left for that.',
+    schema: oneOf(['off', 'manifests', 'layers']),
   },
   allowNetworks: {
     env: 'PIERHEAD_ALLOW_NETWORKS',
@@ -244,5 +261,18 @@ export const CLIENT_SETTINGS = {
     allowed: 'fallthrough or strict',
     help: 'failMode for these clients.',
     schema: oneOf(['fallthrough', 'strict']).exactOptional(),
+  },
+  platform: {
+    example: 'linux/arm/v7',
+    allowed: PLATFORM_FORM,
+    help: 'What these clients run, whatever their User-Agent says.',
+    schema: text(parsePlatformText).exactOptional(),
+  },
+  resolve: {
+    example: 'always',
+    allowed: 'negotiate (clients that take manifest lists get those) or always, together with platform',
+    help: 'Whether these clients get the manifest for their platform by tag even if they take lists.',
+    needs: ['platform'],
+    schema: oneOf(['negotiate', 'always']).exactOptional(),
   },
 } as const satisfies Readonly<Record<string, Setting>>;

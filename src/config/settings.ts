@@ -17,6 +17,10 @@ export interface ClientSettings {
   /** CIDR notation. */
   readonly network: string;
   readonly failMode?: 'fallthrough' | 'strict';
+  /** `os/architecture[/variant]`. */
+  readonly platform?: string;
+  /** Only beside `platform`. */
+  readonly resolve?: 'negotiate' | 'always';
 }
 
 /** One registry to pull from. Secrets are given here or are to be read from their files, which are absolute paths. */
@@ -69,6 +73,9 @@ export interface Settings {
   readonly pullBudgetReserve: number;
   /** `os/architecture[/variant]`. */
   readonly defaultPlatform: string;
+  /** Of all clients; empty: any. */
+  readonly platforms: readonly string[];
+  readonly readAhead: 'off' | 'manifests' | 'layers';
   /** CIDR notation. */
   readonly allowNetworks: readonly string[];
   readonly adminToken?: string;

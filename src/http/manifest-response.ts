@@ -3,8 +3,8 @@ import { cacheStatusHeader, stalenessHeaders } from './cache-status.ts';
 import { etag, isNotModified } from './conditional.ts';
 import { isHead, type Exchange } from './exchange.ts';
 
-/** Sends a manifest, or its headers to a HEAD, or 304. `byTag`: the answer depended on what the client accepts. */
-export function sendManifest(exchange: Exchange, answer: ManifestAnswer, options: { byTag: boolean }): void {
+/** Sends a manifest, or its headers to a HEAD, or 304. */
+export function sendManifest(exchange: Exchange, answer: ManifestAnswer): void {
   const { request, response } = exchange;
   const { descriptor, bytes } = answer;
   exchange.cache = answer.cache;
@@ -13,7 +13,6 @@ export function sendManifest(exchange: Exchange, answer: ManifestAnswer, options
     ETag: etag(descriptor.digest),
     'Docker-Distribution-API-Version': 'registry/2.0',
     'Cache-Status': cacheStatusHeader(answer.cache),
-    ...(options.byTag ? { Vary: 'Accept, User-Agent' } : {}),
     ...stalenessHeaders(answer.stale, Date.now()),
     ...(exchange.namespace === undefined ? {} : { 'OCI-Namespace': exchange.namespace }),
   };

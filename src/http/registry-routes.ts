@@ -1,7 +1,8 @@
 import { parseDigest, type Digest } from '../oci/digest.ts';
 import { parseRegistryPath, type RegistryPath } from '../oci/path.ts';
-import { parsePlatform } from '../oci/platform.ts';
+import { parsePlatform, PLATFORM_FORM, type Platform } from '../oci/platform.ts';
 import { parseReference, repositoryKey, type Repository } from '../oci/reference.ts';
+import type { PlatformRule } from '../pull/pull-client.ts';
 import type { PullService } from '../pull/pull-service.ts';
 import { sendBlob, sendBlobHead } from './blob-response.ts';
 import { cacheStatusHeader } from './cache-status.ts';
@@ -13,12 +14,25 @@ import { RequestError } from './request-error.ts';
 
 const EMPTY_OBJECT = Buffer.from('{}');
 
+/** What a request is answered with, and how. */
+export interface RegistryContext {
+  readonly pull: PullService;
+  readonly platforms: PlatformRules;
+}
+
+export interface PlatformRules {
+  /** Of the client's network. */
+  readonly rule: PlatformRule | undefined;
+  /** What, besides `?platform=`, an answer by tag depends on: headers, or the networks of clients too. */
+  readonly varies: 'by-headers' | 'by-network';
+}
+
 /**
  * Answers a request to the registry API (OCI distribution-spec, pull and discovery): parses, calls the product,
  * renders. Throws RequestError or PullError as long as no headers are out.
  */
 export async function answerRegistryRequest(
-  pull: PullService,
+  context: RegistryContext,
   exchange: Exchange,
   target: string,
 ): Promise<void> {
@@ -43,24 +57,25 @@ export async function answerRegistryRequest(
       return;
     case 'catalog':
       exchange.kind = 'catalog';
-      return answerCatalog(pull, exchange, query);
+      return answerCatalog(context.pull, exchange, query);
     case 'unknown':
       throw new RequestError(404, 'NAME_UNKNOWN', 'no such resource in the registry API');
     case 'manifest':
     case 'blob':
     case 'tags':
     case 'referrers':
-      return answerInRepository(pull, exchange, { path, query, namespace });
+      return answerInRepository(context, exchange, { path, query, namespace });
   }
 }
 
 type RepositoryPath = Extract<RegistryPath, { readonly name: string }>;
 
 async function answerInRepository(
-  pull: PullService,
+  context: RegistryContext,
   exchange: Exchange,
   { path, query, namespace }: { path: RepositoryPath; query: URLSearchParams; namespace: string | undefined },
 ): Promise<void> {
+  const { pull } = context;
   exchange.kind = path.kind;
   const repository = pull.locate(path.name, namespace);
   if (repository === undefined)
@@ -69,7 +84,7 @@ async function answerInRepository(
   if (namespace !== undefined) exchange.namespace = repository.host;
   switch (path.kind) {
     case 'manifest':
-      return answerManifest(pull, exchange, { repository, reference: path.reference, query });
+      return answerManifest(context, exchange, { repository, reference: path.reference, query });
     case 'blob':
       return answerBlob(pull, exchange, { repository, digest: requireDigest(exchange, path.digest) });
     case 'tags':
@@ -82,7 +97,7 @@ async function answerInRepository(
 }
 
 async function answerManifest(
-  pull: PullService,
+  { pull, platforms }: RegistryContext,
   exchange: Exchange,
   {
     repository,
@@ -96,14 +111,22 @@ async function answerManifest(
     throw new RequestError(404, 'MANIFEST_UNKNOWN', 'the tag is malformed');
   }
   exchange.reference = text;
+  const platform = platformQuery(query);
+  // An error, too: what one client has no manifest for, another may.
+  if (reference.kind === 'tag') exchange.response.setHeader('Vary', varyOf(platforms));
   const { accept, 'user-agent': userAgent } = exchange.request.headers;
   const answer = await pull.manifest({
     repository,
     reference,
-    client: { accept, userAgent, platform: platformQuery(query) },
+    client: { address: exchange.client, accept, userAgent, platform, rule: platforms.rule },
     headOnly: isHead(exchange),
   });
-  sendManifest(exchange, answer, { byTag: reference.kind === 'tag' });
+  sendManifest(exchange, answer);
+}
+
+/** RFC 9110, section 12.5.5: `*` is for what no header tells, such as the client's address. */
+function varyOf({ varies }: PlatformRules): string {
+  return varies === 'by-network' ? '*' : 'Accept, User-Agent';
 }
 
 async function answerBlob(
@@ -137,16 +160,12 @@ function requireDigest(exchange: Exchange, text: string): Digest {
   return digest;
 }
 
-function platformQuery(query: URLSearchParams) {
+function platformQuery(query: URLSearchParams): Platform | undefined {
   const text = query.get('platform');
   if (text === null) return undefined;
   const platform = parsePlatform(text);
   if (platform === undefined) {
-    throw new RequestError(
-      400,
-      'UNSUPPORTED',
-      'platform must be os/architecture[/variant], for example linux/arm64/v8',
-    );
+    throw new RequestError(400, 'UNSUPPORTED', `platform is not one; allowed: ${PLATFORM_FORM}`);
   }
   return platform;
 }

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { PullService } from '../pull/pull-service.ts';
-import { clientRuleFinder, type ClientRule } from './client-rules.ts';
+import { clientRuleFinder, type ClientRule, type FoundRule } from './client-rules.ts';
 import { isInternal, sendError, type FailMode } from './error-response.ts';
 import { isRead, sendBytes, type Exchange, type Unreadable } from './exchange.ts';
 import { ALIVE, readiness, type Health } from './health.ts';
@@ -46,7 +46,7 @@ export function createRegistryServer(options: RegistryServerOptions): Server {
       open.begin(exchange);
       response.once('close', () => options.onExchange(exchange));
       if (options.health().isStopping) response.setHeader('Connection', 'close');
-      answer(options, exchange, isAllowed).catch((error: unknown) => {
+      answer(options, exchange, { isAllowed, ruleFor }).catch((error: unknown) => {
         if (isInternal(error)) options.onInternalError(error, exchange);
         if (response.headersSent || response.destroyed) response.destroy();
         else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
@@ -67,10 +67,16 @@ function startExchange(request: IncomingMessage, response: ServerResponse): Exch
   return { request, response, client, startedAt: performance.now(), kind: 'other', cache: 'local', bytes: 0 };
 }
 
+/** What the settings say of an address. */
+interface AddressRules {
+  readonly isAllowed: (address: string) => boolean;
+  readonly ruleFor: (address: string) => FoundRule | undefined;
+}
+
 async function answer(
   options: RegistryServerOptions,
   exchange: Exchange,
-  isAllowed: (address: string) => boolean,
+  { isAllowed, ruleFor }: AddressRules,
 ): Promise<void> {
   const { request } = exchange;
   if (!isAllowed(exchange.client)) {
@@ -94,7 +100,9 @@ async function answer(
     sendBytes(exchange, status, { headers, body: Buffer.from(`${JSON.stringify(body)}\n`) });
     return;
   }
-  await answerRegistryRequest(options.pull, exchange, target);
+  const varies = options.clients.some(({ platform }) => platform !== undefined) ? 'by-network' : 'by-headers';
+  const platforms = { rule: ruleFor(exchange.client), varies } as const;
+  await answerRegistryRequest({ pull: options.pull, platforms }, exchange, target);
 }
 
 /** Clients of a forward proxy send the absolute form (RFC 9112 section 3.2.2); only its path matters here. */

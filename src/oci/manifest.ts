@@ -21,6 +21,20 @@ export interface IndexEntry extends Descriptor {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
+/**
+ * The digest of the manifest that an entry of an index speaks of, undefined if it is no attestation (BuildKit,
+ * docs/attestations/attestation-storage.md).
+ */
+export function attestedDigest({ annotations }: IndexEntry): Digest | undefined {
+  if (annotations?.['vnd.docker.reference.type'] !== 'attestation-manifest') return undefined;
+  return parseDigest(annotations['vnd.docker.reference.digest'] ?? '');
+}
+
+/** Whether an entry of an index says that it belongs to another one and is no image. */
+export function isAttestation({ annotations }: IndexEntry): boolean {
+  return annotations?.['vnd.docker.reference.type'] !== undefined;
+}
+
 /** What a manifest names, as far as a cache cares. */
 export type ManifestContent =
   | { readonly kind: 'index'; readonly entries: readonly IndexEntry[] }
@@ -37,7 +51,16 @@ export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 /** The bytes are no manifest that we can serve; `message` says why, for people. */
 export class ManifestInvalidError extends Error {
   override readonly name = 'ManifestInvalidError';
-  readonly code = 'manifest-invalid';
+  /** `schema-1`: one of a kind that is served no longer. */
+  readonly code: 'manifest-invalid' | 'schema-1';
+
+  constructor(
+    message: string,
+    options: { readonly cause?: unknown; readonly code?: 'manifest-invalid' | 'schema-1' } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.code = options.code ?? 'manifest-invalid';
+  }
 }
 
 /** BuildKit's statements on an image (provenance, SBOM) have an image's config, and layers of this type. */
@@ -68,6 +91,7 @@ export function parseManifest(
   if (document['schemaVersion'] === 1) {
     throw new ManifestInvalidError(
       'Docker schema 1 manifests are no longer supported; rebuild or re-push the image',
+      { code: 'schema-1' },
     );
   }
   if (document['schemaVersion'] !== 2)
@@ -147,21 +171,26 @@ function descriptorOf(entry: Json): Descriptor {
   return { digest, mediaType: typeof mediaType === 'string' ? mediaType : '', size };
 }
 
+/** A missing part is empty, as containerd reads it; one that is no text is for no machine. */
 function platformOf(value: unknown): Platform | undefined {
   if (!isObject(value)) return undefined;
-  const { os, architecture, variant } = value;
-  if (typeof os !== 'string' || typeof architecture !== 'string') return undefined;
-  const osVersion = value['os.version'];
+  const variant = platformPart(value['variant']);
+  const osVersion = platformPart(value['os.version']);
   const osFeatures = value['os.features'];
   return {
-    os,
-    architecture,
-    ...(typeof variant === 'string' && variant !== '' ? { variant } : {}),
-    ...(typeof osVersion === 'string' && osVersion !== '' ? { osVersion } : {}),
+    os: platformPart(value['os']),
+    architecture: platformPart(value['architecture']),
+    ...(variant === '' ? {} : { variant }),
+    ...(osVersion === '' ? {} : { osVersion }),
     ...(Array.isArray(osFeatures)
       ? { osFeatures: osFeatures.filter((feature) => typeof feature === 'string') }
       : {}),
   };
+}
+
+function platformPart(value: unknown): string {
+  if (value === undefined || value === null) return '';
+  return typeof value === 'string' ? value : 'unknown';
 }
 
 function stringMap(value: unknown): Record<string, string> | undefined {

@@ -1,4 +1,4 @@
-import type { Platform } from './platform.ts';
+import { parsePlatform, type Platform } from './platform.ts';
 
 /**
  * The platform that a Docker Engine or CRI-O states in its User-Agent (`… os/linux arch/arm64 …`), or undefined.
@@ -9,11 +9,12 @@ export function platformOfUserAgent(userAgent: string | undefined): Platform | u
   if (userAgent === undefined) return undefined;
   const upstreamClient = userAgent.indexOf('UpstreamClient(');
   const own = upstreamClient < 0 ? userAgent : userAgent.slice(0, upstreamClient);
-  let os: string | undefined;
-  let architecture: string | undefined;
-  for (const token of own.split(' ')) {
-    if (token.startsWith('os/')) os ??= token.slice(3);
-    else if (token.startsWith('arch/')) architecture ??= token.slice(5);
-  }
-  return os && architecture ? { os, architecture } : undefined;
+  const tokens = own.split(' ');
+  const os = valueOf(tokens, 'os/');
+  const architecture = valueOf(tokens, 'arch/');
+  return os === undefined || architecture === undefined ? undefined : parsePlatform(`${os}/${architecture}`);
+}
+
+function valueOf(tokens: readonly string[], prefix: string): string | undefined {
+  return tokens.find((token) => token.startsWith(prefix))?.slice(prefix.length);
 }

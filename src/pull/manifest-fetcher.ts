@@ -101,6 +101,8 @@ function verified(fetched: FetchedManifest, expected: Digest | undefined, name: 
     return { manifest: { digest, mediaType, bytes }, links };
   } catch (cause) {
     if (!(cause instanceof ManifestInvalidError)) throw cause;
-    throw new PullError('unavailable', `${name}: ${cause.message}`, { cause });
+    // Schema 1 is what upstream has, and there is no other; everything else is no answer of a registry.
+    const code = cause.code === 'schema-1' ? 'platform-unknown' : 'unavailable';
+    throw new PullError(code, `${name}: ${cause.message}`, { cause });
   }
 }

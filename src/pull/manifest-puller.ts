@@ -8,10 +8,12 @@ import type { CacheStatus, Staleness } from './cache-status.ts';
 import type { Completeness } from './completeness.ts';
 import type { ContentLinks } from './content-links.ts';
 import type { TagFreshness } from './freshness.ts';
+import type { IndexMembers } from './index-members.ts';
 import type { ManifestFetcher } from './manifest-fetcher.ts';
 import type { ManifestHeads } from './manifest-heads.ts';
 import type { NegativeCache } from './negative-cache.ts';
-import type { ClientTaste, PlatformResolver } from './platform-resolver.ts';
+import type { PlatformResolver } from './platform-resolver.ts';
+import type { PullClient } from './pull-client.ts';
 import { PullError } from './pull-error.ts';
 import type { RepositoryAccess } from './repository-access.ts';
 import type { TagWatch } from './tag-watch.ts';
@@ -19,7 +21,7 @@ import type { TagWatch } from './tag-watch.ts';
 export interface ManifestRequest {
   readonly repository: Repository;
   readonly reference: Reference;
-  readonly client: ClientTaste;
+  readonly client: PullClient;
   /** HEAD: only the descriptor is wanted, and nothing is fetched for it that upstream's HEAD can tell. */
   readonly headOnly: boolean;
 }
@@ -44,6 +46,7 @@ export interface ManifestPullerOptions {
   readonly resolver: PlatformResolver;
   readonly usage: ImageUsage;
   readonly completeness: Completeness;
+  readonly members: IndexMembers;
 }
 
 /** What a tag names, before it is fitted to the client. */
@@ -85,6 +88,7 @@ export class ManifestPuller {
         absent: 'manifest-unknown',
       });
       await this.#options.links.expand(repository, stored);
+      this.#options.members.note(stored);
       return { descriptor: descriptorOf(stored), bytes: stored.bytes, cache: 'hit' };
     }
     this.#refuseRemembered(repository, { kind: 'digest', digest });
@@ -106,13 +110,21 @@ export class ManifestPuller {
       const answer = await this.#load(upstream, repository, descriptor.digest);
       return { ...answer, ...(answer.cache === 'hit' ? marks : { ...marks, cache: answer.cache }) };
     }
-    if (!isIndexType(descriptor.mediaType)) throw resolver.refuse(descriptor.mediaType);
+    if (!isIndexType(descriptor.mediaType)) resolver.requireAccepted(client, descriptor.mediaType);
     const list = await this.#load(upstream, repository, descriptor.digest);
-    const child = await resolver.choose(client, manifestOf(list), async ({ digest }) =>
-      manifestOf(await this.#load(upstream, repository, digest)),
+    const { digest, mediaType, size } = await resolver.choose(client, manifestOf(list), async (nested) =>
+      manifestOf(await this.#load(upstream, repository, nested.digest)),
     );
-    if (headOnly) return { descriptor: child, ...marks };
-    const answer = await this.#load(upstream, repository, child.digest);
+    if (headOnly) {
+      const stored = await this.#options.store.getManifest(digest);
+      return {
+        descriptor: stored === undefined ? { digest, mediaType, size } : descriptorOf(stored),
+        ...marks,
+      };
+    }
+    const answer = await this.#load(upstream, repository, digest);
+    // The list may have been wrong about the type.
+    resolver.requireAccepted(client, answer.descriptor.mediaType);
     return { ...answer, ...(answer.cache === 'hit' ? marks : { ...marks, cache: answer.cache }) };
   }
 
@@ -149,12 +161,14 @@ export class ManifestPuller {
     const known = await this.#options.store.getManifest(digest);
     if (known === undefined) return this.#fetch(upstream, repository, { kind: 'digest', digest });
     await this.#options.links.expand(repository, known);
+    this.#options.members.note(known);
     return { descriptor: descriptorOf(known), bytes: known.bytes, cache: 'hit' };
   }
 
   async #fetch(upstream: Upstream, repository: Repository, reference: Reference): Promise<ManifestAnswer> {
     const { promise, joined } = this.#options.fetcher.fetch(upstream, repository, reference);
     const manifest = await promise;
+    this.#options.members.note(manifest);
     return {
       descriptor: descriptorOf(manifest),
       bytes: manifest.bytes,

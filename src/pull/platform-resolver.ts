@@ -1,85 +1,129 @@
 import { accepts } from '../oci/accept.ts';
-import { parseManifest, type Descriptor, type IndexEntry } from '../oci/manifest.ts';
-import { isIndexType } from '../oci/media-types.ts';
-import { bestMatch, formatPlatform, type Platform } from '../oci/platform.ts';
-import { platformOfUserAgent } from '../oci/user-agent.ts';
+import type { Digest } from '../oci/digest.ts';
+import { isAttestation, parseManifest, type Descriptor, type IndexEntry } from '../oci/manifest.ts';
+import { isImageManifestType, isIndexType, isSchema1Type } from '../oci/media-types.ts';
+import { fittingEntries, isUnknown } from '../oci/platform-order.ts';
+import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { StoredManifest } from '../store/manifest-store.ts';
+import type { ClientPlatforms } from './client-platforms.ts';
+import type { PullClient } from './pull-client.ts';
 import { PullError } from './pull-error.ts';
 
-/** What a client says of the manifests that it can take. */
-export interface ClientTaste {
-  /** All its Accept lines, joined by commas. */
-  readonly accept: string | undefined;
-  readonly userAgent: string | undefined;
-  /** From `?platform=`: always resolve. */
-  readonly platform: Platform | undefined;
-}
+/** Gets a list inside a list. */
+export type LoadList = (descriptor: Descriptor) => Promise<StoredManifest>;
 
-/** Deeper lists of lists are taken for a loop. */
+/** Lists inside lists: deeper, or more of them, are for nobody, and each costs a pull. */
 const MAX_DEPTH = 4;
+const MAX_NESTED_LISTS = 8;
+/** Platforms that an error names, and characters of each: an index can have thousands. */
+const MAX_NAMED = 40;
+const MAX_NAME_LENGTH = 80;
 
 /**
  * Picks what a client gets for a tag. A list goes out as it is to everyone who accepts lists; a client that does
- * not (or that asked for a platform) gets the entry for its machine.
+ * not, that asked for a platform or whose network is to be given one, gets the entry for its machine.
  */
 export class PlatformResolver {
-  readonly #defaultPlatform: Platform;
+  readonly #clients: ClientPlatforms;
 
-  constructor(defaultPlatform: Platform) {
-    this.#defaultPlatform = defaultPlatform;
+  constructor(clients: ClientPlatforms) {
+    this.#clients = clients;
   }
 
   /** Whether the client takes what the tag names as it is. */
-  takes(client: ClientTaste, mediaType: string): boolean {
-    return !mustResolve(client, mediaType) && accepts(client.accept, mediaType);
+  takes(client: PullClient, mediaType: string): boolean {
+    return !(isIndexType(mediaType) && mustResolve(client)) && accepts(client.accept, mediaType);
   }
 
-  /**
-   * The entry of `list` for this client, which may be found in a list inside the list: `load` gets those.
-   * Throws PullError `platform-unknown`, which names what there is.
-   */
-  async choose(
-    client: ClientTaste,
-    list: StoredManifest,
-    load: (descriptor: Descriptor) => Promise<StoredManifest>,
-  ): Promise<Descriptor> {
-    const wanted = client.platform ?? platformOfUserAgent(client.userAgent) ?? this.#defaultPlatform;
-    let entries = entriesOf(list);
-    for (let depth = 0; depth < MAX_DEPTH; depth++) {
-      const match = bestMatch(wanted, entries);
-      if (match === undefined) break;
-      if (!isIndexType(match.mediaType)) {
-        if (accepts(client.accept, match.mediaType)) return match;
-        throw new PullError(
-          'platform-unknown',
-          `the manifest for ${formatPlatform(wanted)} is of type ${match.mediaType}, which the client does not accept`,
-        );
-      }
-      entries = entriesOf(await load(match));
+  /** The entry of `list` for this client. Throws PullError `platform-unknown`, which names what there is. */
+  async choose(client: PullClient, list: StoredManifest, load: LoadList): Promise<IndexEntry> {
+    const wanted = this.#clients.of(client).platform;
+    const search = new EntrySearch(wanted, load);
+    const entry = await search.find(list);
+    if (entry !== undefined) {
+      this.requireAccepted(client, entry.mediaType, ` for ${formatPlatform(wanted)}`);
+      return entry;
     }
-    const known = entriesOf(list).flatMap(({ platform }) =>
-      platform === undefined ? [] : [formatPlatform(platform)],
-    );
     throw new PullError(
       'platform-unknown',
-      `no manifest for ${formatPlatform(wanted)}; there is ${known.join(', ') || 'none'}`,
+      `no manifest for ${formatPlatform(wanted)}; there is ${named(search.platforms)}`,
     );
   }
 
-  /** The error for a tag that is no list and of a type that the client does not accept. */
-  refuse(mediaType: string): PullError {
-    return new PullError(
+  /** Throws PullError `platform-unknown` if the client does not take that type. */
+  requireAccepted(client: PullClient, mediaType: string, which = ''): void {
+    if (accepts(client.accept, mediaType)) return;
+    const hint = client.accept?.split(',').some((type) => isSchema1Type(type.trim()))
+      ? '; Docker schema 1, which it does, is no longer served'
+      : '';
+    throw new PullError(
       'platform-unknown',
-      `the manifest is of type ${mediaType}, which the client does not accept`,
+      `the manifest${which} is of type ${mediaType}, which the client does not accept${hint}`,
     );
   }
 }
 
-function mustResolve(client: ClientTaste, mediaType: string): boolean {
-  return client.platform !== undefined && isIndexType(mediaType);
+/** The entry for a platform in a list and, where an entry is a list itself, in that; undefined if there is none. */
+export function entryFor(
+  wanted: Platform,
+  list: StoredManifest,
+  load: LoadList,
+): Promise<IndexEntry | undefined> {
+  return new EntrySearch(wanted, load).find(list);
+}
+
+/** Tries the entries that fit one after the other, as moby and containerd do (moby, pullManifestList). */
+class EntrySearch {
+  /** What the lists that were looked at are for. */
+  readonly platforms: Platform[] = [];
+  readonly #wanted: Platform;
+  readonly #load: LoadList;
+  readonly #nested = new Set<Digest>();
+
+  constructor(wanted: Platform, load: LoadList) {
+    this.#wanted = wanted;
+    this.#load = load;
+  }
+
+  async find(list: StoredManifest, depth = 1): Promise<IndexEntry | undefined> {
+    const entries = entriesOf(list).filter((entry) => !isAttestation(entry));
+    this.platforms.push(...entries.flatMap(({ platform }) => platform ?? []));
+    for (const entry of fittingEntries(this.#wanted, entries)) {
+      // What is neither a manifest nor a list is nothing that a client could run.
+      if (isImageManifestType(entry.mediaType)) return entry;
+      if (!isIndexType(entry.mediaType) || !this.#mayOpen(entry.digest, depth)) continue;
+      this.#nested.add(entry.digest);
+      const found = await this.find(await this.#load(entry), depth + 1);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  #mayOpen(digest: Digest, depth: number): boolean {
+    return depth < MAX_DEPTH && this.#nested.size < MAX_NESTED_LISTS && !this.#nested.has(digest);
+  }
+}
+
+function mustResolve({ platform, rule }: PullClient): boolean {
+  return platform !== undefined || (rule?.resolve === 'always' && rule.platform !== undefined);
 }
 
 function entriesOf(list: StoredManifest): readonly IndexEntry[] {
   const { content } = parseManifest(list.bytes, list.mediaType);
   return content.kind === 'index' ? content.entries : [];
+}
+
+function named(platforms: readonly Platform[]): string {
+  const known = platforms.filter((platform) => !isUnknown(platform)).map(printable);
+  const names = [...new Set(known)];
+  if (names.length === 0) return 'none that states its platform';
+  const more = names.length > MAX_NAMED ? ` and ${names.length - MAX_NAMED} more` : '';
+  return `${names.slice(0, MAX_NAMED).join(', ')}${more}`;
+}
+
+/** Whoever made the index may have written anything. */
+function printable(platform: Platform): string {
+  return formatPlatform(platform)
+    .replaceAll(/[^\x21-\x7e]/g, '?')
+    .slice(0, MAX_NAME_LENGTH);
 }

@@ -5,7 +5,7 @@ import { parseDigest } from '../../src/oci/digest.ts';
 import { ManifestInvalidError, parseManifest } from '../../src/oci/manifest.ts';
 import { OCI_INDEX } from '../../src/oci/media-types.ts';
 import { parseRegistryPath } from '../../src/oci/path.ts';
-import { bestMatch, compatiblePlatforms, formatPlatform, parsePlatform } from '../../src/oci/platform.ts';
+import { parsePlatform } from '../../src/oci/platform.ts';
 import { parseRange } from '../../src/oci/range.ts';
 import {
   isRepositoryName,
@@ -94,41 +94,6 @@ describe('parsers', () => {
     fc.assert(
       fc.property(component, name, (host, path) => {
         expect(parseRepositoryKey(repositoryKey({ host, name: path }))).toEqual({ host, name: path });
-      }),
-    );
-  });
-});
-
-describe('platforms', () => {
-  const known = fc
-    .tuple(
-      fc.constantFrom('linux', 'windows', 'darwin', 'freebsd'),
-      fc.constantFrom('amd64', 'arm64', 'arm', '386', 's390x', 'riscv64'),
-      fc.constantFrom(undefined, 'v1', 'v2', 'v3', 'v5', 'v6', 'v7', 'v8', 'v8.2', 'v9', 'v9.3'),
-    )
-    .map((parts) => parsePlatform(parts.filter(Boolean).join('/')))
-    .filter((platform) => platform !== undefined);
-
-  it('are compatible with themselves first, unless their variant is unknown', () => {
-    fc.assert(
-      fc.property(known, (platform) => {
-        const [first] = compatiblePlatforms(platform);
-        if (first !== undefined) expect(formatPlatform(first)).toBe(formatPlatform(platform));
-      }),
-    );
-  });
-
-  it('match best first: no entry before the match in the order is in the index', () => {
-    fc.assert(
-      fc.property(known, fc.array(known), (wanted, platforms) => {
-        const entries = platforms.map((platform) => ({ platform }));
-        const order = compatiblePlatforms(wanted).map(formatPlatform);
-        const match = bestMatch(wanted, entries);
-        const ranks = platforms
-          .map((platform) => order.indexOf(formatPlatform(platform)))
-          .filter((rank) => rank >= 0);
-        if (match === undefined) expect(ranks).toEqual([]);
-        else expect(order.indexOf(formatPlatform(match.platform))).toBe(Math.min(...ranks));
       }),
     );
   });

@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import pino from 'pino';
 import { onTestFinished } from 'vitest';
@@ -33,13 +35,23 @@ export interface TestAppOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** ms since the epoch; default the system's time. */
   readonly now?: () => number;
+  /** A settings file. */
+  readonly yaml?: string;
 }
 
 export async function startTestApp(options: TestAppOptions): Promise<TestApp> {
   const dataDir = options.dataDir ?? (await testFolder());
   const upstream = typeof options.hub === 'string' ? options.hub : options.hub.url;
+  const file = options.yaml === undefined ? {} : { config: await settingsFile(options.yaml) };
   const loaded = loadSettings({
-    flags: { listen: '127.0.0.1:0', adminListen: '127.0.0.1:0', dataDir, upstream, ...options.flags },
+    flags: {
+      listen: '127.0.0.1:0',
+      adminListen: '127.0.0.1:0',
+      dataDir,
+      upstream,
+      ...file,
+      ...options.flags,
+    },
     env: options.env ?? {},
     cwd: dataDir,
   });
@@ -77,4 +89,10 @@ export async function startTestApp(options: TestAppOptions): Promise<TestApp> {
     head: (target, request) => begin(target, { method: 'HEAD', ...request }).finished(),
     stop,
   };
+}
+
+async function settingsFile(yaml: string): Promise<string> {
+  const path = join(await testFolder(), 'pierhead.yaml');
+  await writeFile(path, yaml);
+  return path;
 }

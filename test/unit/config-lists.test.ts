@@ -34,6 +34,15 @@ describe('clients', () => {
     ]);
   });
 
+  it('can be given a platform, and lists resolved for it', () => {
+    const yaml =
+      'clients:\n- network: 10.2.0.0/16\n  platform: linux/arm/v7\n- { network: 10.3.0.1, platform: linux/arm64, resolve: always }\n';
+    expect(load(yaml).settings.clients).toEqual([
+      { network: '10.2.0.0/16', platform: 'linux/arm/v7' },
+      { network: '10.3.0.1/32', platform: 'linux/arm64', resolve: 'always' },
+    ]);
+  });
+
   it('are shown with the lines they come from', () => {
     const shown = load('clients:\n- network: 10.2.0.0/16\n  failMode: strict\n').sources;
     expect(shown.filter(({ key }) => key.startsWith('clients'))).toEqual([
@@ -50,6 +59,14 @@ describe('clients', () => {
     [
       'clients:\n- network: 10.0.0.1\n- network: 10.0.0.2\n  failMode: loud',
       'clients[1].failMode (file p.yaml:4): "loud" is none of fallthrough, strict',
+    ],
+    [
+      'clients:\n- network: 10.0.0.1\n  platform: arm64',
+      'clients[0].platform (file p.yaml:3): "arm64" is not a platform; allowed: os/architecture or',
+    ],
+    [
+      'clients:\n- network: 10.0.0.1\n  resolve: always',
+      'clients[0].resolve (file p.yaml:3): stands alone; allowed: together with platform',
     ],
     [
       'clients:\n- network: 10.0.0.1\n  failmode: strict',

@@ -55,6 +55,8 @@ describe('settings', () => {
       pullBudgetLow: 0.2,
       pullBudgetReserve: 10,
       defaultPlatform: 'linux/amd64',
+      platforms: [],
+      readAhead: 'manifests',
       allowNetworks: [
         '127.0.0.0/8',
         '::1/128',

@@ -44,6 +44,8 @@ failMode                      fallthrough                    default
 pullBudgetLow                 20%                            default
 pullBudgetReserve             10                             default
 defaultPlatform               linux/amd64                    default
+platforms                     none                           default
+readAhead                     manifests                      default
 allowNetworks                 10.0.0.0/8, 192.0.2.7/32       env PIERHEAD_ALLOW_NETWORKS
 adminToken                    ********                       env PIERHEAD_ADMIN_TOKEN
 adminTokenFile                none                           default

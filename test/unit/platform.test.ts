@@ -1,45 +1,92 @@
 import { describe, expect, it } from 'vitest';
+import { fittingEntries, ListedOrder, orderFor } from '../../src/oci/platform-order.ts';
 import {
-  bestMatch,
-  compatiblePlatforms,
   formatPlatform,
+  normalizePlatform,
   parsePlatform,
+  platformName,
   type Platform,
 } from '../../src/oci/platform.ts';
+import { platformsThatRunOn } from '../../src/oci/platform-fallbacks.ts';
 import { platformOfUserAgent } from '../../src/oci/user-agent.ts';
+import { windowsVersionRuns } from '../../src/oci/windows-version.ts';
+import {
+  expand,
+  FEATURE_ORDER,
+  FORMS,
+  NO_PLATFORMS,
+  ONLY,
+  ONLY_STRICT,
+  WINDOWS_BUILDS,
+  WINDOWS_ORDER,
+} from './platform-vectors.ts';
 
 const platform = (text: string): Platform => {
   const parsed = parsePlatform(text);
   if (parsed === undefined) throw new Error(`not a platform: ${text}`);
   return parsed;
 };
-const compatible = (text: string): string[] => compatiblePlatforms(platform(text)).map(formatPlatform);
+const windows = (osVersion: string): Platform => ({
+  os: 'windows',
+  architecture: 'amd64',
+  ...(osVersion === '' ? {} : { osVersion }),
+});
+const runnable = (text: string): string[] => platformsThatRunOn(platform(text)).map(formatPlatform);
 
 describe('a platform', () => {
-  it.each([
-    ['linux/x86_64', 'linux/amd64'],
-    ['Linux/AMD64/v1', 'linux/amd64'],
-    ['linux/aarch64', 'linux/arm64'],
-    ['linux/arm64/v8', 'linux/arm64'],
-    ['linux/arm64/9.0', 'linux/arm64/v9'],
-    ['linux/armhf', 'linux/arm/v7'],
-    ['linux/armel', 'linux/arm/v6'],
-    ['linux/arm', 'linux/arm/v7'],
-    ['linux/arm/6', 'linux/arm/v6'],
-    ['linux/i386', 'linux/386'],
-    ['macos/arm64', 'darwin/arm64'],
-  ])('%s is normalised to %s', (text, expected) => {
-    expect(formatPlatform(platform(text))).toBe(expected);
+  it.each(FORMS)('%s is written %s', (text, written) => {
+    expect(formatPlatform(platform(text))).toBe(written);
+    expect(formatPlatform(platform(written))).toBe(written);
   });
 
-  it.each(['', 'linux', 'linux/', '/amd64', 'linux/amd64/v2/x', 'linux/am d64', 'linux/amd64\n'])(
+  it.each([...NO_PLATFORMS, 'linux/amd64\n', 'windows(%zz)/amd64', `linux/${'a'.repeat(300)}`])(
     '%j is none',
     (text) => {
       expect(parsePlatform(text)).toBeUndefined();
     },
   );
 
-  // The orders of containerd/platforms v1.0.0-rc.4, platformVector.
+  it.each([
+    ['linux/amd64', 'Linux', 'x86-64', 'V1'],
+    ['linux/arm64', 'linux', 'aarch64', 'v8'],
+    ['linux/arm64', 'linux', 'arm64', 'v8.0'],
+    ['linux/arm64/v9', 'linux', 'arm64', '9.0'],
+    ['linux/arm/v7', 'linux', 'arm', ''],
+    ['linux/arm/v7', 'linux', 'armhf', 'v6'],
+    ['linux/arm/v6', 'linux', 'armel', ''],
+    ['linux/arm/v6', 'linux', 'arm', '6'],
+    ['linux/386', 'linux', 'i386', 'v1'],
+    ['darwin/arm64', 'macOS', 'ARM64', '8'],
+  ])('%s is what %s/%s/%s means', (expected, os, architecture, variant) => {
+    expect(platformName(normalizePlatform({ os, architecture, variant }))).toBe(expected);
+  });
+
+  it('has its features sorted, and each once', () => {
+    const osFeatures = ['z', 'a', 'z', ''];
+    expect(normalizePlatform({ os: 'linux', architecture: 'amd64', osFeatures }).osFeatures).toEqual([
+      '',
+      'a',
+      'z',
+    ]);
+    expect(formatPlatform({ os: 'linux', architecture: 'amd64', osFeatures })).toBe('linux(+a+z)/amd64');
+  });
+});
+
+describe('what runs on a machine', () => {
+  const vectors = (table: typeof ONLY) =>
+    table.flatMap(({ wanted, fits, fitsNot }) => [
+      ...fits.flatMap(expand).map((image) => [wanted, image, true] as const),
+      ...fitsNot.flatMap(expand).map((image) => [wanted, image, false] as const),
+    ]);
+
+  it.each(vectors(ONLY))('of %s: an image for %s, %s', (wanted, image, fits) => {
+    expect(orderFor(platform(wanted)).matches(platform(image))).toBe(fits);
+  });
+
+  it.each(vectors(ONLY_STRICT))('of %s without fallbacks: an image for %s, %s', (wanted, image, fits) => {
+    expect(new ListedOrder([platform(wanted)]).matches(platform(image))).toBe(fits);
+  });
+
   it.each([
     ['linux/amd64', ['linux/amd64', 'linux/386']],
     ['linux/amd64/v3', ['linux/amd64/v3', 'linux/amd64/v2', 'linux/amd64', 'linux/386']],
@@ -47,58 +94,104 @@ describe('a platform', () => {
     ['linux/arm/v5', ['linux/arm/v5']],
     ['linux/arm64', ['linux/arm64', 'linux/arm/v8', 'linux/arm/v7', 'linux/arm/v6', 'linux/arm/v5']],
     ['linux/arm64/v12', []],
+    ['linux/arm64/v9.8', []],
     ['linux/riscv64', ['linux/riscv64']],
-  ])('%s runs images of %j', (text, expected) => {
-    expect(compatible(text)).toEqual(expected);
+  ])('of %s is, best first, %j', (text, expected) => {
+    expect(runnable(text)).toEqual(expected);
   });
 
-  it('of arm64/v9 also runs v8.5 and everything below', () => {
-    expect(compatible('linux/arm64/v9').slice(0, 7)).toEqual([
-      'linux/arm64/v9',
-      'linux/arm64/v8.5',
-      'linux/arm64/v8.4',
-      'linux/arm64/v8.3',
-      'linux/arm64/v8.2',
-      'linux/arm64/v8.1',
-      'linux/arm64',
-    ]);
+  it('of arm64/v9 begins with v9, v8.5 and everything below', () => {
+    const minors = ['v9', 'v8.5', 'v8.4', 'v8.3', 'v8.2', 'v8.1'].map((each) => `linux/arm64/${each}`);
+    expect(runnable('linux/arm64/v9').slice(0, 7)).toEqual([...minors, 'linux/arm64']);
+  });
+
+  it.each(FEATURE_ORDER)('of %s is sorted by features: %j becomes %j', (wanted, given, sorted) => {
+    for (const order of [orderFor(platform(wanted)), new ListedOrder([platform(wanted)])]) {
+      const platforms = given.map(platform).sort((a, b) => order.compare(a, b));
+      expect(platforms.map(formatPlatform)).toEqual(sorted);
+    }
   });
 });
 
-describe('the best entry of an index', () => {
+describe('Windows', () => {
+  it.each(WINDOWS_BUILDS)('of build %d runs images of build %d: %s', (host, image, runs) => {
+    expect(windowsVersionRuns(`10.0.${host}`, `10.0.${image}`)).toBe(runs);
+    expect(windowsVersionRuns(`10.0.${host}.1`, `10.0.${image}.4711`)).toBe(runs);
+  });
+
+  it('runs what states no version, and without one of its own everything', () => {
+    for (const version of ['10.0.17763', '10.0.22621', '']) {
+      expect(windowsVersionRuns(undefined, version)).toBe(true);
+      expect(windowsVersionRuns('not a version', version)).toBe(true);
+      expect(windowsVersionRuns('10.0.17763', '')).toBe(true);
+    }
+    expect(windowsVersionRuns('99.99.99.99', undefined)).toBe(true);
+    expect(windowsVersionRuns('10.0.20348', '11.0.20348')).toBe(false);
+    expect(windowsVersionRuns('10.0.20348', 'ltsc2022')).toBe(false);
+  });
+
+  it.each(WINDOWS_ORDER)('%s is given, of %j, in this order: %j', (host, given, sorted) => {
+    const order = orderFor(windows(host));
+    const named = (text: string) => (text === 'linux' ? platform('linux/amd64') : windows(text));
+    const platforms = given.map(named).sort((a, b) => order.compare(a, b));
+    expect(platforms).toEqual(sorted.map(named));
+  });
+
+  it('needs no graphical part to be named', () => {
+    const gui: Platform = { ...windows('10.0.17763'), osFeatures: ['win32k'] };
+    expect(orderFor(windows('10.0.17763')).matches(gui)).toBe(true);
+    expect(orderFor(windows('')).matches({ ...gui, osFeatures: ['win32k', 'other'] })).toBe(false);
+  });
+});
+
+describe('the entries of an index that fit', () => {
   const entry = (text: string | undefined, id = text) =>
     text === undefined ? { id } : { id, platform: platform(text) };
+  const ids = (wanted: string, entries: readonly { id: string | undefined; platform?: Platform }[]) =>
+    fittingEntries(platform(wanted), entries).map(({ id }) => id);
 
-  it('is the closest compatible one, not the first', () => {
-    const entries = [entry('linux/arm/v5'), entry('linux/arm/v7'), entry('linux/arm/v6')];
-    expect(bestMatch(platform('linux/arm/v7'), entries)?.id).toBe('linux/arm/v7');
-    expect(bestMatch(platform('linux/arm64'), entries)?.id).toBe('linux/arm/v7');
-  });
-
-  it('is the first of equals', () => {
-    expect(
-      bestMatch(platform('linux/amd64'), [entry('linux/amd64', 'a'), entry('linux/amd64', 'b')])?.id,
-    ).toBe('a');
-  });
-
-  it('is one without a platform only when none matches, and never an unknown one', () => {
-    const unknown = { id: 'attestation', platform: { os: 'unknown', architecture: 'unknown' } };
-    expect(bestMatch(platform('linux/amd64'), [entry(undefined, 'bare'), entry('linux/amd64')])?.id).toBe(
-      'linux/amd64',
+  it('come closest first, whatever their order', () => {
+    const entries = ['linux/arm/v5', 'linux/arm/v7', 'linux/arm64', 'linux/arm/v6'].map((each) =>
+      entry(each),
     );
-    expect(bestMatch(platform('linux/s390x'), [unknown, entry(undefined, 'bare')])?.id).toBe('bare');
-    expect(bestMatch(platform('linux/s390x'), [unknown, entry('linux/amd64')])).toBeUndefined();
+    expect(ids('linux/arm/v7', entries)).toEqual(['linux/arm/v7', 'linux/arm/v6', 'linux/arm/v5']);
+    expect(ids('linux/arm64', entries)[0]).toBe('linux/arm64');
+  });
+
+  it('come in the order of the index if they are equals', () => {
+    expect(ids('linux/amd64', [entry('linux/amd64', 'a'), entry('linux/x86_64', 'b')])).toEqual(['a', 'b']);
+  });
+
+  it('come last without a platform, and never with an unknown one', () => {
+    const unknown = { id: 'attestation', platform: { os: 'unknown', architecture: 'unknown' } };
+    const bare = entry(undefined, 'bare');
+    expect(ids('linux/amd64', [bare, unknown, entry('linux/amd64')])).toEqual(['linux/amd64', 'bare']);
+    expect(ids('linux/s390x', [unknown, bare])).toEqual(['bare']);
+    expect(ids('unknown/unknown', [unknown, entry('linux/amd64')])).toEqual([]);
+  });
+
+  it('include those that leave the system out, as the client has one', () => {
+    const nameless = { id: 'nameless', platform: { os: '', architecture: 'amd64' } };
+    expect(ids('linux/amd64', [nameless])).toEqual(['nameless']);
+    expect(ids('linux/arm64', [nameless])).toEqual([]);
   });
 });
 
 describe('a User-Agent', () => {
   it('tells the platform of a Docker Engine, and not that of its command line', () => {
     const docker =
-      'docker/28.5.2 go/go1.24 git-commit/abc kernel/6.1 os/linux arch/arm64 UpstreamClient(Docker-Client/28.5.2 \\(darwin\\) os/darwin arch/amd64)';
+      'docker/28.5.2 go/go1.24 git-commit/abc kernel/6.1 os/linux arch/arm64 containerd-client/2.1.5 storage-driver/overlayfs UpstreamClient(Docker-Client/28.5.2 \\(darwin\\) os/darwin arch/amd64)';
     expect(platformOfUserAgent(docker)).toEqual({ os: 'linux', architecture: 'arm64' });
     expect(platformOfUserAgent('cri-o/1.30.0 go/go1.22 os/linux arch/s390x')).toEqual({
       os: 'linux',
       architecture: 's390x',
+    });
+  });
+
+  it('tells it in whatever order its words come', () => {
+    expect(platformOfUserAgent('docker/30.0 arch/amd64 kernel/os/darwin os/windows')).toEqual({
+      os: 'windows',
+      architecture: 'amd64',
     });
   });
 
@@ -109,7 +202,10 @@ describe('a User-Agent', () => {
       'containerd/v2.3.4',
       'skopeo/1.9.3',
       'UpstreamClient(os/linux arch/amd64)',
+      'docker/28 UpstreamClient(os/linux) arch/amd64',
       'x os/ arch/',
+      'x os/li(nux arch/amd64',
+      `x os/linux arch/${'a'.repeat(300)}`,
     ]) {
       expect(platformOfUserAgent(userAgent)).toBeUndefined();
     }

@@ -1,0 +1,54 @@
+import { LRUCache } from 'lru-cache';
+import { platformName, type Platform } from '../oci/platform.ts';
+import { platformOfUserAgent } from '../oci/user-agent.ts';
+import type { PullClient } from './pull-client.ts';
+
+/** What tells the platform of a client. */
+export type PlatformSource = 'query' | 'rule' | 'user-agent' | 'default';
+
+export interface ClientPlatform {
+  readonly platform: Platform;
+  readonly by: PlatformSource;
+}
+
+const MAX_CLIENTS = 10_000;
+
+/**
+ * Which platform a client is: by what its request says, by its network, by its User-Agent, by default. Most clients
+ * state none and take the list; what they then ask for shows it, but several can share an address, so that is good for
+ * a guess at what they will ask for next and never decides an answer.
+ */
+export class ClientPlatforms {
+  readonly #default: Platform;
+  /** What the clients of an address were seen to take; undefined once they took different ones. */
+  readonly #seen = new LRUCache<string, { readonly platform: Platform | undefined }>({ max: MAX_CLIENTS });
+
+  constructor(defaultPlatform: Platform) {
+    this.#default = defaultPlatform;
+  }
+
+  of(client: PullClient): ClientPlatform {
+    return statedPlatform(client) ?? { platform: this.#default, by: 'default' };
+  }
+
+  /** What it will most likely ask for; undefined if that would be a mere guess. */
+  expected(client: PullClient): Platform | undefined {
+    return statedPlatform(client)?.platform ?? this.#seen.get(client.address)?.platform;
+  }
+
+  /** It asked for the manifest of a platform by digest, after it was given the list. */
+  saw(address: string, platform: Platform): void {
+    const before = this.#seen.get(address);
+    const isOther =
+      before !== undefined &&
+      (before.platform === undefined || platformName(before.platform) !== platformName(platform));
+    this.#seen.set(address, { platform: isOther ? undefined : platform });
+  }
+}
+
+function statedPlatform({ platform, rule, userAgent }: PullClient): ClientPlatform | undefined {
+  if (platform !== undefined) return { platform, by: 'query' };
+  if (rule?.platform !== undefined) return { platform: rule.platform, by: 'rule' };
+  const told = platformOfUserAgent(userAgent);
+  return told === undefined ? undefined : { platform: told, by: 'user-agent' };
+}
