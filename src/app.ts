@@ -26,7 +26,8 @@ import { openIndex } from './store/manifest/lmdb.ts';
  * 6. upstream/client.ts asks the registry: breakers, pull limits, tokens, redirects, time limits; every answer is one
  *    of a few outcomes. While upstream is out of reach, pull/completeness.ts keeps back what could not be completed.
  * 7. http/manifest-response.ts, blob-response.ts or error-response.ts renders what came of it.
- * 8. When the answer is over: one line in the log, one count in the metrics.
+ * 8. follow-ups.ts has what comes next fetched ahead (pull/read-ahead.ts), and the pull counted.
+ * 9. When the answer is over: one line in the log, one count in the metrics.
  */
 
 /** How long running answers may take to finish when the server stops. */

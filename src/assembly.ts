@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Settings } from './config/settings.ts';
+import { createFollowUps } from './follow-ups.ts';
 import { createControl, type Control } from './http/control-routes.ts';
 import { systemClock } from './lib/clock.ts';
 import type { Undo } from './lib/undo.ts';
@@ -170,7 +171,20 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
     onFillEnd: fillReporter(log, metrics),
     onElsewhere: () => metrics.bypassedRange(),
   });
+  const followUps = createFollowUps({
+    settings,
+    log,
+    metrics,
+    store,
+    links,
+    fetcher,
+    negative,
+    members,
+    clients,
+    blobs: blobPuller,
+  });
   undo.push(() => blobPuller.close());
+  undo.push(() => followUps.close());
   const pull = new PullService({
     upstreams,
     manifests: new ManifestPuller({
@@ -196,6 +210,8 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
       ttlMs: settings.tagTtlMs === 'never' ? MAX_REFERRERS_TTL_MS : settings.tagTtlMs,
       now,
     }),
+    onManifest: followUps.manifestServed,
+    onBlob: followUps.blobAsked,
   });
   const hasher = new FileHasher();
   undo.push(() => hasher.close());

@@ -28,10 +28,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   metrics: ['upstream/observer.ts', 'lib'],
   log: ['http/exchange.ts', 'upstream/observer.ts', 'lib'],
   'reports.ts': ['http/exchange.ts', 'log', 'metrics', 'oci', 'pull'],
+  'follow-ups.ts': ['config', 'log', 'metrics', 'oci', 'pull'],
   'upstreams.ts': ['config', 'log', 'metrics', 'upstream'],
   'manifests.ts': ['config', 'metrics', 'pull', 'store/fleet-lock.ts', 'store/manifest-store.ts'],
   'assembly.ts': [
     'reports.ts',
+    'follow-ups.ts',
     'upstreams.ts',
     'manifests.ts',
     'config',

@@ -59,6 +59,13 @@ export class Metrics {
     'Ranges that were fetched past a transfer, which had no place left for them',
     [],
   );
+  readonly #pulls = this.#counter('pulls_total', 'Manifests of images that clients got', [
+    'image',
+    'platform',
+  ]);
+  readonly #readAhead = this.#counter('read_ahead_total', 'What was fetched before a client asked for it', [
+    'kind',
+  ]);
   readonly #blobFaults = this.#counter('blob_faults_total', 'Stored blobs that were found wrong', [
     'problem',
     'found_by',
@@ -173,6 +180,14 @@ export class Metrics {
 
   bypassedRange(): void {
     this.#bypassedRanges.inc();
+  }
+
+  pulled(pull: { image: string; platform: string }): void {
+    this.#pulls.inc(pull);
+  }
+
+  readAhead(kind: string): void {
+    this.#readAhead.inc({ kind });
   }
 
   blobFault(fault: { problem: string; found_by: string; outcome: string }): void {

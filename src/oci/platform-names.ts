@@ -52,3 +52,24 @@ const ARM_ALIASES: ReadonlyMap<string, string> = new Map([
   ['6', 'v6'],
   ['8', 'v8'],
 ]);
+
+const SYSTEMS: ReadonlySet<string> = new Set(
+  'aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris wasip1 windows zos'.split(
+    ' ',
+  ),
+);
+const ARCHITECTURES: ReadonlySet<string> = new Set(
+  (
+    '386 amd64 amd64p32 arm armbe arm64 arm64be loong64 mips mipsle mips64 mips64le mips64p32 mips64p32le ' +
+    'ppc ppc64 ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm'
+  ).split(' '),
+);
+
+/** Whether Go has it, or has reserved its name (go/build, syslist.go); names are to be normalised. */
+export function isKnownSystem(os: string): boolean {
+  return SYSTEMS.has(os);
+}
+
+export function isKnownArchitecture(architecture: string): boolean {
+  return ARCHITECTURES.has(architecture);
+}

@@ -126,6 +126,20 @@ export class BlobPuller {
   }
 
   /**
+   * Fills a blob that nobody has asked for yet, behind all those that somebody reads; clients can join. Resolves when
+   * that is over, at once if there is nothing to do. Never rejects for what upstream or the disk refuse.
+   */
+  async prefetch(blob: Omit<BlobRequest, 'client'>): Promise<'filled' | 'present' | 'failed'> {
+    const { repository, digest } = blob;
+    if ((await this.#options.blobs.stat(digest)) !== undefined) return 'present';
+    const link = await this.#options.links.get(repository, digest);
+    if (this.#fills.has(digest)) return 'present';
+    if (link?.by !== 'manifest' || this.#isClosed || this.#options.blobs.isFailing) return 'failed';
+    const { result } = await this.#start({ ...blob, client: '' }, link).ended;
+    return result === 'stored' ? 'filled' : 'failed';
+  }
+
+  /**
    * Has a blob stored anew that was lost, by a fill that clients can join; resolves when it is stored.
    * Throws PullError.
    */

@@ -9,6 +9,8 @@ import type { Listing, PageQuery, TagAnswer } from './listing.ts';
 import type { ManifestAnswer, ManifestPuller, ManifestRequest } from './manifest-puller.ts';
 import { PullError } from './pull-error.ts';
 import type { Referrers, ReferrersAnswer } from './referrers.ts';
+import type { AskedBlob } from './layer-ahead.ts';
+import type { ServedManifest } from './served-manifest.ts';
 
 /** Other names of Docker Hub's registry, as clients spell them in `ns`. */
 const DOCKER_HUB_ALIASES: ReadonlySet<string> = new Set(['registry-1.docker.io', 'index.docker.io']);
@@ -19,6 +21,9 @@ export interface PullServiceOptions {
   readonly blobs: BlobPuller;
   readonly listing: Listing;
   readonly referrers: Referrers;
+  /** Told of what clients get or ask for, before they have it. */
+  readonly onManifest: (served: ServedManifest) => void;
+  readonly onBlob: (asked: AskedBlob) => void;
 }
 
 /** Clients without time limits wait for ever, those with some for 10 to 30 s. */
@@ -50,8 +55,11 @@ export class PullService {
     return { host, name: host === DOCKER_HUB && !path.includes('/') ? `library/${path}` : path };
   }
 
-  manifest(request: ManifestRequest): Promise<ManifestAnswer> {
-    return inTime(this.#options.manifests.pull(this.#upstream(request.repository), request), request);
+  async manifest(request: ManifestRequest): Promise<ManifestAnswer> {
+    const upstream = this.#upstream(request.repository);
+    const answer = await inTime(this.#options.manifests.pull(upstream, request), request);
+    this.#options.onManifest({ upstream, request, answer });
+    return answer;
   }
 
   headBlob(
@@ -63,9 +71,9 @@ export class PullService {
 
   /** `client` is the address of who asks. */
   openBlob(repository: Repository, digest: Digest, client: string): Promise<BlobBody> {
-    const upstream = this.#upstream(repository);
-    const opening = this.#options.blobs.open({ upstream, repository, digest, client });
-    return inTime(opening, { repository, discard: (body) => body.close() });
+    const asked = { upstream: this.#upstream(repository), repository, digest, client };
+    this.#options.onBlob(asked);
+    return inTime(this.#options.blobs.open(asked), { repository, discard: (body) => body.close() });
   }
 
   tags(repository: Repository, query: PageQuery): Promise<TagAnswer> {

@@ -1,0 +1,106 @@
+import type { Digest } from '../oci/digest.ts';
+import type { Repository } from '../oci/reference.ts';
+import { repositoryKey } from '../oci/reference.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { BlobPuller } from './blob-puller.ts';
+import { LayerHabits } from './layer-habits.ts';
+
+/** As many as a Docker Engine and containerd ask for at a time: they are to find the next ones begun. */
+const MAX_AT_ONCE = 3;
+const MAX_QUEUED = 2000;
+
+export interface LayerAheadOptions {
+  readonly blobs: Pick<BlobPuller, 'prefetch'>;
+  readonly mayPrefetch: (upstream: Upstream, repository: string) => boolean;
+  /** Told when a layer is there, or on its way, that nobody has asked for. */
+  readonly onFetched: () => void;
+}
+
+/** The layers of a manifest that goes out, from the bottom up. */
+export interface OfferedLayers {
+  readonly upstream: Upstream;
+  readonly repository: Repository;
+  readonly client: string;
+  readonly manifest: Digest;
+  readonly layers: readonly Digest[];
+}
+
+/** A blob that a client asks for. */
+export interface AskedBlob {
+  readonly upstream: Upstream;
+  readonly repository: Repository;
+  readonly client: string;
+  readonly digest: Digest;
+}
+
+interface Job {
+  readonly upstream: Upstream;
+  readonly repository: Repository;
+}
+
+/**
+ * Fills the layers of manifests before clients ask for them, in their order and a few at a time, so that what proves
+ * to be needless is little. Not those that clients evidently have: a client asks from the bottom up for what it lacks,
+ * so the layers below the first one that it asks for are on its disk; and who has got manifests of a repository without
+ * asking for any layer gets none begun before it asks for one.
+ */
+export class LayerAhead {
+  readonly #options: LayerAheadOptions;
+  readonly #habits = new LayerHabits();
+  readonly #queue = new Map<Digest, Job>();
+  #running = 0;
+  #isClosed = false;
+
+  constructor(options: LayerAheadOptions) {
+    this.#options = options;
+  }
+
+  /** A manifest goes out. */
+  offer(offered: OfferedLayers): void {
+    const { client, manifest, layers } = offered;
+    const repository = repositoryKey(offered.repository);
+    const isNew = this.#habits.offered({ client, repository, manifest, layers });
+    if (isNew && !this.#habits.onlyLooks(client, repository)) this.#enqueue(offered, layers);
+  }
+
+  /** A client asks for a blob: what it passed over is not begun, what lies above may be. */
+  asked({ upstream, repository, client, digest }: AskedBlob): void {
+    for (const { layers, asked } of this.#habits.asked(client, digest)) {
+      const above = layers.slice(layers.indexOf(digest) + 1);
+      if (asked.size === 1) this.#enqueue({ upstream, repository }, above);
+    }
+    this.#queue.delete(digest);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#queue.clear();
+  }
+
+  #enqueue({ upstream, repository }: Job, layers: readonly Digest[]): void {
+    for (const layer of layers) {
+      if (this.#queue.size >= MAX_QUEUED) break;
+      if (!this.#queue.has(layer)) this.#queue.set(layer, { upstream, repository });
+    }
+    this.#goOn();
+  }
+
+  #goOn(): void {
+    while (this.#running < MAX_AT_ONCE && !this.#isClosed) {
+      const [next] = this.#queue;
+      if (next === undefined) return;
+      const [digest, { upstream, repository }] = next;
+      this.#queue.delete(digest);
+      if (this.#habits.isHad(digest) || !this.#options.mayPrefetch(upstream, repository.name)) continue;
+      this.#running++;
+      void this.#fill({ upstream, repository, digest }).finally(() => {
+        this.#running--;
+        this.#goOn();
+      });
+    }
+  }
+
+  async #fill(layer: Job & { readonly digest: Digest }): Promise<void> {
+    if ((await this.#options.blobs.prefetch(layer)) === 'filled') this.#options.onFetched();
+  }
+}

@@ -1,0 +1,58 @@
+import { isIndexType } from '../oci/media-types.ts';
+import { isKnownArchitecture, isKnownSystem } from '../oci/platform-names.ts';
+import { isUnknown } from '../oci/platform-order.ts';
+import { normalizePlatform, platformName, type Platform } from '../oci/platform.ts';
+import { repositoryKey } from '../oci/reference.ts';
+import type { ClientPlatforms } from './client-platforms.ts';
+import type { IndexMembers } from './index-members.ts';
+import type { ServedManifest } from './served-manifest.ts';
+
+export interface PullStatisticsOptions {
+  readonly members: IndexMembers;
+  readonly clients: ClientPlatforms;
+  /** Told of each image that a client gets the manifest of. */
+  readonly onPull: (pull: { readonly image: string; readonly platform: string }) => void;
+}
+
+/** Further images are counted as one: a count of each is kept for as long as the server runs. */
+const MAX_IMAGES = 2000;
+const OTHER = 'other';
+
+/**
+ * Who pulls what. Few clients say which platform they are; the manifest that one asks for after it was given the list
+ * shows it. That feeds counts and expectations, and never decides what a client gets.
+ */
+export class PullStatistics {
+  readonly #options: PullStatisticsOptions;
+  readonly #images = new Set<string>();
+
+  constructor(options: PullStatisticsOptions) {
+    this.#options = options;
+  }
+
+  manifestServed({ request, answer }: ServedManifest): void {
+    const { descriptor } = answer;
+    if (request.headOnly || isIndexType(descriptor.mediaType)) return;
+    const platform = this.#options.members.get(descriptor.digest)?.platform;
+    // Statements on an image are no images.
+    if (platform !== undefined && isUnknown(platform)) return;
+    if (platform !== undefined && request.reference.kind === 'digest') {
+      this.#options.clients.saw(request.client.address, platform);
+    }
+    const image = this.#countable(repositoryKey(request.repository));
+    this.#options.onPull({ image, platform: platform === undefined ? 'unknown' : usualName(platform) });
+  }
+
+  #countable(image: string): string {
+    if (!this.#images.has(image) && this.#images.size >= MAX_IMAGES) return OTHER;
+    this.#images.add(image);
+    return image;
+  }
+}
+
+/** Whoever makes an index can write anything into it; what nobody runs is counted as one. */
+function usualName(platform: Platform): string {
+  const { os, architecture, variant = '' } = normalizePlatform(platform);
+  const isUsual = isKnownSystem(os) && isKnownArchitecture(architecture) && /^(v\d(\.\d)?)?$/.test(variant);
+  return isUsual ? platformName({ os, architecture, variant }) : OTHER;
+}

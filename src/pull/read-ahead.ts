@@ -1,0 +1,182 @@
+import { LRUCache } from 'lru-cache';
+import { withinMs } from '../lib/deadline.ts';
+import type { Digest } from '../oci/digest.ts';
+import { parseManifest } from '../oci/manifest.ts';
+import { isIndexType } from '../oci/media-types.ts';
+import { orderFor } from '../oci/platform-order.ts';
+import { formatPlatform, type Platform } from '../oci/platform.ts';
+import { repositoryKey, type Repository } from '../oci/reference.ts';
+import type { ManifestStore, StoredManifest } from '../store/manifest-store.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { BlobPuller } from './blob-puller.ts';
+import type { ClientPlatforms } from './client-platforms.ts';
+import type { ContentLinks } from './content-links.ts';
+import type { IndexMembers } from './index-members.ts';
+import { LayerAhead, type AskedBlob } from './layer-ahead.ts';
+import type { ManifestFetcher } from './manifest-fetcher.ts';
+import type { NegativeCache } from './negative-cache.ts';
+import { entryFor } from './platform-resolver.ts';
+import { PullError } from './pull-error.ts';
+import type { ServedManifest } from './served-manifest.ts';
+
+export type ReadAheadKind = 'manifest' | 'attestation' | 'config' | 'layer';
+
+export interface ReadAheadOptions {
+  readonly mode: 'off' | 'manifests' | 'layers';
+  /** Of all clients; empty: any. */
+  readonly platforms: readonly Platform[];
+  readonly store: ManifestStore;
+  readonly links: ContentLinks;
+  readonly fetcher: ManifestFetcher;
+  readonly negative: NegativeCache;
+  readonly members: IndexMembers;
+  readonly clients: ClientPlatforms;
+  readonly blobs: Pick<BlobPuller, 'prefetch'>;
+  /** Whether upstream can be asked, and has pulls left, for what nobody waits for. */
+  readonly mayPrefetch: (upstream: Upstream, repository: string) => boolean;
+  readonly onFetched: (kind: ReadAheadKind) => void;
+  /** Told of faults of this program; that something could not be had is none. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** Lists that are got ready for at a time; further ones have to do without. */
+const MAX_AT_ONCE = 64;
+const MAX_READY = 20_000;
+/** What was there may have been evicted since. */
+const READY_TTL_MS = 5 * 60_000;
+const CLOSE_WAIT_MS = 3000;
+
+/** Fetches what clients ask for next while they read what they were given. Nobody waits for it, and nobody sees it fail. */
+export class ReadAhead {
+  readonly #options: ReadAheadOptions;
+  readonly #layers: LayerAhead;
+  readonly #running = new Set<Promise<void>>();
+  /** Lists of which everything was there, by repository and platform. */
+  readonly #ready = new LRUCache<string, true>({ max: MAX_READY, ttl: READY_TTL_MS });
+  #isClosed = false;
+
+  constructor(options: ReadAheadOptions) {
+    this.#options = options;
+    this.#layers = new LayerAhead({ ...options, onFetched: () => options.onFetched('layer') });
+  }
+
+  manifestServed(served: ServedManifest): void {
+    const { headOnly, repository } = served.request;
+    const { descriptor, bytes, cache } = served.answer;
+    if (headOnly || bytes === undefined) return;
+    const manifest = { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes };
+    if (isIndexType(descriptor.mediaType)) {
+      if (this.#options.mode !== 'off') this.#childOf(manifest, served);
+      return;
+    }
+    if (cache === 'stored' || cache === 'collapsed') {
+      this.#run(() => this.#attestations(served.upstream, repository, descriptor.digest));
+    }
+    if (this.#options.mode === 'layers') this.#layersOf(manifest, served);
+  }
+
+  blobAsked(blob: AskedBlob): void {
+    if (this.#options.mode === 'layers') this.#layers.asked(blob);
+  }
+
+  /** Begins nothing new; resolves when what is under way has ended, or does not end soon. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#layers.close();
+    await withinMs(this.settled(), CLOSE_WAIT_MS);
+  }
+
+  /** Resolves when nothing is under way. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#running);
+  }
+
+  #childOf(list: StoredManifest, { upstream, request }: ServedManifest): void {
+    const { repository, client } = request;
+    const wanted = this.#options.clients.expected(client) ?? this.#onlyPlatform();
+    if (wanted === undefined) return;
+    const key = `${repositoryKey(repository)}@${list.digest} ${formatPlatform(wanted)}`;
+    if (this.#ready.has(key)) return;
+    this.#run(async () => {
+      const load = async ({ digest }: { readonly digest: Digest }): Promise<StoredManifest> => {
+        const nested = await this.#manifest(upstream, repository, { digest, kind: 'manifest' });
+        this.#options.members.note(nested);
+        return nested;
+      };
+      const entry = await entryFor(wanted, list, load);
+      if (entry === undefined || !this.#isCaredFor(entry.platform)) return;
+      const isNew = (await this.#options.store.getManifest(entry.digest)) === undefined;
+      const child = await load(entry);
+      if (isNew) this.#run(() => this.#attestations(upstream, repository, entry.digest));
+      await this.#options.links.expand(repository, child);
+      await this.#config(upstream, repository, child);
+      this.#ready.set(key, true);
+    });
+  }
+
+  /** Where there is one platform only, who asks is known. */
+  #onlyPlatform(): Platform | undefined {
+    const { platforms } = this.#options;
+    return platforms.length === 1 ? platforms[0] : undefined;
+  }
+
+  #isCaredFor(platform: Platform | undefined): boolean {
+    const { platforms } = this.#options;
+    if (platform === undefined || platforms.length === 0) return true;
+    return platforms.some((each) => orderFor(each).matches(platform));
+  }
+
+  async #config(upstream: Upstream, repository: Repository, child: StoredManifest): Promise<void> {
+    const { content } = parseManifest(child.bytes, child.mediaType);
+    if (content.kind !== 'image') return;
+    const { digest } = content.config;
+    if (!this.#options.mayPrefetch(upstream, repository.name)) return;
+    const result = await this.#options.blobs.prefetch({ upstream, repository, digest });
+    if (result === 'filled') this.#options.onFetched('config');
+  }
+
+  /** A manifest and what speaks of it are one: Docker 29 asks for both. */
+  async #attestations(upstream: Upstream, repository: Repository, subject: Digest): Promise<void> {
+    for (const digest of this.#options.members.get(subject)?.attestations ?? []) {
+      await this.#manifest(upstream, repository, { digest, kind: 'attestation' });
+    }
+  }
+
+  #layersOf(manifest: StoredManifest, { upstream, request }: ServedManifest): void {
+    const { repository, client } = request;
+    if (!this.#isCaredFor(this.#options.members.get(manifest.digest)?.platform)) return;
+    const { content } = parseManifest(manifest.bytes, manifest.mediaType);
+    if (content.kind !== 'image') return;
+    const layers = content.layers.map((layer) => layer.digest);
+    const { digest } = manifest;
+    this.#layers.offer({ upstream, repository, client: client.address, manifest: digest, layers });
+  }
+
+  /** From the cache or, if pulls may be spent on it, from upstream. Throws PullError. */
+  async #manifest(
+    upstream: Upstream,
+    repository: Repository,
+    { digest, kind }: { readonly digest: Digest; readonly kind: ReadAheadKind },
+  ): Promise<StoredManifest> {
+    const { store, fetcher, negative, mayPrefetch, onFetched } = this.#options;
+    const stored = await store.getManifest(digest);
+    if (stored !== undefined) return stored;
+    if (negative.has(repository, digest) || !mayPrefetch(upstream, repository.name)) {
+      throw new PullError('unavailable', `${digest} is not fetched ahead`);
+    }
+    const { promise, joined } = fetcher.fetch(upstream, repository, { kind: 'digest', digest });
+    const manifest = await promise;
+    if (!joined) onFetched(kind);
+    return manifest;
+  }
+
+  #run(work: () => Promise<void>): void {
+    if (this.#isClosed || this.#running.size >= MAX_AT_ONCE) return;
+    const running = work()
+      .catch((error: unknown) => {
+        if (!(error instanceof PullError)) this.#options.onError(error);
+      })
+      .finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+}
