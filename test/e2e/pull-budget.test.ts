@@ -3,7 +3,7 @@ import { startFakeHub, type FakeHub } from '../fake/hub.ts';
 import { golangFixture } from '../fixtures/images.ts';
 import { startContainerd } from '../support/containerd.ts';
 import { startDockerd } from '../support/dockerd.ts';
-import { digestsOf } from '../support/image-digests.ts';
+import { attestationOf, digestsOf } from '../support/image-digests.ts';
 import { startPierhead, type Pierhead } from '../support/pierhead.ts';
 import { createPodman } from '../support/podman.ts';
 import { checkNothingSecret, secretsOf } from '../support/secrets.ts';
@@ -14,6 +14,7 @@ const REFERENCE = 'docker.io/library/golang:latest';
 describe('The pulls of', () => {
   const golang = golangFixture();
   const amd64 = digestsOf(golang.image, 'linux/amd64');
+  const attestation = attestationOf(golang.image, 'linux/amd64');
   let hub: FakeHub;
   let pierhead: Pierhead;
 
@@ -62,9 +63,11 @@ describe('The pulls of', () => {
   it.each(clients)('%s cost upstream one GET for each manifest and blob, all in all', async (_name, pull) => {
     await pull();
     await pull();
+    // The attestation goes with the manifest, whether or not the client asks for it.
+    await hub.waitFor(({ reference, closed }) => reference === attestation && closed, 'the attestation');
     // What it still had to ask has been asked by then.
     await pierhead.stop();
-    expect(digestsSent('manifest')).toEqual(amd64.manifests);
+    expect(digestsSent('manifest')).toEqual([...amd64.manifests, attestation].sort());
     const heads = { kind: 'manifest', method: 'HEAD', reference: 'latest' } as const;
     expect(hub.count(heads)).toBeGreaterThan(0);
     expect(digestsSent('blob')).toEqual(amd64.blobs);

@@ -17,6 +17,14 @@ export function digestsOf(image: MultiPlatformImage, platform: string): ImageDig
   };
 }
 
+/** The manifest of the attestation for one platform. `platform` as in the index. */
+export function attestationOf(image: MultiPlatformImage, platform: string): Digest {
+  const linux = [...image.images].filter(([, child]) => child.platform.os === 'linux');
+  const digest = image.attestations[linux.findIndex(([name]) => name === platform)]?.digest;
+  if (digest === undefined) throw new Error(`the image has no attestation for ${platform}`);
+  return digest;
+}
+
 /** What a client that pulls all platforms needs, attestations included. */
 export function allDigestsOf({ manifests, blobs }: MultiPlatformImage): ImageDigests {
   return {
