@@ -88,7 +88,7 @@ export class ReadAhead {
 
   /** Resolves when nothing is under way. */
   async settled(): Promise<void> {
-    await Promise.all(this.#running);
+    while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
   #childOf(list: StoredManifest, { upstream, request }: ServedManifest): void {

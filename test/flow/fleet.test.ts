@@ -47,6 +47,12 @@ describe('Three servers on one Redis', () => {
       `/v2/library/golang/manifests/${child}`,
     ];
     for (const target of targets) expect((await pull(first, target)).status).toBe(200);
+    // It goes with the manifest that it speaks of, whoever asked for that.
+    const [attestation] = GOLANG.image.attestations;
+    await hub.waitFor(
+      ({ reference, closed }) => reference === attestation?.digest && closed,
+      'the attestation',
+    );
     await eventually(async () => (await redis.client.dbsize()) >= 4, 'it all to be in Redis');
     const asked = hub.requests.length;
     for (const other of others) {

@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest';
+import type { Digest } from '../../src/oci/digest.ts';
+import { ClientPlatforms } from '../../src/pull/client-platforms.ts';
+import { ContentLinks } from '../../src/pull/content-links.ts';
+import { FleetFlight } from '../../src/pull/fleet-flight.ts';
+import { IndexMembers } from '../../src/pull/index-members.ts';
+import { ManifestFetcher } from '../../src/pull/manifest-fetcher.ts';
+import { NegativeCache } from '../../src/pull/negative-cache.ts';
+import { ReadAhead } from '../../src/pull/read-ahead.ts';
+import { RepositoryAccess } from '../../src/pull/repository-access.ts';
+import type { ServedManifest } from '../../src/pull/served-manifest.ts';
+import type { StoredManifest } from '../../src/store/manifest-store.ts';
+import { createMemoryStore } from '../../src/store/manifest/memory.ts';
+import { GOLANG } from '../support/filled-hub.ts';
+import { hubAndUpstream } from '../support/upstream-client.ts';
+
+const repository = { host: 'docker.io', name: 'library/golang' };
+
+/** Reading ahead as for a Docker Engine; the budget says yes as often as it is told to. */
+async function readAhead(pulls: number) {
+  const { hub, upstream } = await hubAndUpstream();
+  const store = createMemoryStore({ maxManifestBytes: 2 ** 20 });
+  const access = new RepositoryAccess({ store, privatePatterns: new Map(), now: Date.now });
+  const negative = new NegativeCache(10_000);
+  const fleet = new FleetFlight({ lock: undefined, maxWaitMs: 8000, onEnd: () => undefined });
+  const members = new IndexMembers();
+  const wanted: Digest[] = [];
+  const errors: unknown[] = [];
+  let left = pulls;
+  const ahead = new ReadAhead({
+    mode: 'layers',
+    platforms: [],
+    store,
+    links: new ContentLinks(store),
+    fetcher: new ManifestFetcher({ store, access, negative, fleet, now: Date.now }),
+    negative,
+    members,
+    clients: new ClientPlatforms({ os: 'linux', architecture: 'amd64' }),
+    blobs: {
+      prefetch: ({ digest }) => {
+        wanted.push(digest);
+        return Promise.resolve('filled');
+      },
+    },
+    mayPrefetch: () => left-- > 0,
+    onFetched: () => undefined,
+    onError: (error) => errors.push(error),
+  });
+  const serve = async ({ digest, mediaType, bytes }: StoredManifest): Promise<void> => {
+    members.note({ digest, mediaType, bytes });
+    const served: ServedManifest = {
+      upstream,
+      request: {
+        repository,
+        reference: { kind: 'digest', digest },
+        client: {
+          address: '10.0.0.1',
+          accept: undefined,
+          userAgent: 'docker/28.5.2 os/linux arch/amd64',
+          platform: undefined,
+          rule: undefined,
+        },
+        headOnly: false,
+      },
+      answer: { descriptor: { digest, mediaType, size: bytes.length }, bytes, cache: 'stored' },
+    };
+    ahead.manifestServed(served);
+    await ahead.settled();
+    expect(errors).toEqual([]);
+  };
+  const got = () =>
+    hub.requests
+      .filter(({ kind, status }) => kind === 'manifest' && status === 200)
+      .map(({ reference }) => reference);
+  return { serve, got, wanted };
+}
+
+const amd64 = GOLANG.image.images.get('linux/amd64');
+if (amd64 === undefined) throw new Error('the fixture has linux/amd64');
+const [attestation] = GOLANG.image.attestations;
+
+describe('what nobody has asked for', () => {
+  it('is not fetched when the budget is low, attestations included', async () => {
+    const { serve, got, wanted } = await readAhead(0);
+    await serve(GOLANG.image.root);
+    await serve(amd64.root);
+    expect(got()).toEqual([]);
+    expect(wanted).toEqual([]);
+  });
+
+  it('is fetched as long as there are pulls, the manifest first and what speaks of it after', async () => {
+    const { serve, got } = await readAhead(100);
+    await serve(GOLANG.image.root);
+    expect(got()).toEqual([amd64.root.digest, attestation?.digest]);
+  });
+
+  it('ends with the manifest if that was the last pull', async () => {
+    const { serve, got, wanted } = await readAhead(1);
+    await serve(GOLANG.image.root);
+    expect(got()).toEqual([amd64.root.digest]);
+    expect(wanted).toEqual([]);
+  });
+});
