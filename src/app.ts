@@ -120,6 +120,7 @@ async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App
     metrics: () => metrics.render(),
     settings: () => shown,
     refresh: (image) => parts.refresh({ image }),
+    resolve: parts.operations.resolve,
   });
 
   const listener = await listen(registry, settings.listen);

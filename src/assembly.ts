@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Settings } from './config/settings.ts';
 import { createFollowUps } from './follow-ups.ts';
+import { knownClients } from './known-clients.ts';
 import { createControl, type Control } from './http/control-routes.ts';
 import { systemClock } from './lib/clock.ts';
 import type { Undo } from './lib/undo.ts';
@@ -16,6 +17,7 @@ import { ContentCare } from './pull/content-care.ts';
 import { ContentLinks } from './pull/content-links.ts';
 import { ContentRepair } from './pull/content-repair.ts';
 import { ImageOperations, type ImageRequest } from './pull/image-operations.ts';
+import { ImageResolver } from './pull/image-resolver.ts';
 import { IndexMembers } from './pull/index-members.ts';
 import { Listing } from './pull/listing.ts';
 import { ManifestPuller } from './pull/manifest-puller.ts';
@@ -185,22 +187,23 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
   });
   undo.push(() => blobPuller.close());
   undo.push(() => followUps.close());
+  const manifests = new ManifestPuller({
+    store,
+    access,
+    links,
+    fetcher,
+    heads,
+    freshness,
+    watch,
+    negative,
+    resolver: new PlatformResolver(clients),
+    members,
+    usage: space.usage,
+    completeness: new Completeness({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
+  });
   const pull = new PullService({
     upstreams,
-    manifests: new ManifestPuller({
-      store,
-      access,
-      links,
-      fetcher,
-      heads,
-      freshness,
-      watch,
-      negative,
-      resolver: new PlatformResolver(clients),
-      members,
-      usage: space.usage,
-      completeness: new Completeness({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
-    }),
+    manifests,
     blobs: blobPuller,
     listing: new Listing({ catalogue: index, access, upstreams }),
     referrers: new Referrers({
@@ -229,8 +232,17 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
   undo.push(() => care.close());
   const images = new ImageOperations(space.images);
   const refresh = new TagRefresh({ store, upstreams, freshness, negative });
+  const imageResolver = new ImageResolver({
+    upstreams,
+    manifests,
+    fetcher,
+    store,
+    blobs,
+    clients: knownClients(settings),
+  });
   const operations: Operations = {
     verify: (request, run) => care.verify(request, run),
+    resolve: (request, { signal }) => imageResolver.resolve(request, signal),
     pin: (request) => images.pin(request),
     unpin: (request) => images.unpin(request),
     remove: (request) => images.remove(request),

@@ -6,6 +6,7 @@ import { health } from './cli/health.ts';
 import { images } from './cli/images.ts';
 import { pin, remove, unpin } from './cli/keep.ts';
 import { refresh } from './cli/refresh.ts';
+import { resolve } from './cli/resolve.ts';
 import { serve, type ExitCode } from './cli/serve.ts';
 import { verify } from './cli/verify.ts';
 import { packageVersion } from './cli/version.ts';
@@ -32,6 +33,16 @@ const COMMANDS: readonly CommandRow[] = [
     description: 'Lists the images that are kept.',
     options: [JSON_OPTION],
     action: images,
+  },
+  {
+    name: 'resolve',
+    description: 'Shows what an image is for whom, down to the layers, and what of it is stored.',
+    argument: ['<image>', 'such as golang, golang:1.22 or ghcr.io/org/app@sha256:…'],
+    options: [
+      ['--platform <platform>', 'for this one, such as linux/arm64, or all (default: those of the settings)'],
+      JSON_OPTION,
+    ],
+    action: resolve,
   },
   {
     name: 'pin',

@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { HttpBindings } from '@hono/node-server';
 import { Hono, type Context, type Next } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { OperationError } from '../pull/operations.ts';
+import { OperationError, type Operations } from '../pull/operations.ts';
 import type { Refreshed } from '../pull/tag-refresh.ts';
 import { ALIVE, readiness, type Health } from './health.ts';
 
@@ -16,6 +16,7 @@ export interface AdminRoutesOptions {
   readonly settings: () => unknown;
   /** Checks a cached tag now. Throws OperationError. */
   readonly refresh: (image: string) => Promise<Refreshed>;
+  readonly resolve: Operations['resolve'];
 }
 
 /** Requests to the API are a few words long. */
@@ -40,6 +41,12 @@ export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings:
   });
   app.use('/api/*', guard(options.adminToken));
   app.get('/api/v1/config', (context) => context.json(options.settings() as object));
+  app.get('/api/v1/resolve', async (context) => {
+    const { image = '', platform } = context.req.query();
+    const { signal } = context.req.raw;
+    const request = { image, ...(platform === undefined ? {} : { platform }) };
+    return context.json(await options.resolve(request, { signal, onEvent: () => undefined }));
+  });
   app.post('/api/v1/refresh', BODY_LIMIT, async (context) => {
     const body: unknown = await context.req.json().catch(() => undefined);
     const image = typeof body === 'object' && body !== null && 'image' in body ? body.image : undefined;

@@ -4,6 +4,7 @@ import { stream } from 'hono/streaming';
 import type { RequestListener } from 'node:http';
 import { CONTROL_PROTOCOL, PROTOCOL_HEADER, type ControlLine } from '../lib/control-protocol.ts';
 import type { ImageRequest } from '../pull/image-operations.ts';
+import type { ResolveRequest } from '../pull/image-resolution.ts';
 import { OperationError, type Operation, type Operations } from '../pull/operations.ts';
 import type { VerifyRequest } from '../pull/verification.ts';
 
@@ -40,6 +41,7 @@ export function createControl(options: ControlOptions): Control {
   });
   app.get('/v1/owner', (context) => context.json({ version, protocol: CONTROL_PROTOCOL, pid: process.pid }));
   app.post('/v1/verify', (context) => runs.answer(context, verifyRequest, operations.verify));
+  app.post('/v1/resolve', (context) => runs.answer(context, resolveRequest, operations.resolve));
   app.post('/v1/pin', (context) => runs.answer(context, imageRequest, operations.pin));
   app.post('/v1/unpin', (context) => runs.answer(context, imageRequest, operations.unpin));
   app.post('/v1/remove', (context) => runs.answer(context, imageRequest, operations.remove));
@@ -70,6 +72,12 @@ function verifyRequest({ repair }: Json): VerifyRequest {
 function imageRequest({ image }: Json): ImageRequest {
   if (typeof image !== 'string') throw new OperationError('usage', 'image must be the name of an image');
   return { image };
+}
+
+function resolveRequest({ image, platform }: Json): ResolveRequest {
+  if (platform !== undefined && typeof platform !== 'string')
+    throw new OperationError('usage', 'platform must be a platform');
+  return { ...imageRequest({ image }), ...(platform === undefined ? {} : { platform }) };
 }
 
 /** The operations that are being done for callers. */

@@ -90,6 +90,15 @@ export function formatPlatform(platform: Platform): string {
   return platformName({ ...platform, os: `${os}(${options})` });
 }
 
+const MAX_SHOWN_LENGTH = 80;
+
+/** `formatPlatform` for messages and terminals: whoever made an index can have written anything into it. */
+export function showPlatform(platform: Platform): string {
+  return formatPlatform(platform)
+    .replaceAll(/[^\x21-\x7e]/g, '?')
+    .slice(0, MAX_SHOWN_LENGTH);
+}
+
 /** What would end an option of the system, or be taken for an escape. */
 function encodeOption(text: string): string {
   return text.replaceAll(/[%+()/]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);

@@ -1,4 +1,5 @@
 import type { ImageRequest, Pinned, RemovedImage, Unpinned } from './image-operations.ts';
+import type { Resolution, ResolveRequest } from './image-resolution.ts';
 import type { Refreshed } from './tag-refresh.ts';
 import type { VerifyEvent, VerifyRequest, VerifySummary } from './verification.ts';
 
@@ -15,6 +16,7 @@ export type Operation<Q, E, R> = (request: Q, run: OperationRun<E>) => Promise<R
 /** What commands can have done on a data directory, by whoever owns it. All throw OperationError. */
 export interface Operations {
   readonly verify: Operation<VerifyRequest, VerifyEvent, VerifySummary>;
+  readonly resolve: Operation<ResolveRequest, never, Resolution>;
   readonly pin: Operation<ImageRequest, never, Pinned>;
   readonly unpin: Operation<ImageRequest, never, Unpinned>;
   readonly remove: Operation<ImageRequest, never, RemovedImage>;

@@ -3,7 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import { isAttestation, parseManifest, type Descriptor, type IndexEntry } from '../oci/manifest.ts';
 import { isImageManifestType, isIndexType, isSchema1Type } from '../oci/media-types.ts';
 import { fittingEntries, isUnknown } from '../oci/platform-order.ts';
-import { formatPlatform, type Platform } from '../oci/platform.ts';
+import { formatPlatform, showPlatform, type Platform } from '../oci/platform.ts';
 import type { StoredManifest } from '../store/manifest-store.ts';
 import type { ClientPlatforms } from './client-platforms.ts';
 import type { PullClient } from './pull-client.ts';
@@ -15,9 +15,8 @@ export type LoadList = (descriptor: Descriptor) => Promise<StoredManifest>;
 /** Lists inside lists: deeper, or more of them, are for nobody, and each costs a pull. */
 const MAX_DEPTH = 4;
 const MAX_NESTED_LISTS = 8;
-/** Platforms that an error names, and characters of each: an index can have thousands. */
+/** Platforms that an error names: an index can have thousands. */
 const MAX_NAMED = 40;
-const MAX_NAME_LENGTH = 80;
 
 /**
  * Picks what a client gets for a tag. A list goes out as it is to everyone who accepts lists; a client that does
@@ -114,16 +113,9 @@ function entriesOf(list: StoredManifest): readonly IndexEntry[] {
 }
 
 function named(platforms: readonly Platform[]): string {
-  const known = platforms.filter((platform) => !isUnknown(platform)).map(printable);
+  const known = platforms.filter((platform) => !isUnknown(platform)).map(showPlatform);
   const names = [...new Set(known)];
   if (names.length === 0) return 'none that states its platform';
   const more = names.length > MAX_NAMED ? ` and ${names.length - MAX_NAMED} more` : '';
   return `${names.slice(0, MAX_NAMED).join(', ')}${more}`;
-}
-
-/** Whoever made the index may have written anything. */
-function printable(platform: Platform): string {
-  return formatPlatform(platform)
-    .replaceAll(/[^\x21-\x7e]/g, '?')
-    .slice(0, MAX_NAME_LENGTH);
 }

@@ -252,3 +252,23 @@ describe('`pierhead rm`', () => {
     expect((await run('images')).stdout.toString()).toBe('no images are kept\n');
   });
 });
+
+describe('`pierhead resolve`', () => {
+  it('draws the same beside a server and without one, and says by its exit code if there is nothing', async () => {
+    const { run, server } = await filled();
+    const beside = await run('resolve', 'big');
+    expect(beside).toMatchObject({ status: 0, stderr: '' });
+    expect(beside.stdout.toString()).toContain('big:latest, from the cache\n');
+    expect(beside.stdout.toString()).toMatch(new RegExp(`layer +${digest} +25 MB +stored`));
+    await server.stop();
+    const alone = await run('resolve', 'big', '--platform', 'linux/arm64', '--json');
+    expect(alone.status).toBe(0);
+    expect(JSON.parse(alone.stdout.toString())).toMatchObject({
+      image: 'big:latest',
+      choices: [{ platform: 'linux/arm64', why: 'asked for' }],
+    });
+    expect((await run('resolve', 'none')).status).toBe(1);
+    expect((await run('resolve', 'big', '--platform', 'arm64')).status).toBe(2);
+    expect((await run('resolve')).status).toBe(2);
+  });
+});

@@ -1,0 +1,82 @@
+import type { Flags } from '../config/flags.ts';
+import type { LoadedSettings } from '../config/load.ts';
+import { counted, humanBytes } from '../lib/human.ts';
+import type { ResolvedLayer, ResolvedManifest, ResolvedPart, Resolution } from '../pull/image-resolution.ts';
+import { runOperation } from './operation.ts';
+import type { ExitCode } from './serve.ts';
+import { table } from './table.ts';
+
+/** Shows who would get what for an image, and what of it is stored: exit code 1 if somebody would get nothing. */
+export async function resolve(
+  loaded: LoadedSettings,
+  flags: Flags,
+  [image = '']: readonly string[],
+): Promise<ExitCode> {
+  const platform = flags['platform'];
+  const resolution = await runOperation(loaded, {
+    name: 'resolve',
+    request: { image, ...(typeof platform === 'string' ? { platform } : {}) },
+    onEvent: () => undefined,
+  });
+  process.stdout.write(flags['json'] === true ? resolveJson(resolution) : resolveText(resolution));
+  return resolution.choices.every(({ digest }) => digest !== undefined) ? 0 : 1;
+}
+
+export function resolveJson(resolution: Resolution): string {
+  return `${JSON.stringify(resolution, undefined, 2)}\n`;
+}
+
+/** The tag, the index that it names, what that holds for each platform, and below what is looked into its parts. */
+export function resolveText({ image, source, root, choices }: Resolution): string {
+  const rows = [['WHAT', 'DIGEST', 'SIZE', 'CACHE', 'FOR'], ...rowsOf(root, '')];
+  const missing = choices
+    .filter(({ digest }) => digest === undefined)
+    .map(({ platform, why, failure = 'there is none' }) => `${platform}, ${why}: ${failure}\n`);
+  return `${image}, ${source}\n${table(rows)}${missing.join('')}`;
+}
+
+/** What stands before what belongs to it. */
+const INDENT = '  ';
+
+function rowsOf(manifest: ResolvedManifest, indent: string): string[][] {
+  const { entries = [], moreEntries = 0, config, layers = [] } = manifest;
+  const below = `${indent}${INDENT}`;
+  return [
+    [
+      `${indent}${nameOf(manifest)}`,
+      manifest.digest,
+      humanBytes(manifest.size),
+      cacheOf(manifest),
+      manifest.chosenFor.join('; '),
+    ],
+    ...(config === undefined ? [] : [partRow(`${below}config`, config)]),
+    ...layers.map((layer) => partRow(`${below}layer`, layer, cacheOfLayer(layer))),
+    ...entries.flatMap((entry) => rowsOf(entry, below)),
+    ...(moreEntries === 0 ? [] : [[`${below}and ${counted(moreEntries, 'entry', 'entries')} more`]]),
+  ];
+}
+
+function partRow(name: string, part: ResolvedPart, cache = part.isCached ? 'stored' : '-'): string[] {
+  return [name, part.digest, humanBytes(part.size), cache, ''];
+}
+
+function cacheOfLayer({ isCached, isForeign }: ResolvedLayer): string {
+  if (isCached) return 'stored';
+  return isForeign ? 'held elsewhere' : '-';
+}
+
+function nameOf({ platform, attests, entries, mediaType }: ResolvedManifest): string {
+  if (attests !== undefined) return `attestation of ${attests.slice(7, 19)}`;
+  if (entries !== undefined) return 'index';
+  return platform ?? (mediaType.includes('.index.') || mediaType.includes('.list.') ? 'index' : 'manifest');
+}
+
+function cacheOf(manifest: ResolvedManifest): string {
+  const { isCached, isComplete, config, layers = [], failure } = manifest;
+  if (failure !== undefined) return `-: ${failure}`;
+  if (isComplete) return 'complete';
+  if (config === undefined) return isCached ? 'stored' : '-';
+  const needed = [config, ...layers.filter(({ isForeign }) => !isForeign)];
+  const stored = needed.filter((part) => part.isCached).length;
+  return `stored, ${stored} of ${counted(needed.length, 'blob')}`;
+}

@@ -1,0 +1,19 @@
+import type { Settings } from './config/settings.ts';
+import { parsePlatform } from './oci/platform.ts';
+import type { ImageResolverOptions } from './pull/image-resolver.ts';
+
+/** The clients that the settings tell of: the platforms of all, else the default, and those of networks. */
+export function knownClients(settings: Settings): ImageResolverOptions['clients'] {
+  const { platforms, defaultPlatform, clients } = settings;
+  const general =
+    platforms.length === 0
+      ? [{ text: defaultPlatform, why: 'default' }]
+      : platforms.map((text) => ({ text, why: 'platforms' }));
+  const ofNetworks = clients.flatMap(({ network, platform: text }) =>
+    text === undefined ? [] : [{ text, why: `clients of ${network}` }],
+  );
+  return [...general, ...ofNetworks].flatMap(({ text, why }) => {
+    const platform = parsePlatform(text);
+    return platform === undefined ? [] : [{ platform, why }];
+  });
+}

@@ -1,0 +1,66 @@
+import type { Digest } from '../oci/digest.ts';
+
+/*
+ * An image as it is drawn: the tag, the index that it names, an entry per platform, and for each the config and the
+ * layers. All of it is JSON: it is told to commands and by the admin API.
+ */
+
+export interface ResolveRequest {
+  /** As people call it: `golang`, `golang:1.22`, `ghcr.io/org/app@sha256:…`. */
+  readonly image: string;
+  /** `os/architecture[/variant]`, or `all`; absent: those of the settings. */
+  readonly platform?: string;
+}
+
+/** Something that an image is made of. Sizes in bytes. */
+export interface ResolvedPart {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly size: number;
+  /** Whether it is stored here. */
+  readonly isCached: boolean;
+}
+
+export interface ResolvedLayer extends ResolvedPart {
+  /** It is held elsewhere: registries, and so mirrors, need not have it. */
+  readonly isForeign: boolean;
+}
+
+/** A manifest, or an entry of an index of which nothing more is known. */
+export interface ResolvedManifest extends ResolvedPart {
+  /** As its index states it. */
+  readonly platform?: string;
+  /** Of what it is an attestation. */
+  readonly attests?: Digest;
+  /** Who would get it. */
+  readonly chosenFor: readonly string[];
+  /** Whether it and all that a client needs for it are stored here. */
+  readonly isComplete: boolean;
+  /** If it is an image that was looked into. */
+  readonly config?: ResolvedPart;
+  readonly layers?: readonly ResolvedLayer[];
+  /** If it is an index that was looked into; `moreEntries` were left out. */
+  readonly entries?: readonly ResolvedManifest[];
+  readonly moreEntries?: number;
+  /** Why it could not be looked into, for people. */
+  readonly failure?: string;
+}
+
+/** Who gets what. */
+export interface ResolvedChoice {
+  readonly platform: string;
+  /** Whose platform that is, as half a sentence: `asked for`, `default`, `clients of 10.2.0.0/16`. */
+  readonly why: string;
+  /** Of the manifest; absent: there is none for it. */
+  readonly digest?: Digest;
+  readonly failure?: string;
+}
+
+export interface Resolution {
+  /** What the name was taken for. */
+  readonly image: string;
+  /** How what the tag names is known: `fresh`, `asked upstream`, or why it is out of date. */
+  readonly source: string;
+  readonly root: ResolvedManifest;
+  readonly choices: readonly ResolvedChoice[];
+}

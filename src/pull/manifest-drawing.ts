@@ -1,0 +1,109 @@
+import type { Digest } from '../oci/digest.ts';
+import { attestedDigest, parseManifest, type Descriptor, type IndexEntry } from '../oci/manifest.ts';
+import { showPlatform } from '../oci/platform.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { ManifestStore, StoredManifest } from '../store/manifest-store.ts';
+import type { ResolvedLayer, ResolvedManifest, ResolvedPart } from './image-resolution.ts';
+import { PullError } from './pull-error.ts';
+
+export interface DrawingOptions {
+  readonly store: ManifestStore;
+  readonly blobs: BlobStore;
+  readonly signal: AbortSignal;
+  /** Whether an entry is to be looked into even if its manifest has to be fetched for that. */
+  readonly isWanted: (entry: IndexEntry) => boolean;
+  /** Throws PullError. */
+  readonly load: (digest: Digest) => Promise<StoredManifest>;
+  readonly whoGets: (digest: Digest) => readonly string[];
+}
+
+/** An index can have thousands, and lists inside lists. */
+const MAX_ENTRIES = 200;
+const MAX_DEPTH = 4;
+
+/** Draws what a manifest names as far as it is stored, or wanted. */
+export class ManifestDrawing {
+  readonly #options: DrawingOptions;
+  /** Of those that were drawn, the ones that somebody is to get. */
+  readonly #wanted = new WeakSet<ResolvedManifest>();
+
+  constructor(options: DrawingOptions) {
+    this.#options = options;
+  }
+
+  async draw(entry: IndexEntry | Descriptor, depth = 0): Promise<ResolvedManifest> {
+    this.#options.signal.throwIfAborted();
+    const { stored, failure } = await this.#open(entry, depth);
+    const part = this.#outline(entry, stored !== undefined);
+    if (failure !== undefined) return { ...part, failure };
+    if (stored === undefined || depth >= MAX_DEPTH) return part;
+    const { content } = parseManifest(stored.bytes, stored.mediaType);
+    if (content.kind === 'index') return { ...part, ...(await this.#entries(content.entries, depth)) };
+    const config = await this.#part(content.config);
+    const layers: ResolvedLayer[] = [];
+    for (const layer of content.foreign) layers.push({ ...(await this.#part(layer)), isForeign: true });
+    for (const layer of content.layers) layers.push({ ...(await this.#part(layer)), isForeign: false });
+    const needed = [config, ...layers.filter(({ isForeign }) => !isForeign)];
+    return { ...part, config, layers, isComplete: needed.every(({ isCached }) => isCached) };
+  }
+
+  async #open(
+    entry: IndexEntry,
+    depth: number,
+  ): Promise<{ readonly stored?: StoredManifest | undefined; readonly failure?: string }> {
+    const { store, isWanted, load } = this.#options;
+    const stored = await store.getManifest(entry.digest);
+    if (stored !== undefined || (depth > 0 && !isWanted(entry))) return { stored };
+    try {
+      return { stored: await load(entry.digest) };
+    } catch (error) {
+      if (!(error instanceof PullError)) throw error;
+      return { failure: error.message };
+    }
+  }
+
+  #outline(entry: IndexEntry, isCached: boolean): ResolvedManifest {
+    const { digest, mediaType, size, platform } = entry;
+    const attests = attestedDigest(entry);
+    return {
+      digest,
+      mediaType,
+      size,
+      isCached,
+      isComplete: false,
+      chosenFor: this.#options.whoGets(digest),
+      ...(platform === undefined ? {} : { platform: showPlatform(platform) }),
+      ...(attests === undefined ? {} : { attests }),
+    };
+  }
+
+  /** An index is complete if every manifest in it is that somebody is to get. */
+  async #entries(
+    entries: readonly IndexEntry[],
+    depth: number,
+  ): Promise<Pick<ResolvedManifest, 'entries' | 'moreEntries' | 'isComplete'>> {
+    const drawn: ResolvedManifest[] = [];
+    for (const entry of entries.slice(0, MAX_ENTRIES)) {
+      const manifest = await this.draw(entry, depth + 1);
+      drawn.push(manifest);
+      if (manifest.entries === undefined && this.#options.isWanted(entry)) this.#wanted.add(manifest);
+    }
+    const more = entries.length - drawn.length;
+    const wanted = drawn.flatMap(leaves).filter((manifest) => this.#wanted.has(manifest));
+    return {
+      entries: drawn,
+      ...(more === 0 ? {} : { moreEntries: more }),
+      isComplete: wanted.length > 0 && wanted.every(({ isComplete }) => isComplete),
+    };
+  }
+
+  async #part({ digest, mediaType, size }: Descriptor): Promise<ResolvedPart> {
+    const isCached = (await this.#options.blobs.stat(digest)) !== undefined;
+    return { digest, mediaType, size, isCached };
+  }
+}
+
+/** What is no index, in an index and those in it. */
+function leaves(manifest: ResolvedManifest): readonly ResolvedManifest[] {
+  return manifest.entries === undefined ? [manifest] : manifest.entries.flatMap(leaves);
+}

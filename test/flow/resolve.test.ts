@@ -1,0 +1,190 @@
+import { describe, expect, it } from 'vitest';
+import { askOwner } from '../../src/cli/control-client.ts';
+import { resolveText } from '../../src/cli/resolve.ts';
+import type { Resolution, ResolvedManifest, ResolveRequest } from '../../src/pull/image-resolution.ts';
+import type { FakeHub } from '../fake/hub.ts';
+import { image, LINUX_AMD64, manifestDescriptor } from '../fixtures/images.ts';
+import { absentEntry, entryOf, listOf } from '../fixtures/lists.ts';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
+import { fetchRaw } from '../support/http.ts';
+import { eventually, withDeadline } from '../support/wait.ts';
+
+async function resolved(app: TestApp, request: ResolveRequest): Promise<Resolution> {
+  const run = { signal: new AbortController().signal, onEvent: () => undefined };
+  const order = { name: 'resolve', request, run } as const;
+  const answer = await withDeadline(askOwner(app.dataDir, order), 'the resolution');
+  if (answer.kind !== 'done') throw new Error(`the server is ${answer.kind}`);
+  return answer.result;
+}
+
+const entryFor = ({ root }: Resolution, platform: string): ResolvedManifest => {
+  const entry = root.entries?.find((each) => each.platform === platform);
+  if (entry === undefined) throw new Error(`no entry for ${platform}`);
+  return entry;
+};
+/** Manifests that were got whole, and blobs that were asked for. */
+const fetched = (hub: FakeHub): string[] =>
+  hub.requests
+    .filter(({ method, status, kind }) => method === 'GET' && status === 200 && kind !== 'token')
+    .map(({ reference = '' }) => reference);
+
+const amd64 = GOLANG.image.images.get('linux/amd64')?.root.digest;
+const arm64 = GOLANG.image.images.get('linux/arm64/v8')?.root.digest;
+const NAME = 'golang';
+
+describe('resolving an image', () => {
+  it('draws the tag, the index, its entries, and the parts of the manifest for the default platform', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub });
+    const resolution = await resolved(app, { image: NAME });
+    expect(resolution.image).toBe('golang:latest');
+    expect(resolution.source).toBe('as upstream says now');
+    expect(resolution.choices).toEqual([{ platform: 'linux/amd64', why: 'default', digest: amd64 }]);
+    expect(resolution.root).toMatchObject({
+      digest: GOLANG.image.root.digest,
+      isCached: true,
+      isComplete: false,
+    });
+    expect(resolution.root.entries).toHaveLength(7);
+    const entry = entryFor(resolution, 'linux/amd64');
+    expect(entry).toMatchObject({ digest: amd64, isCached: true, chosenFor: ['linux/amd64, default'] });
+    expect(entry.layers?.map(({ digest }) => digest)).toEqual(
+      GOLANG.image.images.get('linux/amd64')?.layers.map(({ digest }) => digest),
+    );
+    expect(entryFor(resolution, 'linux/arm64/v8')).toMatchObject({ isCached: false, isComplete: false });
+    expect(fetched(hub)).toEqual([GOLANG.image.root.digest, amd64]);
+  });
+
+  it('marks what is complete in the cache', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub });
+    const child = GOLANG.image.images.get('linux/amd64');
+    for (const { digest } of [child?.config, ...(child?.layers ?? [])].flatMap((part) => part ?? [])) {
+      await app.get('/v2/library/golang/manifests/latest');
+      await app.get(`/v2/library/golang/blobs/${digest}`);
+    }
+    const whole = await eventually(async () => {
+      const resolution = await resolved(app, { image: NAME });
+      return resolution.root.isComplete && resolution;
+    }, 'the image to be complete');
+    expect(entryFor(whole, 'linux/amd64').isComplete).toBe(true);
+    expect(whole.source).toBe('from the cache');
+    expect(resolveText(whole)).toMatch(/linux\/amd64 +sha256:\S+ +\d+ B +complete +linux\/amd64, default/);
+    const other = await resolved(app, { image: NAME, platform: 'linux/arm64' });
+    expect(other.root.isComplete).toBe(false);
+    expect(other.choices).toEqual([{ platform: 'linux/arm64', why: 'asked for', digest: arm64 }]);
+  });
+
+  it('tells what each of the platforms and networks of the settings gets', async () => {
+    const yaml =
+      'platforms: [linux/amd64, linux/arm64]\nclients: [{ network: 10.2.0.0/16, platform: linux/s390x }]\n';
+    const app = await startTestApp({ hub: await filledHub(), yaml });
+    const { choices } = await resolved(app, { image: 'docker.io/library/golang:1.22' });
+    expect(choices).toEqual([
+      { platform: 'linux/amd64', why: 'platforms', digest: amd64 },
+      { platform: 'linux/arm64', why: 'platforms', digest: arm64 },
+      { platform: 'linux/s390x', why: 'clients of 10.2.0.0/16' },
+    ]);
+    expect(resolveText(await resolved(app, { image: NAME }))).toContain(
+      'linux/s390x, clients of 10.2.0.0/16: there is none\n',
+    );
+  });
+
+  it('looks into all images, and attestations only as far as they are stored, if all are asked for', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub });
+    const { root, choices } = await resolved(app, { image: NAME, platform: 'all' });
+    expect(choices).toEqual([]);
+    const images = root.entries?.filter(({ attests }) => attests === undefined) ?? [];
+    expect(images.every(({ config }) => config !== undefined)).toBe(true);
+    expect(fetched(hub)).toHaveLength(1 + images.length);
+  });
+
+  it('of a tag that is no list is that for everybody', async () => {
+    const app = await startTestApp({ hub: await filledHub() });
+    const { root, choices } = await resolved(app, { image: 'plain', platform: 'linux/s390x' });
+    expect(choices).toEqual([{ platform: 'linux/s390x', why: 'asked for', digest: PLAIN.image.root.digest }]);
+    expect(root.layers).toHaveLength(PLAIN.image.layers.length);
+  });
+
+  it('goes into lists inside lists', async () => {
+    const hub = await filledHub();
+    const inner = image();
+    const nested = listOf([entryOf(inner)], [inner]);
+    hub.add({
+      repository: 'library/nested',
+      tags: ['latest'],
+      image: listOf([manifestDescriptor(nested.root)], [nested]),
+    });
+    const app = await startTestApp({ hub });
+    const { root, choices } = await resolved(app, { image: 'nested' });
+    expect(choices[0]?.digest).toBe(inner.root.digest);
+    expect(root.entries?.[0]?.entries?.[0]).toMatchObject({
+      digest: inner.root.digest,
+      chosenFor: ['linux/amd64, default'],
+    });
+  });
+
+  it('says what is missing without upstream, and why', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub });
+    await app.get('/v2/library/golang/manifests/latest');
+    await hub.stop();
+    const resolution = await resolved(app, { image: NAME });
+    const entry = entryFor(resolution, 'linux/amd64');
+    expect(entry.isCached).toBe(false);
+    expect(entry.failure).toContain('not cached');
+    await expect(resolved(app, { image: 'plain' })).rejects.toThrow('not cached');
+  });
+
+  it.each([
+    ['Golang', undefined, 'is not the name of an image'],
+    ['quay.io/org/app', undefined, 'quay.io is not among the upstreams'],
+    ['golang', 'arm64', '"arm64" is not a platform; allowed: all, os/architecture'],
+    ['none/none', undefined, 'none/none'],
+  ])('of %s for %s fails: %s', async (name, platform, message) => {
+    const app = await startTestApp({ hub: await filledHub() });
+    const request = { image: name, ...(platform === undefined ? {} : { platform }) };
+    await expect(resolved(app, request)).rejects.toThrow(message);
+  });
+
+  it('shows a terminal nothing but what can be printed, and not thousands of entries', async () => {
+    const hub = await filledHub();
+    const entries = Array.from({ length: 3000 }, (_, n) =>
+      absentEntry(`${n}`, { os: 'linux', architecture: `\u001B[31m${n}` }),
+    );
+    const amd = image({ platform: LINUX_AMD64 });
+    const list = listOf([entryOf(amd), ...entries], [amd]);
+    hub.add({ repository: 'library/many', tags: ['latest'], image: list });
+    const app = await startTestApp({ hub });
+    const text = resolveText(await resolved(app, { image: 'many' }));
+    expect(text).not.toContain('\u001B');
+    expect(text).toContain('and 2801 entries more');
+    expect(text.split('\n').length).toBeLessThan(220);
+  });
+});
+
+describe('GET /api/v1/resolve', () => {
+  it('tells the same', async () => {
+    const app = await startTestApp({ hub: await filledHub() });
+    const answer = await fetchRaw(`${app.adminUrl}/api/v1/resolve?image=golang&platform=linux/arm64`);
+    expect(answer.status).toBe(200);
+    expect(JSON.parse(answer.body.toString())).toEqual(
+      // What was fetched for the first one is stored for the second.
+      { ...(await resolved(app, { image: NAME, platform: 'linux/arm64' })), source: 'as upstream says now' },
+    );
+  });
+
+  it.each([
+    ['image=Golang', 400],
+    ['', 400],
+    ['image=golang&platform=x', 400],
+    ['image=golang:none', 404],
+  ])('with %s is a %d', async (query, status) => {
+    const app = await startTestApp({ hub: await filledHub() });
+    const answer = await fetchRaw(`${app.adminUrl}/api/v1/resolve?${query}`);
+    expect(answer.status).toBe(status);
+    expect(JSON.parse(answer.body.toString())).toHaveProperty('error');
+  });
+});
