@@ -32,7 +32,9 @@ export interface Content {
 export function benchContent(): Content {
   const smallBlob = noiseBlob(200_000, 1);
   const largeBlob = noiseBlob(512_000_000, 2);
-  const configs = PLATFORMS.map((architecture) => bytesBlob(json({ architecture, os: 'linux', config: {} })));
+  const configs = PLATFORMS.map((architecture) =>
+    bytesBlob(jsonBytes({ architecture, os: 'linux', config: {} })),
+  );
   const layers = [smallBlob, largeBlob].map((blob) => ({
     mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip',
     digest: blob.digest,
@@ -48,23 +50,30 @@ export function benchContent(): Content {
       layers,
     }),
   );
-  const index = manifest(INDEX_TYPE, {
-    manifests: images.map((image, number) => ({
-      mediaType: image.mediaType,
-      digest: image.digest,
-      size: image.bytes.length,
-      platform: { architecture: PLATFORMS[number], os: 'linux' },
-    })),
-  });
+  const index = indexOf(images.map((image, number) => ({ image, architecture: PLATFORMS[number] ?? '' })));
   return { repository: 'library/bench', tag: 'latest', smallBlob, largeBlob, configs, images, index };
 }
 
-function manifest(mediaType: string, body: Readonly<Record<string, unknown>>): Manifest {
-  const bytes = json({ schemaVersion: 2, mediaType, ...body });
+/** An index of Linux images. */
+export function indexOf(
+  entries: readonly { readonly image: Manifest; readonly architecture: string }[],
+): Manifest {
+  return manifest(INDEX_TYPE, {
+    manifests: entries.map(({ image, architecture }) => ({
+      mediaType: image.mediaType,
+      digest: image.digest,
+      size: image.bytes.length,
+      platform: { architecture, os: 'linux' },
+    })),
+  });
+}
+
+export function manifest(mediaType: string, body: Readonly<Record<string, unknown>>): Manifest {
+  const bytes = jsonBytes({ schemaVersion: 2, mediaType, ...body });
   return { digest: sha256([bytes]), mediaType, bytes };
 }
 
-function bytesBlob(bytes: Buffer): Blob {
+export function bytesBlob(bytes: Buffer): Blob {
   return { digest: sha256([bytes]), size: bytes.length, chunks: () => [bytes] };
 }
 
@@ -74,7 +83,7 @@ function noiseBlob(size: number, seed: number): Blob {
   return { digest: sha256(chunks()), size, chunks };
 }
 
-function* noise(size: number, seed: number): Generator<Buffer> {
+export function* noise(size: number, seed: number): Generator<Buffer> {
   const cipher = createCipheriv('aes-128-ctr', Buffer.alloc(16, seed), Buffer.alloc(16));
   const zeros = Buffer.alloc(CHUNK_BYTES);
   for (let left = size; left > 0; left -= CHUNK_BYTES) {
@@ -82,11 +91,11 @@ function* noise(size: number, seed: number): Generator<Buffer> {
   }
 }
 
-function json(value: unknown): Buffer {
+export function jsonBytes(value: unknown): Buffer {
   return Buffer.from(JSON.stringify(value, undefined, 2));
 }
 
-function sha256(chunks: Iterable<Buffer>): string {
+export function sha256(chunks: Iterable<Buffer>): string {
   const hash = createHash('sha256');
   for (const chunk of chunks) hash.update(chunk);
   return `sha256:${hash.digest('hex')}`;

@@ -18,6 +18,8 @@ export interface StartOptions {
   readonly upstreamUrl: string;
   /** Empty; cache, configuration and log go here. */
   readonly folder: string;
+  /** Of Pierhead, by flag without its dashes. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 export interface PierheadOptions {
@@ -36,7 +38,7 @@ export function pierhead({ root, node, nodeArgs = [], settings = {} }: PierheadO
     name: 'pierhead',
     version: `Pierhead ${version}, Node ${execFileSync(node, ['--version'], { encoding: 'utf8' }).trim()}`,
     setup: 'defaults, embedded store, no Redis; log at its default level, to a file',
-    async start({ upstreamUrl, folder }) {
+    async start({ upstreamUrl, folder, settings: more = {} }) {
       const port = await freePort();
       const serve = [join(root, 'dist/main.js'), 'serve'];
       const all = {
@@ -45,6 +47,7 @@ export function pierhead({ root, node, nodeArgs = [], settings = {} }: PierheadO
         'data-dir': join(folder, 'data'),
         upstream: upstreamUrl,
         ...settings,
+        ...more,
       };
       const flags = Object.entries(all).flatMap(([key, value]) => [`--${key}`, value]);
       return startServer({

@@ -7,11 +7,13 @@ import { dockerRegistryProxy, nginxProxyCache, pierhead, type Contestant } from 
 import { summarizeProfile } from './cpu-profile.ts';
 import { measureIndex } from './index-million.ts';
 import { commit, machine } from './machine.ts';
+import { startFarUpstream } from './far-upstream.ts';
+import { layeredImage } from './layers.ts';
 import { measureScenario } from './measure.ts';
 import { parseOptions, USAGE, type BenchOptions, type ContestantName } from './options.ts';
 import { installHint, missingPrograms, programVersion } from './programs.ts';
 import { renderTables, type ScenarioResult } from './report.ts';
-import { SCENARIOS, type Scenario } from './scenarios.ts';
+import { FAR, SCENARIOS, type Scenario } from './scenarios.ts';
 import { SLOW_READERS } from './slow-readers.ts';
 import { SOAK } from './soak/soak.ts';
 import { startUpstream } from './upstream.ts';
@@ -34,26 +36,37 @@ export async function main(argv: readonly string[], root: string): Promise<numbe
     return 0;
   }
   const options = parsed;
-  const missing = missingPrograms();
+  const wanted = SCENARIOS.filter(({ name }) => options.scenarios.includes(name));
+  const missing = missingPrograms(wanted.flatMap(({ needs = [] }) => needs));
   if (missing.length > 0) {
     say(installHint(missing));
     return 1;
   }
-  await inBenchFolder((folder) => runBench(options, root, folder));
+  await inBenchFolder((folder) => runBench(options, wanted, { root, folder }));
   return 0;
 }
 
-async function runBench(options: BenchOptions, root: string, folder: string): Promise<void> {
+async function runBench(
+  options: BenchOptions,
+  scenarios: readonly Scenario[],
+  { root, folder }: { readonly root: string; readonly folder: string },
+): Promise<void> {
   const startedAt = new Date();
   const contestants = contestantsOf(options, root);
   say('filling the upstream registry');
   const content = benchContent();
-  const upstream = await startUpstream(join(folder, 'upstream'), content);
+  const layered = layeredImage();
+  const { smallBlob, largeBlob, configs } = content;
+  const blobs = [smallBlob, largeBlob, ...configs];
+  const upstream = await startUpstream(join(folder, 'upstream'), [{ ...content, blobs }, layered]);
+  const far = await startFarUpstream({ registryUrl: upstream.url, folder: join(folder, 'far'), ...FAR });
   const summaryScript = join(root, 'test/bench/summary.lua');
-  const bench = { content, upstream, seconds: options.seconds, summaryScript };
+  const farUpstreamUrl = far.url;
+  const { seconds } = options;
+  const bench = { content, layered, upstream, farUpstreamUrl, seconds, summaryScript, folder };
   const results: ScenarioResult[] = [];
   try {
-    for (const scenario of SCENARIOS.filter(({ name }) => options.scenarios.includes(name))) {
+    for (const scenario of scenarios) {
       say(`${scenario.name}: ${scenario.title}`);
       const runners = await Promise.all(
         contestants.map((contestant) => profiled(contestant, scenario, options, root)),
@@ -69,6 +82,7 @@ async function runBench(options: BenchOptions, root: string, folder: string): Pr
       await reportProfile(scenario, options);
     }
   } finally {
+    await far.stop();
     await upstream.stop();
   }
   const tables = renderTables(results, contestants);
@@ -145,6 +159,9 @@ Upstream is ${programVersion('docker-registry')} on a directory. Requests are co
 ${options.seconds} s after a warm-up. Blobs of 512 MB are downloaded by one \`curl\`; cold ones from its start to its
 exit, on an empty cache that has seen the manifests only. Before each measurement what is served is compared with its
 digest, and a hot one fails if upstream had to send any of the blob. What upstream sent comes from its access log.
+Pulls are those of a Docker Engine with an empty store, from upstream behind a relay that takes half a round trip each
+way, a whole one to connect, and lets so many bytes per second through, and like Docker Hub it sends who asks for a blob
+on to another host; relay, engine and its unpacking share this machine too.
 On a machine with two cores the client has one of them: a server that needs little processor time for large blobs
 is held back by its client, and the table of processor time tells more than the rate.
 

@@ -26,7 +26,9 @@ export async function measureScenario(scenario: Scenario, options: MeasureOption
     samples.get(contestant.name)?.push(sample);
     options.onSample(contestant, sample);
   };
-  await (scenario.state === 'hot' ? measureHot : measureCold)(scenario, options, take);
+  const isAmong = ({ name }: Contestant): boolean => scenario.contestants?.includes(name) ?? true;
+  const among = { ...options, contestants: options.contestants.filter(isAmong) };
+  await (scenario.state === 'hot' ? measureHot : measureCold)(scenario, among, take);
   return { scenario, samples };
 }
 
@@ -36,7 +38,7 @@ async function measureHot(scenario: Scenario, options: MeasureOptions, take: Tak
   const running: { contestant: Contestant; server: ServerProcess }[] = [];
   try {
     for (const contestant of options.contestants) {
-      const server = await startFresh(contestant, options);
+      const server = await startFresh(scenario, contestant, options);
       running.push({ contestant, server });
       await scenario.prepare(server, options.bench);
     }
@@ -54,7 +56,7 @@ async function measureCold(scenario: Scenario, options: MeasureOptions, take: Ta
     for (const contestant of rotated(options.contestants, repeat)) {
       // What the one before has left to be written would slow this one down.
       await run('sync');
-      const server = await startFresh(contestant, options);
+      const server = await startFresh(scenario, contestant, options);
       try {
         await scenario.prepare(server, options.bench);
         await take(contestant, server);
@@ -66,10 +68,17 @@ async function measureCold(scenario: Scenario, options: MeasureOptions, take: Ta
   }
 }
 
-async function startFresh(contestant: Contestant, options: MeasureOptions): Promise<ServerProcess> {
+async function startFresh(
+  scenario: Scenario,
+  contestant: Contestant,
+  options: MeasureOptions,
+): Promise<ServerProcess> {
   const folder = join(options.folder, contestant.name);
   await mkdir(folder, { recursive: true });
-  return contestant.start({ upstreamUrl: options.bench.upstream.url, folder });
+  const { upstream, farUpstreamUrl } = options.bench;
+  const upstreamUrl = scenario.upstream === 'far' ? farUpstreamUrl : upstream.url;
+  const { pierheadSettings: settings = {} } = scenario;
+  return contestant.start({ upstreamUrl, folder, settings });
 }
 
 function clear(contestant: Contestant, options: MeasureOptions): Promise<void> {

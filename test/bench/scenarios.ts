@@ -1,5 +1,9 @@
+import { join } from 'node:path';
 import type { Content } from './content.ts';
+import { startDockerd } from './dockerd.ts';
+import type { LayeredImage } from './layers.ts';
 import { downloads, fetchVerified, steadyLoad, type SteadyLoad } from './load.ts';
+import type { Program } from './programs.ts';
 import type { ServerProcess } from './server-process.ts';
 import type { UpstreamRegistry } from './upstream.ts';
 
@@ -10,6 +14,11 @@ export interface Bench {
   /** How long a steady load lasts. */
   readonly seconds: number;
   readonly summaryScript: string;
+  /** The same registry, far away. */
+  readonly farUpstreamUrl: string;
+  readonly layered: LayeredImage;
+  /** For what a scenario needs besides servers. */
+  readonly folder: string;
 }
 
 /** One measurement of one contestant. */
@@ -29,13 +38,24 @@ export interface Scenario {
   readonly title: string;
   readonly unit: 'requests/s' | 'GB/s' | 's';
   /** What `Sample.cpu` counts. */
-  readonly cpuPer: '10,000 requests' | 'GiB served';
+  readonly cpuPer: '10,000 requests' | 'GiB served' | 'pull';
   /** Hot: the cache was filled and the server stays. Cold: each measurement begins on an empty cache. */
   readonly state: 'hot' | 'cold';
+  /** Default `near`: on this machine, without delay. */
+  readonly upstream?: 'near' | 'far';
+  /** Who takes part; default everybody. */
+  readonly contestants?: readonly string[];
+  /** Of Pierhead, by flag without its dashes. */
+  readonly pierheadSettings?: Readonly<Record<string, string>>;
+  /** Programs that only this one needs. */
+  readonly needs?: readonly Program[];
   /** Brings the server to where the measurement begins; not measured. */
   prepare(server: ServerProcess, bench: Bench): Promise<void>;
   measure(server: ServerProcess, bench: Bench): Promise<Sample>;
 }
+
+/** How far away the far upstream is. */
+export const FAR = { roundTripMs: 80, bytesPerSecond: 25_000_000 } as const;
 
 const GIB = 1024 ** 3;
 const WARM_UP_SECONDS = 2;
@@ -60,6 +80,9 @@ export const SCENARIOS: readonly Scenario[] = [
   hotDownloads('hot-large-blob', 'hot blob of 512 MB, 4 connections', blobTarget('largeBlob')),
   coldDownload('cold-large-blob', 'cold blob of 512 MB, 1 client', 1),
   coldDownload('cold-herd', 'cold blob of 512 MB, 32 clients at once', 32),
+  coldPull('off'),
+  coldPull('manifests'),
+  coldPull('layers'),
 ];
 
 function hotRequests(name: string, title: string, target: Target): Scenario {
@@ -141,6 +164,36 @@ function coldDownload(name: string, title: string, clients: number): Scenario {
         cpu: cpuSeconds / ((clients * size) / GIB),
         upstreamShare: upstreamBytes / size,
       };
+    },
+  };
+}
+
+/** A Docker Engine that has nothing pulls an image of many layers that nobody has pulled before. */
+function coldPull(readAhead: string): Scenario {
+  const { roundTripMs, bytesPerSecond } = FAR;
+  return {
+    name: `cold-pull-${readAhead}`,
+    title: `cold \`docker pull\` of 20 layers, upstream ${roundTripMs} ms away at ${(bytesPerSecond * 8) / 1e6} Mbit/s, \`readAhead: ${readAhead}\``,
+    unit: 's',
+    cpuPer: 'pull',
+    state: 'cold',
+    upstream: 'far',
+    contestants: ['pierhead', 'docker-registry'],
+    pierheadSettings: { 'read-ahead': readAhead },
+    needs: ['dockerd', 'docker'],
+    prepare: () => Promise.resolve(),
+    async measure(server, bench) {
+      const dockerd = await startDockerd(join(bench.folder, 'dockerd'), server.url);
+      try {
+        await bench.upstream.takeBlobBytesSent();
+        const cpuBefore = await server.cpuSeconds();
+        const value = await dockerd.pull(`${bench.layered.repository.replace('library/', '')}:latest`);
+        const cpu = (await server.cpuSeconds()) - cpuBefore;
+        const upstreamShare = (await bench.upstream.takeBlobBytesSent()) / bench.layered.layerBytes;
+        return { value, cpu, upstreamShare };
+      } finally {
+        await dockerd.stop();
+      }
     },
   };
 }

@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Blob, Content, Manifest } from './content.ts';
+import type { Blob, Manifest } from './content.ts';
 import { freePort, startServer, type ServerProcess } from './server-process.ts';
 
 const QUIET_MS = 500;
@@ -23,7 +23,19 @@ export interface UpstreamRegistry {
   stop(): Promise<void>;
 }
 
-export async function startUpstream(folder: string, content: Content): Promise<UpstreamRegistry> {
+/** What it is filled with. */
+export interface PushedImage {
+  readonly repository: string;
+  readonly tag: string;
+  readonly blobs: readonly Blob[];
+  readonly images: readonly Manifest[];
+  readonly index: Manifest;
+}
+
+export async function startUpstream(
+  folder: string,
+  content: readonly PushedImage[],
+): Promise<UpstreamRegistry> {
   const port = await freePort();
   await mkdir(folder, { recursive: true });
   const config = join(folder, 'config.yml');
@@ -45,7 +57,7 @@ http: { addr: "127.0.0.1:${port}" }
     folder,
   });
   try {
-    await push(server.url, content);
+    for (const image of content) await push(server.url, image);
   } catch (error) {
     await server.stop();
     throw error;
@@ -87,9 +99,9 @@ async function quiet(server: ServerProcess): Promise<void> {
   }
 }
 
-async function push(url: string, content: Content): Promise<void> {
+async function push(url: string, content: PushedImage): Promise<void> {
   const base = `${url}/v2/${content.repository}`;
-  for (const blob of [content.smallBlob, content.largeBlob, ...content.configs]) await pushBlob(base, blob);
+  for (const blob of content.blobs) await pushBlob(base, blob);
   for (const image of content.images) await pushManifest(base, image.digest, image);
   await pushManifest(base, content.tag, content.index);
 }
