@@ -1,4 +1,3 @@
-import { withinMs } from '../lib/deadline.ts';
 import type { Digest } from '../oci/digest.ts';
 import { repositoryKey, type Repository } from '../oci/reference.ts';
 import { BlobStoreError, type BlobStore, type StoredBlob } from '../store/blob-store.ts';
@@ -12,6 +11,7 @@ import type { ContentLinks } from './content-links.ts';
 import type { FillEnd } from './fill-options.ts';
 import type { SegmentLimits } from './fill-plan.ts';
 import { FillSlots } from './fill-slots.ts';
+import { followed } from './followed-fill.ts';
 import { failureError } from './outcome-error.ts';
 import { PullError } from './pull-error.ts';
 import type { RepositoryAccess } from './repository-access.ts';
@@ -19,9 +19,6 @@ import { storedBody } from './stored-body.ts';
 import { UnreadFills } from './unread-fills.ts';
 import type { OpenBlob } from './upstream-bytes.ts';
 
-/** By when headers go out although the fill still waits for its turn, and by when in any case. */
-const EARLY_HEADERS_MS = 4000;
-const LATEST_HEADERS_MS = 9500;
 /** Fills that go on although the client that asked for them has gone. */
 const MAX_UNREAD_PER_CLIENT = 4;
 
@@ -270,37 +267,4 @@ function opener({ upstream, repository, digest }: BlobRequest, expectedSize: num
       ...(end === undefined ? {} : { end }),
       ...(expectedSize === undefined ? {} : { expectedSize }),
     });
-}
-
-/**
- * A body that follows the fill, when it can be read; undefined if the fill is over by then. Its client counts as a reader
- * while it waits. Throws what the start of the fill does.
- */
-async function followed(
-  fill: BlobFill,
-  cache: 'stored' | 'collapsed',
-  client: string,
-): Promise<BlobBody | undefined> {
-  if (fill.isOver) return undefined;
-  const body = fill.join(cache, client);
-  try {
-    await readyToRead(fill);
-    if (!fill.isOver) return body;
-  } catch (error) {
-    body.close();
-    throw error;
-  }
-  body.close();
-  return undefined;
-}
-
-/**
- * Resolves when bodies that follow the fill can be read: upstream has answered, or it takes so long that headers have to go out, for
- * which the size must be known. Throws what the start of the fill does.
- */
-async function readyToRead(fill: BlobFill): Promise<void> {
-  await withinMs(fill.started, EARLY_HEADERS_MS);
-  if (fill.isQueued && fill.size !== undefined) return;
-  await withinMs(fill.started, LATEST_HEADERS_MS - EARLY_HEADERS_MS);
-  if (fill.size === undefined) await fill.started;
 }
