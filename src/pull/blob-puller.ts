@@ -44,6 +44,12 @@ export interface BlobRequest {
   readonly client: string;
 }
 
+/** A fill that nobody has asked for. */
+export interface Prefetch {
+  /** Resolves when it is over. */
+  readonly stored: Promise<boolean>;
+}
+
 interface RunningFill {
   readonly fill: BlobFill;
   readonly repository: Repository;
@@ -123,17 +129,17 @@ export class BlobPuller {
   }
 
   /**
-   * Fills a blob that nobody has asked for yet, behind all those that somebody reads; clients can join. Resolves when
-   * that is over, at once if there is nothing to do. Never rejects for what upstream or the disk refuse.
+   * Begins to fill a blob that nobody has asked for yet, behind all those that somebody reads; clients can join.
+   * Undefined if there is nothing to do, or it could not be kept; `stored` never rejects.
    */
-  async prefetch(blob: Omit<BlobRequest, 'client'>): Promise<'filled' | 'present' | 'failed'> {
+  async prefetch(blob: Omit<BlobRequest, 'client'>): Promise<Prefetch | undefined> {
     const { repository, digest } = blob;
-    if ((await this.#options.blobs.stat(digest)) !== undefined) return 'present';
+    if ((await this.#options.blobs.stat(digest)) !== undefined) return undefined;
     const link = await this.#options.links.get(repository, digest);
-    if (this.#fills.has(digest)) return 'present';
-    if (link?.by !== 'manifest' || this.#isClosed || this.#options.blobs.isFailing) return 'failed';
-    const { result } = await this.#start({ ...blob, client: '' }, link).ended;
-    return result === 'stored' ? 'filled' : 'failed';
+    if (this.#fills.has(digest) || link?.by !== 'manifest') return undefined;
+    if (this.#isClosed || this.#options.blobs.isFailing) return undefined;
+    const { ended } = this.#start({ ...blob, client: '' }, link);
+    return { stored: ended.then(({ result }) => result === 'stored') };
   }
 
   /**

@@ -14,6 +14,8 @@ export interface LayerAheadOptions {
   readonly mayPrefetch: (upstream: Upstream, repository: string) => boolean;
   /** Told when a layer is there, or on its way, that nobody has asked for. */
   readonly onFetched: () => void;
+  /** Told of faults of this program. */
+  readonly onError: (error: unknown) => void;
 }
 
 /** The layers of a manifest that goes out, from the bottom up. */
@@ -49,6 +51,7 @@ export class LayerAhead {
   readonly #habits = new LayerHabits();
   readonly #queue = new Map<Digest, Job>();
   #running = 0;
+  #isBeginning = false;
   #isClosed = false;
 
   constructor(options: LayerAheadOptions) {
@@ -85,22 +88,40 @@ export class LayerAhead {
     this.#goOn();
   }
 
-  #goOn(): void {
-    while (this.#running < MAX_AT_ONCE && !this.#isClosed) {
-      const [next] = this.#queue;
-      if (next === undefined) return;
-      const [digest, { upstream, repository }] = next;
-      this.#queue.delete(digest);
-      if (this.#habits.isHad(digest) || !this.#options.mayPrefetch(upstream, repository.name)) continue;
-      this.#running++;
-      void this.#fill({ upstream, repository, digest }).finally(() => {
-        this.#running--;
-        this.#goOn();
-      });
+  /** One begins after the other, so that they come in their order, and a few are under way. */
+  async #begin(): Promise<void> {
+    if (this.#isBeginning) return;
+    this.#isBeginning = true;
+    try {
+      for (let next = this.#next(); next !== undefined; next = this.#next()) {
+        const fill = await this.#options.blobs.prefetch(next);
+        if (fill === undefined) continue;
+        this.#running++;
+        void fill.stored.then((isStored) => {
+          this.#running--;
+          if (isStored) this.#options.onFetched();
+          this.#goOn();
+        });
+      }
+    } finally {
+      this.#isBeginning = false;
     }
   }
 
-  async #fill(layer: Job & { readonly digest: Digest }): Promise<void> {
-    if ((await this.#options.blobs.prefetch(layer)) === 'filled') this.#options.onFetched();
+  #next(): (Job & { readonly digest: Digest }) | undefined {
+    while (this.#running < MAX_AT_ONCE && !this.#isClosed) {
+      const [next] = this.#queue;
+      if (next === undefined) return undefined;
+      const [digest, job] = next;
+      this.#queue.delete(digest);
+      if (!this.#habits.isHad(digest) && this.#options.mayPrefetch(job.upstream, job.repository.name)) {
+        return { ...job, digest };
+      }
+    }
+    return undefined;
+  }
+
+  #goOn(): void {
+    this.#begin().catch(this.#options.onError);
   }
 }

@@ -131,8 +131,8 @@ export class ReadAhead {
     if (content.kind !== 'image') return;
     const { digest } = content.config;
     if (!this.#options.mayPrefetch(upstream, repository.name)) return;
-    const result = await this.#options.blobs.prefetch({ upstream, repository, digest });
-    if (result === 'filled') this.#options.onFetched('config');
+    const fill = await this.#options.blobs.prefetch({ upstream, repository, digest });
+    if ((await fill?.stored) === true) this.#options.onFetched('config');
   }
 
   /** A manifest and what speaks of it are one: Docker 29 asks for both. */

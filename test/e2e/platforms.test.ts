@@ -59,6 +59,14 @@ describe.each(UPSTREAMS)('Platforms, upstream: $name', (kind) => {
     return readFile(join(target, 'manifest.json'));
   }
 
+  /** A manifest is of use with its blobs only, and without upstream is not given out before they are there. */
+  async function fetchBlobs(repository: string, { config, layers }: Image): Promise<void> {
+    for (const { digest } of [config, ...layers]) {
+      const answer = await fetchRaw(`${mirror.pierhead.url}/v2/library/${repository}/blobs/${digest}`);
+      expect(answer.complete).toBe(true);
+    }
+  }
+
   const uses: readonly (readonly [name: string, use: () => Promise<void>])[] = [
     [
       'a Docker Engine pulls and is given each platform that it names',
@@ -101,6 +109,7 @@ describe.each(UPSTREAMS)('Platforms, upstream: $name', (kind) => {
           const head = await fetchRaw(url, { method: 'HEAD', headers });
           expect(head.header('docker-content-digest')).toBe(child(name).root.digest);
           expect(head.header('content-length')).toBe(String(child(name).root.bytes.length));
+          await fetchBlobs('golang', child(name));
         }
       },
     ],
@@ -123,7 +132,10 @@ describe.each(UPSTREAMS)('Platforms, upstream: $name', (kind) => {
         ] as const) {
           const url = `${mirror.pierhead.url}/v2/library/nano/manifests/latest?platform=windows(${host})/amd64`;
           const answer = await fetchRaw(url);
-          expect(answer.body).toEqual(nano.images.get(image)?.root.bytes);
+          const wanted = nano.images.get(image);
+          if (wanted === undefined) throw new Error(`the fixture has no ${image}`);
+          expect(answer.body).toEqual(wanted.root.bytes);
+          await fetchBlobs('nano', wanted);
         }
         const target = await testFolder();
         const reference = `docker://${mirror.pierhead.host}/library/nano:latest`;

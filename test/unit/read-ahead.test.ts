@@ -39,7 +39,7 @@ async function readAhead(pulls: number) {
     blobs: {
       prefetch: ({ digest }) => {
         wanted.push(digest);
-        return Promise.resolve('filled');
+        return Promise.resolve({ stored: Promise.resolve(true) });
       },
     },
     mayPrefetch: () => left-- > 0,
