@@ -1,7 +1,7 @@
 import { createAdaptorServer } from '@hono/node-server';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
-import { assemble, type AssemblyOptions, type Parts } from './assembly.ts';
+import { assemble, type AssemblyOptions, type Parts } from './assembly/assembly.ts';
 import type { ShownSetting } from './config/shown.ts';
 import { createAdminRoutes } from './http/admin-routes.ts';
 import type { Health } from './http/health.ts';
@@ -9,7 +9,7 @@ import { drainWithin, listen } from './http/listener.ts';
 import { createRegistryServer } from './http/registry-server.ts';
 import { Undo } from './lib/undo.ts';
 import type { Operations } from './pull/operations.ts';
-import { reportExchange, reportUnreadable } from './reports.ts';
+import { reportExchange, reportUnreadable } from './assembly/reports.ts';
 import { takeDataDir } from './store/data-dir.ts';
 import { listImages, type ImageEntry } from './store/image-list.ts';
 import { openIndex } from './store/manifest/lmdb.ts';
@@ -26,7 +26,7 @@ import { openIndex } from './store/manifest/lmdb.ts';
  * 6. upstream/client.ts asks the registry: breakers, pull limits, tokens, redirects, time limits; every answer is one
  *    of a few outcomes. While upstream is out of reach, pull/completeness.ts keeps back what could not be completed.
  * 7. http/manifest-response.ts, blob-response.ts or error-response.ts renders what came of it.
- * 8. follow-ups.ts has what comes next fetched ahead (pull/read-ahead.ts), and the pull counted.
+ * 8. assembly/follow-ups.ts has what comes next fetched ahead (pull/read-ahead.ts), and the pull counted.
  * 9. When the answer is over: one line in the log, one count in the metrics.
  */
 
@@ -119,8 +119,8 @@ async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App
     health,
     metrics: () => metrics.render(),
     settings: () => shown,
-    refresh: (image) => parts.refresh({ image }),
-    resolve: parts.operations.resolve,
+    operations: parts.operations,
+    onInternalError: (error) => log.error({ err: error, kind: 'admin' }, 'internal error'),
   });
 
   const listener = await listen(registry, settings.listen);

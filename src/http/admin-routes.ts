@@ -2,8 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { HttpBindings } from '@hono/node-server';
 import { Hono, type Context, type Next } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { OperationError, type Operations } from '../pull/operations.ts';
-import type { Refreshed } from '../pull/tag-refresh.ts';
+import { OperationError, type OperationRun, type Operations } from '../pull/operations.ts';
 import { ALIVE, readiness, type Health } from './health.ts';
 
 export interface AdminRoutesOptions {
@@ -14,9 +13,9 @@ export interface AdminRoutesOptions {
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   /** The effective settings with their sources, secrets masked. */
   readonly settings: () => unknown;
-  /** Checks a cached tag now. Throws OperationError. */
-  readonly refresh: (image: string) => Promise<Refreshed>;
-  readonly resolve: Operations['resolve'];
+  readonly operations: Pick<Operations, 'refresh' | 'resolve'>;
+  /** Called with errors that are faults of this program. */
+  readonly onInternalError: (error: unknown) => void;
 }
 
 /** Requests to the API are a few words long. */
@@ -29,6 +28,7 @@ type AdminContext = Context<{ Bindings: HttpBindings }>;
 
 /** The routes of the admin address: metrics and health for everyone who reaches it, the API behind the guard. */
 export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings: HttpBindings }> {
+  const { refresh, resolve } = options.operations;
   const app = new Hono<{ Bindings: HttpBindings }>();
   app.get('/healthz', (context) => context.json(ALIVE));
   app.get('/readyz', (context) => {
@@ -43,9 +43,8 @@ export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings:
   app.get('/api/v1/config', (context) => context.json(options.settings() as object));
   app.get('/api/v1/resolve', async (context) => {
     const { image = '', platform } = context.req.query();
-    const { signal } = context.req.raw;
     const request = { image, ...(platform === undefined ? {} : { platform }) };
-    return context.json(await options.resolve(request, { signal, onEvent: () => undefined }));
+    return context.json(await resolve(request, runOf(context)));
   });
   app.post('/api/v1/refresh', BODY_LIMIT, async (context) => {
     const body: unknown = await context.req.json().catch(() => undefined);
@@ -53,15 +52,21 @@ export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings:
     if (typeof image !== 'string') {
       return context.json({ error: 'the body must be JSON such as {"image": "golang:1.22"}' }, 400);
     }
-    return context.json(await options.refresh(image));
+    return context.json(await refresh({ image }, runOf(context)));
   });
   app.notFound((context) => context.json({ error: 'not found' }, 404));
   app.onError((error, context) => {
     if (error instanceof OperationError) return context.json({ error: error.message }, statusOf(error));
     // The message of an escaped error can hold anything: it is for the log, not for the client.
+    options.onInternalError(error);
     return context.json({ error: 'internal error' }, 500);
   });
   return app;
+}
+
+/** A caller that goes away ends what it asked for. */
+function runOf({ req }: AdminContext): OperationRun<never> {
+  return { signal: req.raw.signal, onEvent: () => undefined };
 }
 
 function statusOf({ code }: OperationError): 400 | 404 | 409 | 500 | 503 {

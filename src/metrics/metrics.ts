@@ -10,7 +10,6 @@ export interface GaugeSources {
   readonly queuedFills: () => number;
   readonly blobs: () => { readonly blobs: number; readonly bytes: number };
   readonly manifests: () => { readonly manifests: number; readonly bytes: number };
-  /** Undefined: no Redis is configured. */
   readonly room: () => {
     readonly usedBytes: number;
     readonly reservedBytes: number;
@@ -19,6 +18,7 @@ export interface GaugeSources {
   /** Undefined: nothing could be evicted. */
   readonly coldestAgeMs: () => number | undefined;
   readonly indexBytes: () => number;
+  /** Undefined: no Redis is configured. */
   readonly redis: () => RedisState | undefined;
   /** Tags that have a check ahead. */
   readonly watchedTags: () => number;
@@ -111,8 +111,12 @@ export class Metrics {
     registers: [this.#registry],
   });
 
-  constructor(sources: GaugeSources) {
+  constructor() {
     collectDefaultMetrics({ register: this.#registry });
+  }
+
+  /** Has these read at each scrape from now on; once. */
+  read(sources: GaugeSources): void {
     this.#gauge('fills_running', 'Transfers of blobs that are under way', sources.fills);
     this.#gauge('fills_queued', 'Transfers of blobs that wait for their turn', sources.queuedFills);
     this.#gauge('store_blobs', 'Blobs on the disk', () => sources.blobs().blobs);

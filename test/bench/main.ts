@@ -36,7 +36,7 @@ export async function main(argv: readonly string[], root: string): Promise<numbe
     return 0;
   }
   const options = parsed;
-  const wanted = SCENARIOS.filter(({ name }) => options.scenarios.includes(name));
+  const wanted = SCENARIOS.filter((scenario) => options.scenarios.includes(scenario.name));
   const missing = missingPrograms(wanted.flatMap(({ needs = [] }) => needs));
   if (missing.length > 0) {
     say(installHint(missing));

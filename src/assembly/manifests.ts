@@ -1,16 +1,16 @@
-import type { Settings } from './config/settings.ts';
-import type { Metrics } from './metrics/metrics.ts';
-import { FleetFlight } from './pull/fleet-flight.ts';
-import { TagFreshness } from './pull/freshness.ts';
-import { ManifestFetcher } from './pull/manifest-fetcher.ts';
-import { ManifestHeads } from './pull/manifest-heads.ts';
-import { NegativeCache } from './pull/negative-cache.ts';
-import type { RepositoryAccess } from './pull/repository-access.ts';
-import { TagChecker, type Pins } from './pull/tag-checker.ts';
-import { TagTtls } from './pull/tag-ttls.ts';
-import { TagWatch } from './pull/tag-watch.ts';
-import type { FleetLock } from './store/fleet-lock.ts';
-import type { ManifestStore } from './store/manifest-store.ts';
+import type { Settings } from '../config/settings.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { FleetFlight } from '../pull/fleet-flight.ts';
+import { TagFreshness } from '../pull/freshness.ts';
+import { ManifestFetcher } from '../pull/manifest-fetcher.ts';
+import { ManifestHeads } from '../pull/manifest-heads.ts';
+import { NegativeCache } from '../pull/negative-cache.ts';
+import type { RepositoryAccess } from '../pull/repository-access.ts';
+import { TagChecker, type Pins } from '../pull/tag-checker.ts';
+import { TagTtls } from '../pull/tag-ttls.ts';
+import { TagWatch } from '../pull/tag-watch.ts';
+import type { FleetLock } from '../store/fleet-lock.ts';
+import type { ManifestStore } from '../store/manifest-store.ts';
 
 export interface ManifestPartsOptions {
   readonly settings: Settings;

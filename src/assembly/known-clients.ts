@@ -1,6 +1,6 @@
-import type { Settings } from './config/settings.ts';
-import { parsePlatform } from './oci/platform.ts';
-import type { ImageResolverOptions } from './pull/image-resolver.ts';
+import type { Settings } from '../config/settings.ts';
+import { parsePlatform } from '../oci/platform.ts';
+import type { ImageResolverOptions } from '../pull/image-resolver.ts';
 
 /** The clients that the settings tell of: the platforms of all, else the default, and those of networks. */
 export function knownClients(settings: Settings): ImageResolverOptions['clients'] {

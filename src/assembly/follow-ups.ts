@@ -1,10 +1,10 @@
-import type { Settings } from './config/settings.ts';
-import type { Logger } from './log/log.ts';
-import type { Metrics } from './metrics/metrics.ts';
-import { parsePlatform } from './oci/platform.ts';
-import type { PullServiceOptions } from './pull/pull-service.ts';
-import { PullStatistics } from './pull/pull-statistics.ts';
-import { ReadAhead, type ReadAheadOptions } from './pull/read-ahead.ts';
+import type { Settings } from '../config/settings.ts';
+import type { Logger } from '../log/log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { parsePlatform } from '../oci/platform.ts';
+import type { PullServiceOptions } from '../pull/pull-service.ts';
+import { PullStatistics } from '../pull/pull-statistics.ts';
+import { ReadAhead, type ReadAheadOptions } from '../pull/read-ahead.ts';
 
 export interface FollowUpParts extends Pick<
   ReadAheadOptions,

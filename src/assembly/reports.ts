@@ -1,11 +1,11 @@
-import { answerStatus, type Exchange, type Unreadable } from './http/exchange.ts';
-import { logExchange } from './log/access-log.ts';
-import type { Logger } from './log/log.ts';
-import type { Metrics } from './metrics/metrics.ts';
-import type { Digest } from './oci/digest.ts';
-import { repositoryKey } from './oci/reference.ts';
-import type { BlobPullerOptions } from './pull/blob-puller.ts';
-import type { ContentCareOptions } from './pull/content-care.ts';
+import { answerStatus, type Exchange, type Unreadable } from '../http/exchange.ts';
+import { logExchange } from '../log/access-log.ts';
+import type { Logger } from '../log/log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import type { Digest } from '../oci/digest.ts';
+import { repositoryKey } from '../oci/reference.ts';
+import type { BlobPullerOptions } from '../pull/blob-puller.ts';
+import type { ContentCareOptions } from '../pull/content-care.ts';
 
 /** What becomes of an event: a line in the log, a count in the metrics. */
 

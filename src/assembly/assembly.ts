@@ -1,0 +1,100 @@
+import type { Settings } from '../config/settings.ts';
+import { createControl, type Control } from '../http/control-routes.ts';
+import type { Undo } from '../lib/undo.ts';
+import type { Logger } from '../log/log.ts';
+import { Metrics } from '../metrics/metrics.ts';
+import type { ContentCare } from '../pull/content-care.ts';
+import type { Operations } from '../pull/operations.ts';
+import type { PullService } from '../pull/pull-service.ts';
+import type { DataDirLock } from '../store/data-dir.ts';
+import { createRedisBudgets } from '../store/redis/budgets.ts';
+import { RedisConnection } from '../store/redis/connection.ts';
+import { createRedisFleetLock } from '../store/redis/fleet-lock.ts';
+import type { Space } from '../store/space/space.ts';
+import { createOperations } from './operations.ts';
+import { createPulls } from './pulls.ts';
+import { openStorage } from './storage.ts';
+import { createUpstreams } from './upstreams.ts';
+
+export interface AssemblyOptions {
+  readonly settings: Settings;
+  readonly version: string;
+  readonly log: Logger;
+  /** The time by which things are fresh, stale, cold or in use; ms since the epoch. Default the system's. */
+  readonly now?: () => number;
+}
+
+/** What serves and what commands use. */
+export interface Parts {
+  readonly pull: PullService;
+  readonly metrics: Metrics;
+  readonly control: Control;
+  readonly operations: Operations;
+  readonly care: ContentCare;
+  readonly space: Space;
+  readonly degraded: () => readonly string[];
+}
+
+/** Puts the parts together and answers commands from then on. What is to be given back goes to `undo`. */
+export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo: Undo): Promise<Parts> {
+  const { settings, version, log, now = Date.now } = options;
+  const metrics = new Metrics();
+  const onRedisFailure = (failure: string): void => metrics.redisError(failure);
+  const redis = connectRedis(settings, onRedisFailure);
+  undo.push(async () => redis?.close());
+  const budgets = redis === undefined ? {} : { sharedBudgets: createRedisBudgets(redis, { now }) };
+  const upstreams = createUpstreams({ settings, version, log, ...budgets }, metrics);
+  const unreachable = (): string[] =>
+    [...upstreams.values()].filter((upstream) => !upstream.isReachable()).map(({ host }) => host);
+  const canRefill = (): boolean => unreachable().length === 0;
+  const storage = await openStorage({ settings, log, metrics, redis, onRedisFailure, canRefill, now }, undo);
+  undo.push(async () => {
+    await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
+  });
+  const fleetLock = redis === undefined ? undefined : createRedisFleetLock(redis);
+  const pulls = createPulls({ settings, log, metrics, upstreams, storage, lock: fleetLock, now }, undo);
+  const { operations, care } = createOperations({ settings, log, metrics, upstreams, storage, pulls }, undo);
+  const control = createControl({
+    operations,
+    version,
+    onInternalError: (error) => log.error({ err: error, kind: 'control' }, 'internal error'),
+  });
+  undo.push(() => control.stop());
+  const { index, embedded, blobs, space } = storage;
+  metrics.read({
+    fills: () => pulls.blobPuller.running,
+    queuedFills: () => pulls.blobPuller.queued,
+    blobs: () => blobs.totals(),
+    manifests: () => index.manifestTotals(),
+    redis: () => redis?.state,
+    watchedTags: () => pulls.watch.size,
+    fleetWaiting: () => pulls.fleet.waiting,
+    room: () => space.figures(),
+    coldestAgeMs: () => space.coldestAgeMs(),
+    indexBytes: () => index.fileBytes(),
+  });
+  // From now on commands are answered, whether or not the addresses for clients can be listened on.
+  lock.answerBy(control.listener);
+  return {
+    pull: pulls.service,
+    metrics,
+    control,
+    operations,
+    care,
+    space,
+    degraded: () => [
+      ...(redis === undefined || redis.state === 'up' ? [] : ['redis']),
+      ...(blobs.isFailing || space.isCramped ? ['disk'] : []),
+      ...(embedded.isFailing ? ['index'] : []),
+      ...unreachable(),
+    ],
+  };
+}
+
+function connectRedis(
+  { redisUrl, redisTimeoutMs }: Settings,
+  onFailure: (failure: string) => void,
+): RedisConnection | undefined {
+  if (redisUrl === undefined) return undefined;
+  return new RedisConnection({ url: redisUrl, callTimeoutMs: redisTimeoutMs, onFailure });
+}

@@ -1,0 +1,116 @@
+import type { Settings } from '../config/settings.ts';
+import type { Undo } from '../lib/undo.ts';
+import type { Logger } from '../log/log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { parsePlatform } from '../oci/platform.ts';
+import { repositoryKey } from '../oci/reference.ts';
+import { BlobPuller } from '../pull/blob-puller.ts';
+import { ClientPlatforms } from '../pull/client-platforms.ts';
+import { Completeness } from '../pull/completeness.ts';
+import { IndexMembers } from '../pull/index-members.ts';
+import { Listing } from '../pull/listing.ts';
+import { ManifestPuller } from '../pull/manifest-puller.ts';
+import { PlatformResolver } from '../pull/platform-resolver.ts';
+import { PullService } from '../pull/pull-service.ts';
+import { Referrers } from '../pull/referrers.ts';
+import { RepositoryAccess } from '../pull/repository-access.ts';
+import type { FleetLock } from '../store/fleet-lock.ts';
+import { createReferrersStore } from '../store/manifest/lmdb-referrers.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import { createFollowUps } from './follow-ups.ts';
+import { createManifestParts, type ManifestParts } from './manifests.ts';
+import { fillReporter, indexReporter } from './reports.ts';
+import type { Storage } from './storage.ts';
+
+/** Lists of referrers grow, even where tags never move. */
+const MAX_REFERRERS_TTL_MS = 24 * 60 * 60 * 1000;
+
+export interface PullsOptions {
+  readonly settings: Settings;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly storage: Storage;
+  /** Undefined: there is no fleet. */
+  readonly lock: FleetLock | undefined;
+  /** Ms since the epoch. */
+  readonly now: () => number;
+}
+
+/** What answers clients, and the parts of it that commands use as well. */
+export interface Pulls extends ManifestParts {
+  readonly service: PullService;
+  readonly manifests: ManifestPuller;
+  readonly blobPuller: BlobPuller;
+}
+
+/** What is to be given back goes to `undo`. */
+export function createPulls(options: PullsOptions, undo: Undo): Pulls {
+  const { settings, log, metrics, upstreams, storage, lock, now } = options;
+  const { index, blobs, links, space } = storage;
+  const store = storage.manifests;
+  const access = new RepositoryAccess({
+    store,
+    privatePatterns: new Map(
+      Object.entries(settings.upstreams).map(([host, entry]) => [host, entry.private]),
+    ),
+    now,
+  });
+  const { pins } = index.tables;
+  const parts = createManifestParts({
+    settings,
+    metrics,
+    store,
+    access,
+    lock,
+    pins: {
+      isPinned: (repository, tag) => pins.has({ kind: 'tag', repository: repositoryKey(repository), tag }),
+    },
+    now,
+  });
+  const { negative, fetcher } = parts;
+  undo.push(async () => parts.watch.close());
+  const clients = new ClientPlatforms(
+    parsePlatform(settings.defaultPlatform) ?? { os: 'linux', architecture: 'amd64' },
+  );
+  const members = new IndexMembers();
+  const blobPuller = new BlobPuller({
+    blobs,
+    links,
+    access,
+    maxFills: settings.fills,
+    segmentLimits: { maxStreams: settings.fillSegments, minGapBytes: settings.fillSegmentGapBytes },
+    onFillEnd: fillReporter(log, metrics),
+    onElsewhere: () => metrics.bypassedRange(),
+  });
+  undo.push(() => blobPuller.close());
+  const ahead = { store, links, fetcher, negative, members, clients, blobs: blobPuller };
+  const followUps = createFollowUps({ settings, log, metrics, ...ahead });
+  undo.push(() => followUps.close());
+  const manifests = new ManifestPuller({
+    ...parts,
+    store,
+    access,
+    links,
+    resolver: new PlatformResolver(clients),
+    members,
+    usage: space.usage,
+    completeness: new Completeness({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
+  });
+  const service = new PullService({
+    upstreams,
+    manifests,
+    blobs: blobPuller,
+    listing: new Listing({ catalogue: index, access, upstreams }),
+    referrers: new Referrers({
+      store: createReferrersStore(index.tables, indexReporter(log, metrics).onError),
+      access,
+      negative,
+      ttlMs: settings.tagTtlMs === 'never' ? MAX_REFERRERS_TTL_MS : settings.tagTtlMs,
+      now,
+    }),
+    onManifest: followUps.manifestServed,
+    onBlob: followUps.blobAsked,
+  });
+  return { ...parts, service, manifests, blobPuller };
+}

@@ -1,0 +1,90 @@
+import { join } from 'node:path';
+import type { Settings } from '../config/settings.ts';
+import type { Undo } from '../lib/undo.ts';
+import type { Logger } from '../log/log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { ContentLinks } from '../pull/content-links.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import { openDiskBlobStore } from '../store/blob/disk.ts';
+import { createGuardedStore, type GuardedStore } from '../store/manifest/guarded.ts';
+import { openIndex, type Index } from '../store/manifest/lmdb.ts';
+import { createMemoryStore } from '../store/manifest/memory.ts';
+import { createRedisStore } from '../store/manifest/redis.ts';
+import { createTieredStore, type TieredStore } from '../store/manifest/tiered.ts';
+import type { RedisConnection } from '../store/redis/connection.ts';
+import { openSpace, type Space } from '../store/space/space.ts';
+import { diskReporter, indexReporter, lossReporter, removalReporter } from './reports.ts';
+
+/** Manifests that are kept in memory, in bytes: some ten thousand. */
+const MEMORY_MANIFEST_BYTES = 64 * 1024 * 1024;
+
+export interface StorageOptions {
+  readonly settings: Settings;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Undefined: there is no fleet. */
+  readonly redis: RedisConnection | undefined;
+  readonly onRedisFailure: (failure: string) => void;
+  /** Whether what is evicted could be fetched again. */
+  readonly canRefill: () => boolean;
+  /** Ms since the epoch. */
+  readonly now: () => number;
+}
+
+/** What is kept: manifests in their tiers, blobs on the disk, and the room for both. */
+export interface Storage {
+  readonly index: Index;
+  /** `index`, whose faults are misses. */
+  readonly embedded: GuardedStore;
+  /** Memory, `embedded` and Redis as one. */
+  readonly manifests: TieredStore;
+  readonly blobs: BlobStore;
+  readonly links: ContentLinks;
+  readonly space: Space;
+}
+
+/** Opens the data directory of the settings. What is to be given back goes to `undo`. */
+export async function openStorage(options: StorageOptions, undo: Undo): Promise<Storage> {
+  const { settings, log, metrics, redis, onRedisFailure, now } = options;
+  const { dataDir } = settings;
+  const index = openIndex(join(dataDir, 'index'), { now });
+  const memory = createMemoryStore({ maxManifestBytes: MEMORY_MANIFEST_BYTES });
+  const report = indexReporter(log, metrics);
+  const embedded = createGuardedStore(index, { probe: () => index.probe(), ...report });
+  const shared =
+    redis === undefined
+      ? {}
+      : { shared: createRedisStore({ connection: redis, onFailure: onRedisFailure, now }) };
+  const manifests = createTieredStore({ memory, embedded, ...shared });
+  undo.push(() => manifests.close());
+  await index.upgrade();
+  const links = new ContentLinks(manifests);
+  const reportRemoval = removalReporter(log, metrics);
+  const space = await openSpace({
+    dataDir,
+    tables: index.tables,
+    limit: settings.cacheSize,
+    canRefill: options.canRefill,
+    now,
+    onRemoved: (removed, reason) => {
+      memory.forget(removed);
+      links.forget(removed.manifests);
+      reportRemoval(removed, reason);
+    },
+    onUnknownManifest: (digest) => manifests.restore(digest),
+    onRemovedFile: (digest) => log.warn({ digest }, 'removed a file that the index does not know'),
+    onError: report.onError,
+  });
+  undo.push(() => space.close());
+  const blobs = await openDiskBlobStore({
+    dataDir,
+    index,
+    room: space.room,
+    holds: space.holds,
+    onRead: (digest) => space.usage.touchBlob(digest),
+    onHealth: diskReporter(log),
+    onLost: lossReporter(log, metrics),
+  });
+  undo.push(() => blobs.close());
+  return { index, embedded, manifests, blobs, links, space };
+}
