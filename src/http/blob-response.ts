@@ -46,6 +46,10 @@ export async function sendBlob(exchange: Exchange, digest: Digest, body: BlobBod
       return;
     }
     const pieces = startAnswer(exchange, digest, body);
+    if (body.content !== undefined) {
+      sendFromMemory(exchange, body.content, pieces);
+      return;
+    }
     // Whoever follows a fill learns at once that the blob is there, even if its first bytes take long.
     if (body.cache !== 'hit') response.flushHeaders();
     await sendPieces(exchange, body, pieces);
@@ -133,6 +137,16 @@ function blobHeaders(exchange: Exchange, digest: Digest): Record<string, string>
     'Cache-Status': cacheStatusHeader(exchange.cache),
     ...(exchange.namespace === undefined ? {} : { 'OCI-Namespace': exchange.namespace }),
   };
+}
+
+function sendFromMemory(exchange: Exchange, content: Buffer, pieces: readonly Piece[]): void {
+  const chunks = pieces.map((piece) =>
+    Buffer.isBuffer(piece) ? piece : content.subarray(piece.range?.start, piece.range?.end),
+  );
+  for (const { length } of chunks) exchange.bytes += length;
+  const last = chunks.pop();
+  for (const chunk of chunks) exchange.response.write(chunk);
+  exchange.response.end(last);
 }
 
 async function sendPieces(exchange: Exchange, body: BlobBody, pieces: readonly Piece[]): Promise<void> {

@@ -1,4 +1,8 @@
 import { BlockList, isIPv6 } from 'node:net';
+import { LRUCache } from 'lru-cache';
+
+/** Clients come back: the look-up in the list makes an object of each address, which costs more than a request should. */
+const MAX_REMEMBERED = 10_000;
 
 /** A test whether an address belongs to one of `cidrs` (valid IPv4 or IPv6 networks). */
 export function networkMatcher(cidrs: readonly string[]): (address: string) => boolean {
@@ -7,7 +11,11 @@ export function networkMatcher(cidrs: readonly string[]): (address: string) => b
     const [network = '', prefix = ''] = cidr.split('/');
     list.addSubnet(network, Number(prefix), isIPv6(network) ? 'ipv6' : 'ipv4');
   }
-  return (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+  const known = new LRUCache<string, boolean>({
+    max: MAX_REMEMBERED,
+    memoMethod: (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),
+  });
+  return (address) => known.memo(address);
 }
 
 /** The address of a socket as people write it: an IPv4 client of a dual-stack listener is an IPv4 address. */

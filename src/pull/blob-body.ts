@@ -11,6 +11,8 @@ export interface BlobBody {
   /** Undefined while nobody has told: neither upstream nor a manifest. */
   readonly size: number | undefined;
   readonly cache: CacheStatus;
+  /** All of it, where nothing has to be read or waited for; not to be written to. */
+  readonly content?: Buffer | undefined;
   /** One section is read at a time; `range` undefined: the whole, of unknown size. */
   section(range: ByteRange | undefined): BlobSection;
   /** Ends a pending read and gives everything back. Safe to call more than once. */

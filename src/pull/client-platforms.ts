@@ -12,6 +12,7 @@ export interface ClientPlatform {
 }
 
 const MAX_CLIENTS = 10_000;
+const MAX_USER_AGENTS = 1000;
 
 /**
  * Which platform a client is: by what its request says, by its network, by its User-Agent, by default. Most clients
@@ -22,18 +23,23 @@ export class ClientPlatforms {
   readonly #default: Platform;
   /** What the clients of an address were seen to take; undefined once they took different ones. */
   readonly #seen = new LRUCache<string, { readonly platform: Platform | undefined }>({ max: MAX_CLIENTS });
+  /** A fleet sends few User-Agents, and each of them with every request. */
+  readonly #told = new LRUCache<string, { readonly platform: Platform | undefined }>({
+    max: MAX_USER_AGENTS,
+    memoMethod: (userAgent) => ({ platform: platformOfUserAgent(userAgent) }),
+  });
 
   constructor(defaultPlatform: Platform) {
     this.#default = defaultPlatform;
   }
 
   of(client: PullClient): ClientPlatform {
-    return statedPlatform(client) ?? { platform: this.#default, by: 'default' };
+    return this.#stated(client) ?? { platform: this.#default, by: 'default' };
   }
 
   /** What it will most likely ask for; undefined if that would be a mere guess. */
   expected(client: PullClient): Platform | undefined {
-    return statedPlatform(client)?.platform ?? this.#seen.get(client.address)?.platform;
+    return this.#stated(client)?.platform ?? this.#seen.get(client.address)?.platform;
   }
 
   /** It asked for the manifest of a platform by digest, after it was given the list. */
@@ -44,11 +50,12 @@ export class ClientPlatforms {
       (before.platform === undefined || platformName(before.platform) !== platformName(platform));
     this.#seen.set(address, { platform: isOther ? undefined : platform });
   }
-}
 
-function statedPlatform({ platform, rule, userAgent }: PullClient): ClientPlatform | undefined {
-  if (platform !== undefined) return { platform, by: 'query' };
-  if (rule?.platform !== undefined) return { platform: rule.platform, by: 'rule' };
-  const told = platformOfUserAgent(userAgent);
-  return told === undefined ? undefined : { platform: told, by: 'user-agent' };
+  #stated({ platform, rule, userAgent }: PullClient): ClientPlatform | undefined {
+    if (platform !== undefined) return { platform, by: 'query' };
+    if (rule?.platform !== undefined) return { platform: rule.platform, by: 'rule' };
+    if (userAgent === undefined) return undefined;
+    const told = this.#told.memo(userAgent).platform;
+    return told === undefined ? undefined : { platform: told, by: 'user-agent' };
+  }
 }

@@ -6,6 +6,7 @@ export function storedBody(blob: StoredBlob): BlobBody {
   let isClosed = false;
   return {
     size: blob.size,
+    content: blob.content,
     cache: 'hit',
     section: (range) => {
       let position = range?.start ?? 0;

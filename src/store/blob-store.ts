@@ -4,6 +4,8 @@ import type { Digest } from '../oci/digest.ts';
 /** A verified blob, opened for reading. Its file stays readable until `close`, even if it is removed meanwhile. */
 export interface StoredBlob {
   readonly size: number;
+  /** All of it, if it is small and in memory; not to be written to. */
+  readonly content: Buffer | undefined;
   /** Reads up to `length` bytes at `position` into the start of `buffer`; resolves to how many, 0 at the end. */
   read(buffer: Buffer, length: number, position: number): Promise<number>;
   close(): Promise<void>;

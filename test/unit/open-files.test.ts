@@ -1,13 +1,14 @@
 import { readdir, readlink, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { OpenFiles, type Lease } from '../../src/store/blob/open-files.ts';
+import { OpenFiles, type Lease, type OpenFilesOptions } from '../../src/store/blob/open-files.ts';
 import { testFolder } from '../support/temp.ts';
 import { eventually } from '../support/wait.ts';
 
-async function setUp(options = { maxIdle: 2, idleMs: 100_000 }) {
+async function setUp(options: Partial<OpenFilesOptions> = {}) {
   const folder = await testFolder();
-  const files = new OpenFiles(options);
+  const sizes = { maxContentBytes: 0, maxContentsBytes: 0 };
+  const files = new OpenFiles({ maxIdle: 2, idleMs: 100_000, ...sizes, ...options });
   onTestFinished(() => files.close());
   const path = (name: string) => join(folder, name);
   for (const name of ['a', 'b', 'c']) await writeFile(path(name), `content of ${name}`);
@@ -78,5 +79,46 @@ describe('files that stay open', () => {
     short.release();
     await expect(files.lease(path('none'))).rejects.toMatchObject({ code: 'ENOENT' });
     await expect(files.lease(path('none'))).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});
+
+describe('small files', () => {
+  const small = { maxContentBytes: 13, maxContentsBytes: 30 };
+
+  it('stay in memory and not open, for as long as large ones would stay open', async () => {
+    const { files, path, openNames } = await setUp({ ...small, maxIdle: 1 });
+    const lease = await files.lease(path('a'));
+    expect(String(lease.content)).toBe('content of a');
+    expect(await textOf(lease)).toBe('content of a');
+    expect(await openNames()).toEqual([]);
+    await writeFile(path('a'), 'something new');
+    const held = await files.lease(path('a'));
+    expect(String(held.content)).toBe('content of a');
+    held.release();
+    lease.release();
+    (await files.lease(path('b'))).release();
+    expect(String((await files.lease(path('a'))).content)).toBe('something new');
+  });
+
+  it('take so much at most, and as much again when others have gone', async () => {
+    const { files, path, openNames } = await setUp(small);
+    const [one, two] = await Promise.all([files.lease(path('a')), files.lease(path('b'))]);
+    const third = await files.lease(path('c'));
+    expect([one.content?.length, two.content?.length, third.content]).toEqual([12, 12, undefined]);
+    expect(await textOf(third)).toBe('content of c');
+    expect(await openNames()).toEqual(['c']);
+    for (const lease of [one, third]) lease.release();
+    for (const name of ['a', 'c']) files.forget(path(name));
+    await eventually(async () => (await openNames()).length === 0, 'the open one to be closed');
+    expect((await files.lease(path('c'))).content?.length).toBe(12);
+  });
+
+  it('end where they ended when they were opened', async () => {
+    const { files, path } = await setUp(small);
+    const lease = await files.lease(path('a'));
+    const buffer = Buffer.alloc(100);
+    expect(await lease.read(buffer, 4, 8)).toBe(4);
+    expect(buffer.toString('utf8', 0, 4)).toBe('of a');
+    expect(await lease.read(buffer, 4, 12)).toBe(0);
   });
 });

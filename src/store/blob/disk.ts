@@ -44,7 +44,12 @@ class DiskBlobStore implements BlobStore {
   readonly #kept: KeptParts;
   readonly #health: DiskHealth;
   readonly #hashes = new HashThread();
-  readonly #files = new OpenFiles({ maxIdle: 256, idleMs: 2000 });
+  readonly #files = new OpenFiles({
+    maxIdle: 256,
+    idleMs: 2000,
+    maxContentBytes: 256 * 1024,
+    maxContentsBytes: 32 * 1024 * 1024,
+  });
   readonly #adoptions = new Map<Digest, Promise<number | undefined>>();
 
   constructor(options: DiskBlobStoreOptions, kept: KeptParts) {
@@ -96,6 +101,7 @@ class DiskBlobStore implements BlobStore {
       if (found === size) {
         return {
           size,
+          content: file.content,
           read: (buffer, length, position) => file.read(buffer, length, position),
           close: async () => {
             release();

@@ -5,12 +5,18 @@ export interface OpenFilesOptions {
   readonly maxIdle: number;
   /** How long they are. */
   readonly idleMs: number;
+  /** Files up to this size are read whole and closed at once. */
+  readonly maxContentBytes: number;
+  /** What all contents may take; while they do, further small files are read like large ones. */
+  readonly maxContentsBytes: number;
 }
 
 /** A file that is open for one reader. */
 export interface Lease {
-  /** Bytes, as of now. */
+  /** Bytes, as of now; as of when it was opened if `content` is there. */
   readonly size: number;
+  /** All of it, if it is small. */
+  readonly content: Buffer | undefined;
   /** Reads up to `length` bytes at `position` into the start of `buffer`; resolves to how many, 0 at the end. */
   read(buffer: Buffer, length: number, position: number): Promise<number>;
   /** Safe to call more than once. */
@@ -18,7 +24,7 @@ export interface Lease {
 }
 
 interface Entry {
-  readonly file: FileHandle;
+  readonly source: FileHandle | Buffer;
   users: number;
   idleSince: number;
   isForgotten: boolean;
@@ -26,13 +32,15 @@ interface Entry {
 
 /**
  * Files stay open for a moment after their last reader: a blob that a fleet pulls is asked for again at once, and to
- * open and close it costs more than to read it when it is small.
+ * open and close it costs more than to read it. Small ones stay in memory instead, since each call to the file system
+ * goes through the thread pool and back, which costs more than to send them.
  */
 export class OpenFiles {
   readonly #options: OpenFilesOptions;
   /** In the order in which they became idle, as far as they are. */
   readonly #entries = new Map<string, Promise<Entry>>();
   readonly #idle = new Map<string, Entry>();
+  #contentsBytes = 0;
   #sweeper: NodeJS.Timeout | undefined;
 
   constructor(options: OpenFilesOptions) {
@@ -52,11 +60,17 @@ export class OpenFiles {
       isReleased = true;
       this.#released(path, entry);
     };
-    try {
-      const { size } = await entry.file.stat();
+    const { source } = entry;
+    if (Buffer.isBuffer(source)) {
       const read: Lease['read'] = async (buffer, length, position) =>
-        (await entry.file.read(buffer, 0, length, position)).bytesRead;
-      return { size, read, release };
+        source.copy(buffer, 0, position, position + length);
+      return { size: source.length, content: source, read, release };
+    }
+    try {
+      const { size } = await source.stat();
+      const read: Lease['read'] = async (buffer, length, position) =>
+        (await source.read(buffer, 0, length, position)).bytesRead;
+      return { size, content: undefined, read, release };
     } catch (error) {
       release();
       throw error;
@@ -71,7 +85,7 @@ export class OpenFiles {
     void opening?.then(
       (entry) => {
         entry.isForgotten = true;
-        if (entry.users === 0) entry.file.close().catch(() => undefined);
+        if (entry.users === 0) this.#end(entry);
       },
       () => undefined,
     );
@@ -83,7 +97,7 @@ export class OpenFiles {
   }
 
   #open(path: string): Promise<Entry> {
-    const opening = openEntry(path);
+    const opening = this.#openEntry(path);
     this.#entries.set(path, opening);
     opening.catch(() => {
       if (this.#entries.get(path) === opening) this.#entries.delete(path);
@@ -95,7 +109,7 @@ export class OpenFiles {
     entry.users--;
     if (entry.users > 0) return;
     if (entry.isForgotten) {
-      entry.file.close().catch(() => undefined);
+      this.#end(entry);
       return;
     }
     entry.idleSince = performance.now();
@@ -115,8 +129,32 @@ export class OpenFiles {
     clearInterval(this.#sweeper);
     this.#sweeper = undefined;
   }
-}
 
-async function openEntry(path: string): Promise<Entry> {
-  return { file: await open(path, 'r'), users: 0, idleSince: 0, isForgotten: false };
+  async #openEntry(path: string): Promise<Entry> {
+    const file = await open(path, 'r');
+    const content = await this.#smallContent(file).catch(async (error: unknown) => {
+      await file.close();
+      throw error;
+    });
+    if (content !== undefined) await file.close();
+    return { source: content ?? file, users: 0, idleSince: 0, isForgotten: false };
+  }
+
+  async #smallContent(file: FileHandle): Promise<Buffer | undefined> {
+    const { maxContentBytes, maxContentsBytes } = this.#options;
+    const { size } = await file.stat();
+    if (size > maxContentBytes || this.#contentsBytes + size > maxContentsBytes) return undefined;
+    this.#contentsBytes += size;
+    // One byte more, to see a file that is not as it was a moment ago: such a one is read like a large one.
+    const buffer = Buffer.allocUnsafeSlow(size + 1);
+    const read = await file.read(buffer, 0, size + 1, 0).catch(() => undefined);
+    if (read?.bytesRead === size) return buffer.subarray(0, size);
+    this.#contentsBytes -= size;
+    return undefined;
+  }
+
+  #end({ source }: Entry): void {
+    if (Buffer.isBuffer(source)) this.#contentsBytes -= source.length;
+    else source.close().catch(() => undefined);
+  }
 }
