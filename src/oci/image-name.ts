@@ -1,10 +1,17 @@
-import { parseDigest } from './digest.ts';
+import { parseDigest, type Digest } from './digest.ts';
 import { DOCKER_HUB, isRepositoryName, isTag, type Reference, type Repository } from './reference.ts';
 
 /** What people call an image: `golang`, `golang:1.22`, `ghcr.io/org/app@sha256:…`. */
 export interface ImageName {
   readonly repository: Repository;
   readonly reference: Reference;
+}
+
+/** A name that can have a tag and a digest; one of them is always there. */
+export interface FullName {
+  readonly repository: Repository;
+  readonly tag?: string;
+  readonly digest?: Digest;
 }
 
 const DEFAULT_TAG = 'latest';
@@ -16,27 +23,49 @@ const HOST = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/;
  * without a tag or digest it is `latest`; with both, the digest counts (distribution/reference, "Grammar").
  */
 export function parseImageName(text: string): ImageName | undefined {
+  const full = parseFullName(text);
+  if (full === undefined) return undefined;
+  const { repository, tag = DEFAULT_TAG, digest } = full;
+  return { repository, reference: digest === undefined ? { kind: 'tag', tag } : { kind: 'digest', digest } };
+}
+
+/** As `parseImageName`, with both where both are named: `golang:1.22@sha256:…`. */
+export function parseFullName(text: string): FullName | undefined {
   const at = text.indexOf('@');
   const digest = at < 0 ? undefined : parseDigest(text.slice(at + 1));
   if (at >= 0 && digest === undefined) return undefined;
   const [, name = '', tag] = /^(.*?)(?::([^:/]*))?$/.exec(at < 0 ? text : text.slice(0, at)) ?? [];
   if (tag !== undefined && !isTag(tag)) return undefined;
-  const repository = repositoryOf(name);
+  const repository = parseRepositoryName(name);
   if (repository === undefined) return undefined;
-  const reference: Reference =
-    digest === undefined ? { kind: 'tag', tag: tag ?? DEFAULT_TAG } : { kind: 'digest', digest };
-  return { repository, reference };
+  if (digest === undefined) return { repository, tag: tag ?? DEFAULT_TAG };
+  return tag === undefined ? { repository, digest } : { repository, tag, digest };
 }
 
 /** As short as `parseImageName` reads it: `golang:1.22`, `ghcr.io/org/app@sha256:…`. */
 export function formatImageName({ repository, reference }: ImageName): string {
-  const { host, name } = repository;
-  const short = name.startsWith('library/') && name.lastIndexOf('/') === 7 ? name.slice(8) : name;
-  const path = host === DOCKER_HUB ? short : `${host}/${name}`;
-  return reference.kind === 'tag' ? `${path}:${reference.tag}` : `${path}@${reference.digest}`;
+  return formatFullName(
+    reference.kind === 'tag' ? { repository, tag: reference.tag } : { repository, digest: reference.digest },
+  );
 }
 
-function repositoryOf(name: string): Repository | undefined {
+/** As short as `parseFullName` reads it: `golang:1.22@sha256:…`. */
+export function formatFullName({ repository, tag, digest }: FullName): string {
+  return [
+    formatRepositoryName(repository),
+    ...(tag === undefined ? [] : [`:${tag}`]),
+    ...(digest === undefined ? [] : [`@${digest}`]),
+  ].join('');
+}
+
+/** As short as `parseRepositoryName` reads it: `golang`, `ghcr.io/org/app`. */
+export function formatRepositoryName({ host, name }: Repository): string {
+  if (host !== DOCKER_HUB) return `${host}/${name}`;
+  return name.startsWith('library/') && name.lastIndexOf('/') === 7 ? name.slice(8) : name;
+}
+
+/** The repository that a name without a tag means, or undefined if it means none. */
+export function parseRepositoryName(name: string): Repository | undefined {
   const slash = name.indexOf('/');
   const first = slash < 0 ? '' : name.slice(0, slash);
   const isHost = /[.:]/.test(first) || first === 'localhost';
