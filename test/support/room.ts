@@ -6,6 +6,7 @@ import { DiskRoom } from '../../src/store/space/disk-room.ts';
 export function roomOf({ maxBytes, index }: { maxBytes: number; index: BlobIndex }): DiskRoom {
   const room = new DiskRoom({
     limitBytes: maxBytes,
+    indexMarginBytes: 0,
     keptBytes: () => index.blobTotals().bytes,
     fixedBytes: () => 0,
     manifestBytes: () => 0,

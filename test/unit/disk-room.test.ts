@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { DiskRoom, type DiskRoomOptions, type EvictionReason } from '../../src/store/space/disk-room.ts';
 import { measureLimit } from '../../src/store/space/limit.ts';
 import { testFolder } from '../support/temp.ts';
@@ -18,6 +18,7 @@ function room(options: Partial<DiskRoomOptions> = {}) {
   };
   const made = new DiskRoom({
     limitBytes: 1000,
+    indexMarginBytes: 0,
     keptBytes: () => state.kept,
     fixedBytes: () => state.fixed,
     manifestBytes: () => 0,
@@ -55,6 +56,47 @@ describe('room on the disk', () => {
     first.release();
     second.release();
     expect(made.figures().reservedBytes).toBe(0);
+  });
+
+  it('leaves the index what it may grow by, however much is asked for', async () => {
+    const { state, room: made } = room({ indexMarginBytes: 50 });
+    state.kept = state.fixed = 600;
+    await expect(made.reserve(351)).rejects.toMatchObject({ code: 'no-space' });
+    const held = await made.reserve(350);
+    await expect(held.resize(351)).rejects.toMatchObject({ code: 'no-space' });
+    state.kept = state.fixed = 650;
+    expect(made.figures()).toEqual({ usedBytes: 1000, reservedBytes: 350, limitBytes: 1000 });
+  });
+
+  it('has blobs evicted for the index that grew, while upstream could give nothing back too', async () => {
+    const { state, room: made } = room({ indexMarginBytes: 50, canRefill: () => false });
+    state.kept = 950;
+    made.relax();
+    expect(state.evicted).toEqual([]);
+    state.kept = 951;
+    made.relax();
+    await expect.poll(() => state.kept).toBe(950);
+    state.kept = 1100;
+    (await made.reserve(0)).release();
+    expect(state.kept).toBe(950);
+  });
+
+  it('evicts nothing any more once it is closed', async () => {
+    const { state, room: made } = room();
+    state.kept = 1000;
+    made.close();
+    made.relax();
+    expect(state.evicted).toEqual([]);
+  });
+
+  it('survives an eviction that fails in the background, and tries again later', async () => {
+    const evict = vi.fn<DiskRoomOptions['evict']>(() => Promise.reject(new Error('the index is closed')));
+    const { state, room: made } = room({ evict });
+    state.kept = 1000;
+    made.relax();
+    await expect.poll(() => evict.mock.calls.length).toBe(1);
+    made.relax();
+    expect(evict).toHaveBeenCalledTimes(1);
   });
 
   it('lets a reservation grow and shrink, and keeps what was held when it cannot grow', async () => {

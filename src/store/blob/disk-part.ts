@@ -100,8 +100,9 @@ export class DiskPart implements BlobPart {
       await syncDirectory(dirname(target));
     });
     await onCommitted(size);
-    await removeJournal(path).catch(() => undefined);
+    // At once: from now on the blob counts by itself.
     this.#settle();
+    await removeJournal(path).catch(() => undefined);
   }
 
   async keep(written: readonly Extent[]): Promise<void> {

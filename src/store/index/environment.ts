@@ -43,6 +43,7 @@ export class IndexEnvironment {
   readonly isReadOnly: boolean;
   readonly #path: string;
   #hasFailed = false;
+  #onWritten: () => void = () => undefined;
   #measured: { readonly freeBytes: number; readonly marginBytes: number; readonly at: number } | undefined;
 
   constructor(path: string, options: { readonly readOnly: boolean }) {
@@ -58,6 +59,11 @@ export class IndexEnvironment {
     }
   }
 
+  /** `listener` is called after every change: the file may have grown. */
+  onWritten(listener: () => void): void {
+    this.#onWritten = listener;
+  }
+
   /**
    * Runs `change` as one durable transaction. Throws IndexWriteError, and then nothing of it is kept.
    * A full disk is seen here before LMDB sees it: large transactions that run into one have crashed the process.
@@ -67,6 +73,7 @@ export class IndexEnvironment {
     try {
       const result = await this.root.transaction(change);
       this.#hasFailed = false;
+      this.#onWritten();
       return result;
     } catch (error) {
       this.#hasFailed = true;

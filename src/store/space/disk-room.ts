@@ -26,6 +26,8 @@ export type EvictionReason = 'mark' | 'room';
 
 export interface DiskRoomOptions {
   readonly limitBytes: number;
+  /** Of the limit, what no reservation may use: the index grows by what nobody has reserved. */
+  readonly indexMarginBytes: number;
   /** Blobs whose files are there, and the index. */
   readonly keptBytes: () => number;
   /** The part of `keptBytes` that no eviction can free: the index, and what is pinned. */
@@ -54,7 +56,11 @@ export class DiskRoom implements Room {
   /** Reservations are admitted one after the other: each sees what the one before took. */
   readonly #admissions = new SingleFile();
   readonly #timer: NodeJS.Timeout;
+  /** What blobs, parts and the index may come to before the index grows into the rest. */
+  readonly #usableBytes: number;
+  #soon: NodeJS.Immediate | undefined;
   #reservedBytes = 0;
+  #isClosed = false;
   #isRelaxing = false;
   #restsUntil = 0;
   /** What the file system had no room for when last asked; 0 if it had. */
@@ -62,6 +68,7 @@ export class DiskRoom implements Room {
 
   constructor(options: DiskRoomOptions) {
     this.#options = options;
+    this.#usableBytes = options.limitBytes - options.indexMarginBytes;
     this.#timer = setInterval(() => void this.#check(), CHECK_EVERY_MS);
     this.#timer.unref();
   }
@@ -103,19 +110,34 @@ export class DiskRoom implements Room {
 
   /** Starts eviction in the background if there is too much; to be called when something was added. */
   relax(): void {
-    if (this.#isRelaxing || performance.now() < this.#restsUntil || this.#overMark('high') <= 0) return;
+    if (this.#isClosed || this.#isRelaxing || performance.now() < this.#restsUntil) return;
+    if (this.#overMark('high') <= 0) return;
     this.#isRelaxing = true;
-    void this.#options
+    const settle = (isEnough: boolean): void => {
+      this.#isRelaxing = false;
+      if (!isEnough) this.#restsUntil = performance.now() + REST_MS;
+    };
+    this.#options
       .evict('mark', async () => this.#overMark('low'))
-      .then((isEnough) => {
-        if (!isEnough) this.#restsUntil = performance.now() + REST_MS;
-      })
-      .finally(() => {
-        this.#isRelaxing = false;
+      .then(settle, () => {
+        settle(false);
       });
   }
 
+  /**
+   * To be called when something was entered in the index, whose file may have grown by it. It is looked at in the
+   * next turn: what was entered may have been a blob, whose reservation counts until then.
+   */
+  entered(): void {
+    this.#soon ??= setImmediate(() => {
+      this.#soon = undefined;
+      this.relax();
+    });
+  }
+
   close(): void {
+    this.#isClosed = true;
+    clearImmediate(this.#soon);
     clearInterval(this.#timer);
   }
 
@@ -125,9 +147,9 @@ export class DiskRoom implements Room {
   }
 
   async #admit(bytes: number): Promise<void> {
-    const { limitBytes, fixedBytes, evict } = this.#options;
+    const { fixedBytes, evict } = this.#options;
     // Nothing is evicted for what cannot fit whatever goes.
-    if (fixedBytes() + this.#reservedBytes + bytes > limitBytes) throw this.#full();
+    if (fixedBytes() + this.#reservedBytes + bytes > this.#usableBytes) throw this.#full();
     if (!(await evict('room', () => this.#shortage(bytes)))) {
       const missing = await this.#diskShortage(bytes);
       if (missing <= 0) throw this.#full();
@@ -144,8 +166,7 @@ export class DiskRoom implements Room {
   /** How much must go before `bytes` can be held. */
   async #shortage(bytes: number): Promise<number> {
     const missing = await this.#diskShortage(bytes);
-    const { usedBytes, limitBytes } = this.figures();
-    return Math.max(missing, usedBytes + bytes - limitBytes);
+    return Math.max(missing, this.figures().usedBytes + bytes - this.#usableBytes);
   }
 
   async #diskShortage(bytes: number): Promise<number> {
@@ -160,7 +181,7 @@ export class DiskRoom implements Room {
     const { canRefill, manifestBytes } = this.#options;
     const { usedBytes, limitBytes } = this.figures();
     // What upstream cannot give back goes only when it must.
-    if (!canRefill()) return usedBytes - limitBytes;
+    if (!canRefill()) return usedBytes - this.#usableBytes;
     const share = mark === 'high' ? HIGH_SHARE : LOW_SHARE;
     const maxManifestBytes = Math.max(MANIFEST_SHARE * limitBytes, MIN_MANIFEST_BYTES);
     return Math.max(usedBytes - share * limitBytes, manifestBytes() - share * maxManifestBytes);

@@ -18,6 +18,12 @@ import { UsageNotes } from './usage-notes.ts';
 /** To be left free on the file system: twice what the index wants for itself, so that it can go on when parts cannot. */
 const MAX_MARGIN_BYTES = 32 * 1024 * 1024;
 const MARGIN_SHARE = 0.04;
+/**
+ * Of the limit, what is kept free for the index: it grows with every manifest, tag and link, none of which reserves
+ * room. A transaction of the largest manifest takes some 5 MiB, and what it takes is given back by eviction at once.
+ */
+const MAX_INDEX_MARGIN_BYTES = 16 * 1024 * 1024;
+const INDEX_MARGIN_SHARE = 0.01;
 /** What a manifest takes in the index besides its bytes: its page, what it names, links and usage. */
 const MANIFEST_OVERHEAD_BYTES = 4096;
 /** How far the coldest image that is not pinned is looked for. */
@@ -70,6 +76,7 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
   const evictor = new Evictor({ tables, holds, notes: usage, protection, remover, onError });
   const room = new DiskRoom({
     limitBytes,
+    indexMarginBytes: Math.min(MAX_INDEX_MARGIN_BYTES, Math.floor(limitBytes * INDEX_MARGIN_SHARE)),
     keptBytes: () => storedBytes() + remover.pendingBytes,
     fixedBytes: () => tables.environment.fileBytes() + pinned.storedBytes,
     manifestBytes: () => {
@@ -84,6 +91,7 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
     evict: (reason, wanted) => evictor.free(reason, wanted),
     canRefill,
   });
+  tables.environment.onWritten(() => room.entered());
   const sweep = new Sweep({ ...options, holds });
   return {
     room,
