@@ -33,8 +33,9 @@ export function diskReporter(log: Logger): (error: Error | undefined) => void {
 
 export function lossReporter(log: Logger, metrics: Metrics): (digest: Digest, problem: string) => void {
   return (digest, problem) => {
-    metrics.blobFault({ problem, found_by: 'request', outcome: 'removed' });
-    log.warn({ digest, problem }, 'blob lost');
+    const outcome = problem === 'unreadable' ? 'found' : 'removed';
+    metrics.blobFault({ problem, found_by: 'request', outcome });
+    log.warn({ digest, problem }, outcome === 'found' ? 'the disk cannot read a blob' : 'blob lost');
   };
 }
 

@@ -3,11 +3,11 @@ import { aborted } from '../lib/aborted.ts';
 import { deferred } from '../lib/deferred.ts';
 import { Extents } from '../lib/extents.ts';
 import type { Digest } from '../oci/digest.ts';
-import { BlobStoreError, type BlobPart, type KeptExtents } from '../store/blob-store.ts';
+import { BlobStoreError, type BlobPart } from '../store/blob-store.ts';
 import type { BlobStream } from '../upstream/upstream.ts';
 import { BlobBodyError, type BlobBody } from './blob-body.ts';
 import type { FillEnd, FillOptions, FillResult } from './fill-options.ts';
-import type { Demand } from './fill-plan.ts';
+import { firstMissing, type Demand } from './fill-plan.ts';
 import { DIVERTED, FillProgress } from './fill-progress.ts';
 import { FillReader, type FillSource } from './fill-reader.ts';
 import type { SlotUser } from './fill-slots.ts';
@@ -80,6 +80,12 @@ export class BlobFill implements FillSource, SlotUser {
     return this.progress.size;
   }
 
+  /** Whether its size, which nobody but a manifest has told yet, is another one than `size`. */
+  contradicts(size: number | undefined): boolean {
+    const isClaim = !this.#upstream.hasToldSize && this.size !== undefined;
+    return isClaim && size !== undefined && size !== this.size;
+  }
+
   get part(): BlobPart | undefined {
     return this.#work?.part;
   }
@@ -117,6 +123,7 @@ export class BlobFill implements FillSource, SlotUser {
   abort(): void {
     this.#abort.abort(new PullError('unavailable', `${this.digest} is not fetched any more`));
     this.#work?.transfer.stop();
+    this.#work?.follower.stop();
   }
 
   pause(): void {
@@ -169,7 +176,7 @@ export class BlobFill implements FillSource, SlotUser {
   async #start(): Promise<BlobStream | undefined> {
     this.#isQueued = false;
     const { kept, isLinked, createPart } = this.#options;
-    const missing = this.#missing(kept);
+    const missing = firstMissing(kept, this.size);
     const isWhole = missing === undefined;
     const { signal } = this.#abort;
     const outcome =
@@ -190,13 +197,6 @@ export class BlobFill implements FillSource, SlotUser {
     if (!isWhole) return stream;
     stream?.close();
     return undefined;
-  }
-
-  /** What upstream is to be asked for first; undefined if everything was kept. */
-  #missing(kept: KeptExtents | undefined): { readonly start: number; readonly end?: number } | undefined {
-    const size = this.size ?? kept?.size;
-    if (size === undefined || kept?.size !== size) return { start: 0 };
-    return new Extents(kept.written).gaps(size)[0];
   }
 
   #begin(part: BlobPart): void {
@@ -224,7 +224,7 @@ export class BlobFill implements FillSource, SlotUser {
   async #verify(): Promise<void> {
     const { part, size = 0 } = this;
     await this.#work?.follower.finish();
-    await part?.hashTo(size);
+    await part?.hashTo(size, this.#abort.signal);
     if (!(await part?.isRight())) {
       throw new BlobBodyError('corrupt', `${size} bytes came that are not ${this.digest}`);
     }
@@ -243,6 +243,7 @@ export class BlobFill implements FillSource, SlotUser {
         error instanceof BlobBodyError ? error : new BlobBodyError('broken', `${digest}: ${reason}`, error);
       this.progress.fail(result === 'disk' ? DIVERTED : broken);
     }
+    this.#work?.follower.stop();
     await this.#work?.follower.finish();
     if (part !== undefined) await this.#giveUp(part, result);
     return this.#end(result, error);

@@ -90,11 +90,12 @@ export class BlobPuller {
     const { access, blobs, links } = this.#options;
     await access.admit(upstream, repository, { kind: 'blob', digest });
     const stored = await blobs.stat(digest).catch(unreadable);
-    const filling = this.#fills.get(digest)?.fill.size;
-    const size = stored?.size ?? filling;
+    const filling = this.#fills.get(digest)?.fill;
+    const size = stored?.size ?? filling?.size;
     if (size !== undefined) {
-      await this.#requireLink(upstream, repository, digest);
-      return { size, cache: stored === undefined ? 'collapsed' : 'hit' };
+      const link = await this.#requireLink(upstream, repository, digest);
+      if (stored !== undefined) return { size, cache: 'hit' };
+      if (filling?.contradicts(link.size) !== true) return { size, cache: 'collapsed' };
     }
     const outcome = await upstream.headBlob(repository.name, digest, { identity: 'configured' });
     if (outcome.kind !== 'ok') throw failureError(outcome, digest, 'blob-unknown');
@@ -172,7 +173,11 @@ export class BlobPuller {
     const { upstream, repository, digest, client } = request;
     const { fill } = running;
     const isOwn = repositoryKey(running.repository) === repositoryKey(repository);
-    if (!isOwn && !fill.isOver) await this.#requireLink(upstream, repository, digest);
+    if (!isOwn && !fill.isOver) {
+      const link = await this.#requireLink(upstream, repository, digest);
+      // One of two manifests is wrong, and nobody knows yet which: neither is to make the other's clients fail.
+      if (fill.contradicts(link.size)) return this.#bypass(request);
+    }
     try {
       const body = await followed(fill, 'collapsed', client);
       if (body !== undefined) return body;
@@ -252,8 +257,8 @@ export class BlobPuller {
     return new BypassBody({ digest, size: totalSize ?? link?.size, first: outcome.value, open });
   }
 
-  async #requireLink(upstream: Upstream, repository: Repository, digest: Digest): Promise<void> {
-    await this.#options.links.require(repository, digest, {
+  #requireLink(upstream: Upstream, repository: Repository, digest: Digest): Promise<Link> {
+    return this.#options.links.require(repository, digest, {
       head: () => upstream.headBlob(repository.name, digest, { identity: 'configured' }),
       absent: 'blob-unknown',
     });

@@ -1,4 +1,5 @@
-import type { Extents } from '../lib/extents.ts';
+import { Extents, type Extent } from '../lib/extents.ts';
+import type { KeptExtents } from '../store/blob-store.ts';
 
 /** What a fill receives at one place. */
 export interface Stream {
@@ -43,6 +44,16 @@ export type Step<S extends Stream = Stream> =
 
 /** A reader waits for what will have come within this time. */
 const PATIENCE_SECONDS = 1;
+
+/** What upstream is to be asked for first of a blob of which this was kept; undefined if that is everything. */
+export function firstMissing(
+  kept: KeptExtents | undefined,
+  knownSize: number | undefined,
+): (Partial<Extent> & Pick<Extent, 'start'>) | undefined {
+  const size = knownSize ?? kept?.size;
+  if (size === undefined || kept?.size !== size) return { start: 0 };
+  return new Extents(kept.written).gaps(size)[0];
+}
 
 /** Where `stream` has to stop: where bytes are there already, another stream began, or the blob ends. */
 export function limitOf<S extends Stream>(stream: S, { size, written, streams }: FillState<S>): number {

@@ -57,17 +57,15 @@ export class FillReader implements BlobBody {
         if (own !== undefined) return own.read(buffer);
         if (demand.position >= demand.end) return 0;
         const limit = await this.#limitBeyond(demand, isHeld);
-        if (limit === undefined) {
-          own = await this.#ownSection(demand.position, range, isHeld);
-          this.#demand = undefined;
-          return own.read(buffer);
-        }
-        const length = Math.min(buffer.length, Math.min(limit, demand.end) - demand.position);
+        const length = Math.min(buffer.length, Math.min(limit ?? Infinity, demand.end) - demand.position);
         if (length <= 0) return 0;
-        const read = (await this.#source.part?.read(buffer, length, demand.position)) ?? 0;
-        if (read === 0) throw new BlobBodyError('broken', 'the part file lost bytes that were written to it');
+        const read = limit === undefined ? 0 : await this.#readPart(buffer, length, demand.position);
         demand.position += read;
-        return read;
+        if (read > 0) return read;
+        // Neither the fill nor the disk gives the next byte.
+        own = await this.#ownSection(demand.position, range, isHeld);
+        this.#demand = undefined;
+        return own.read(buffer);
       },
     };
   }
@@ -77,6 +75,11 @@ export class FillReader implements BlobBody {
     this.#abort.abort();
     this.#giveUp?.();
     this.#onClose();
+  }
+
+  /** 0 if the disk cannot give what was written to it. */
+  async #readPart(buffer: Buffer, length: number, position: number): Promise<number> {
+    return (await this.#source.part?.read(buffer, length, position).catch(() => 0)) ?? 0;
   }
 
   /** Up to where bytes are there beyond `demand.position`; undefined if they will not come by the fill. */

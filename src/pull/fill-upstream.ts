@@ -15,6 +15,8 @@ export interface FillUpstreamOptions {
 export class FillUpstream {
   readonly #options: FillUpstreamOptions;
   #isDecoded = false;
+  #hasToldSize = false;
+  #wasContradicted = false;
 
   constructor(options: FillUpstreamOptions) {
     this.#options = options;
@@ -23,6 +25,11 @@ export class FillUpstream {
   /** Somebody on the way encodes the blob, and there is no way into the middle of that. */
   get isDecoded(): boolean {
     return this.#isDecoded;
+  }
+
+  /** The size is upstream's own word, and not just that of a manifest. */
+  get hasToldSize(): boolean {
+    return this.#hasToldSize;
   }
 
   readonly open: OpenBlob = async (offset, end, signal) => {
@@ -35,19 +42,29 @@ export class FillUpstream {
     this.#isDecoded ||= isDecoded;
     if (isDecoded) onDecoded();
     const { size } = progress;
-    if (size === undefined || totalSize === undefined || totalSize === size) return outcome;
+    const isContradiction = size !== undefined && totalSize !== undefined && totalSize !== size;
+    if (!isContradiction) {
+      this.#hasToldSize ||= totalSize !== undefined;
+      return outcome;
+    }
+    this.#wasContradicted = true;
     outcome.value.close();
     const reason = `upstream says that ${digest} has ${totalSize} bytes, which is known to have ${size}`;
     return { kind: 'unavailable', cause: 'not-a-registry', reason };
   };
 
-  /** For the first answer, `missing` of an earlier attempt; the whole from an upstream that cannot give just that. */
+  /**
+   * For the first answer, `missing` of an earlier attempt; the whole from an upstream that cannot give just that, or
+   * whose answer is not the blob that is known: the next redirect may lead to a host that has it right.
+   */
   async first(
     missing: { readonly start: number; readonly end?: number },
     signal: AbortSignal,
   ): Promise<Outcome<BlobStream>> {
     const outcome = await this.open(missing.start, missing.end, signal);
     const isRefused = outcome.kind === 'unavailable' && outcome.cause === 'not-a-registry';
-    return isRefused && missing.start > 0 ? this.open(0, undefined, signal) : outcome;
+    return isRefused && (missing.start > 0 || this.#wasContradicted)
+      ? this.open(0, undefined, signal)
+      : outcome;
   }
 }

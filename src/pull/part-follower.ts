@@ -7,7 +7,7 @@ const NOTE_EVERY_BYTES = 4 * 1024 * 1024;
 
 /** Follows a part as it grows: the hash over the bytes from the start on, and notes of what is written. */
 export class PartFollower {
-  readonly #part: BlobPart;
+  readonly #part: Pick<BlobPart, 'hashTo' | 'note'>;
   readonly #written: Extents;
   readonly #onError: (error: unknown) => void;
   #hashing: Promise<void> | undefined;
@@ -16,9 +16,10 @@ export class PartFollower {
   #noteTimer: NodeJS.Timeout | undefined;
   #notedBytes = 0;
   #isFinished = false;
+  readonly #abort = new AbortController();
 
   /** `onError` is told when the part cannot be read back; a note that fails only makes a later start lose more. */
-  constructor(part: BlobPart, written: Extents, onError: (error: unknown) => void) {
+  constructor(part: Pick<BlobPart, 'hashTo' | 'note'>, written: Extents, onError: (error: unknown) => void) {
     this.#part = part;
     this.#written = written;
     this.#onError = onError;
@@ -32,7 +33,12 @@ export class PartFollower {
     if (this.#written.bytes >= this.#notedBytes + NOTE_EVERY_BYTES) this.#note();
   }
 
-  /** Resolves when nothing is read or noted any more. */
+  /** Ends the hash where it is, however much is left of it. */
+  stop(): void {
+    this.#abort.abort();
+  }
+
+  /** Resolves when everything is hashed that was written from the start on, and nothing is noted any more. */
   async finish(): Promise<void> {
     this.#isFinished = true;
     clearTimeout(this.#noteTimer);
@@ -43,12 +49,12 @@ export class PartFollower {
   async #hash(): Promise<void> {
     try {
       for (let end = this.#written.prefix; end > this.#hashedTo; end = this.#written.prefix) {
-        await this.#part.hashTo(end);
+        await this.#part.hashTo(end, this.#abort.signal);
         this.#hashedTo = end;
       }
       this.#hashing = undefined;
     } catch (error) {
-      this.#onError(error);
+      if (!this.#abort.signal.aborted) this.#onError(error);
     }
   }
 

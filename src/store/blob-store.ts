@@ -22,8 +22,11 @@ export interface BlobPart {
   write(chunks: readonly Buffer[], position: number): Promise<void>;
   /** As `StoredBlob.read`; bytes that were never written read as zeros or as the end of the file. */
   read(buffer: Buffer, length: number, position: number): Promise<number>;
-  /** Hashes on from where it was last to `end`; everything before `end` must be written. */
-  hashTo(end: number): Promise<void>;
+  /**
+   * Hashes on from where it was last to `end`; everything before `end` must be written. Rejects with the reason of
+   * `signal` when that ends it; it can go on later.
+   */
+  hashTo(end: number, signal?: AbortSignal): Promise<void>;
   /** Whether what was hashed so far is what the digest names. */
   isRight(): Promise<boolean>;
   /** Remembers what is written, so that the next process can go on from there if this one is killed. */

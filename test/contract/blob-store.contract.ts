@@ -59,7 +59,67 @@ export function blobStoreContract(name: string, openEmpty: (maxBytes: number) =>
       await part.close();
     });
 
-    it('gives the room of what was kept back if there is none for the rest', async () => {
+    it('leaves what was kept where it is when there is no room for the rest now, or never', async () => {
+      const blobs = await openEmpty(60);
+      await keepStart(blobs, 20);
+      const held = await blobs.createPart(digestOf(Buffer.from('other')), 40);
+      await expect(blobs.createPart(DIGEST, CONTENT.length)).rejects.toMatchObject({ code: 'no-space' });
+      const huge = blobs.createPart(digestOf(Buffer.from('huge')), 61);
+      await expect(huge).rejects.toMatchObject({ code: 'no-space' });
+      await held.close();
+      const part = await blobs.createPart(DIGEST, CONTENT.length);
+      expect(part.kept).toEqual([{ start: 0, end: 20 }]);
+      await part.close();
+    });
+
+    it('gives up what was kept longest for who needs its room, and no more than that', async () => {
+      const blobs = await openEmpty(100);
+      const kept = ['first', 'second', 'third'].map((text) => Buffer.from(text.padEnd(20)));
+      for (const content of kept) {
+        const part = await blobs.createPart(digestOf(content), 30);
+        await part.write([content], 0);
+        await part.keep([{ start: 0, end: 20 }]);
+        await part.close();
+      }
+      const part = await blobs.createPart(DIGEST, 60);
+      expect(kept.map((content) => blobs.keptPart(digestOf(content)) !== undefined)).toEqual([
+        false,
+        true,
+        true,
+      ]);
+      await part.close();
+    });
+
+    it('keeps what it has of a blob when somebody tells another size of it, until the blob is stored', async () => {
+      const blobs = await store();
+      await keepStart(blobs, 30);
+      const wrong = await blobs.createPart(DIGEST, 10);
+      expect(wrong.kept).toEqual([]);
+      await wrong.write([CONTENT.subarray(0, 5)], 0);
+      await wrong.keep([{ start: 0, end: 5 }]);
+      await wrong.close();
+      expect(blobs.keptPart(DIGEST)).toMatchObject({
+        size: CONTENT.length,
+        written: [{ start: 0, end: 30 }],
+      });
+      const other = await blobs.createPart(DIGEST, 10);
+      await other.write([CONTENT], 0);
+      await other.commit(CONTENT.length);
+      await other.close();
+      expect(blobs.keptPart(DIGEST)).toBeUndefined();
+    });
+
+    it('stops hashing when it is told to, and can go on from there', async () => {
+      const part = await (await store()).createPart(DIGEST, CONTENT.length);
+      await part.write([CONTENT], 0);
+      const reason = new Error('enough');
+      await expect(part.hashTo(CONTENT.length, AbortSignal.abort(reason))).rejects.toBe(reason);
+      await part.hashTo(CONTENT.length);
+      expect(await part.isRight()).toBe(true);
+      await part.close();
+    });
+
+    it('gives the room of what was kept to others if there is none for the rest', async () => {
       const blobs = await openEmpty(60);
       await keepStart(blobs, 40);
       const other = await blobs.createPart(digestOf(Buffer.from('other')), 20);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { bigBlob, hubWith, MIB, ranged, storedBlob } from '../support/big-blob.ts';
+import { failOneRead } from '../support/failing-disk.ts';
 import { metric } from '../support/metrics.ts';
 import { smallDisk } from '../support/small-disk.ts';
 import { eventually } from '../support/wait.ts';
@@ -109,6 +110,24 @@ describe('a disk that fails', () => {
       await storedBlob(app, big);
     },
   );
+});
+
+describe('a part that cannot be read back', () => {
+  it('costs its reader no byte: it goes on from upstream', async () => {
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, flags });
+    await app.get('/v2/library/big/manifests/latest');
+    const gate = hub.holdBlob(big.content.digest, 8 * MIB);
+    const reader = app.begin(target);
+    await reader.bodyReached(7 * MIB);
+    await failOneRead({ after: 5 });
+    gate.release();
+    const answer = await reader.finished();
+    expect(answer.complete).toBe(true);
+    expect(answer.body.equals(whole)).toBe(true);
+    await storedBlob(app, big);
+    expect((await app.get(target)).body.equals(whole)).toBe(true);
+  });
 });
 
 describe('a disk that fails after a reader had to leave the fill', () => {

@@ -5,7 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { blobPath } from '../../src/store/blob/layout.ts';
 import { openIndex } from '../../src/store/manifest/lmdb.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
-import { bigBlob, hubWith, MIB, storedBlob } from '../support/big-blob.ts';
+import { bigBlob, hubWith, MIB, ranged, storedBlob } from '../support/big-blob.ts';
+import { failOneRead } from '../support/failing-disk.ts';
 import { metric } from '../support/metrics.ts';
 import { inReach } from '../support/reach.ts';
 import { rot, shorten, storedBytes } from '../support/stored-files.ts';
@@ -54,6 +55,24 @@ describe('a stored blob whose file', () => {
     expect((await app.head(big.target)).status).toBe(200);
     await rename(`${path}.aside`, path);
     expect((await app.get(big.target)).header('cache-status')).toBe('pierhead; hit');
+  });
+
+  it('the disk stops reading midway ends short by FIN, and the next who asks gets it from upstream', async () => {
+    const { app } = await filledApp();
+    await failOneRead({ after: 8 });
+    const short = await app.get(big.target);
+    expect([short.status, short.complete, short.ending]).toEqual([200, false, 'fin']);
+    expect(short.bodyBytes).toBeGreaterThan(0);
+    expect(big.whole.subarray(0, short.bodyBytes).equals(short.body)).toBe(true);
+    const rest = await app.get(big.target, ranged(`bytes=${short.bodyBytes}-`));
+    expect(rest.header('cache-status')).toBe('pierhead; fwd=bypass');
+    expect(rest.body.equals(big.whole.subarray(short.bodyBytes))).toBe(true);
+    // A disk that fails may read it the next time: nothing is thrown away for that.
+    expect((await storedBytes(app.dataDir, digest))?.equals(big.whole)).toBe(true);
+    expect(await faults(app, 'problem="unreadable",found_by="request",outcome="found"')).toBe(1);
+    expect(app.log).toContainEqual(
+      expect.objectContaining({ msg: 'the disk cannot read a blob', digest, problem: 'unreadable' }),
+    );
   });
 
   it('was cut short is no hit for a HEAD either, which fetches nothing', async () => {

@@ -70,6 +70,11 @@ describe('a file hasher', () => {
     const folder = `${path}.folder`;
     await mkdir(folder);
     await expect(hasher.hash(folder, options)).rejects.toThrow(HashError);
+    // What the system said comes through from the thread.
+    await expect(hasher.hash(folder, options)).rejects.toMatchObject({
+      code: 'unreadable',
+      cause: { code: 'EISDIR' },
+    });
     const shortened = hasher.hash(path, { ...options, onBytes: () => truncate(path, 5 * MIB) });
     await expect(shortened).rejects.toMatchObject({ code: 'short' });
     await rm(path);

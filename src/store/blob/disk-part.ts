@@ -74,8 +74,10 @@ export class DiskPart implements BlobPart {
     return (await this.#file.read(buffer, 0, length, position)).bytesRead;
   }
 
-  async hashTo(end: number): Promise<void> {
-    await this.#onDisk('reading a part back', () => this.#hash.advance(end));
+  async hashTo(end: number, signal?: AbortSignal): Promise<void> {
+    // What ends by the signal is no failure of the disk.
+    const advanced = await this.#onDisk('reading a part back', () => this.#hash.advance(end, signal));
+    if (advanced === 'aborted') signal?.throwIfAborted();
   }
 
   async isRight(): Promise<boolean> {

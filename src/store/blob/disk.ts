@@ -1,13 +1,14 @@
+import { LRUCache } from 'lru-cache';
 import { rm, stat } from 'node:fs/promises';
 import { Extents } from '../../lib/extents.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
-import type {
-  BlobIndex,
-  BlobPart,
-  BlobStore,
+import {
   BlobStoreError,
-  KeptExtents,
-  StoredBlob,
+  type BlobIndex,
+  type BlobPart,
+  type BlobStore,
+  type KeptExtents,
+  type StoredBlob,
 } from '../blob-store.ts';
 import { diskError, systemCode } from './disk-error.ts';
 import { DiskHealth } from './disk-health.ts';
@@ -18,7 +19,7 @@ import { KeptParts, type KeptPart } from './kept-parts.ts';
 import { blobPath, newPartPath } from './layout.ts';
 import { OpenFiles } from './open-files.ts';
 import { removePart } from './part-journal.ts';
-import type { Reservation, Room } from './room.ts';
+import { NoRoomError, type Reservation, type Room } from './room.ts';
 
 export interface DiskBlobStoreOptions {
   readonly dataDir: string;
@@ -30,9 +31,16 @@ export interface DiskBlobStoreOptions {
   readonly onRead?: (digest: Digest) => void;
   /** Told when the disk begins to refuse what it is given, and with undefined when it works again. */
   readonly onHealth?: (error: BlobStoreError | undefined) => void;
-  /** Told of each blob that was not as it was kept when it was asked for. */
-  readonly onLost?: (digest: Digest, problem: 'short' | 'missing') => void;
+  /**
+   * Told of each blob that was not as it was kept when it was asked for, and is a miss from then on; one that is
+   * `unreadable` stays.
+   */
+  readonly onLost?: (digest: Digest, problem: 'short' | 'missing' | 'unreadable') => void;
 }
+
+/** A blob that the disk could not read is not tried again for so long: each client would be cut off at the same byte. */
+const UNREADABLE_FOR_MS = 5 * 60 * 1000;
+const MAX_UNREADABLE = 10_000;
 
 /** Blobs as plain files, one per digest, an index that knows their sizes, and parts that earlier processes left. */
 export async function openDiskBlobStore(options: DiskBlobStoreOptions): Promise<BlobStore> {
@@ -50,6 +58,7 @@ class DiskBlobStore implements BlobStore {
     maxContentBytes: 256 * 1024,
     maxContentsBytes: 32 * 1024 * 1024,
   });
+  readonly #unreadable = new LRUCache<Digest, true>({ max: MAX_UNREADABLE, ttl: UNREADABLE_FOR_MS });
   readonly #adoptions = new Map<Digest, Promise<number | undefined>>();
 
   constructor(options: DiskBlobStoreOptions, kept: KeptParts) {
@@ -91,6 +100,7 @@ class DiskBlobStore implements BlobStore {
   async #open(digest: Digest, release: () => void): Promise<StoredBlob | undefined> {
     const { dataDir, holds, index } = this.#options;
     await holds.removed(digest);
+    if (this.#unreadable.has(digest)) throw new BlobStoreError('disk-failed', `${digest} cannot be read`);
     const size = index.getBlob(digest)?.size ?? (await this.#adopt(digest));
     if (size === undefined) return undefined;
     let found: number | undefined;
@@ -101,8 +111,13 @@ class DiskBlobStore implements BlobStore {
       if (found === size) {
         return {
           size,
+<<<<<<< HEAD
           content: file.content,
           read: (buffer, length, position) => file.read(buffer, length, position),
+=======
+          read: (buffer, length, position) =>
+            file.read(buffer, length, position).catch((error: unknown) => this.#cannotRead(digest, error)),
+>>>>>>> e60464a (Let neither wrong sizes nor disks that cannot be read cost a reader what was fetched)
           close: async () => {
             release();
             file.release();
@@ -125,9 +140,9 @@ class DiskBlobStore implements BlobStore {
     const release = this.#options.holds.hold(digest);
     try {
       await this.#options.holds.removed(digest);
-      const kept = await this.#takeKept(digest, expectedSize);
+      const kept = this.#takeKept(digest, expectedSize);
       const bytes = expectedSize ?? new Extents(kept?.written).bytes;
-      const reservation = await this.#reserve(bytes, kept);
+      const reservation = await this.#reserve(digest, bytes, kept);
       const options = { digest, size: expectedSize, reservation, onClosed: release };
       return await this.#openPart(options, kept).catch(async (error: unknown) => {
         reservation.release();
@@ -142,6 +157,7 @@ class DiskBlobStore implements BlobStore {
   }
 
   async remove(digest: Digest): Promise<void> {
+    this.#unreadable.delete(digest);
     // An entry that stays without its file is a miss.
     await this.#options.index.deleteBlob(digest).catch(() => undefined);
     const path = blobPath(this.#options.dataDir, digest);
@@ -160,6 +176,13 @@ class DiskBlobStore implements BlobStore {
     await this.#hashes.close();
   }
 
+  /** What a failing disk still has is not thrown away, but whoever asks gets it from elsewhere meanwhile. */
+  #cannotRead(digest: Digest, cause: unknown): never {
+    if (!this.#unreadable.has(digest)) this.#options.onLost?.(digest, 'unreadable');
+    this.#unreadable.set(digest, true);
+    throw diskError(cause, `reading ${digest}`);
+  }
+
   /** Cut short or gone: a miss, so that it is fetched anew. */
   async #lose(digest: Digest, foundBytes: number | undefined): Promise<void> {
     // Removed since it was looked up: nothing was lost.
@@ -169,29 +192,30 @@ class DiskBlobStore implements BlobStore {
     this.#options.onLost?.(digest, foundBytes === undefined ? 'missing' : 'short');
   }
 
-  /** What was kept of the blob, unless that cannot be a part of a blob of `size` bytes. */
-  async #takeKept(digest: Digest, size: number | undefined): Promise<KeptPart | undefined> {
-    const kept = this.#kept.take(digest);
-    if (kept === undefined || kept.size === undefined || size === undefined || kept.size === size)
-      return kept;
-    await removePart(kept.path);
-    kept.reservation.release();
-    return undefined;
+  /**
+   * What was kept of the blob. If that cannot be a part of one of `size` bytes, either size may be the wrong one: it
+   * stays where it is, until the blob is stored.
+   */
+  #takeKept(digest: Digest, size: number | undefined): KeptPart | undefined {
+    const known = this.#kept.get(digest)?.size;
+    const contradicts = known !== undefined && size !== undefined && known !== size;
+    return contradicts ? undefined : this.#kept.take(digest);
   }
 
   /**
    * What was kept has its room, and lacks that for the rest. Rather than refuse a transfer that somebody waits for,
-   * those that nobody has come back to are given up.
+   * those that nobody has come back to are given up, unless all of them together would not help.
    */
-  async #reserve(bytes: number, kept: KeptPart | undefined): Promise<Reservation> {
+  async #reserve(digest: Digest, bytes: number, kept: KeptPart | undefined): Promise<Reservation> {
     for (;;) {
       try {
         if (kept === undefined) return await this.#options.room.reserve(bytes);
         await kept.reservation.resize(bytes);
         return kept.reservation;
       } catch (error) {
-        if (await this.#kept.dropOldest()) continue;
-        if (kept !== undefined) await this.#forget(kept);
+        const mayHelp = error instanceof NoRoomError && error.missingBytes <= this.#kept.bytes;
+        if (mayHelp && (await this.#kept.dropOldest())) continue;
+        if (kept !== undefined) await this.#kept.put(digest, kept);
         throw error;
       }
     }
@@ -229,11 +253,7 @@ class DiskBlobStore implements BlobStore {
       await rm(blobPath(this.#options.dataDir, digest), { force: true }).catch(() => undefined);
       throw diskError(error, `entering ${digest}`);
     }
-  }
-
-  async #forget(kept: KeptPart): Promise<void> {
-    await removePart(kept.path);
-    kept.reservation.release();
+    await this.#kept.drop(digest);
   }
 
   /**
@@ -265,6 +285,8 @@ class DiskBlobStore implements BlobStore {
         return size;
       }
     } catch (error) {
+      // Evicted since it was looked for.
+      if (systemCode(error) === 'ENOENT') return undefined;
       throw diskError(error, `reading ${digest}`);
     } finally {
       hash.close();

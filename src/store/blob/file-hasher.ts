@@ -1,6 +1,5 @@
-import { stat } from 'node:fs/promises';
 import type { DigestAlgorithm } from '../../oci/digest.ts';
-import { systemCode } from './disk-error.ts';
+import { diskError, systemCode } from './disk-error.ts';
 import { HashThread } from './hash-thread.ts';
 
 export interface HashOptions {
@@ -61,22 +60,29 @@ async function hashed(thread: HashThread, path: string, options: HashOptions): P
     for (let position = 0; position < size;) {
       signal.throwIfAborted();
       const end = Math.min(size, position + PIECE_BYTES);
-      await hash.advance(end).catch((error: unknown) => failed(path, size, error));
+      await hash.advance(end).catch((error: unknown) => failed(path, error));
       await onBytes?.(end - position);
       position = end;
     }
-    return await hash.digest().catch((error: unknown) => failed(path, size, error));
+    return await hash.digest();
   } finally {
     hash.close();
   }
 }
 
-/** What the thread says of a failure has lost its code on the way; the file itself tells. */
-async function failed(path: string, size: number, cause: unknown): Promise<never> {
-  const found = await stat(path).catch((error: unknown) => {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw new HashError('unreadable', path, error);
-  });
-  if (found === undefined) throw new HashError('missing', path, cause);
-  throw new HashError(found.size < size ? 'short' : 'unreadable', path, cause);
+/** What the system said of the file, as far as it says anything of it: a thread that has ended does not. */
+function failed(path: string, cause: unknown): never {
+  switch (systemCode(cause)) {
+    case undefined:
+    case 'EMFILE':
+    case 'ENFILE':
+    case 'ENOMEM':
+      throw diskError(cause, `hashing ${path}`);
+    case 'ENOENT':
+      throw new HashError('missing', path, cause);
+    case 'SHORT':
+      throw new HashError('short', path, cause);
+    default:
+      throw new HashError('unreadable', path, cause);
+  }
 }

@@ -10,10 +10,11 @@ export type HashOrder = { readonly id: number; readonly file: number } & (
   | { readonly do: 'close' }
 );
 
-interface HashAnswer {
+export interface HashAnswer {
   readonly id: number;
-  readonly hex?: string;
-  readonly error?: unknown;
+  readonly hex?: string | undefined;
+  /** An error that is sent as such arrives without its code. */
+  readonly error?: { readonly message: string; readonly code: string | undefined };
 }
 
 /** So much is hashed before another file has its turn. */
@@ -63,7 +64,7 @@ export class HashThread {
       const answer = this.#waiting.get(id);
       this.#waiting.delete(id);
       if (error === undefined) answer?.resolve(hex);
-      else answer?.reject(error);
+      else answer?.reject(hashFailure(error));
     });
     const ended = (error: unknown): void => {
       // An error is followed by the exit, and by then another thread may have begun.
@@ -76,6 +77,10 @@ export class HashThread {
     worker.once('exit', () => ended(new Error('the hashing thread has ended')));
     return worker;
   }
+}
+
+function hashFailure({ message, code }: NonNullable<HashAnswer['error']>): Error {
+  return Object.assign(new Error(message), code === undefined ? {} : { code });
 }
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
@@ -93,14 +98,18 @@ export class FileHash {
     this.#order = order;
   }
 
-  /** Hashes on to `end`, up to where everything must be written. Throws what the system said. */
-  async advance(end: number, signal?: AbortSignal): Promise<void> {
+  /**
+   * Hashes on to `end`, up to where everything must be written, or until `signal` is aborted: it can be gone on with
+   * then. Throws what the system said.
+   */
+  async advance(end: number, signal?: AbortSignal): Promise<'done' | 'aborted'> {
     await this.#opened;
     while (this.#position < end) {
-      signal?.throwIfAborted();
+      if (signal?.aborted === true) return 'aborted';
       this.#position = Math.min(end, this.#position + STEP_BYTES);
       await this.#order({ do: 'advance', end: this.#position });
     }
+    return 'done';
   }
 
   /** The hash of what was hashed so far, as hex digits. */

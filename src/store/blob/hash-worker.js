@@ -26,7 +26,7 @@ function carryOut(order) {
       while (file.position < order.end) {
         const length = Math.min(buffer.length, order.end - file.position);
         const read = readSync(file.fd, buffer, 0, length, file.position);
-        if (read === 0) throw new Error('the file is shorter than it was');
+        if (read === 0) throw Object.assign(new Error('the file is shorter than it was'), { code: 'SHORT' });
         file.hash.update(buffer.subarray(0, read));
         file.position += read;
       }
@@ -40,11 +40,16 @@ function carryOut(order) {
   }
 }
 
+/** @param {import('./hash-thread.ts').HashAnswer} message */
+function answer(message) {
+  parentPort?.postMessage(message);
+}
+
 parentPort?.on('message', (/** @type {import('./hash-thread.ts').HashOrder} */ order) => {
   try {
-    const hex = carryOut(order);
-    parentPort?.postMessage({ id: order.id, hex });
+    answer({ id: order.id, hex: carryOut(order) });
   } catch (error) {
-    parentPort?.postMessage({ id: order.id, error });
+    const { message, code } = /** @type {NodeJS.ErrnoException} */ (error);
+    answer({ id: order.id, error: { message, code } });
   }
 });

@@ -58,10 +58,26 @@ export class KeptParts {
     return part;
   }
 
-  /** Takes a part over; an earlier one of the same digest is removed. */
-  async put(digest: Digest, part: Omit<KeptPart, 'keptAt'>): Promise<void> {
-    await this.#drop(digest);
-    this.#parts.set(digest, { ...part, keptAt: this.#now() });
+  /** Written bytes of all of them: what giving them up would give back. */
+  get bytes(): number {
+    return [...this.#parts.values()].reduce((sum, part) => sum + bytesOf(part), 0);
+  }
+
+  /**
+   * Takes a part over. Of two of the same digest, of sizes that contradict each other, the one stays that has more:
+   * whoever tells wrong sizes must not undo what others have had fetched.
+   */
+  async put(digest: Digest, part: Omit<KeptPart, 'keptAt'> & Partial<KeptPart>): Promise<void> {
+    const earlier = this.#parts.get(digest);
+    if (earlier !== undefined && bytesOf(earlier) > bytesOf(part)) return remove(part);
+    await this.drop(digest);
+    this.#parts.set(digest, { keptAt: this.#now(), ...part });
+  }
+
+  /** Removes what there is of a blob that is stored now. */
+  async drop(digest: Digest): Promise<void> {
+    const part = this.take(digest);
+    if (part !== undefined) await remove(part);
   }
 
   /** Removes the part that was kept first; false if there is none. */
@@ -71,7 +87,7 @@ export class KeptParts {
       if (oldest === undefined || entry[1].keptAt < oldest[1].keptAt) oldest = entry;
     }
     if (oldest === undefined) return false;
-    await this.#drop(oldest[0]);
+    await this.drop(oldest[0]);
     return true;
   }
 
@@ -94,14 +110,16 @@ export class KeptParts {
 
   async #sweep(): Promise<void> {
     for (const [digest, { keptAt }] of this.#parts) {
-      if (keptAt < this.#now() - KEPT_FOR_MS) await this.#drop(digest);
+      if (keptAt < this.#now() - KEPT_FOR_MS) await this.drop(digest);
     }
   }
+}
 
-  async #drop(digest: Digest): Promise<void> {
-    const part = this.take(digest);
-    if (part === undefined) return;
-    await removePart(part.path);
-    part.reservation.release();
-  }
+function bytesOf({ written }: Pick<KeptPart, 'written'>): number {
+  return new Extents(written).bytes;
+}
+
+async function remove({ path, reservation }: Pick<KeptPart, 'path' | 'reservation'>): Promise<void> {
+  await removePart(path);
+  reservation.release();
 }

@@ -62,7 +62,9 @@ export class RedisConnection {
   async try<T extends {} | null>(call: (client: RedisClient) => Promise<T>): Promise<T | undefined> {
     if (this.state !== 'up') return undefined;
     const startedAt = performance.now();
-    const answer = withinMs(call(this.#client), this.#callTimeoutMs).then(
+    // What is thrown at once is a failure like any other.
+    const calling = Promise.resolve(this.#client).then(call);
+    const answer = withinMs(calling, this.#callTimeoutMs).then(
       (value) => (value === undefined ? this.#failed('timeout') : value),
       (error: unknown) => this.#failed(failureOf(error)),
     );

@@ -1,6 +1,5 @@
 import { SingleFile } from '../../lib/single-file.ts';
-import { BlobStoreError } from '../blob-store.ts';
-import type { Reservation, Room } from '../blob/room.ts';
+import { NoRoomError, type Reservation, type Room } from '../blob/room.ts';
 
 /** Eviction begins here and ends there, as shares of the limit; the rest is for what comes while it runs. */
 const HIGH_SHARE = 0.95;
@@ -149,15 +148,13 @@ export class DiskRoom implements Room {
   async #admit(bytes: number): Promise<void> {
     const { fixedBytes, evict } = this.#options;
     // Nothing is evicted for what cannot fit whatever goes.
-    if (fixedBytes() + this.#reservedBytes + bytes > this.#usableBytes) throw this.#full();
+    const excess = fixedBytes() + this.#reservedBytes + bytes - this.#usableBytes;
+    if (excess > 0) throw this.#full(excess);
     if (!(await evict('room', () => this.#shortage(bytes)))) {
       const missing = await this.#diskShortage(bytes);
-      if (missing <= 0) throw this.#full();
+      if (missing <= 0) throw this.#full(await this.#shortage(bytes));
       this.#crampedBytes = bytes;
-      throw new BlobStoreError(
-        'no-space',
-        `the file system lacks ${missing} bytes of the room that is needed`,
-      );
+      throw new NoRoomError(`the file system lacks ${missing} bytes of the room that is needed`, missing);
     }
     this.#crampedBytes = 0;
     this.#reservedBytes += bytes;
@@ -187,11 +184,8 @@ export class DiskRoom implements Room {
     return Math.max(usedBytes - share * limitBytes, manifestBytes() - share * maxManifestBytes);
   }
 
-  #full(): BlobStoreError {
-    return new BlobStoreError(
-      'no-space',
-      `the cache is full: its limit is ${this.#options.limitBytes} bytes`,
-    );
+  #full(missingBytes: number): NoRoomError {
+    return new NoRoomError(`the cache is full: its limit is ${this.#options.limitBytes} bytes`, missingBytes);
   }
 
   async #check(): Promise<void> {
