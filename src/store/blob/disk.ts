@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import { rm, stat } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { Extents } from '../../lib/extents.ts';
-import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
+import type { Digest } from '../../oci/digest.ts';
 import {
   BlobStoreError,
   type BlobIndex,
@@ -10,6 +10,7 @@ import {
   type KeptExtents,
   type StoredBlob,
 } from '../blob-store.ts';
+import { Adoptions, fileSize } from './adoptions.ts';
 import { diskError, systemCode } from './disk-error.ts';
 import { DiskHealth } from './disk-health.ts';
 import { DiskPart, type DiskPartOptions } from './disk-part.ts';
@@ -59,11 +60,12 @@ class DiskBlobStore implements BlobStore {
     maxContentsBytes: 32 * 1024 * 1024,
   });
   readonly #unreadable = new LRUCache<Digest, true>({ max: MAX_UNREADABLE, ttl: UNREADABLE_FOR_MS });
-  readonly #adoptions = new Map<Digest, Promise<number | undefined>>();
+  readonly #adoptions: Adoptions;
 
   constructor(options: DiskBlobStoreOptions, kept: KeptParts) {
     this.#options = options;
     this.#kept = kept;
+    this.#adoptions = new Adoptions({ ...options, hashes: this.#hashes });
     this.#health = new DiskHealth(options.dataDir, options.onHealth ?? (() => undefined));
     options.holds.onRemoval((digest) => this.#files.forget(blobPath(options.dataDir, digest)));
   }
@@ -76,7 +78,7 @@ class DiskBlobStore implements BlobStore {
     await this.#options.holds.removed(digest);
     const size = this.#options.index.getBlob(digest)?.size;
     if (size === undefined) {
-      const adopted = await this.#adopt(digest);
+      const adopted = await this.#adoptions.adopt(digest);
       return adopted === undefined ? undefined : { size: adopted };
     }
     const found = await fileSize(blobPath(this.#options.dataDir, digest));
@@ -101,7 +103,7 @@ class DiskBlobStore implements BlobStore {
     const { dataDir, holds, index } = this.#options;
     await holds.removed(digest);
     if (this.#unreadable.has(digest)) throw new BlobStoreError('disk-failed', `${digest} cannot be read`);
-    const size = index.getBlob(digest)?.size ?? (await this.#adopt(digest));
+    const size = index.getBlob(digest)?.size ?? (await this.#adoptions.adopt(digest));
     if (size === undefined) return undefined;
     let found: number | undefined;
     const path = blobPath(dataDir, digest);
@@ -111,13 +113,9 @@ class DiskBlobStore implements BlobStore {
       if (found === size) {
         return {
           size,
-<<<<<<< HEAD
           content: file.content,
-          read: (buffer, length, position) => file.read(buffer, length, position),
-=======
           read: (buffer, length, position) =>
             file.read(buffer, length, position).catch((error: unknown) => this.#cannotRead(digest, error)),
->>>>>>> e60464a (Let neither wrong sizes nor disks that cannot be read cost a reader what was fetched)
           close: async () => {
             release();
             file.release();
@@ -254,53 +252,5 @@ class DiskBlobStore implements BlobStore {
       throw diskError(error, `entering ${digest}`);
     }
     await this.#kept.drop(digest);
-  }
-
-  /**
-   * A file that the index does not know was left by a process that was killed between rename and index: it is taken
-   * in if it is what its name says.
-   */
-  #adopt(digest: Digest): Promise<number | undefined> {
-    const running = this.#adoptions.get(digest);
-    if (running !== undefined) return running;
-    const release = this.#options.holds.hold(digest);
-    const adoption = this.#verifyAndIndex(digest).finally(() => {
-      this.#adoptions.delete(digest);
-      release();
-    });
-    this.#adoptions.set(digest, adoption);
-    return adoption;
-  }
-
-  async #verifyAndIndex(digest: Digest): Promise<number | undefined> {
-    const path = blobPath(this.#options.dataDir, digest);
-    const size = await fileSize(path);
-    if (size === undefined) return undefined;
-    const hash = this.#hashes.open(path, digestAlgorithm(digest));
-    try {
-      await hash.advance(size);
-      if ((await hash.digest()) === digestHex(digest)) {
-        // What the index cannot take now is right all the same, and is looked at again the next time.
-        await this.#options.index.putBlob(digest, { size }).catch(() => undefined);
-        return size;
-      }
-    } catch (error) {
-      // Evicted since it was looked for.
-      if (systemCode(error) === 'ENOENT') return undefined;
-      throw diskError(error, `reading ${digest}`);
-    } finally {
-      hash.close();
-    }
-    await rm(path, { force: true });
-    return undefined;
-  }
-}
-
-async function fileSize(path: string): Promise<number | undefined> {
-  try {
-    return (await stat(path)).size;
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw diskError(error, 'looking for a blob');
   }
 }

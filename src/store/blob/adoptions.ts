@@ -1,0 +1,74 @@
+import { rm, stat } from 'node:fs/promises';
+import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
+import type { BlobIndex } from '../blob-store.ts';
+import { diskError, systemCode } from './disk-error.ts';
+import type { HashThread } from './hash-thread.ts';
+import type { BlobHolds } from './holds.ts';
+import { blobPath } from './layout.ts';
+
+export interface AdoptionsOptions {
+  readonly dataDir: string;
+  readonly index: BlobIndex;
+  readonly holds: BlobHolds;
+  readonly hashes: HashThread;
+}
+
+/**
+ * Files that the index does not know: left by a process that was killed between rename and index, or all there are
+ * where the index was lost. One that is asked for is taken in if it is what its name says, and else removed.
+ */
+export class Adoptions {
+  readonly #options: AdoptionsOptions;
+  readonly #running = new Map<Digest, Promise<number | undefined>>();
+
+  constructor(options: AdoptionsOptions) {
+    this.#options = options;
+  }
+
+  /** Its size if there was one to be taken in; whoever asks meanwhile waits for the same. Throws BlobStoreError. */
+  adopt(digest: Digest): Promise<number | undefined> {
+    const running = this.#running.get(digest);
+    if (running !== undefined) return running;
+    const release = this.#options.holds.hold(digest);
+    const adoption = this.#verifyAndIndex(digest).finally(() => {
+      this.#running.delete(digest);
+      release();
+    });
+    this.#running.set(digest, adoption);
+    return adoption;
+  }
+
+  async #verifyAndIndex(digest: Digest): Promise<number | undefined> {
+    const { dataDir, index, hashes } = this.#options;
+    const path = blobPath(dataDir, digest);
+    const size = await fileSize(path);
+    if (size === undefined) return undefined;
+    const hash = hashes.open(path, digestAlgorithm(digest));
+    try {
+      await hash.advance(size);
+      if ((await hash.digest()) === digestHex(digest)) {
+        // What the index cannot take now is right all the same, and is looked at again the next time.
+        await index.putBlob(digest, { size }).catch(() => undefined);
+        return size;
+      }
+    } catch (error) {
+      // Removed since it was looked for.
+      if (systemCode(error) === 'ENOENT') return undefined;
+      throw diskError(error, `reading ${digest}`);
+    } finally {
+      hash.close();
+    }
+    await rm(path, { force: true });
+    return undefined;
+  }
+}
+
+/** Undefined: there is no such file. Throws BlobStoreError. */
+export async function fileSize(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw diskError(error, 'looking for a blob');
+  }
+}
