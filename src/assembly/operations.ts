@@ -9,8 +9,6 @@ import { ImageOperations } from '../pull/image-operations.ts';
 import { ImageResolver } from '../pull/image-resolver.ts';
 import type { Operations } from '../pull/operations.ts';
 import { TagRefresh } from '../pull/tag-refresh.ts';
-import { DiskBlobAudit } from '../store/blob/disk-audit.ts';
-import { FileHasher } from '../store/blob/file-hasher.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { knownClients } from './known-clients.ts';
 import type { Pulls } from './pulls.ts';
@@ -32,13 +30,11 @@ export function createOperations(
   undo: Undo,
 ): { readonly operations: Operations; readonly care: ContentCare } {
   const { settings, log, metrics, upstreams, storage, pulls } = options;
-  const { index, blobs, space } = storage;
+  const { index, blobs, audit, space } = storage;
   const { fetcher, freshness, negative, blobPuller } = pulls;
   const store = storage.manifests;
-  const hasher = new FileHasher();
-  undo.push(() => hasher.close());
   const care = new ContentCare({
-    audit: new DiskBlobAudit({ dataDir: settings.dataDir, index, hasher, holds: space.holds }),
+    audit,
     manifests: index,
     bookmarks: index,
     blobs,

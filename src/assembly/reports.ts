@@ -40,9 +40,9 @@ export function lossReporter(log: Logger, metrics: Metrics): (digest: Digest, pr
 }
 
 export function findingReporter(log: Logger, metrics: Metrics): ContentCareOptions['onFinding'] {
-  return ({ content, digest, problem, outcome, repositories, reason }, foundBy) => {
+  return ({ content, digest, problem, outcome, repositories, images, reason }, foundBy) => {
     if (content === 'blob') metrics.blobFault({ problem, found_by: foundBy, outcome });
-    log.warn({ content, digest, problem, outcome, repositories, reason, foundBy }, 'bad content');
+    log.warn({ content, digest, problem, outcome, repositories, images, reason, foundBy }, 'bad content');
   };
 }
 

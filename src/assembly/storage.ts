@@ -4,8 +4,11 @@ import type { Undo } from '../lib/undo.ts';
 import type { Logger } from '../log/log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { ContentLinks } from '../pull/content-links.ts';
+import type { BlobAudit } from '../store/blob-audit.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { openDiskBlobStore } from '../store/blob/disk.ts';
+import { DiskBlobAudit } from '../store/blob/disk-audit.ts';
+import { FileHasher } from '../store/blob/file-hasher.ts';
 import { createGuardedStore, type GuardedStore } from '../store/manifest/guarded.ts';
 import { openIndex, type Index } from '../store/manifest/lmdb.ts';
 import { createMemoryStore } from '../store/manifest/memory.ts';
@@ -39,6 +42,7 @@ export interface Storage {
   /** Memory, `embedded` and Redis as one. */
   readonly manifests: TieredStore;
   readonly blobs: BlobStore;
+  readonly audit: BlobAudit;
   readonly links: ContentLinks;
   readonly space: Space;
 }
@@ -72,9 +76,14 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
       reportRemoval(removed, reason);
     },
     onUnknownManifest: (digest) => manifests.restore(digest),
-    onRemovedFile: (digest) => log.warn({ digest }, 'removed a file that the index does not know'),
+    takeIn: (digest, signal) => audit.check(digest, { signal }),
+    onRemovedFile: (digest) =>
+      log.warn({ digest }, 'removed a file that is no blob and that the index does not know'),
     onError: report.onError,
   });
+  const hasher = new FileHasher();
+  undo.push(() => hasher.close());
+  const audit = new DiskBlobAudit({ dataDir, index, hasher, holds: space.holds });
   undo.push(() => space.close());
   const blobs = await openDiskBlobStore({
     dataDir,
@@ -86,5 +95,5 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
     onLost: lossReporter(log, metrics),
   });
   undo.push(() => blobs.close());
-  return { index, embedded, manifests, blobs, links, space };
+  return { index, embedded, manifests, blobs, audit, links, space };
 }

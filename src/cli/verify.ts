@@ -7,6 +7,8 @@ import { Progress } from './progress.ts';
 import type { ExitCode } from './serve.ts';
 import { table } from './table.ts';
 
+const MAX_NAMES = 4;
+
 /** Hashes all that is stored and says what is wrong: exit code 1 if anything is, and was not repaired. */
 export async function verify(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> {
   const findings: Finding[] = [];
@@ -50,14 +52,21 @@ export function verifyText(findings: readonly Finding[], summary: VerifySummary)
 
 function findingsTable(findings: readonly Finding[]): string {
   if (findings.length === 0) return '';
-  const rows = findings.map(({ content, problem, digest, size, outcome, repositories, reason }) => [
+  const rows = findings.map(({ content, problem, digest, size, outcome, repositories, images, reason }) => [
     `${problem} ${content}`,
     digest,
     size === undefined ? '-' : humanBytes(size),
-    repositories.length === 0 ? '-' : repositories.join(', '),
+    namesOf(images.length > 0 ? images : repositories),
     reason === undefined ? outcome : `${outcome}: ${reason}`,
   ]);
-  return table([['PROBLEM', 'DIGEST', 'SIZE', 'REPOSITORIES', 'OUTCOME'], ...rows]);
+  return table([['PROBLEM', 'DIGEST', 'SIZE', 'IMAGES', 'OUTCOME'], ...rows]);
+}
+
+/** A base layer may belong to very many: some tell enough. */
+function namesOf(names: readonly string[]): string {
+  if (names.length === 0) return '-';
+  const more = names.length - MAX_NAMES;
+  return `${names.slice(0, MAX_NAMES).join(', ')}${more > 0 ? `, and ${more} more` : ''}`;
 }
 
 function progressText(

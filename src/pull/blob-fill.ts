@@ -280,7 +280,7 @@ export class BlobFill implements FillSource, SlotUser {
     this.#readers.delete(reader);
     if (this.isRead) return;
     if (this.#isOver) {
-      void this.part?.close();
+      this.part?.close().catch(() => undefined);
       return;
     }
     // Then its end takes care of all.

@@ -20,6 +20,13 @@ export interface Repair {
   readonly failure?: string;
 }
 
+export interface Whereabouts {
+  /** Those with a link to the digest, by their keys: `docker.io/library/golang`. */
+  readonly repositories: readonly string[];
+  /** Some images that it belongs to or is: `docker.io/library/golang:1.24`. */
+  readonly images: readonly string[];
+}
+
 const PAGE = 1000;
 
 /** Fetches anew what was lost, through a repository that is known to hold it. */
@@ -33,6 +40,12 @@ export class ContentRepair {
   /** Transfers from upstream that are under way, whoever asked for them. */
   get fillsRunning(): number {
     return this.#options.blobs.running;
+  }
+
+  /** What people know it by. */
+  async whereabouts(digest: Digest): Promise<Whereabouts> {
+    const { catalogue } = this.#options;
+    return { repositories: await this.holders(digest), images: await catalogue.listImagesOf(digest) };
   }
 
   /** Keys of the repositories with a link to the digest, in ascending order. */

@@ -4,7 +4,7 @@ import type { BlobAudit } from '../store/blob-audit.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Bookmark, Bookmarks } from '../store/bookmarks.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { ContentRepair } from './content-repair.ts';
+import type { ContentRepair, Whereabouts } from './content-repair.ts';
 import type { Finding } from './verification.ts';
 
 /**
@@ -128,9 +128,8 @@ export class Scrubber {
     }
   }
 
-  async #found(finding: Omit<Finding, 'repositories'>): Promise<void> {
-    const repositories = await this.#options.repair.holders(finding.digest);
-    this.#options.onFinding({ ...finding, repositories });
+  async #found(finding: Omit<Finding, keyof Whereabouts>): Promise<void> {
+    this.#options.onFinding({ ...finding, ...(await this.#options.repair.whereabouts(finding.digest)) });
   }
 
   /** Small blobs are done by the thousand a second, and each mark is a write to the disk. */

@@ -24,7 +24,8 @@ export function storedBody(blob: StoredBlob): BlobBody {
     close: () => {
       if (isClosed) return;
       isClosed = true;
-      void blob.close();
+      // What cannot be closed is as good as closed.
+      blob.close().catch(() => undefined);
     },
   };
 }

@@ -4,7 +4,7 @@ import { digestMatches, type Digest } from '../oci/digest.ts';
 import type { BlobAudit, BlobState } from '../store/blob-audit.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { ManifestAudit } from '../store/manifest-audit.ts';
-import type { ContentRepair, Repair } from './content-repair.ts';
+import type { ContentRepair, Repair, Whereabouts } from './content-repair.ts';
 import { OperationError, type OperationRun } from './operations.ts';
 
 export interface VerifyRequest {
@@ -15,14 +15,12 @@ export interface VerifyRequest {
 export type Problem = Exclude<BlobState, 'sound' | 'adopted' | 'gone'>;
 
 /** Something stored that is not what it should be. */
-export interface Finding {
+export interface Finding extends Whereabouts {
   readonly content: 'blob' | 'manifest';
   readonly digest: Digest;
   readonly problem: Problem;
   /** Bytes that it should have, as far as known. */
   readonly size?: number;
-  /** The repositories that hold it, by what the index knows: `docker.io/library/golang`. */
-  readonly repositories: readonly string[];
   /** `found`: left as it is. `removed`: and not to be had now, for `reason`. `repaired`: there again, and right. */
   readonly outcome: 'found' | 'removed' | 'repaired';
   readonly reason?: string;
@@ -171,12 +169,12 @@ class VerificationRun {
   }
 
   async #found(
-    found: Omit<Finding, 'repositories' | 'outcome'>,
+    found: Omit<Finding, keyof Whereabouts | 'outcome'>,
     refetch: () => Promise<Repair>,
   ): Promise<void> {
     this.#problems++;
-    const repositories = await this.#options.repair.holders(found.digest);
-    const finding = { ...found, repositories, ...(await this.#outcome(refetch)) };
+    const whereabouts = await this.#options.repair.whereabouts(found.digest);
+    const finding = { ...found, ...whereabouts, ...(await this.#outcome(refetch)) };
     if (finding.outcome === 'repaired') this.#repaired++;
     this.#options.onFinding(finding);
     this.#run.onEvent({ kind: 'finding', finding });

@@ -66,7 +66,8 @@ export interface BlobStore {
 /** What the blob store remembers of its files. */
 export interface BlobIndex {
   getBlob(digest: Digest): { readonly size: number } | undefined;
-  putBlob(digest: Digest, entry: { readonly size: number }): Promise<void>;
+  /** `usedAt`, ms since the epoch: when it was last of use, as far as anybody knows; default now. */
+  putBlob(digest: Digest, entry: { readonly size: number; readonly usedAt?: number }): Promise<void>;
   deleteBlob(digest: Digest): Promise<void>;
   blobTotals(): { readonly blobs: number; readonly bytes: number };
 }

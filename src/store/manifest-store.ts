@@ -62,6 +62,8 @@ export interface Catalogue {
   /** Keys (`docker.io/library/golang`) of the repositories that have a tag or a manifest, after `after`. */
   listRepositories(options: { after?: string; limit: number }): Promise<string[]>;
   listTags(repository: Repository): Promise<string[]>;
+  /** `docker.io/library/golang:1.24`: some images that a digest belongs to or is, by digest if they have no tag. */
+  listImagesOf(digest: Digest): Promise<string[]>;
 }
 
 /** What clients pull, which decides what goes last when room is needed. */

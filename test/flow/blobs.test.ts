@@ -5,6 +5,7 @@ import { generatedContent } from '../fake/content.ts';
 import { image } from '../fixtures/images.ts';
 import { opaqueLayer } from '../fixtures/tar.ts';
 import { startTestApp } from '../support/app.ts';
+import { storedBlob } from '../support/big-blob.ts';
 import { filledHub, PLAIN, served } from '../support/filled-hub.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -25,10 +26,7 @@ describe('a blob', () => {
     const hub = await hubWithBig();
     const app = await startTestApp({ hub });
     const cold = await app.get(target);
-    await eventually(
-      async () => (await app.head(target)).header('cache-status') === 'pierhead; hit',
-      'the blob to be stored',
-    );
+    await storedBlob(app, { content: big, target, whole });
     const warm = await app.get(target);
     for (const answer of [cold, warm]) {
       expect(answer.status).toBe(200);

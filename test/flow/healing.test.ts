@@ -123,6 +123,7 @@ describe('the scrub of an idle server', () => {
       outcome: 'repaired',
       foundBy: 'scrub',
       repositories: ['docker.io/library/big'],
+      images: ['docker.io/library/big:latest'],
     });
     expect((await storedBytes(app.dataDir, digest))?.equals(big.whole)).toBe(true);
     expect(await faults(next, 'problem="corrupt",found_by="scrub",outcome="repaired"')).toBe(1);

@@ -18,7 +18,7 @@ import { eventually, withDeadline } from '../support/wait.ts';
 const big = bigBlob({ size: 12 * MIB + 5, seed: 31 });
 const { digest } = big.content;
 const OFFLINE = { offline: true, scrubInterval: 'off' };
-const HOLDER = ['docker.io/library/big'];
+const WHEREABOUTS = { repositories: ['docker.io/library/big'], images: ['docker.io/library/big:latest'] };
 
 interface Verified {
   readonly summary: ResultOf<'verify'>;
@@ -78,7 +78,7 @@ describe('a verification', () => {
     hub.reset();
     const { summary, findings } = await verify(app);
     expect(findings).toEqual([
-      { content: 'blob', digest, size: big.content.size, problem, repositories: HOLDER, outcome: 'found' },
+      { content: 'blob', digest, size: big.content.size, problem, ...WHEREABOUTS, outcome: 'found' },
     ]);
     expect(summary).toMatchObject({ problems: 1, repaired: 0 });
     const left = await storedBytes(app.dataDir, digest);
@@ -95,7 +95,7 @@ describe('a verification', () => {
     await damage(app.dataDir, digest);
     hub.reset();
     const { summary, findings } = await verify(app, { repair: true });
-    expect(findings).toMatchObject([{ digest, problem, repositories: HOLDER, outcome: 'repaired' }]);
+    expect(findings).toMatchObject([{ digest, problem, ...WHEREABOUTS, outcome: 'repaired' }]);
     expect(summary).toMatchObject({ problems: 1, repaired: 1 });
     expect((await storedBytes(app.dataDir, digest))?.equals(big.whole)).toBe(true);
     expect(hub.bytesSent(digest)).toBe(big.content.size);
@@ -135,6 +135,7 @@ describe('a verification', () => {
         size: stray.length,
         problem: 'missing',
         repositories: [],
+        images: [],
         outcome: 'removed',
         reason: 'no repository is known to hold it',
       },
@@ -173,7 +174,12 @@ describe('a verification', () => {
       { content: 'manifest', digest: root.digest, problem: 'corrupt', outcome: 'found' },
     ]);
     expect((await verify(next, { repair: true })).findings).toMatchObject([
-      { content: 'manifest', repositories: ['docker.io/library/plain'], outcome: 'repaired' },
+      {
+        content: 'manifest',
+        repositories: ['docker.io/library/plain'],
+        images: ['docker.io/library/plain:latest'],
+        outcome: 'repaired',
+      },
     ]);
     expect((await verify(next)).findings).toEqual([]);
     const served = await next.get(`/v2/library/plain/manifests/${root.digest}`);

@@ -32,7 +32,10 @@ export async function hubWith(blob: BigBlob, options: FakeHubOptions = {}): Prom
   return hub;
 }
 
-/** Resolves when the blob is stored, and the fill that stored it has been reported. */
+/**
+ * Resolves when the blob is stored, and the fill that stored it has been reported: from then on nobody can join it. A
+ * HEAD tells of a stored blob before that, since the index knows it while the fill still ends.
+ */
 export async function storedBlob(app: TestApp, { content, target }: BigBlob): Promise<void> {
   await eventually(
     () => app.log.find(({ result, digest }) => result === 'stored' && digest === content.digest),

@@ -4,12 +4,14 @@ import { onTestFinished } from 'vitest';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { repositoryKey, type Repository } from '../../src/oci/reference.ts';
+import { DiskBlobAudit } from '../../src/store/blob/disk-audit.ts';
+import { FileHasher } from '../../src/store/blob/file-hasher.ts';
 import { blobPath } from '../../src/store/blob/layout.ts';
 import type { Removed } from '../../src/store/index/removal.ts';
 import type { Link, StoredManifest } from '../../src/store/manifest-store.ts';
 import { openIndex, type Index } from '../../src/store/manifest/lmdb.ts';
 import type { SizeLimit } from '../../src/store/space/limit.ts';
-import { openSpace, type Space } from '../../src/store/space/space.ts';
+import { openSpace, type Space, type SpaceOptions } from '../../src/store/space/space.ts';
 import { testFolder } from './temp.ts';
 
 export const APP: Repository = { host: 'docker.io', name: 'library/app' };
@@ -20,11 +22,14 @@ export interface TestSpace {
   readonly index: Index;
   readonly space: Space;
   readonly removed: Removed[];
+  readonly takeIn: SpaceOptions['takeIn'];
   /** ms since the epoch. */
   now: number;
   canRefill: boolean;
   /** Writes the file and enters it. */
   addBlob(name: string, size: number): Promise<Digest>;
+  /** A blob whose file is what its digest names. */
+  addContent(content: Buffer): Promise<Digest>;
   /** An image of these blobs, whether they are there or not, under a tag if one is given. */
   addImage(options: ImageOptions): Promise<StoredManifest>;
   addIndex(options: {
@@ -76,12 +81,17 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
     now,
     onRemoved: (each) => removed.push(each),
     onUnknownManifest: () => Promise.resolve(),
+    takeIn: (digest, signal) => takeIn(digest, signal),
     onRemovedFile: () => undefined,
     onError: (error) => failures.push(error),
   });
+  const hasher = new FileHasher();
+  const audit = new DiskBlobAudit({ dataDir, index, hasher, holds: space.holds });
+  const takeIn: TestSpace['takeIn'] = (digest, signal) => audit.check(digest, { signal });
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     await space.close();
+    await hasher.close();
     await index.close();
     if (failures.length > 0) throw failures[0];
   };
@@ -103,9 +113,16 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
       await index.putTag(repository, tag, { descriptor, checkedAt: at, confirmedAt: at });
     return manifest;
   };
+  const putBlob = async (digest: Digest, content: Buffer): Promise<Digest> => {
+    await mkdir(dirname(blobPath(dataDir, digest)), { recursive: true });
+    await writeFile(blobPath(dataDir, digest), content);
+    await index.putBlob(digest, { size: content.length });
+    return digest;
+  };
   return {
     dataDir,
     index,
+    takeIn,
     space,
     removed,
     get now() {
@@ -120,13 +137,8 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
     set canRefill(value) {
       state.canRefill = value;
     },
-    addBlob: async (name, size) => {
-      const digest = digestOf(Buffer.from(name));
-      await mkdir(dirname(blobPath(dataDir, digest)), { recursive: true });
-      await writeFile(blobPath(dataDir, digest), Buffer.alloc(size));
-      await index.putBlob(digest, { size });
-      return digest;
-    },
+    addBlob: (name, size) => putBlob(digestOf(Buffer.from(name)), Buffer.alloc(size)),
+    addContent: (content) => putBlob(digestOf(content), content),
     addImage: ({ name, blobs, ...where }) => put(imageManifest(name, blobs), blobs, where),
     addIndex: ({ of, ...where }) => {
       const children = of.map(({ digest, bytes }) => ({ digest, size: bytes.length }));

@@ -115,6 +115,7 @@ describe('what `pierhead verify` prints', () => {
     problem: 'corrupt',
     size: 5_200_000,
     repositories: ['docker.io/library/a', 'ghcr.io/b'],
+    images: ['docker.io/library/a:1', 'ghcr.io/b:2'],
     outcome: 'removed',
     reason: 'upstream is away',
   };
@@ -125,11 +126,17 @@ describe('what `pierhead verify` prints', () => {
 
   it('is a table of what is wrong, with a line below', () => {
     expect(verifyText([finding], { ...summary, problems: 1, adopted: 1 })).toBe(
-      `PROBLEM       DIGEST${' '.repeat(67)}SIZE    REPOSITORIES                    OUTCOME
-corrupt blob  ${digest}  5.2 MB  docker.io/library/a, ghcr.io/b  removed: upstream is away
+      `PROBLEM       DIGEST${' '.repeat(67)}SIZE    IMAGES                              OUTCOME
+corrupt blob  ${digest}  5.2 MB  docker.io/library/a:1, ghcr.io/b:2  removed: upstream is away
 2 blobs and 1 manifest, 3.0 MB in 2.0 s (1.5 MB/s): 1 problem, 0 repaired; 1 blob taken in that the index did not know
 `,
     );
+  });
+
+  it('names some images of many, and repositories where no image is known', () => {
+    const images = ['a:1', 'a:2', 'a:3', 'a:4', 'a:5', 'a:6'];
+    expect(verifyText([{ ...finding, images }], summary)).toContain('a:1, a:2, a:3, a:4, and 2 more');
+    expect(verifyText([{ ...finding, images: [] }], summary)).toContain('docker.io/library/a, ghcr.io/b');
   });
 
   it('is one JSON object on demand', () => {

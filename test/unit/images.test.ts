@@ -174,3 +174,32 @@ describe('removing by hand', () => {
     expect(await test.files()).toHaveLength(2);
   });
 });
+
+describe('the images of a digest', () => {
+  it('are named by their tags, or those of the index around them, and by digest without one', async () => {
+    const { test, base, layer, amd, list } = await filled();
+    const { index } = test;
+    for (const { digest } of [base, layer, amd, list]) {
+      expect(await index.listImagesOf(digest)).toEqual(['docker.io/library/app:latest']);
+    }
+    const other = await test.addImage({ name: 'other', blobs: [base], repository: OTHER, tag: 'v1' });
+    expect(await index.listImagesOf(base.digest)).toEqual([
+      'docker.io/library/app:latest',
+      'docker.io/library/other:v1',
+    ]);
+    const loose = await test.addImage({ name: 'loose', blobs: [layer], repository: OTHER });
+    await test.space.images.remove(APP, tag('latest'));
+    expect(await index.listImagesOf(layer.digest)).toEqual([`docker.io/library/other@${loose.digest}`]);
+    expect(await index.listImagesOf(other.digest)).toEqual(['docker.io/library/other:v1']);
+    await test.space.images.remove(OTHER, { kind: 'digest', digest: loose.digest });
+    expect(await index.listImagesOf(layer.digest)).toEqual([]);
+  });
+
+  it('are some, where there are very many', async () => {
+    const test = await openTestSpace({ blobLimit: 10_000 });
+    const base = { digest: await test.addBlob('base', 10), size: 10 };
+    for (let at = 10; at < 40; at++) await test.addImage({ name: `${at}`, blobs: [base], tag: `t${at}` });
+    const names = await test.index.listImagesOf(base.digest);
+    expect([names.length, names[0]]).toEqual([20, 'docker.io/library/app:t10']);
+  });
+});

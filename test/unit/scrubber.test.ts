@@ -78,7 +78,10 @@ function scrub(world: World): Scrubber {
     },
   };
   const blobs = { remove: async (digest: Digest) => void world.removed.push(digest) } as unknown as BlobStore;
-  const repair = { blob: async () => ({}), holders: async () => [] } as unknown as ContentRepair;
+  const repair = {
+    blob: async () => ({}),
+    whereabouts: async () => ({ repositories: [], images: [] }),
+  } as unknown as ContentRepair;
   const options: ScrubberOptions = {
     audit,
     blobs,

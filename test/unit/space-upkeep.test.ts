@@ -1,8 +1,8 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { open } from 'lmdb';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { openDiskBlobStore } from '../../src/store/blob/disk.ts';
 import { blobPath } from '../../src/store/blob/layout.ts';
 import { takeDataDir } from '../../src/store/data-dir.ts';
@@ -93,13 +93,14 @@ describe('what is pulled', () => {
 
 describe('the sweep', () => {
   const sweep = (test: TestSpace, more: Partial<SweepOptions> = {}) => {
-    const gone: Digest[] = [];
+    const removed: Digest[] = [];
     const made = new Sweep({
       dataDir: test.dataDir,
       tables: test.index.tables,
       holds: test.space.holds,
       now: () => test.now,
-      onRemovedFile: (digest) => gone.push(digest),
+      takeIn: test.takeIn,
+      onRemovedFile: (digest) => removed.push(digest),
       onError: (error) => {
         throw error;
       },
@@ -108,29 +109,70 @@ describe('the sweep', () => {
     });
     onTestFinished(() => made.close());
     made.start();
-    return gone;
+    return { removed };
   };
   const putFile = async (test: TestSpace, digest: Digest, content: Buffer) => {
     await mkdir(dirname(blobPath(test.dataDir, digest)), { recursive: true });
     await writeFile(blobPath(test.dataDir, digest), content);
   };
 
-  it('removes files that the index does not know, and no others', async () => {
+  it('takes in files that the index does not know, as old as they are, and removes what is not right', async () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     const known = await test.addBlob('known', 10);
-    await putFile(test, DIGEST, CONTENT);
     const sha512 = digestOf(CONTENT, 'sha512');
-    await putFile(test, sha512, CONTENT);
-    const inUse = digestOf(Buffer.from('in use'));
-    await putFile(test, inUse, CONTENT);
+    const [wrong, inUse] = ['wrong', 'in use'].map((text) => digestOf(Buffer.from(text)));
+    if (wrong === undefined || inUse === undefined) throw new Error('two digests were made');
+    for (const digest of [DIGEST, sha512, wrong, inUse]) await putFile(test, digest, CONTENT);
+    const written = new Date(test.now - 3_600_000);
+    await utimes(blobPath(test.dataDir, DIGEST), written, written);
     test.space.holds.hold(inUse);
-    const gone = sweep(test);
-    await eventually(() => gone.length === 2, 'two files to be removed');
-    expect([...gone].sort()).toEqual([DIGEST, sha512].sort());
-    expect(await test.files()).toEqual([known, inUse].sort());
+    const { removed } = sweep(test);
+    await eventually(() => test.index.blobTotals().blobs === 3, 'two files to be taken in');
+    await eventually(() => removed.length > 0, 'a file to be removed');
+    expect(removed).toEqual([wrong]);
+    expect(await test.files()).toEqual([known, DIGEST, sha512, inUse].sort());
+    expect(test.index.tables.usage.usedAt('blob', DIGEST)).toBe(written.getTime());
   });
 
-  it('leaves a file to whoever asks for it first: it is taken in if it is right', async () => {
+  it('lets no file that it cannot look at keep it from the others', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const [first, last] = [`sha256:${'00'.repeat(32)}`, `sha256:${'ff'.repeat(32)}`].flatMap(
+      (text) => parseDigest(text) ?? [],
+    );
+    if (first === undefined || last === undefined) throw new Error('two digests were made');
+    await mkdir(blobPath(test.dataDir, first), { recursive: true });
+    await putFile(test, DIGEST, CONTENT);
+    await putFile(test, last, CONTENT);
+    const failed: unknown[] = [];
+    const { removed } = sweep(test, {
+      takeIn: (digest, signal) =>
+        digest === DIGEST ? Promise.reject(new Error('the index is full')) : test.takeIn(digest, signal),
+      onError: (error) => failed.push(error),
+    });
+    await eventually(() => removed.includes(last), 'the last file to be removed');
+    expect(failed).toHaveLength(1);
+    expect(await test.files()).toEqual([first, DIGEST].sort());
+  });
+
+  it('never removes a file that has taken the place of the one that it looked at', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    await putFile(test, DIGEST, Buffer.from('something else'));
+    const other = digestOf(Buffer.from('other'));
+    await putFile(test, other, CONTENT);
+    const { removed } = sweep(test, {
+      takeIn: async (digest, signal) => {
+        const state = await test.takeIn(digest, signal);
+        if (digest === DIGEST) await test.addContent(CONTENT);
+        return state;
+      },
+    });
+    await eventually(() => removed.includes(other), 'the other file to be removed');
+    await eventually(() => test.index.getBlob(DIGEST), 'the right one to be entered');
+    expect(removed).toEqual([other]);
+    expect(await test.files()).toEqual([DIGEST]);
+  });
+
+  it('leaves a file to whoever asks for it first, by the same rule', async () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     const { dataDir, index, space } = test;
     await putFile(test, DIGEST, CONTENT);
@@ -139,10 +181,23 @@ describe('the sweep', () => {
     expect(content).toEqual(CONTENT);
     const later = digestOf(Buffer.from('later'));
     await putFile(test, later, CONTENT);
-    const gone = sweep(test);
-    await eventually(() => gone.includes(later), 'the other file to be removed');
+    const { removed } = sweep(test);
+    await eventually(() => removed.includes(later), 'the other file to be removed');
     expect(await test.files()).toEqual([DIGEST]);
     await blobs.close();
+  });
+
+  it('gives a cache its blobs back whose index was lost', async () => {
+    const before = await openTestSpace({ blobLimit: 1000 });
+    const contents = ['one', 'two', 'three'].map((text) => Buffer.from(text));
+    for (const content of contents) await before.addContent(content);
+    await before.close();
+    const { dataDir } = before;
+    await rm(join(dataDir, 'index'), { recursive: true });
+    const after = await openTestSpace({ blobLimit: 1000, dataDir });
+    sweep(after);
+    await eventually(() => after.index.blobTotals().blobs === 3, 'all of them to be taken in');
+    expect(await after.files()).toHaveLength(3);
   });
 
   it('forgets links and tags of what never came, and leaves those of what is here', async () => {

@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import {
   digestAlgorithm,
@@ -54,9 +55,10 @@ export class DiskBlobAudit implements BlobAudit {
     const { dataDir, index, holds } = this.#options;
     const path = blobPath(dataDir, digest);
     const known = index.getBlob(digest);
-    const size = await fileSize(path);
+    const file = await fileState(path);
     // An eviction takes the entry first, and then the file.
-    if (size === undefined) return index.getBlob(digest) === undefined ? 'gone' : 'missing';
+    if (file === undefined) return index.getBlob(digest) === undefined ? 'gone' : 'missing';
+    const { size, mtimeMs } = file;
     if (known !== undefined && size < known.size) return 'short';
     try {
       const algorithm = digestAlgorithm(digest);
@@ -70,10 +72,11 @@ export class DiskBlobAudit implements BlobAudit {
     }
     if (known?.size === size) return 'sound';
     // Left by a process that was killed between rename and index, or about to be entered by one that is committing.
-    if (index.getBlob(digest) === undefined && (await fileSize(path)) === undefined) return 'gone';
+    if (index.getBlob(digest) === undefined && (await fileState(path)) === undefined) return 'gone';
     // Evicted, and its file about to go: an entry would be one without a file.
     if (holds.isBeingRemoved(digest)) return 'gone';
-    await index.putBlob(digest, { size });
+    // As old as its file: what an eviction that was killed has left goes before what was pulled since.
+    await index.putBlob(digest, { size, usedAt: mtimeMs });
     return 'adopted';
   }
 
@@ -84,8 +87,8 @@ export class DiskBlobAudit implements BlobAudit {
     const unknown: ListedBlob[] = [];
     for (const digest of await digestsOnDisk(dataDir, algorithm, folder)) {
       if (digests.has(digest) || index.getBlob(digest) !== undefined) continue;
-      const size = await fileSize(blobPath(dataDir, digest));
-      if (size !== undefined) unknown.push({ digest, size });
+      const file = await fileState(blobPath(dataDir, digest));
+      if (file !== undefined) unknown.push({ digest, size: file.size });
     }
     return unknown.length === 0
       ? known
@@ -110,9 +113,10 @@ async function digestsOnDisk(
   }
 }
 
-async function fileSize(path: string): Promise<number | undefined> {
+/** Undefined: there is no such file. */
+async function fileState(path: string): Promise<Pick<Stats, 'size' | 'mtimeMs'> | undefined> {
   try {
-    return (await stat(path)).size;
+    return await stat(path);
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined;
     throw diskError(error, 'looking for a blob');

@@ -3,6 +3,7 @@ import { repositoryKey, type Repository } from '../../oci/reference.ts';
 import type { ListedBlob } from '../blob-audit.ts';
 import type { ListedBlobIndex } from '../blob/disk-audit.ts';
 import type { Bookmark, Bookmarks } from '../bookmarks.ts';
+import { imageNames } from '../index/image-names.ts';
 import { IndexTables } from '../index/tables.ts';
 import { upgradeIndex } from '../index/upgrade.ts';
 import type { ManifestAudit } from '../manifest-audit.ts';
@@ -140,14 +141,21 @@ class LmdbIndex implements Index {
     return this.tables.tags.of(repositoryKey(repository));
   }
 
+  async listImagesOf(digest: Digest): Promise<string[]> {
+    return imageNames(this.tables, digest);
+  }
+
   getBlob(digest: Digest): { readonly size: number } | undefined {
     const size = this.tables.blobs.size(digest);
     return size === undefined ? undefined : { size };
   }
 
-  async putBlob(digest: Digest, entry: { readonly size: number }): Promise<void> {
+  async putBlob(
+    digest: Digest,
+    { size, usedAt = this.#now() }: { readonly size: number; readonly usedAt?: number },
+  ): Promise<void> {
     const { environment, blobs } = this.tables;
-    await environment.write(() => blobs.put(digest, entry.size, this.#now()));
+    await environment.write(() => blobs.put(digest, size, usedAt));
   }
 
   async deleteBlob(digest: Digest): Promise<void> {

@@ -24,7 +24,9 @@ export class PinnedBytes {
   }
 
   async start(): Promise<void> {
-    this.#timer = setInterval(() => void this.measure(), MEASURE_EVERY_MS);
+    // The index may be closed while it is measured.
+    const measure = (): Promise<void> => this.measure().catch(() => undefined);
+    this.#timer = setInterval(() => void measure(), MEASURE_EVERY_MS);
     this.#timer.unref();
     await this.measure();
   }

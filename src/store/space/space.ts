@@ -12,7 +12,7 @@ import { allocatedPartBytes, freeBytes, measureLimit, type SizeLimit } from './l
 import { PinnedBytes } from './pinned-bytes.ts';
 import { Protection } from './protection.ts';
 import { Remover, type RemovalReason } from './remover.ts';
-import { Sweep } from './sweep.ts';
+import { Sweep, type SweepOptions } from './sweep.ts';
 import { UsageNotes } from './usage-notes.ts';
 
 /** To be left free on the file system: twice what the index wants for itself, so that it can go on when parts cannot. */
@@ -39,6 +39,8 @@ export interface SpaceOptions {
   readonly onRemoved: (removed: Removed, reason: RemovalReason) => void;
   /** Told of manifests that were served although the index lacks them. */
   readonly onUnknownManifest: (digest: Digest) => Promise<void>;
+  /** Looks at a file that the index does not know, and enters it if it is what its name says. */
+  readonly takeIn: SweepOptions['takeIn'];
   /** Told of a file that no index knew and that is gone now. */
   readonly onRemovedFile: (digest: Digest) => void;
   readonly onError: (error: unknown) => void;

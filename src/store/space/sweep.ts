@@ -3,12 +3,13 @@ import { join } from 'node:path';
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
 import { deferred } from '../../lib/deferred.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
+import type { BlobState } from '../blob-audit.ts';
 import type { BlobHolds } from '../blob/holds.ts';
 import type { IndexTables } from '../index/tables.ts';
 import type { TagKey } from '../index/tags.ts';
 
-/** Clients that were cut off come back first: what they ask for is taken in rather than removed. */
-const START_AFTER_MS = 60_000;
+/** Clients that were cut off come back first; until then little is on the disk that nobody counts. */
+const START_AFTER_MS = 10_000;
 const PAUSE_MS = 50;
 /** Names that are looked up before others have a turn. */
 const STEP = 200;
@@ -20,15 +21,19 @@ export interface SweepOptions {
   readonly tables: IndexTables;
   readonly holds: BlobHolds;
   readonly now: () => number;
+  /** Looks at a file that the index does not know, and enters it if it is what its name says. */
+  readonly takeIn: (digest: Digest, signal: AbortSignal) => Promise<BlobState>;
   readonly onRemovedFile: (digest: Digest) => void;
   readonly onError: (error: unknown) => void;
-  /** Default one minute. */
+  /** Default ten seconds. */
   readonly startAfterMs?: number;
 }
 
 /**
- * Goes slowly, after the start and then once a day, over what nothing else would ever remove: files in `blobs/` that
- * the index does not know, because a process was killed, and what the index knows of things that are not here.
+ * Goes slowly, after the start and then once a day, over what nothing else would ever see to: files in `blobs/` that
+ * the index does not know, because a process was killed or the index was lost, and what the index knows of things that
+ * are not here. Files are taken in if they are right, as when they are asked for, and removed if they are not: what
+ * nobody wants any more is the coldest of all then, and goes when its room is needed.
  */
 export class Sweep {
   readonly #options: SweepOptions;
@@ -68,12 +73,31 @@ export class Sweep {
         for (const [at, name] of (await names(folder)).entries()) {
           if (at % STEP === STEP - 1) await turn(undefined, { signal: this.#abort.signal });
           const digest = parseDigest(`${algorithm}:${name}`);
-          if (digest !== undefined && this.#isUnknown(digest))
-            await this.#removeFile(digest, join(folder, name));
+          if (digest !== undefined && this.#isUnknown(digest)) await this.#seeTo(digest, join(folder, name));
         }
         await this.#pause(PAUSE_MS);
       }
     }
+  }
+
+  async #seeTo(digest: Digest, path: string): Promise<void> {
+    const from = performance.now();
+    const state = await this.#stateOf(digest);
+    // Somebody else may have looked at it meanwhile, and another one be on its way to the same place.
+    const isWrong = state === 'corrupt' || state === 'short';
+    if (isWrong && this.#isUnknown(digest)) await this.#removeFile(digest, path);
+    // A whole cache may have to be read: half of the time is for others.
+    await this.#pause(performance.now() - from);
+  }
+
+  /** Undefined: the disk or the index fails, now. One file must not keep the others from being looked at. */
+  async #stateOf(digest: Digest): Promise<BlobState | undefined> {
+    const { signal } = this.#abort;
+    return this.#options.takeIn(digest, signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      this.#options.onError(error);
+      return undefined;
+    });
   }
 
   #isUnknown(digest: Digest): boolean {
@@ -84,8 +108,13 @@ export class Sweep {
   async #removeFile(digest: Digest, path: string): Promise<void> {
     const gone = deferred<void>();
     this.#options.holds.announceRemoval(digest, gone.promise);
-    await rm(path, { force: true }).finally(() => gone.resolve());
-    this.#options.onRemovedFile(digest);
+    const isGone = await rm(path, { force: true }).then(
+      () => true,
+      () => false,
+    );
+    gone.resolve();
+    // What the disk does not let go is tried again tomorrow.
+    if (isGone) this.#options.onRemovedFile(digest);
   }
 
   /** Links to what is neither stored nor named by anything stored: fills that failed, HEADs that nothing followed. */

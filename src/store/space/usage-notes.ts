@@ -74,7 +74,16 @@ export class UsageNotes {
   }
 
   async #write(): Promise<void> {
-    const { now, tables, onError } = this.#options;
+    try {
+      const due = this.#due();
+      for (let at = 0; at < due.length; at += STEP) await this.#writeStep(due.slice(at, at + STEP));
+    } catch (error) {
+      this.#options.onError(error);
+    }
+  }
+
+  #due(): [Digest, Note][] {
+    const { now, tables } = this.#options;
     const due: [Digest, Note][] = [];
     for (const [digest, note] of this.#notes) {
       const isOld = note.writtenAt === undefined || note.servedAt - note.writtenAt >= COARSE_MS;
@@ -82,11 +91,7 @@ export class UsageNotes {
       else if (isOld) due.push([digest, note]);
       else if (now() - note.servedAt >= COARSE_MS) this.#notes.delete(digest);
     }
-    try {
-      for (let at = 0; at < due.length; at += STEP) await this.#writeStep(due.slice(at, at + STEP));
-    } catch (error) {
-      onError(error);
-    }
+    return due;
   }
 
   async #writeStep(due: readonly [Digest, Note][]): Promise<void> {
