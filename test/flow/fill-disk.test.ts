@@ -1,11 +1,13 @@
-import { open, readdir, writeFile, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
-import { describe, expect, it, vi } from 'vitest';
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { blobPath } from '../../src/store/blob/layout.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { bigBlob, hubWith, MIB, ranged, storedBlob } from '../support/big-blob.ts';
-import { failOneRead } from '../support/failing-disk.ts';
+import { failAll, failOneRead } from '../support/failing-disk.ts';
 import { metric } from '../support/metrics.ts';
 import { smallDisk } from '../support/small-disk.ts';
+import { blobFiles } from '../support/space.ts';
 import { eventually } from '../support/wait.ts';
 
 const big = bigBlob({ size: 24 * MIB + 99, seed: 31 });
@@ -96,12 +98,12 @@ describe('a disk that fails', () => {
       const gate = hub.holdBlob(big.content.digest, 8 * MIB);
       const first = app.begin(target);
       await first.bodyReached(7 * MIB);
-      const failing = await failWrites(code);
+      const failing = await failAll('writev', code);
       gate.release();
       expect((await first.finished()).body.equals(whole)).toBe(true);
       await eventually(() => app.log.find(({ result }) => result === 'disk'), 'the fill to end');
       expect(await parts(app)).toEqual([]);
-      failing.mockRestore();
+      await failing();
       await eventually(
         async () => (await readiness(app))['status'] === 'ready',
         'the disk to be tried again',
@@ -110,6 +112,64 @@ describe('a disk that fails', () => {
       await storedBlob(app, big);
     },
   );
+});
+
+/** Something is in the way of `path` until what this resolves to is called. */
+async function inTheWayOf(path: string): Promise<() => Promise<void>> {
+  const aside = `${path}.aside`;
+  await mkdir(dirname(path), { recursive: true });
+  const isThere = await rename(path, aside).then(
+    () => true,
+    () => false,
+  );
+  await writeFile(path, '');
+  return async () => {
+    await rm(path);
+    if (isThere) await rename(aside, path);
+  };
+}
+
+type Fail = (app: TestApp) => Promise<() => Promise<void>>;
+
+describe('a disk that fails at one step of keeping a blob', () => {
+  it.each<[step: string, Fail]>([
+    ['its bytes cannot be synced', () => failAll('datasync', 'ENOSPC')],
+    [
+      'there is no folder for it',
+      ({ dataDir }) => inTheWayOf(dirname(blobPath(dataDir, big.content.digest))),
+    ],
+    ['its folder cannot be synced', () => failAll('sync', 'EIO')],
+  ])('(%s) costs no reader a byte, and nothing is left or counted', async (_, fail) => {
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, flags });
+    await app.get('/v2/library/big/manifests/latest');
+    const gate = hub.holdBlob(big.content.digest, 8 * MIB);
+    const reader = app.begin(target);
+    await reader.bodyReached(7 * MIB);
+    const mend = await fail(app);
+    gate.release();
+    expect((await reader.finished()).body.equals(whole)).toBe(true);
+    await eventually(() => app.log.find(({ result }) => result === 'disk'), 'the fill to end');
+    await mend();
+    expect(await parts(app)).toEqual([]);
+    expect(await blobFiles(app.dataDir)).toEqual([]);
+    expect(await metric(app, 'pierhead_room_reserved_bytes')).toBe(0);
+    await eventually(async () => (await readiness(app))['status'] === 'ready', 'the disk to be tried again');
+    expect((await app.get(target)).body.equals(whole)).toBe(true);
+    await storedBlob(app, big);
+  });
+
+  it('(a part cannot be begun) costs no reader a byte', async () => {
+    const hub = await hubWith(big);
+    const app = await startTestApp({ hub, flags });
+    const mend = await inTheWayOf(join(app.dataDir, 'parts'));
+    expect((await app.get(target)).body.equals(whole)).toBe(true);
+    expect(await metric(app, 'pierhead_room_reserved_bytes')).toBe(0);
+    await mend();
+    await eventually(async () => (await readiness(app))['status'] === 'ready', 'the disk to be tried again');
+    expect((await app.get(target)).body.equals(whole)).toBe(true);
+    await storedBlob(app, big);
+  });
 });
 
 describe('a part that cannot be read back', () => {
@@ -150,20 +210,11 @@ describe('a disk that fails after a reader had to leave the fill', () => {
     const gate = hub.holdBlob(big.content.digest, 8 * MIB);
     const late = app.begin(target);
     await late.bodyReached(7 * MIB);
-    const failing = await failWrites('EIO');
+    const failing = await failAll('writev', 'EIO');
     gate.release();
     for (const one of gates) one.release();
     expect((await late.finished()).body.equals(whole)).toBe(true);
     expect((await early.finished()).body.equals(whole)).toBe(true);
-    failing.mockRestore();
+    await failing();
   });
 });
-
-/** Lets every write to an open file fail from now on, as no file system does on demand. */
-async function failWrites(code: string) {
-  const handle = await open('/dev/null', 'r');
-  const prototype = Object.getPrototypeOf(handle) as FileHandle;
-  await handle.close();
-  const error = Object.assign(new Error(`${code}: faked`), { code });
-  return vi.spyOn(prototype, 'writev').mockRejectedValue(error);
-}

@@ -9,6 +9,18 @@ async function fileMethods(): Promise<FileHandle> {
   return prototype;
 }
 
+/** Lets this fail for every open file, as no file system does on demand, until what this resolves to is called. */
+export async function failAll(
+  method: 'writev' | 'datasync' | 'sync',
+  code: string,
+): Promise<() => Promise<void>> {
+  const error = Object.assign(new Error(`${code}: faked`), { code });
+  const spy = vi.spyOn(await fileMethods(), method).mockRejectedValue(error);
+  const mend = (): void => void spy.mockRestore();
+  onTestFinished(mend);
+  return () => Promise.resolve(mend());
+}
+
 /** Lets one read of an open file fail after `after` others, as no file system does on demand. */
 export async function failOneRead({ after }: { readonly after: number }): Promise<void> {
   const methods = await fileMethods();

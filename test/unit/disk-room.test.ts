@@ -167,6 +167,17 @@ describe('room on the disk', () => {
     expect(state.kept).toBe(440);
   });
 
+  it('does not evict all that pins have left whenever that is nearly used up', async () => {
+    const { state, room: made } = room({ indexMarginBytes: 10 });
+    state.fixed = 910;
+    state.kept = 970;
+    made.relax();
+    expect(state.evicted).toEqual([]);
+    state.kept = 971;
+    made.relax();
+    await expect.poll(() => state.kept).toBe(950);
+  });
+
   it('lets manifests alone have a tenth of a large limit', async () => {
     const { state, room: made } = room({ limitBytes: 1000 * MIB, manifestBytes: () => state.kept });
     state.kept = 95 * MIB;

@@ -8,6 +8,7 @@ import { blobPath } from '../../src/store/blob/layout.ts';
 import { takeDataDir } from '../../src/store/data-dir.ts';
 import { encodeManifest } from '../../src/store/manifest/codec.ts';
 import { openIndex } from '../../src/store/manifest/lmdb.ts';
+import { blobFileBytes } from '../../src/store/space/limit.ts';
 import { Sweep, type SweepOptions } from '../../src/store/space/sweep.ts';
 import { UsageNotes } from '../../src/store/space/usage-notes.ts';
 import { contentOf } from '../contract/blob-store.contract.ts';
@@ -194,6 +195,7 @@ describe('the sweep', () => {
     await before.close();
     const { dataDir } = before;
     await rm(join(dataDir, 'index'), { recursive: true });
+    expect(await blobFileBytes(dataDir)).toBeGreaterThan(0);
     const after = await openTestSpace({ blobLimit: 1000, dataDir });
     sweep(after);
     await eventually(() => after.index.blobTotals().blobs === 3, 'all of them to be taken in');

@@ -1,4 +1,4 @@
-import { mkdir, open, rename, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Extents, type Extent } from '../../lib/extents.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
@@ -99,7 +99,11 @@ export class DiskPart implements BlobPart {
       await this.#file.datasync();
       await mkdir(dirname(target), { recursive: true });
       await rename(path, target);
-      await syncDirectory(dirname(target));
+      // What may not outlive the machine is not entered, and what is not entered must not stay: nobody would count it.
+      await syncDirectory(dirname(target)).catch(async (error: unknown) => {
+        await rm(target, { force: true }).catch(() => undefined);
+        throw error;
+      });
     });
     await onCommitted(size);
     // At once: from now on the blob counts by itself.

@@ -52,7 +52,12 @@ export async function removePart(partPath: string): Promise<void> {
 function isExtent(value: unknown): value is Extent {
   if (typeof value !== 'object' || value === null) return false;
   const { start, end } = value as Record<string, unknown>;
-  return Number.isSafeInteger(start) && Number.isSafeInteger(end) && Number(start) < Number(end);
+  return (
+    Number.isSafeInteger(start) &&
+    Number.isSafeInteger(end) &&
+    Number(start) >= 0 &&
+    Number(start) < Number(end)
+  );
 }
 
 let boot: string | undefined;

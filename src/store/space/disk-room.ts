@@ -175,13 +175,17 @@ export class DiskRoom implements Room {
   }
 
   #overMark(mark: 'high' | 'low'): number {
-    const { canRefill, manifestBytes } = this.#options;
+    const { canRefill, fixedBytes, manifestBytes } = this.#options;
     const { usedBytes, limitBytes } = this.figures();
     // What upstream cannot give back goes only when it must.
     if (!canRefill()) return usedBytes - this.#usableBytes;
     const share = mark === 'high' ? HIGH_SHARE : LOW_SHARE;
+    const fixed = fixedBytes();
+    // Where pins leave little, not all of it goes each time: only half, once three quarters are used.
+    const rest = (mark === 'high' ? 0.75 : 0.5) * Math.max(0, this.#usableBytes - fixed);
+    const maxBytes = Math.max(share * limitBytes, fixed + rest);
     const maxManifestBytes = Math.max(MANIFEST_SHARE * limitBytes, MIN_MANIFEST_BYTES);
-    return Math.max(usedBytes - share * limitBytes, manifestBytes() - share * maxManifestBytes);
+    return Math.max(usedBytes - maxBytes, manifestBytes() - share * maxManifestBytes);
   }
 
   #full(missingBytes: number): NoRoomError {

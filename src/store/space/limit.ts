@@ -18,6 +18,18 @@ export async function measureLimit(dataDir: string, limit: SizeLimit, storedByte
   return Math.floor(((own + (await freeBytes(dataDir))) * limit.percent) / 100);
 }
 
+/** What all files of blobs take, whoever knows of them: for where no index tells. */
+export async function blobFileBytes(dataDir: string): Promise<number> {
+  const root = join(dataDir, 'blobs');
+  let bytes = 0;
+  for (const algorithm of await readdir(root).catch(() => [])) {
+    for (const prefix of await readdir(join(root, algorithm)).catch(() => [])) {
+      bytes += await fileBytes(join(root, algorithm, prefix));
+    }
+  }
+  return bytes;
+}
+
 /** What the file system has left for us. */
 export async function freeBytes(dataDir: string): Promise<number> {
   const { bavail, bsize } = await statfs(dataDir);
@@ -26,7 +38,10 @@ export async function freeBytes(dataDir: string): Promise<number> {
 
 /** What growing and kept parts take on the disk: they are sparse, so less than their sizes. */
 export async function allocatedPartBytes(dataDir: string): Promise<number> {
-  const folder = partsDirectory(dataDir);
+  return fileBytes(partsDirectory(dataDir));
+}
+
+async function fileBytes(folder: string): Promise<number> {
   const names = await readdir(folder).catch(() => []);
   const sizes = await Promise.all(
     names.map(async (name) => {

@@ -8,7 +8,7 @@ import type { Removed } from '../index/removal.ts';
 import type { IndexTables } from '../index/tables.ts';
 import { DiskRoom, type RoomFigures } from './disk-room.ts';
 import { Evictor } from './evictor.ts';
-import { allocatedPartBytes, freeBytes, measureLimit, type SizeLimit } from './limit.ts';
+import { allocatedPartBytes, blobFileBytes, freeBytes, measureLimit, type SizeLimit } from './limit.ts';
 import { PinnedBytes } from './pinned-bytes.ts';
 import { Protection } from './protection.ts';
 import { Remover, type RemovalReason } from './remover.ts';
@@ -68,7 +68,9 @@ export interface Space {
 export async function openSpace(options: SpaceOptions): Promise<Space> {
   const { dataDir, tables, limit, canRefill, now, onRemoved, onUnknownManifest, onError } = options;
   const storedBytes = (): number => tables.totals.of('blobs').bytes + tables.environment.fileBytes();
-  const limitBytes = await measureLimit(dataDir, limit, storedBytes());
+  // Where the index was lost its blobs are ours all the same, and will be taken in.
+  const lostBytes = tables.totals.of('blobs').count === 0 ? await blobFileBytes(dataDir) : 0;
+  const limitBytes = await measureLimit(dataDir, limit, storedBytes() + lostBytes);
   const { blocks, bsize } = await statfs(dataDir);
   const holds = new BlobHolds();
   const usage = new UsageNotes({ tables, now, onUnknown: onUnknownManifest, onError });
