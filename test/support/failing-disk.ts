@@ -16,9 +16,8 @@ export async function failAll(
 ): Promise<() => Promise<void>> {
   const error = Object.assign(new Error(`${code}: faked`), { code });
   const spy = vi.spyOn(await fileMethods(), method).mockRejectedValue(error);
-  const mend = (): void => void spy.mockRestore();
-  onTestFinished(mend);
-  return () => Promise.resolve(mend());
+  onTestFinished(() => spy.mockRestore());
+  return async () => spy.mockRestore();
 }
 
 /** Lets one read of an open file fail after `after` others, as no file system does on demand. */
