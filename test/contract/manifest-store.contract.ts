@@ -64,6 +64,20 @@ export function manifestStoreContract(name: string, open: () => Promise<Manifest
       expect(await store.getTag(GOLANG, 'latest')).toEqual(record('newer', 30));
     });
 
+    it('lets a check that failed take nothing back that was confirmed while it ran', async () => {
+      const store = await open();
+      await store.putTag(GOLANG, 'latest', record('old', 10));
+      const failed = record('old', 30, { confirmedAt: 10, failure: 'why' });
+      await store.putTag(GOLANG, 'latest', record('moved', 20));
+      await store.putTag(GOLANG, 'latest', failed);
+      expect(await store.getTag(GOLANG, 'latest')).toEqual(record('moved', 20));
+      const again = record('moved', 40, { confirmedAt: 20, failure: 'why' });
+      await store.putTag(GOLANG, 'latest', again);
+      expect(await store.getTag(GOLANG, 'latest')).toEqual(again);
+      await store.putTag(GOLANG, 'latest', record('confirmed', 35));
+      expect(await store.getTag(GOLANG, 'latest')).toEqual(record('confirmed', 35));
+    });
+
     it('forgets a tag that was deleted', async () => {
       const store = await open();
       await store.putTag(GOLANG, 'latest', record('a', 1));

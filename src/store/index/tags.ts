@@ -1,6 +1,7 @@
 import type { Database } from 'lmdb';
 import type { Digest } from '../../oci/digest.ts';
 import type { TagRecord } from '../manifest-store.ts';
+import { replaces } from '../tag-order.ts';
 import type { IndexEnvironment } from './environment.ts';
 import { openTable, under } from './table.ts';
 
@@ -34,7 +35,7 @@ export class TagTable {
   /** Within a transaction. Keeps `record` unless a newer one is there. */
   put(key: TagKey, record: TagRecord): void {
     const known = this.#tags.get(key);
-    if (known !== undefined && known.record.checkedAt > record.checkedAt) return;
+    if (known !== undefined && !replaces(record, known.record)) return;
     const { digest } = record.descriptor;
     const before = known?.record.descriptor.digest;
     if (before !== undefined && before !== digest) this.#naming.removeSync([before, ...key]);

@@ -3,6 +3,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { repositoryKey } from '../../oci/reference.ts';
 import type { Removed } from '../index/removal.ts';
 import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
+import { replaces } from '../tag-order.ts';
 
 const MAX_TAGS = 50_000;
 const MAX_LINKS = 200_000;
@@ -33,7 +34,7 @@ export function createMemoryStore(options: { readonly maxManifestBytes: number }
     putTag: async (repository, tag, record) => {
       const key = `${repositoryKey(repository)}:${tag}`;
       const known = tags.peek(key);
-      if (known === undefined || known.checkedAt <= record.checkedAt) tags.set(key, record);
+      if (known === undefined || replaces(record, known)) tags.set(key, record);
     },
     deleteTag: async (repository, tag) => {
       tags.delete(`${repositoryKey(repository)}:${tag}`);

@@ -26,8 +26,8 @@ const EXPIRY_SECONDS = 30 * 24 * 60 * 60;
 const CLOCK_SKEW_MS = 60_000;
 
 /**
- * Keeps the newest record by `checkedAt`, in one step: between a GET and a SET of ours another node could have put a
- * newer one. Gives the record that was there, if the new one replaced it. Values of others are replaced, and records
+ * Keeps the record that counts (tag-order.ts) in one step: between a GET and a SET of ours another node could have put
+ * a newer one. Gives the record that was there, if the new one replaced it. Values of others are replaced, and records
  * from the future (ARGV[4]), which nothing else would ever replace.
  */
 const PUT_NEWEST = `
@@ -35,8 +35,10 @@ const PUT_NEWEST = `
   if type(known) == 'string' then
     local parsed, record = pcall(cjson.decode, known)
     if parsed and type(record) == 'table' and type(record.checkedAt) == 'number'
-      and record.checkedAt > tonumber(ARGV[2]) and record.checkedAt <= tonumber(ARGV[4]) then
-      return false
+      and type(record.confirmedAt) == 'number' and record.checkedAt <= tonumber(ARGV[4]) then
+      local checked, confirmed = tonumber(ARGV[2]), tonumber(ARGV[5])
+      if record.confirmedAt > confirmed then return false end
+      if record.confirmedAt == confirmed and record.checkedAt > checked then return false end
     end
   else
     known = ''
@@ -113,9 +115,10 @@ class RedisStore implements SharedStore {
   async putTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
     const key = tagKey(repository, tag);
     const text = JSON.stringify(record);
+    const { checkedAt, confirmedAt } = record;
     const replaced = await this.#redis.try((client) =>
       client
-        .eval(PUT_NEWEST, 1, key, text, record.checkedAt, EXPIRY_SECONDS, this.#now() + CLOCK_SKEW_MS)
+        .eval(PUT_NEWEST, 1, key, text, checkedAt, EXPIRY_SECONDS, this.#now() + CLOCK_SKEW_MS, confirmedAt)
         .then((value) => (typeof value === 'string' ? value : null)),
     );
     if (typeof replaced !== 'string' || decodeTag(replaced)?.descriptor.digest === record.descriptor.digest)

@@ -1,6 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
 import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
+import { replaces } from '../tag-order.ts';
 import type { SharedStore } from './redis.ts';
 
 export interface Tiers {
@@ -117,7 +118,7 @@ export class TieredStore implements ManifestStore {
    */
   async #isNews(remote: TagRecord, local: TagRecord | undefined): Promise<boolean> {
     if (local === undefined) return true;
-    if (remote.checkedAt <= local.checkedAt) return false;
+    if (replaces(local, remote)) return false;
     const { digest } = remote.descriptor;
     return digest === local.descriptor.digest || (await this.getManifest(digest)) !== undefined;
   }
