@@ -8,6 +8,7 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { CacheStatus, Staleness } from './cache-status.ts';
 import type { NegativeCache } from './negative-cache.ts';
 import { failureError, failureReason, saysAbsent } from './outcome-error.ts';
+import { inPatience } from './patience.ts';
 import { PullError } from './pull-error.ts';
 import type { RepositoryAccess } from './repository-access.ts';
 import { SingleFlight } from './single-flight.ts';
@@ -31,8 +32,7 @@ export interface ReferrersOptions {
   readonly now: () => number;
 }
 
-/** How long a client waits for upstream if there is a list to serve, and if there is none. */
-const CHECK_WAIT_MS = 2000;
+/** How long a client waits for upstream if there is no list to serve. */
 const MISS_WAIT_MS = 8000;
 const MAX_MEMORY_BYTES = 16 * 1024 * 1024;
 /** Longer lists are passed on and not kept. */
@@ -58,15 +58,19 @@ export class Referrers {
   /** Throws PullError only for what upstream says does not exist or may not be seen, never for an outage. */
   async list(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
     const known = this.#known(repository, digest);
-    const waitMs = known === undefined ? MISS_WAIT_MS : CHECK_WAIT_MS;
+    const list = this.#listChecked(upstream, repository, digest);
     try {
-      const answer = await withinMs(this.#listChecked(upstream, repository, digest), waitMs);
+      if (known !== undefined) {
+        const waited = await inPatience(list, upstream, repository);
+        return waited.inTime ? waited.value : inOutage(known, waited.reason);
+      }
+      const answer = await withinMs(list, MISS_WAIT_MS);
       if (answer !== undefined) return answer;
     } catch (error) {
       if (!(error instanceof PullError) || error.code !== 'unavailable') throw error;
       return inOutage(known, error.message);
     }
-    return inOutage(known, `${repository.host} did not answer within ${waitMs / 1000} s`);
+    return inOutage(known, `${repository.host} did not answer within ${MISS_WAIT_MS / 1000} s`);
   }
 
   async #listChecked(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {

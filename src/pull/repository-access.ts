@@ -1,10 +1,10 @@
 import { repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
 import type { Digest } from '../oci/digest.ts';
 import { compileGlob } from '../lib/glob.ts';
-import { withinMs } from '../lib/deadline.ts';
 import type { ManifestStore, RepositoryRecord } from '../store/manifest-store.ts';
 import type { Outcome, Upstream } from '../upstream/upstream.ts';
 import { failureError, saysAbsent } from './outcome-error.ts';
+import { inPatience } from './patience.ts';
 import { PullError } from './pull-error.ts';
 import { SingleFlight } from './single-flight.ts';
 
@@ -16,8 +16,6 @@ export type Probe =
 
 /** How long a repository counts as public after upstream served it to an anonymous caller. */
 const PUBLIC_TTL_MS = 24 * 60 * 60 * 1000;
-/** How long a client waits for a verdict to be renewed before the last one stands. */
-const RENEWAL_WAIT_MS = 2000;
 
 export interface RepositoryAccessOptions {
   readonly store: ManifestStore;
@@ -60,12 +58,10 @@ export class RepositoryAccess {
     );
     if (record?.publicAt === undefined) return promise;
     // The last verdict stands for as long as upstream has nothing to say; a refusal in time overrules it.
-    await withinMs(
-      promise.catch((error: unknown) => {
-        if (error instanceof PullError && error.code !== 'unavailable' && !error.noStore) throw error;
-      }),
-      RENEWAL_WAIT_MS,
-    );
+    const renewed = promise.catch((error: unknown) => {
+      if (error instanceof PullError && error.code !== 'unavailable' && !error.noStore) throw error;
+    });
+    await inPatience(renewed, upstream, repository);
   }
 
   /** Whether the repository may be shown in lists, by what is known without asking. */

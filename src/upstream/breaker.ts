@@ -40,7 +40,8 @@ const SUSPICION_MS = 2000;
  * Knows whether a server is down, so that nobody waits for it then. A failure makes it ask by itself; failures in a
  * row, or one that a probe confirms, open it. Open, it refuses at once and goes on probing, so that it closes without
  * traffic: by a probe that succeeds after others failed. If probes never failed but requests did, one request is let
- * through to decide (half-open). Any answer of a server that is alive closes it.
+ * through to decide (half-open). Any answer of a server that is alive closes it. Long before so much is sure, a server
+ * that has left somebody waiting is silent until it answers anything.
  */
 export class Breaker {
   readonly #options: BreakerOptions;
@@ -54,6 +55,9 @@ export class Breaker {
   #hasProbeFailed = false;
   #errorProbes = 0;
   #isTrialRunning = false;
+  #isSilent = false;
+  /** By `performance.now()`. */
+  #answeredAt = -Infinity;
 
   constructor(options: BreakerOptions) {
     this.#options = options;
@@ -63,6 +67,11 @@ export class Breaker {
 
   get state(): BreakerState {
     return this.#state;
+  }
+
+  /** Who has something to serve in place of an answer need not wait for one: none comes, or the last trials hung. */
+  get isSilent(): boolean {
+    return this.#isSilent || (this.#state === 'half-open' && this.#down?.cause === 'timeout');
   }
 
   /** What to answer instead of asking; undefined: ask. */
@@ -88,7 +97,8 @@ export class Breaker {
     if (refusal !== undefined) throw new UpstreamFailure(refusal);
     const isTrial = this.#state === 'half-open';
     if (isTrial) this.#isTrialRunning = true;
-    const suspicion = setTimeout(() => this.#prober.start(), SUSPICION_MS);
+    const startedAt = performance.now();
+    const suspicion = setTimeout(() => this.waitedInVain(startedAt), SUSPICION_MS);
     suspicion.unref();
     try {
       const value = await attempt.send();
@@ -110,6 +120,12 @@ export class Breaker {
     this.#abuse.hit(retryAfterMs);
   }
 
+  /** An answer was waited for since then, by `performance.now()`. A probe goes out, which is the quickest to tell. */
+  waitedInVain(since: number): void {
+    if (this.#answeredAt <= since) this.#isSilent = true;
+    this.#prober.start();
+  }
+
   /** Stops probing. */
   close(): void {
     this.#prober.close();
@@ -127,12 +143,19 @@ export class Breaker {
       this.#succeeded();
       return;
     }
+    if (failure.cause === 'credentials') this.#answered();
     if (failure.cause === 'credentials' || failure.cause === 'offline') return;
     if (failure.cause === 'timeout' && !attempt.hadTime) return;
     this.#failed(failure, attempt.resource);
   }
 
+  #answered(): void {
+    this.#isSilent = false;
+    this.#answeredAt = performance.now();
+  }
+
   #succeeded(): void {
+    this.#answered();
     this.#failures = 0;
     this.#lastFailed = undefined;
     this.#prober.reset();
@@ -141,8 +164,9 @@ export class Breaker {
 
   #failed(down: Down, resource: string): void {
     this.#down = down;
+    if (!isNetwork(down)) this.#answered();
     if (this.#state === 'open') return;
-    const isAgain = !isNetwork(down) && resource === this.#lastFailed;
+    const isAgain = down.cause !== 'unreachable' && resource === this.#lastFailed;
     this.#lastFailed = resource;
     if (!isAgain) this.#failures++;
     if (this.#state === 'half-open' || this.#failures >= MAX_FAILURES) this.#become('open');
@@ -165,14 +189,15 @@ export class Breaker {
   }
 
   #probeSucceeded(): void {
+    this.#answered();
     this.#errorProbes = 0;
     if (this.#state !== 'closed') {
       this.#become(this.#hasProbeFailed ? 'closed' : 'half-open');
       return;
     }
     this.#hasProbeFailed = false;
-    // Where only some answers are errors, an answer to the probe takes nothing back.
-    if (this.#down !== undefined && isNetwork(this.#down)) this.#failures = 0;
+    // Where only some answers are errors, or do not come, an answer to the probe takes nothing back.
+    if (this.#down?.cause === 'unreachable') this.#failures = 0;
   }
 
   #become(state: BreakerState): void {

@@ -71,17 +71,25 @@ export class Breakers {
 
   /** Why blobs cannot be had; `needsToken`: a token must be fetched for them first. */
   outage(needsToken: boolean): string | undefined {
-    const tokens = needsToken ? [...this.#others].filter(([key]) => key.startsWith('tokens ')) : [];
-    const onTheWay = [this.registry, ...tokens.map(([, breaker]) => breaker), this.#lastBlobs];
-    for (const breaker of onTheWay) {
+    for (const breaker of [...this.#toManifests(needsToken), this.#lastBlobs]) {
       const reason = breaker?.outage();
       if (reason !== undefined) return reason;
     }
     return undefined;
   }
 
+  /** Whether it is of little use to wait for what is asked of the registry; `needsToken` as above. */
+  isSilent(needsToken: boolean): boolean {
+    return this.#toManifests(needsToken).some((breaker) => breaker.isSilent);
+  }
+
   close(): void {
     for (const breaker of [this.registry, ...this.#others.values()]) breaker.close();
+  }
+
+  #toManifests(needsToken: boolean): Breaker[] {
+    const tokens = needsToken ? [...this.#others].filter(([key]) => key.startsWith('tokens ')) : [];
+    return [this.registry, ...tokens.map(([, breaker]) => breaker)];
   }
 
   #blobs(url: URL): Breaker {

@@ -156,6 +156,14 @@ class RegistryClient implements Upstream {
     return this.#courier.breakers.outage(this.#courier.needsToken(repository));
   }
 
+  isSilent(repository: string): boolean {
+    return this.#courier.breakers.isSilent(this.#courier.needsToken(repository));
+  }
+
+  waitedInVain(since: number): void {
+    this.#courier.breakers.registry.waitedInVain(since);
+  }
+
   shortage(repository: string): string | undefined {
     return this.#courier.budgetOf({ repository, identity: 'configured' }).shortage(repository);
   }

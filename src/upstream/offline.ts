@@ -20,6 +20,8 @@ export function createOfflineUpstream(options: {
     listReferrers: answer,
     isReachable: () => false,
     outage: () => reason,
+    isSilent: () => false,
+    waitedInVain: () => undefined,
     shortage: () => undefined,
     mayPrefetch: () => false,
     close: () => Promise.resolve(),

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { FaultAction } from '../fake/faults.ts';
 import type { FakeHub } from '../fake/hub.ts';
-import { image } from '../fixtures/images.ts';
+import { image, multiPlatform } from '../fixtures/images.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { filledHub, GOLANG, PLAIN, served } from '../support/filled-hub.ts';
 import { fetchRaw } from '../support/http.ts';
@@ -15,6 +15,7 @@ import { eventually } from '../support/wait.ts';
 const LATEST = '/v2/library/golang/manifests/latest';
 const PLAIN_LATEST = '/v2/library/plain/manifests/latest';
 const UNCACHED = '/v2/library/other/manifests/latest';
+const renewed = multiPlatform({ message: 'renewed' });
 const alwaysStale = { tagTtl: '0s' };
 const DOCKER = { headers: [['User-Agent', 'docker/28.5.2 go/go1.24 os/linux arch/amd64']] } as const;
 const CONTAINERD_STORE = {
@@ -121,6 +122,27 @@ describe('while upstream', () => {
     const answer = await app.get(LATEST, { timeoutMs: 11_000 });
     expect(answer.status).toBe(503);
     expect(answer.body.toString()).toContain('no answer from docker.io within 9.5 s');
+  });
+});
+
+describe('a tag that moved', () => {
+  it('is served as it was before clients give up, however slow each step to the new manifest is', async () => {
+    const hub = await filledHub();
+    hub.add({ repository: 'library/golang', image: renewed });
+    const start = Date.now();
+    let now = start;
+    const env = { PIERHEAD_UPSTREAM_USERNAME: 'carol', PIERHEAD_UPSTREAM_PASSWORD: 'secret' };
+    const app = await startTestApp({ hub, env, now: () => now });
+    await app.get(LATEST);
+    // A day later it is to be asked again who may see the repository, then what the tag names, then for that.
+    now = start + 25 * 60 * 60 * 1000;
+    hub.moveTag('library/golang', 'latest', renewed.root.digest);
+    hub.fault({ match: { kind: 'manifest', method: 'HEAD' }, do: { delayHeadersMs: 1800 } });
+    hub.fault({ match: { kind: 'manifest', method: 'GET' }, do: { holdHeaders: true } });
+    const answer = await app.get(LATEST, { timeoutMs: 11_000 });
+    expect(answer.status).toBe(200);
+    expect(answer.header('docker-content-digest')).toBe(GOLANG.image.root.digest);
+    expect(answer.header('warning')).toContain(`names ${renewed.root.digest} now, which is still on its way`);
   });
 });
 
