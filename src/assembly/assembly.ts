@@ -52,7 +52,19 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
     await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
   });
   const fleetLock = redis === undefined ? undefined : createRedisFleetLock(redis);
-  const pulls = createPulls({ settings, log, metrics, upstreams, storage, lock: fleetLock, now }, undo);
+  const pulls = createPulls(
+    {
+      settings,
+      log,
+      metrics,
+      upstreams,
+      storage,
+      lock: fleetLock,
+      duringRequest: (work) => (redis === undefined ? work() : redis.duringRequest(work)),
+      now,
+    },
+    undo,
+  );
   const { operations, care } = createOperations({ settings, log, metrics, upstreams, storage, pulls }, undo);
   const control = createControl({
     operations,

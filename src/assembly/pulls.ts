@@ -11,7 +11,7 @@ import { IndexMembers } from '../pull/index-members.ts';
 import { Listing } from '../pull/listing.ts';
 import { ManifestPuller } from '../pull/manifest-puller.ts';
 import { PlatformResolver } from '../pull/platform-resolver.ts';
-import { PullService } from '../pull/pull-service.ts';
+import { PullService, type PullServiceOptions } from '../pull/pull-service.ts';
 import { Referrers } from '../pull/referrers.ts';
 import { RepositoryAccess } from '../pull/repository-access.ts';
 import type { FleetLock } from '../store/fleet-lock.ts';
@@ -33,6 +33,7 @@ export interface PullsOptions {
   readonly storage: Storage;
   /** Undefined: there is no fleet. */
   readonly lock: FleetLock | undefined;
+  readonly duringRequest: PullServiceOptions['duringRequest'];
   /** Ms since the epoch. */
   readonly now: () => number;
 }
@@ -109,6 +110,7 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
       ttlMs: settings.tagTtlMs === 'never' ? MAX_REFERRERS_TTL_MS : settings.tagTtlMs,
       now,
     }),
+    duringRequest: options.duringRequest,
     onManifest: followUps.manifestServed,
     onBlob: followUps.blobAsked,
   });

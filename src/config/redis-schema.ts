@@ -21,7 +21,7 @@ export const REDIS_SETTINGS = {
     argument: '<duration>',
     default: '40ms',
     allowed: 'a duration such as 40ms, from 1ms to 5s',
-    help: 'How long Redis is waited for before the server goes on without it.',
+    help: 'How long a request waits for Redis, in all, before the server goes on without it.',
     schema: durationMs({ minMs: 1, maxMs: 5000 }),
   },
 } as const satisfies Readonly<Record<string, Setting>>;

@@ -51,8 +51,8 @@ export class FleetFlight {
     if (lock === undefined) return work();
     const startedAt = performance.now();
     let end: FlightEnd = 'first';
-    for (;;) {
-      const taken = await lock.take(key);
+    for (let isFirst = true; ; isFirst = false) {
+      const taken = await (isFirst ? lock.take(key) : lock.retake(key));
       const waitedMs = performance.now() - startedAt;
       if (taken === 'alone' || (taken === 'held' && waitedMs >= maxWaitMs)) {
         this.#ended(taken === 'alone' ? 'alone' : 'late');

@@ -21,6 +21,8 @@ export interface PullServiceOptions {
   readonly blobs: BlobPuller;
   readonly listing: Listing;
   readonly referrers: Referrers;
+  /** Runs all work of one request: what that waits for in a store that may be slow can be limited by it. */
+  readonly duringRequest: <T>(work: () => Promise<T>) => Promise<T>;
   /** Told of what clients get or ask for, before they have it. */
   readonly onManifest: (served: ServedManifest) => void;
   readonly onBlob: (asked: AskedBlob) => void;
@@ -57,7 +59,7 @@ export class PullService {
 
   async manifest(request: ManifestRequest): Promise<ManifestAnswer> {
     const upstream = this.#upstream(request.repository);
-    const answer = await inTime(this.#options.manifests.pull(upstream, request), request);
+    const answer = await this.#inTime(() => this.#options.manifests.pull(upstream, request), request);
     this.#options.onManifest({ upstream, request, answer });
     return answer;
   }
@@ -66,28 +68,54 @@ export class PullService {
     repository: Repository,
     digest: Digest,
   ): Promise<{ readonly size: number | undefined; readonly cache: CacheStatus }> {
-    return inTime(this.#options.blobs.head(this.#upstream(repository), repository, digest), { repository });
+    const upstream = this.#upstream(repository);
+    return this.#inTime(() => this.#options.blobs.head(upstream, repository, digest), { repository });
   }
 
   /** `client` is the address of who asks. */
   openBlob(repository: Repository, digest: Digest, client: string): Promise<BlobBody> {
     const asked = { upstream: this.#upstream(repository), repository, digest, client };
     this.#options.onBlob(asked);
-    return inTime(this.#options.blobs.open(asked), { repository, discard: (body) => body.close() });
+    const discard = (body: BlobBody): void => body.close();
+    return this.#inTime(() => this.#options.blobs.open(asked), { repository, discard });
   }
 
   tags(repository: Repository, query: PageQuery): Promise<TagAnswer> {
-    return inTime(this.#options.listing.tags(this.#upstream(repository), repository, query), { repository });
+    const upstream = this.#upstream(repository);
+    return this.#inTime(() => this.#options.listing.tags(upstream, repository, query), { repository });
   }
 
   /** What refers to the manifest `digest`, not filtered. */
   referrers(repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
-    return this.#options.referrers.list(this.#upstream(repository), repository, digest);
+    const upstream = this.#upstream(repository);
+    return this.#options.duringRequest(() => this.#options.referrers.list(upstream, repository, digest));
   }
 
   /** Cached repositories that may be shown, by key, in ascending order. */
   repositories(options: { after?: string; limit: number }): Promise<string[]> {
-    return this.#options.listing.repositories(options);
+    return this.#options.duringRequest(() => this.#options.listing.repositories(options));
+  }
+
+  /**
+   * What `work` comes to, if it does before clients lose patience; it goes on behind their backs, and what comes too
+   * late is discarded. Several questions to a slow upstream may be needed for one answer.
+   */
+  async #inTime<T>(
+    start: () => Promise<T>,
+    context: { readonly repository: Repository; readonly discard?: (value: T) => void },
+  ): Promise<T> {
+    const work = this.#options.duringRequest(start);
+    const result = await withinMs(
+      work.then((value) => ({ value })),
+      ANSWER_WITHIN_MS,
+    );
+    if (result !== undefined) return result.value;
+    work.then(context.discard, () => undefined);
+    const { host } = context.repository;
+    throw new PullError(
+      'unavailable',
+      `there was no answer from ${host} within ${ANSWER_WITHIN_MS / 1000} s`,
+    );
   }
 
   #upstream(repository: Repository): Upstream {
@@ -100,22 +128,4 @@ export class PullService {
 function canonicalHost(host: string): string {
   const lower = host.toLowerCase();
   return DOCKER_HUB_ALIASES.has(lower) ? DOCKER_HUB : lower;
-}
-
-/**
- * What `work` comes to, if it does before clients lose patience; it goes on behind their backs, and what comes too late
- * is discarded. Several questions to a slow upstream may be needed for one answer.
- */
-async function inTime<T>(
-  work: Promise<T>,
-  context: { readonly repository: Repository; readonly discard?: (value: T) => void },
-): Promise<T> {
-  const result = await withinMs(
-    work.then((value) => ({ value })),
-    ANSWER_WITHIN_MS,
-  );
-  if (result !== undefined) return result.value;
-  work.then(context.discard, () => undefined);
-  const { host } = context.repository;
-  throw new PullError('unavailable', `there was no answer from ${host} within ${ANSWER_WITHIN_MS / 1000} s`);
 }

@@ -5,6 +5,8 @@
 export interface FleetLock {
   /** `held`: by another server. `alone`: the others cannot be asked. Never rejects, and waits for nobody. */
   take(key: string): Promise<Lease | 'held' | 'alone'>;
+  /** The same for one who has waited for the holder, and so not for the lock itself. */
+  retake(key: string): Promise<Lease | 'held' | 'alone'>;
   /**
    * Resolves when the holder lets go, to what it says of how it went. Resolves to undefined after `waitMs` ms, or
    * as soon as the others cannot be heard any more.

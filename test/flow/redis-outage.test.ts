@@ -7,6 +7,7 @@ import { filledHub, GOLANG, PLAIN, served } from '../support/filled-hub.ts';
 import { freePort } from '../support/free-port.ts';
 import { metric } from '../support/metrics.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
+import { startSlowLink } from '../support/slow-link.ts';
 import { eventually } from '../support/wait.ts';
 
 const LATEST = '/v2/library/golang/manifests/latest';
@@ -165,6 +166,19 @@ describe('A Redis', () => {
     await redis.stop();
     held.release();
     for (const { status } of await Promise.all(pulls)) expect(status).toBe(200);
+  });
+
+  it('that takes its time over every call is waited for by a request no longer than by one call', async () => {
+    const [hub, redis] = [await widerHub(), await startRedis()];
+    const port = await startSlowLink({ port: redis.port, delayMs: 250 });
+    const app = await appWith(hub, `redis://127.0.0.1:${port}`, { redisTimeout: '1s' });
+    await up(app);
+    const [name = ''] = NAMES;
+    expect((await app.get(`/v2/${name}/manifests/latest`)).status).toBe(200);
+    // So many calls were not made, or not waited for to the end; Redis is in use all the same.
+    expect(await errors(app, 'slow')).toBeGreaterThan(0);
+    expect(await isUp(app)).toBe(true);
+    await eventually(() => kept(redis, name), 'the tag in Redis');
   });
 
   it('on a port where nobody listens is not missed', async () => {

@@ -8,7 +8,7 @@ import { eventually } from '../support/wait.ts';
 
 const NAMES = Array.from({ length: 6 }, (_, index) => `library/part-${index}`);
 const target = (name: string): string => `/v2/${name}/manifests/latest`;
-const tag = (name: string) => ({ kind: 'tag', tag: name }) as const;
+const named = (tag: string) => ({ kind: 'tag', tag }) as const;
 const HEAD = { kind: 'manifest', method: 'HEAD' } as const;
 
 /** Some repositories whose tags are cached, and stale at once. */
@@ -59,10 +59,10 @@ describe('an upstream', () => {
   it('is silent from two seconds without an answer until it gives any', async () => {
     const { hub, upstream } = await hubAndUpstream();
     const { repository } = GOLANG;
-    valueOf(await upstream.headManifest(repository, tag('latest'), ANYBODY));
+    valueOf(await upstream.headManifest(repository, named('latest'), ANYBODY));
     const head = hub.fault({ match: HEAD, do: { holdHeaders: true } });
     const ping = hub.fault({ match: { kind: 'ping' }, do: { holdHeaders: true } });
-    const asked = upstream.headManifest(repository, tag('latest'), ANYBODY);
+    const asked = upstream.headManifest(repository, named('latest'), ANYBODY);
     await ping.reached;
     expect(upstream.isSilent(repository)).toBe(true);
     expect(upstream.isReachable()).toBe(true);
@@ -75,12 +75,12 @@ describe('an upstream', () => {
   it('that answers others meanwhile is not silent', async () => {
     const { hub, upstream } = await hubAndUpstream();
     const { repository } = GOLANG;
-    valueOf(await upstream.headManifest(repository, tag('latest'), ANYBODY));
+    valueOf(await upstream.headManifest(repository, named('latest'), ANYBODY));
     const head = hub.fault({ match: HEAD, times: 1, do: { holdHeaders: true } });
     const ping = hub.fault({ match: { kind: 'ping' }, do: { holdHeaders: true } });
-    const asked = upstream.headManifest(repository, tag('latest'), ANYBODY);
+    const asked = upstream.headManifest(repository, named('latest'), ANYBODY);
     await head.reached;
-    valueOf(await upstream.headManifest(repository, tag('latest'), ANYBODY));
+    valueOf(await upstream.headManifest(repository, named('latest'), ANYBODY));
     await ping.reached;
     expect(upstream.isSilent(repository)).toBe(false);
     ping.release();
@@ -92,7 +92,7 @@ describe('an upstream', () => {
     const { hub, upstream } = await hubAndUpstream();
     const { repository } = GOLANG;
     const before = performance.now();
-    valueOf(await upstream.headManifest(repository, tag('latest'), ANYBODY));
+    valueOf(await upstream.headManifest(repository, named('latest'), ANYBODY));
     const ping = hub.fault({ match: { kind: 'ping' }, do: { holdHeaders: true } });
     upstream.waitedInVain(before);
     expect(upstream.isSilent(repository)).toBe(false);
@@ -105,16 +105,16 @@ describe('an upstream', () => {
   it('that answers pings and nothing else is down, and silent while it is tried again', async () => {
     const { hub, upstream } = await hubAndUpstream({}, { headersTimeoutMs: 300 });
     const { repository } = GOLANG;
-    valueOf(await upstream.headManifest(repository, tag('latest'), ANYBODY));
+    valueOf(await upstream.headManifest(repository, named('latest'), ANYBODY));
     const fault = hub.fault({ match: HEAD, do: { hang: true } });
-    for (const name of ['a', 'a', 'a']) await upstream.headManifest(repository, tag(name), ANYBODY);
+    for (const name of ['a', 'a', 'a']) await upstream.headManifest(repository, named(name), ANYBODY);
     // One image that is stuck is no outage.
     expect(upstream.isSilent(repository)).toBe(false);
-    for (const name of ['b', 'c']) await upstream.headManifest(repository, tag(name), ANYBODY);
+    for (const name of ['b', 'c']) await upstream.headManifest(repository, named(name), ANYBODY);
     await eventually(() => upstream.isSilent(repository), 'the outage to be known');
     fault.remove();
     await eventually(
-      async () => (await upstream.headManifest(repository, tag('latest'), ANYBODY)).kind === 'ok',
+      async () => (await upstream.headManifest(repository, named('latest'), ANYBODY)).kind === 'ok',
       'a request to be let through',
     );
     expect(upstream.isSilent(repository)).toBe(false);

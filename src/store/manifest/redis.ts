@@ -94,12 +94,12 @@ class RedisStore implements SharedStore {
 
   async getManifest(digest: Digest): Promise<StoredManifest | undefined> {
     const key = `${REDIS_PREFIX}manifest:${digest}`;
-    const value = await this.#redis.try((client) => client.getBuffer(key));
+    const value = await this.#redis.ask((client) => client.getBuffer(key));
     if (value === undefined || value === null) return undefined;
     const manifest = decodeManifest(digest, value);
     if (manifest !== undefined && isIntact(manifest)) return manifest;
     this.#onFailure('tampered');
-    await this.#redis.try((client) => client.del(key));
+    void this.#redis.try((client) => client.del(key));
     return undefined;
   }
 
@@ -168,7 +168,7 @@ class RedisStore implements SharedStore {
   }
 
   async #getJson<T>(key: string, decode: (text: string) => T | undefined): Promise<T | undefined> {
-    const text = await this.#redis.try((client) => client.get(key));
+    const text = await this.#redis.ask((client) => client.get(key));
     if (text === undefined || text === null) return undefined;
     const value = decode(text);
     if (value === undefined) this.#onFailure('malformed');

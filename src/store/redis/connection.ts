@@ -1,4 +1,5 @@
 import { withinMs } from '../../lib/deadline.ts';
+import { RedisAllowance } from './allowance.ts';
 import { createRedisClients, type RedisClient } from './clients.ts';
 import { failureOf, isSilence, type RedisFailure } from './failure.ts';
 import { RedisGuard } from './guard.ts';
@@ -28,6 +29,7 @@ export interface RedisConnectionOptions {
 export class RedisConnection {
   readonly #onFailure: (failure: RedisFailure) => void;
   readonly #callTimeoutMs: number;
+  readonly #allowance: RedisAllowance;
   readonly #client: RedisClient;
   readonly #subscriber: RedisClient;
   readonly #guard: RedisGuard;
@@ -40,6 +42,7 @@ export class RedisConnection {
     this.#onFailure = options.onFailure ?? (() => undefined);
     this.#callTimeoutMs = options.callTimeoutMs ?? CALL_TIMEOUT_MS;
     const { commands, subscriber } = createRedisClients(options.url);
+    this.#allowance = new RedisAllowance(this.#callTimeoutMs);
     this.#client = commands;
     this.#subscriber = subscriber;
     this.#guard = new RedisGuard({ probe: () => this.#isAlive(), slowMs: this.#callTimeoutMs / 3 });
@@ -59,20 +62,24 @@ export class RedisConnection {
   }
 
   /** What `call` resolves to; undefined if that fails or takes too long, which is reported. Never rejects. */
-  async try<T extends {} | null>(call: (client: RedisClient) => Promise<T>): Promise<T | undefined> {
+  try<T extends {} | null>(call: (client: RedisClient) => Promise<T>): Promise<T | undefined> {
+    return this.#call(call, this.#callTimeoutMs);
+  }
+
+  /** The same for what a request waits for, which waits for all of its calls together no longer than for one. */
+  async ask<T extends {} | null>(call: (client: RedisClient) => Promise<T>): Promise<T | undefined> {
+    const { leftMs } = this.#allowance;
     if (this.state !== 'up') return undefined;
+    if (leftMs <= 0) return this.#failed('slow');
     const startedAt = performance.now();
-    // What is thrown at once is a failure like any other.
-    const calling = Promise.resolve(this.#client).then(call);
-    const answer = withinMs(calling, this.#callTimeoutMs).then(
-      (value) => (value === undefined ? this.#failed('timeout') : value),
-      (error: unknown) => this.#failed(failureOf(error)),
-    );
-    this.#running.add(answer);
-    const value = await answer;
-    this.#running.delete(answer);
-    if (value !== undefined && !this.#guard.answered(performance.now() - startedAt)) this.#failed('slow');
+    const value = await this.#call(call, Math.min(leftMs, this.#callTimeoutMs));
+    this.#allowance.waited(performance.now() - startedAt);
     return value;
+  }
+
+  /** Does the work of one request of a client. */
+  duringRequest<T>(work: () => Promise<T>): Promise<T> {
+    return this.#allowance.during(work);
   }
 
   /** Resolves when all that was tried so far has come to an end. */
@@ -101,6 +108,27 @@ export class RedisConnection {
     this.#guard.close();
     this.#client.disconnect();
     this.#subscriber.disconnect();
+  }
+
+  async #call<T extends {} | null>(
+    call: (client: RedisClient) => Promise<T>,
+    limitMs: number,
+  ): Promise<T | undefined> {
+    if (this.state !== 'up') return undefined;
+    const startedAt = performance.now();
+    // That a call had less time than others have says nothing of Redis.
+    const lateness = limitMs < this.#callTimeoutMs ? 'slow' : 'timeout';
+    // What is thrown at once is a failure like any other.
+    const calling = Promise.resolve(this.#client).then(call);
+    const answer = withinMs(calling, limitMs).then(
+      (value) => (value === undefined ? this.#failed(lateness) : value),
+      (error: unknown) => this.#failed(failureOf(error)),
+    );
+    this.#running.add(answer);
+    const value = await answer;
+    this.#running.delete(answer);
+    if (value !== undefined && !this.#guard.answered(performance.now() - startedAt)) this.#failed('slow');
+    return value;
   }
 
   #failed(failure: RedisFailure): undefined {

@@ -41,10 +41,10 @@ export function createRedisFleetLock(connection: RedisConnection): FleetLock {
     for (const waiters of waiting.values()) for (const wake of waiters) wake(undefined);
   });
 
-  const take = async (name: string): Promise<Lease | 'held' | 'alone'> => {
+  const takeBy = async (call: 'ask' | 'try', name: string): Promise<Lease | 'held' | 'alone'> => {
     const key = lockKey(name);
     const token = randomUUID();
-    const taken = await connection.try((client) =>
+    const taken = await connection[call]((client) =>
       client.eval(TAKE, 1, key, token, LEASE_MS).then((value) => Number(value)),
     );
     if (taken === undefined) return 'alone';
@@ -67,7 +67,11 @@ export function createRedisFleetLock(connection: RedisConnection): FleetLock {
     });
   };
 
-  return { take, released };
+  return {
+    take: (name) => takeBy('ask', name),
+    retake: (name) => takeBy('try', name),
+    released,
+  };
 }
 
 function leaseOf(connection: RedisConnection, key: string, token: string): Lease {

@@ -1,0 +1,59 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, describe, it, onTestFinished } from 'vitest';
+import { RedisConnection } from '../../src/store/redis/connection.ts';
+import { startRedis } from '../support/redis.ts';
+import { eventually } from '../support/wait.ts';
+
+/** Answers each call late, but in time, and not so late on the average that Redis would be left alone. */
+async function slowConnection() {
+  const redis = await startRedis();
+  const failures: string[] = [];
+  const connection = new RedisConnection({
+    url: redis.url,
+    callTimeoutMs: 1200,
+    onFailure: (failure) => void failures.push(failure),
+  });
+  onTestFinished(() => connection.close());
+  await eventually(() => connection.state === 'up', 'the connection to Redis');
+  let sent = 0;
+  const slow = (): Promise<number> => {
+    sent += 1;
+    return delay(320, sent);
+  };
+  return { connection, failures, slow, sent: () => sent };
+}
+
+describe('Redis, when each call takes its time,', () => {
+  it('is waited for by one request no longer than by one call', async () => {
+    const { connection, failures, slow, sent } = await slowConnection();
+    const answers = await connection.duringRequest(async () => {
+      const all: (number | undefined)[] = [];
+      for (let i = 0; i < 8; i++) all.push(await connection.ask(slow));
+      return all;
+    });
+    // Four would take as long as one call may, so the last that was sent was given up, and the rest were not sent.
+    expect(sent()).toBeLessThanOrEqual(4);
+    expect(answers.slice(4)).toEqual([undefined, undefined, undefined, undefined]);
+    expect(answers[0]).toBe(1);
+    expect(failures).toContain('slow');
+    expect(connection.state).toBe('up');
+  });
+
+  it('is asked all the same by what goes on behind the answer, and by the next request', async () => {
+    const { connection, slow } = await slowConnection();
+    let behind: Promise<number | undefined> = Promise.resolve(undefined);
+    let goOn: () => void = () => undefined;
+    const over = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    await connection.duringRequest(async () => {
+      for (let i = 0; i < 8; i++) await connection.ask(slow);
+      behind = over.then(() => connection.ask(slow));
+      // What nobody waits for is sent however much the request has waited.
+      expect(await connection.try(slow)).toBeDefined();
+    });
+    goOn();
+    expect(await behind).toBeDefined();
+    expect(await connection.duringRequest(() => connection.ask(slow))).toBeDefined();
+  });
+});
