@@ -2,7 +2,7 @@ import type { Settings, UpstreamSettings } from '../config/settings.ts';
 import type { Logger } from '../log/log.ts';
 import { UpstreamWatch } from '../log/upstream-watch.ts';
 import type { Metrics } from '../metrics/metrics.ts';
-import type { SharedBudgets } from '../upstream/budgets.ts';
+import type { SharedBudgets } from '../oci/pull-budget.ts';
 import { createUpstream } from '../upstream/client.ts';
 import { createOfflineUpstream } from '../upstream/offline.ts';
 import type { Upstream } from '../upstream/upstream.ts';

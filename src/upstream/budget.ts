@@ -1,26 +1,9 @@
 import { LRUCache } from 'lru-cache';
+import type { BudgetState } from '../oci/pull-budget.ts';
 import type { BudgetReading } from './budget-reading.ts';
 import { BypassDetector } from './bypass-detector.ts';
 import { Forecast } from './forecast.ts';
 import type { Failure } from './outcome.ts';
-
-/** The pull limit of one identity, for people, metrics and other servers. */
-export interface BudgetState {
-  /** `anonymous`, a user name, or which token. */
-  readonly identity: string;
-  readonly source?: string;
-  readonly limit?: number;
-  readonly remaining?: number;
-  readonly windowMs?: number;
-  /** When the numbers were read; ms since the epoch. */
-  readonly readAt: number;
-  /** Only real misses may be fetched. */
-  readonly isLow: boolean;
-  /** Until when no pull is worth trying; ms since the epoch. Undefined: there are some left. */
-  readonly spentUntil?: number;
-  /** When it will be used up at the rate of the last hour; ms since the epoch. Undefined: not in this window. */
-  readonly emptyAt?: number;
-}
 
 export interface BudgetLimits {
   /** Below this share of the limit (0 to 1) only real misses are fetched. */
@@ -46,6 +29,8 @@ export interface CountedRequest {
 
 /** When upstream tells no window for a limit that is used up, a pull is tried again after this time. */
 const UNKNOWN_WINDOW_MS = 15 * 60_000;
+/** Longer than any window of Docker Hub; a HEAD that finds pulls left ends it at any time. */
+const MAX_REFUSAL_MS = 24 * 60 * 60_000;
 const MAX_REPOSITORIES = 5000;
 /** A HEAD that was answered so short a time ago need not be sent again to see whether a limit still holds. */
 const NEWS_MS = 2000;
@@ -113,15 +98,19 @@ export class Budget {
   /** Upstream has refused a pull, and said when to come back if it did. */
   refused(repository: string, retryAfterMs: number | undefined): void {
     const now = this.#options.now();
-    this.#spentUntil = now + (retryAfterMs ?? this.#reading.windowMs ?? UNKNOWN_WINDOW_MS);
+    const waitMs = retryAfterMs ?? this.#reading.windowMs ?? UNKNOWN_WINDOW_MS;
+    this.#spentUntil = now + Math.min(waitMs, MAX_REFUSAL_MS);
     this.#repositories.set(repository, { counts: true, at: now, refusedUntil: this.#spentUntil });
     this.#options.onChange(this.state, 0);
   }
 
-  /** What another server under the same identity has read. Anonymous pulls count by address, and theirs may differ. */
-  adopt(state: Pick<BudgetState, 'limit' | 'remaining' | 'windowMs' | 'source' | 'readAt'>): void {
-    const { readAt, limit, remaining, windowMs, source } = state;
-    if (readAt < this.#readAt || !this.#isOurs(source)) return;
+  /**
+   * What another server under the same identity has read; true if it was news. Anonymous pulls count by address, and
+   * theirs may differ.
+   */
+  adopt(state: Omit<BudgetState, 'identity' | 'isLow' | 'emptyAt'>): boolean {
+    const { readAt, limit, remaining, windowMs, source, spentUntil = 0 } = state;
+    if (readAt < this.#readAt || !this.#isOurs(source)) return false;
     this.#take(
       {
         ...(limit === undefined ? {} : { limit }),
@@ -132,6 +121,9 @@ export class Budget {
       readAt,
     );
     if (remaining !== undefined) this.#detector.adopt(remaining);
+    // It was refused although something seemed to be left.
+    this.#spentUntil = Math.max(this.#spentUntil, spentUntil);
+    return true;
   }
 
   /** Another server has sent so many pulls under the limit of `source`. */

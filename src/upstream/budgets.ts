@@ -1,19 +1,5 @@
-import { Budget, type BudgetLimits, type BudgetState } from './budget.ts';
-
-/** Where servers that pull under the same identity tell each other what they read and spend. */
-export interface SharedBudgets {
-  /** What another server has left for those who come later; undefined: nothing, or nobody can be asked. Never rejects. */
-  load(key: string): Promise<BudgetState | undefined>;
-  /** Tells the others, and leaves what was read for those who come later. Returns at once, and never throws. */
-  publish(key: string, news: BudgetNews): void;
-  /** Calls `listener` with what others publish. */
-  subscribe(listener: (key: string, news: BudgetNews) => void): void;
-}
-
-export type BudgetNews =
-  | { readonly kind: 'read'; readonly state: BudgetState }
-  /** So many pulls are on their way, under the limit of that source as far as is known. */
-  | { readonly kind: 'spent'; readonly pulls: number; readonly source?: string };
+import type { BudgetNews, BudgetState, SharedBudgets } from '../oci/pull-budget.ts';
+import { Budget, type BudgetLimits } from './budget.ts';
 
 /** What happened to the budget of an identity at an upstream. */
 export interface BudgetEvent {
@@ -59,7 +45,7 @@ export class Budgets {
     });
     this.#budgets.set(identity, budget);
     void shared?.load(key).then((state) => {
-      if (state !== undefined) budget.adopt(state);
+      if (state !== undefined) this.#adopt(budget, state);
     });
     return budget;
   }
@@ -75,8 +61,15 @@ export class Budgets {
     const prefix = this.#key('');
     if (!key.startsWith(prefix)) return;
     const budget = this.#budgets.get(key.slice(prefix.length));
-    if (news.kind === 'spent') budget?.spentElsewhere(news.pulls, news.source);
-    else budget?.adopt(news.state);
+    if (budget === undefined) return;
+    if (news.kind === 'spent') budget.spentElsewhere(news.pulls, news.source);
+    else this.#adopt(budget, news.state);
+  }
+
+  /** Shown here as well, and not told to the others once more. */
+  #adopt(budget: Budget, state: BudgetState): void {
+    const { host, onChange } = this.#options;
+    if (budget.adopt(state)) onChange({ host, state: budget.state, foreignPulls: 0 });
   }
 
   #key(identity: string): string {

@@ -1,10 +1,11 @@
+import type { SharedBudgets } from '../oci/pull-budget.ts';
 import type { Asked } from './answer-failure.ts';
 import type { Answer } from './answer.ts';
 import { Authenticator, type Access } from './auth.ts';
 import { Breakers } from './breakers.ts';
 import type { Budget, BudgetLimits, CountedRequest } from './budget.ts';
 import { budgetReading } from './budget-reading.ts';
-import { Budgets, type SharedBudgets } from './budgets.ts';
+import { Budgets } from './budgets.ts';
 import type { Credentials } from './credentials.ts';
 import { Logins, type PatternCredentials } from './logins.ts';
 import { observedOutcome, type UpstreamObserver } from './observer.ts';

@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { createRedisBudgets, type SharedBudgetNews } from '../../src/store/redis/budgets.ts';
+import type { BudgetNews } from '../../src/oci/pull-budget.ts';
+import { createRedisBudgets } from '../../src/store/redis/budgets.ts';
 import { RedisConnection } from '../../src/store/redis/connection.ts';
 import { startRedis } from '../support/redis.ts';
 import { eventually } from '../support/wait.ts';
@@ -21,7 +22,7 @@ async function budgetsOn(url: string) {
   onTestFinished(() => connection.close());
   await eventually(() => connection.state === 'up', 'the connection to Redis');
   const budgets = createRedisBudgets(connection, { now: () => NOW });
-  const heard: { key: string; news: SharedBudgetNews }[] = [];
+  const heard: { key: string; news: BudgetNews }[] = [];
   budgets.subscribe((key, news) => void heard.push({ key, news }));
   return { budgets, heard };
 }
@@ -52,6 +53,7 @@ describe('Pull limits that servers share by Redis', () => {
     ['no JSON', '{'],
     ['something else', '{"a":1}'],
     ['from the future', JSON.stringify({ ...state, readAt: NOW + 3_600_000 })],
+    ['of a time that no calendar has', JSON.stringify({ ...state, readAt: NOW, windowMs: 1e300 })],
     ['without a number where one is needed', JSON.stringify({ ...state, readAt: 'soon' })],
   ])('are not believed if they are %s', async (_name, text) => {
     const { url, client } = await startRedis();

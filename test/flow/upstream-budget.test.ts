@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { BudgetNews, SharedBudgets } from '../../src/upstream/budgets.ts';
+import type { BudgetNews, SharedBudgets } from '../../src/oci/pull-budget.ts';
 import type { UpstreamOptions } from '../../src/upstream/client.ts';
 import type { BudgetEvent } from '../../src/upstream/observer.ts';
 import { GOLANG, PLAIN } from '../support/filled-hub.ts';
@@ -253,11 +253,29 @@ describe('servers that share what they know', () => {
     valueOf(await second.headManifest(repository, LATEST, ANYBODY));
     for (let i = 0; i < 5; i++) valueOf(await first.getManifest(repository, LATEST, ANYBODY));
     expect(second.mayPrefetch(repository)).toBe(false);
+    expect(budgets.at(-1)?.state.remaining).toBe(hub.pullsRemaining);
     valueOf(await second.headManifest(repository, LATEST, ANYBODY));
     expect(budgets.reduce((sum, { foreignPulls }) => sum + foreignPulls, 0)).toBe(0);
     const late = watchedUpstream(hub.url, { sharedBudgets: join() }).upstream;
     expect(late.mayPrefetch(repository)).toBe(true);
     await Promise.resolve();
     expect(late.mayPrefetch(repository)).toBe(false);
+  });
+
+  test('try no pull in vain that one of them was refused', async () => {
+    const join = exchange();
+    const { hub, upstream: first } = await watched(50, { sharedBudgets: join(), now: Date.now });
+    const second = watchedUpstream(hub.url, { sharedBudgets: join() }).upstream;
+    for (const upstream of [first, second]) valueOf(await upstream.headManifest(repository, LATEST, ANYBODY));
+    const body = 'You have reached your pull rate limit. https://www.docker.com/increase-rate-limit';
+    hub.fault({
+      match: GETS,
+      do: { status: { code: 429, body, headers: { 'retry-after': '3600' } } },
+    });
+    expect((await first.getManifest(repository, LATEST, ANYBODY)).kind).toBe('limited');
+    const asked = hub.count(GETS);
+    expect(second.shortage(repository)).toContain('used up');
+    expect(await second.getManifest(repository, LATEST, ANYBODY)).toMatchObject({ scope: 'pulls' });
+    expect(hub.count(GETS)).toBe(asked);
   });
 });

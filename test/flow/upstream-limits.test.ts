@@ -47,6 +47,24 @@ describe('the pull limit', () => {
   });
 });
 
+describe('a limit of any kind', () => {
+  test.each([
+    ['pulls', 'toomanyrequests: You have reached your pull rate limit.'],
+    ['abuse', 'Too Many Requests'],
+  ])('(%s) may ask for more time than any calendar has', async (scope, body) => {
+    const states: (number | undefined)[] = [];
+    const { hub, upstream } = await hubAndUpstream(
+      {},
+      { onBudget: ({ state }) => void states.push(state.spentUntil) },
+    );
+    const headers = { 'retry-after': '999999999999999' };
+    hub.fault({ match: { kind: 'manifest' }, do: { status: { code: 429, body, headers } } });
+    expect(await upstream.getManifest(repository, LATEST, ANYBODY)).toMatchObject({ kind: 'limited', scope });
+    for (const until of states) expect(new Date(until ?? 0).getTime()).toBe(until);
+    expect(states).toHaveLength(scope === 'pulls' ? 1 : 0);
+  });
+});
+
 describe('the abuse limit', () => {
   test('stops requests of every kind for as long as it says', async () => {
     let nowMs = Date.now();

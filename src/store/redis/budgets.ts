@@ -1,55 +1,37 @@
 import { randomUUID } from 'node:crypto';
+import type { BudgetNews, BudgetState, SharedBudgets } from '../../oci/pull-budget.ts';
 import { REDIS_PREFIX, type RedisConnection } from './connection.ts';
 import { parseObject } from '../manifest/codec.ts';
-
-/** What one server has read of the pull limit of an identity. Times are ms since the epoch. */
-export interface SharedBudget {
-  readonly identity: string;
-  readonly source?: string;
-  readonly limit?: number;
-  readonly remaining?: number;
-  readonly windowMs?: number;
-  readonly readAt: number;
-  readonly isLow: boolean;
-  readonly spentUntil?: number;
-  readonly emptyAt?: number;
-}
-
-export type SharedBudgetNews =
-  | { readonly kind: 'read'; readonly state: SharedBudget }
-  | { readonly kind: 'spent'; readonly pulls: number; readonly source?: string };
-
-/** Where servers that pull under the same identity tell each other what they read and spend. Nothing here rejects. */
-export interface RedisBudgets {
-  /** Undefined: nobody has left anything, or nobody can be asked. */
-  load(key: string): Promise<SharedBudget | undefined>;
-  publish(key: string, news: SharedBudgetNews): void;
-  /** Calls `listener` with what others publish. */
-  subscribe(listener: (key: string, news: SharedBudgetNews) => void): void;
-}
 
 const CHANNEL = `${REDIS_PREFIX}budgets`;
 /** The longest window of Docker Hub is six hours; what is older says nothing. */
 const EXPIRY_SECONDS = 6 * 60 * 60;
+/** No limit counts in longer windows; a refusal is never honoured for longer. */
+const MAX_WINDOW_MS = 31 * 24 * 60 * 60_000;
 const CLOCK_SKEW_MS = 60_000;
 const MAX_TEXT_LENGTH = 300;
 const MAX_PULLS = 1_000_000;
 
+/** Where servers on one Redis tell each other of their pull limits; without it each goes by its own. */
 export function createRedisBudgets(
   connection: RedisConnection,
   options: { readonly now: () => number },
-): RedisBudgets {
+): SharedBudgets {
   const origin = randomUUID();
-  const decode = (value: unknown): SharedBudget | undefined => {
+  const decode = (value: unknown): BudgetState | undefined => {
     const budget = decodeBudget(value);
-    // A time that lies ahead would count as the last word until it has come.
-    return budget !== undefined && budget.readAt <= options.now() + CLOCK_SKEW_MS ? budget : undefined;
+    if (budget === undefined) return undefined;
+    const { readAt, windowMs = 0, spentUntil = 0, emptyAt = 0 } = budget;
+    const now = options.now();
+    // A time that lies ahead would count as the last word until it has come; others must be such as can be.
+    const isPossible = readAt <= now + CLOCK_SKEW_MS && windowMs <= MAX_WINDOW_MS;
+    return isPossible && Math.max(spentUntil, emptyAt) <= now + MAX_WINDOW_MS ? budget : undefined;
   };
-  const load = async (key: string): Promise<SharedBudget | undefined> => {
+  const load = async (key: string): Promise<BudgetState | undefined> => {
     const text = await connection.try((client) => client.get(budgetKey(key)));
     return typeof text === 'string' ? decode(parseObject(text)) : undefined;
   };
-  const publish = (key: string, news: SharedBudgetNews): void => {
+  const publish = (key: string, news: BudgetNews): void => {
     if (news.kind === 'read') {
       const text = JSON.stringify(news.state);
       void connection.try((client) => client.set(budgetKey(key), text, 'EX', EXPIRY_SECONDS));
@@ -57,7 +39,7 @@ export function createRedisBudgets(
     const message = JSON.stringify({ origin, key, news });
     void connection.try((client) => client.publish(CHANNEL, message));
   };
-  const subscribe: RedisBudgets['subscribe'] = (listener) => {
+  const subscribe: SharedBudgets['subscribe'] = (listener) => {
     connection.listen(CHANNEL, (text) => {
       const message = parseObject(text);
       const key = message?.['key'];
@@ -71,8 +53,8 @@ export function createRedisBudgets(
 
 function decodeNews(
   value: unknown,
-  decode: (value: unknown) => SharedBudget | undefined,
-): SharedBudgetNews | undefined {
+  decode: (value: unknown) => BudgetState | undefined,
+): BudgetNews | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { kind, state, pulls, source } = value as Record<string, unknown>;
   if (kind === 'read') {
@@ -84,7 +66,7 @@ function decodeNews(
 }
 
 /** Undefined if it is no budget; numbers that are none are left out. */
-function decodeBudget(value: unknown): SharedBudget | undefined {
+function decodeBudget(value: unknown): BudgetState | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { identity, source, limit, remaining, windowMs, readAt, isLow, spentUntil, emptyAt } =
     value as Record<string, unknown>;
