@@ -55,7 +55,7 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
   const problems = [
     ...file.problems,
     ...contradictions(effective),
-    ...readSecretFiles(effective, read),
+    ...readFiles(effective, read),
     ...proxyProblems(env),
   ];
   const hub: NamedMap = { map: upstreamPlace(DOCKER_HUB), source: { kind: 'default' } };
@@ -94,15 +94,21 @@ function located(assignment: Assignment, cwd: string): Assignment {
 
 /**
  * Tries every file that a setting names, and sets `adminToken` to what its file holds. Returns a sentence for each
- * that cannot be read. Passwords and tokens for upstreams are read again when they are used, as they may change.
+ * that cannot be read or used. Passwords and tokens for upstreams are read again when they are used, as they may change.
  */
-function readSecretFiles(effective: Effective, read: Read): string[] {
+function readFiles(effective: Effective, read: Read): string[] {
   const problems: string[] = [];
   const files = [...effective.values()].filter(({ setting }) => setting.holds === 'file');
   for (const { id, raw, setting, source } of files) {
     if (typeof raw !== 'string' || raw === '') continue;
     try {
       const text = read(raw);
+      const problem = setting.fileProblem?.(text);
+      if (problem !== undefined) {
+        problems.push(
+          `${id} (${formatSource(source)}): ${quoted(raw)} ${problem}; allowed: ${setting.allowed}`,
+        );
+      }
       const token = settingSlot('adminToken');
       if (id === 'adminTokenFile' && token !== undefined) {
         effective.set(token.id, { ...token, raw: text.replace(/\r?\n$/, ''), source });

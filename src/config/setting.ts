@@ -19,6 +19,8 @@ export interface Setting {
    * - `folder`, `file`: a path from the working folder; a file must be readable at the start
    */
   readonly holds?: 'secret' | 'url' | 'folder' | 'file';
+  /** What is wrong with what the file holds, as the end of a sentence; undefined: nothing. */
+  readonly fileProblem?: (text: string) => string | undefined;
   /** Keys that say the same in another way: an error from the same source, set aside from a weaker one. */
   readonly excludes?: readonly string[];
   /** Keys of which at least one must stand beside it. */

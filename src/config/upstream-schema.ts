@@ -1,3 +1,4 @@
+import { certificateProblem } from '../lib/certificates.ts';
 import { line, list, secret, text } from './fields.ts';
 import type { Setting } from './setting.ts';
 import { parseRepositoryPattern, parseUsername } from './upstream-fields.ts';
@@ -73,6 +74,7 @@ export const UPSTREAM_SETTINGS = {
     allowed: 'a readable file in PEM form',
     help: 'Certificates to trust besides the usual ones.',
     holds: 'file',
+    fileProblem: certificateProblem,
     schema: line().exactOptional(),
   },
 } as const satisfies Readonly<Record<string, Setting>>;

@@ -154,6 +154,9 @@ describe('TLS', () => {
     vi.stubEnv('NODE_EXTRA_CA_CERTS', ca);
     const { path } = await selfSigned(['other.test']);
     expect((await getBlob(hub, path)).kind).toBe('ok');
+    // Node warns of one that is not there, and goes on.
+    vi.stubEnv('NODE_EXTRA_CA_CERTS', `${path}.gone`);
+    expect((await getBlob(hub, ca)).kind).toBe('ok');
   });
 
   test('wants a file that holds certificates', async () => {

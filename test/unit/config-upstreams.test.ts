@@ -1,9 +1,11 @@
+import { rootCertificates } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { SettingsError } from '../../src/config/errors.ts';
 import { loadSettings } from '../../src/config/load.ts';
 import type { Settings } from '../../src/config/settings.ts';
 import type { Environment } from '../../src/config/sources.ts';
 
+const BAD_CERTIFICATE = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
 const HUB = 'https://registry-1.docker.io';
 
 /** What the map `upstreams` of this YAML (its lines, from line 2 of the file on) comes to. */
@@ -13,7 +15,9 @@ function upstreams(
   upstream?: string,
 ): Settings['upstreams'] {
   const files = new Map([['/srv/p.yaml', `upstreams:\n${lines.map((line) => `  ${line}\n`).join('')}`]]);
-  for (const name of ['password', 'token', 'ca.pem']) files.set(`/srv/${name}`, 'held by a file');
+  for (const name of ['password', 'token', 'none.pem']) files.set(`/srv/${name}`, 'held by a file');
+  files.set('/srv/ca.pem', `# of the office\n${rootCertificates[0]}\n`);
+  files.set('/srv/bad.pem', `${rootCertificates[0]}\n${BAD_CERTIFICATE}`);
   const { settings } = loadSettings({
     flags: { config: 'p.yaml', upstream },
     env,
@@ -181,6 +185,14 @@ describe('a wrong upstream', () => {
     [
       'docker.io: { ca: gone.pem }',
       'upstreams.docker.io.ca (file p.yaml:2): cannot read "/srv/gone.pem" (ENOENT); allowed: a readable file',
+    ],
+    [
+      'docker.io: { ca: none.pem }',
+      'upstreams.docker.io.ca (file p.yaml:2): "/srv/none.pem" holds no certificate; allowed: a readable file in PEM form',
+    ],
+    [
+      'docker.io: { ca: bad.pem }',
+      'upstreams.docker.io.ca (file p.yaml:2): "/srv/bad.pem" holds a malformed certificate; allowed: a readable file in PEM form',
     ],
     [
       'docker.io: { username: a, passwordFile: gone }',
