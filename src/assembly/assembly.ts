@@ -14,7 +14,7 @@ import type { Space } from '../store/space/space.ts';
 import { createOperations } from './operations.ts';
 import { createPulls } from './pulls.ts';
 import { openStorage } from './storage.ts';
-import { createUpstreams } from './upstreams.ts';
+import { createUpstreams, upstreamState } from './upstreams.ts';
 
 export interface AssemblyOptions {
   readonly settings: Settings;
@@ -85,6 +85,12 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
     coldestAgeMs: () => space.coldestAgeMs(),
     indexBytes: () => index.fileBytes(),
   });
+  metrics.upstreams.read(() =>
+    [...upstreams.values()].map((upstream) => ({
+      host: upstream.host,
+      state: upstreamState(upstream, settings),
+    })),
+  );
   // From now on commands are answered, whether or not the addresses for clients can be listened on.
   lock.answerBy(control.listener);
   return {

@@ -2,6 +2,7 @@ import type { Settings, UpstreamSettings } from '../config/settings.ts';
 import type { Logger } from '../log/log.ts';
 import { UpstreamWatch } from '../log/upstream-watch.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { UpstreamState } from '../metrics/upstream-metrics.ts';
 import type { SharedBudgets } from '../oci/pull-budget.ts';
 import { createUpstream } from '../upstream/client.ts';
 import { createOfflineUpstream } from '../upstream/offline.ts';
@@ -23,6 +24,13 @@ export function createUpstreams(options: UpstreamsOptions, metrics: Metrics): Re
       upstreamFor(host, upstream, options, metrics),
     ]),
   );
+}
+
+/** For the metrics. */
+export function upstreamState(upstream: Upstream, { offline }: Settings): UpstreamState {
+  if (offline) return 'offline';
+  if (!upstream.isReachable()) return 'down';
+  return upstream.isSilent() ? 'silent' : 'up';
 }
 
 function upstreamFor(

@@ -1,10 +1,14 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { BreakerEvent, BudgetEvent } from '../upstream/observer.ts';
 
+const UPSTREAM_STATES = ['up', 'silent', 'down', 'offline'] as const;
+export type UpstreamState = (typeof UPSTREAM_STATES)[number];
+
 const STATES = { closed: 0, 'half-open': 1, open: 2 } as const;
 
 /** What is known of the state of upstreams: breakers and pull limits. */
 export class UpstreamMetrics {
+  readonly #registry: Registry;
   readonly #state;
   readonly #changes;
   readonly #limit;
@@ -14,6 +18,7 @@ export class UpstreamMetrics {
   readonly #foreign;
 
   constructor(registry: Registry) {
+    this.#registry = registry;
     const breaker = ['upstream', 'kind', 'host'] as const;
     const identity = ['upstream', 'identity'] as const;
     const registers = [registry];
@@ -58,6 +63,21 @@ export class UpstreamMetrics {
       help: 'Pulls that upstream counted and this mirror did not make: somebody goes around it',
       labelNames: identity,
       registers,
+    });
+  }
+
+  /** Has these read at each scrape from now on; once. */
+  read(upstreams: () => readonly { readonly host: string; readonly state: UpstreamState }[]): void {
+    const states: Gauge<'upstream' | 'state'> = new Gauge({
+      name: 'pierhead_upstream_state',
+      help: '1 for the state that an upstream is in: up, silent (somebody has waited in vain), down, or offline by order',
+      labelNames: ['upstream', 'state'],
+      registers: [this.#registry],
+      collect: () => {
+        for (const { host: upstream, state: current } of upstreams()) {
+          for (const state of UPSTREAM_STATES) states.set({ upstream, state }, state === current ? 1 : 0);
+        }
+      },
     });
   }
 

@@ -156,7 +156,7 @@ class RegistryClient implements Upstream {
     return this.#courier.breakers.outage(this.#courier.needsToken(repository));
   }
 
-  isSilent(repository: string): boolean {
+  isSilent(repository?: string): boolean {
     return this.#courier.breakers.isSilent(this.#courier.needsToken(repository));
   }
 

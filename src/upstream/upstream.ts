@@ -128,10 +128,10 @@ export interface Upstream {
    */
   outage(repository?: string): string | undefined;
   /**
-   * Whether somebody has waited for seconds and nothing was answered meanwhile: too little to call it an outage, and
-   * enough not to wait if there is something to serve. Asks nobody.
+   * Whether somebody has waited for seconds (for something of `repository`, if one is named) and nothing was answered
+   * meanwhile: too little to call it an outage, and enough not to wait if there is something to serve. Asks nobody.
    */
-  isSilent(repository: string): boolean;
+  isSilent(repository?: string): boolean;
   /** Somebody has waited for an answer in vain since then (`performance.now()`), maybe for that of another server. */
   waitedInVain(since: number): void;
   /** Why manifests are to be got for real misses only, as half a sentence; undefined: there are pulls enough. */

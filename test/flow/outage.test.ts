@@ -87,6 +87,7 @@ describe('while upstream', () => {
       expect(text).toMatch(
         /pierhead_upstream_breaker_state\{upstream="docker.io",kind="registry",host="127.0.0.1:\d+"\} [12]/,
       );
+      expect(text).toContain('pierhead_upstream_state{upstream="docker.io",state="down"} 1\n');
       expect(text).toMatch(/pierhead_upstream_requests_total\{[^}]*outcome="spared"\} [1-9]/);
       expect(app.log.some(({ msg }) => msg === 'upstream is out of reach')).toBe(true);
 
@@ -300,6 +301,7 @@ describe('an image without its blobs', () => {
     const blob = await app.get(blobUrl(plainLayer?.digest));
     expect(blob.status).toBe(404);
     expect(blob.body.toString()).toContain('offline');
+    expect(await metrics(app)).toContain('pierhead_upstream_state{upstream="docker.io",state="offline"} 1\n');
     expect(hub.requests).toEqual([]);
   });
 });

@@ -67,6 +67,17 @@ describe('A Redis', () => {
     await eventually(() => kept(redis, 'library/golang'), 'the tag in Redis');
   });
 
+  it('that is frozen from before the start on delays neither that nor any pull', async () => {
+    const [hub, redis] = [await widerHub(), await startRedis()];
+    redis.pause();
+    // It takes connections and greets nobody.
+    const app = await appWith(hub, redis.url);
+    await checkPulls(app);
+    expect(await metric(app, 'pierhead_redis_state', 'state="down"')).toBe(1);
+    redis.resume();
+    await up(app);
+  });
+
   it('that is killed is not missed, and used again when it is back', async () => {
     const [hub, redis] = [await widerHub(), await startRedis()];
     const app = await appWith(hub, redis.url);

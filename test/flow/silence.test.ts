@@ -34,10 +34,13 @@ describe('while upstream is silent', () => {
     }
     // It is not known to be down: whoever has nothing in hand is still to be waited for.
     expect(await metric(app, 'pierhead_upstream_breaker_state', 'kind="registry"')).toBe(0);
+    expect(await metric(app, 'pierhead_upstream_state', 'state="silent"')).toBe(1);
     // All were asked behind their answers, so none stays unchecked if upstream comes back.
     await eventually(() => hub.count(HEAD) === NAMES.length, 'a HEAD for each tag');
     hub.clearFaults();
     await eventually(async () => (await app.get(target(first))).header('warning') === undefined, 'a check');
+    expect(await metric(app, 'pierhead_upstream_state', 'state="up"')).toBe(1);
+    expect(await metric(app, 'pierhead_upstream_state')).toBe(1);
   });
 
   it('a verdict on who may see a repository stands without a wait', async () => {
