@@ -1,4 +1,4 @@
-import { headerText, isHtml, pullsRemaining, retryAfterMs } from './answer-headers.ts';
+import { headerText, isForeign, isHtml, pullsRemaining, retryAfterMs } from './answer-headers.ts';
 import { readWhole, type Answer } from './answer.ts';
 import { limited, unavailable, UpstreamFailure } from './outcome.ts';
 import type { TimeLimit } from './time-limit.ts';
@@ -19,12 +19,14 @@ const MAX_MESSAGE_BYTES = 64 * 1024;
 /** Throws the UpstreamFailure that an answer stands for, unless it has one of the `wanted` statuses. */
 export async function requireStatus(answer: Answer, asked: Asked, wanted: readonly number[]): Promise<void> {
   const { status, headers, url, body } = answer;
-  if (wanted.includes(status)) {
-    if (!isHtml(headers)) return;
+  // Static web servers have no page of referrers; that a registry has no manifest it says in JSON.
+  const isLostPage = status === 404 && isHtml(headers) && asked.kind !== 'referrers';
+  if (isForeign(answer) || isLostPage) {
     await body.discard();
     const reason = `${url.host} answered with a page of HTML: a captive portal or a proxy that wants a login?`;
     throw unavailable('not-a-registry', reason);
   }
+  if (wanted.includes(status)) return;
   const isPulls = status === 429 && (await isPullLimit(answer, asked));
   await body.discard();
   throw failureOf(answer, asked, isPulls);

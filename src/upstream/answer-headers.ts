@@ -53,7 +53,23 @@ export function pullsRemaining(headers: AnswerHeaders): number | undefined {
   return wholeNumber(headerText(headers, 'ratelimit-remaining')?.split(';')[0]?.trim());
 }
 
-/** True if the body is a page for people, which no registry sends with a success: a captive portal, a login. */
+/**
+ * Whether somebody else answers in a registry's place: a captive portal, a firewall that blocks. Registries send no page
+ * with a success, nor with a refusal, unless a web server in front of them asks for a login, by a challenge.
+ */
+export function isForeign({
+  status,
+  headers,
+}: {
+  readonly status: number;
+  readonly headers: AnswerHeaders;
+}): boolean {
+  if (!isHtml(headers)) return false;
+  const isRefusal = status === 403 || (status === 401 && headers['www-authenticate'] === undefined);
+  return status < 400 || isRefusal;
+}
+
+/** True if the body is a page for people. */
 export function isHtml(headers: AnswerHeaders): boolean {
   return /^\s*(?:text\/html|application\/xhtml\+xml)\b/i.test(headerText(headers, 'content-type') ?? '');
 }

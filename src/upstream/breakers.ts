@@ -1,4 +1,4 @@
-import { isHtml } from './answer-headers.ts';
+import { isForeign } from './answer-headers.ts';
 import type { Answer } from './answer.ts';
 import { Breaker, type BreakerState, type Down } from './breaker.ts';
 import { outcomeOf, type Failure } from './outcome.ts';
@@ -145,11 +145,12 @@ function downFailure(failure: Failure): Down | undefined {
   return failure.kind === 'unavailable' ? failure : undefined;
 }
 
-/** 501 says that a method is not known, and a page of HTML for a registry's success that somebody else answers. */
-function downAnswer({ status, headers, url }: Answer): Down | undefined {
+/** 501 says that a method is not known, and a page of HTML that somebody else answers. */
+function downAnswer(answer: Answer): Down | undefined {
+  const { status, url } = answer;
   if (status >= 500 && status !== 501) {
     return { kind: 'unavailable', cause: 'server-error', reason: `${url.host} answered ${status}` };
   }
-  if (status >= 400 || !isHtml(headers)) return undefined;
+  if (!isForeign(answer)) return undefined;
   return { kind: 'unavailable', cause: 'not-a-registry', reason: `${url.host} answered with a page of HTML` };
 }

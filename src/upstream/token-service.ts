@@ -1,5 +1,5 @@
 import { redactUrl } from '../lib/redact-url.ts';
-import { retryAfterMs } from './answer-headers.ts';
+import { isForeign, retryAfterMs } from './answer-headers.ts';
 import { readWhole, type Answer } from './answer.ts';
 import { limited, unavailable, UpstreamFailure } from './outcome.ts';
 import { sendFollowing, type Send } from './redirect.ts';
@@ -50,6 +50,7 @@ function refusal(
 ): UpstreamFailure {
   const { status, headers } = answer;
   const { who, hasCredentials } = context;
+  if (isForeign(answer)) return unavailable('not-a-registry', `${who} answered with a page of HTML`);
   if (status === 400 || status === 401 || status === 403) {
     return hasCredentials
       ? unavailable('credentials', `${who} rejects the configured credentials`)
