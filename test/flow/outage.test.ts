@@ -126,56 +126,6 @@ describe('while upstream', () => {
   });
 });
 
-describe('a page of HTML in place of a refusal', () => {
-  const page = (code: number): FaultAction => ({
-    status: { code, body: '<html>blocked</html>', headers: { 'content-type': 'text/html' } },
-  });
-
-  it.each([401, 403, 404])('(%i) is not the word of a registry, and takes nothing away', async (code) => {
-    const hub = await filledHub();
-    const app = await startTestApp({ hub, flags: alwaysStale });
-    await app.get(LATEST);
-    hub.fault({ match: { host: 'registry' }, do: page(code) });
-    const answer = await app.get(LATEST);
-    expect(answer.status).toBe(200);
-    expect(answer.header('warning')).toContain('answered with a page of HTML');
-    expect((await app.get(UNCACHED)).status).toBe(503);
-    expect((await app.get(blobUrl(plainLayer?.digest))).header('cache-control')).toBe('no-store');
-    hub.clearFaults();
-    await eventually(async () => (await app.get(LATEST)).header('warning') === undefined, 'the recovery');
-  });
-
-  it.each([401, 403])('(%i) to everything is an outage, and known as one', async (code) => {
-    const hub = await filledHub();
-    const app = await startTestApp({ hub, flags: alwaysStale });
-    await app.get(LATEST);
-    hub.fault({ match: { host: 'registry' }, do: page(code) });
-    await app.get(LATEST);
-    await outOfReach(app);
-    hub.clearFaults();
-    await inReach(app);
-  });
-
-  it('(403) of a token service is no refusal either', async () => {
-    const hub = await filledHub();
-    const app = await startTestApp({ hub, flags: alwaysStale });
-    await app.get(LATEST);
-    hub.expireTokens();
-    hub.fault({ match: { host: 'token' }, do: page(403) });
-    const answer = await app.get(LATEST);
-    expect(answer.status).toBe(200);
-    expect(answer.header('warning')).toContain('the token service at');
-    expect((await app.get(UNCACHED)).status).toBe(503);
-  });
-
-  it('(404) for referrers sends clients on to the tag schema all the same', async () => {
-    const hub = await filledHub();
-    const app = await startTestApp({ hub });
-    hub.fault({ match: { kind: 'referrers' }, do: page(404) });
-    expect((await app.get(`/v2/library/plain/referrers/${PLAIN.image.root.digest}`)).status).toBe(404);
-  });
-});
-
 describe('a tag that moved', () => {
   it('is served as it was before clients give up, however slow each step to the new manifest is', async () => {
     const hub = await filledHub();
