@@ -3,6 +3,7 @@ import type { Reference, Repository } from '../oci/reference.ts';
 import { referenceText, repositoryKey } from '../oci/reference.ts';
 import { listImages, type ImageEntry } from './image-list.ts';
 import type { Pin } from './index/pins.ts';
+import { attestationsOf, subjectsOf } from './index/attestations.ts';
 import { isPinned } from './index/pinned.ts';
 import { removeManifest, unlinkManifest, type Removed } from './index/removal.ts';
 import type { IndexTables } from './index/tables.ts';
@@ -135,9 +136,25 @@ export class Images {
       tables.tags.remove(key);
       removed.tags.push(key);
     }
+    const attestations = attestationsOf(tables, digest).filter((each) => this.#mayGo(each));
     unlinkManifest(tables, repository, digest, removed);
-    const isElsewhere = tables.links.holdersOf(digest).length > 0 || tables.tags.naming(digest).length > 0;
-    if (!isElsewhere) this.#removeWhole(digest, removed);
+    if (!this.#isElsewhere(digest)) this.#removeWhole(digest, removed);
+    for (const each of attestations) {
+      unlinkManifest(tables, repository, each, removed);
+      if (!this.#isElsewhere(each)) removeManifest(tables, each, removed);
+    }
+  }
+
+  #isElsewhere(digest: Digest): boolean {
+    const { links, tags } = this.#options.tables;
+    return links.holdersOf(digest).length > 0 || tags.naming(digest).length > 0;
+  }
+
+  /** Of an attestation whose image goes: whether nothing else speaks for it. */
+  #mayGo(attestation: Digest): boolean {
+    const { tables } = this.#options;
+    const isOfOthers = subjectsOf(tables, attestation).length > 1;
+    return !isOfOthers && tables.tags.naming(attestation).length === 0 && !isPinned(tables, attestation);
   }
 
   #removeWhole(digest: Digest, removed: Removed): void {

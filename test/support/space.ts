@@ -34,6 +34,7 @@ export interface TestSpace {
   addImage(options: ImageOptions): Promise<StoredManifest>;
   addIndex(options: {
     readonly of: readonly StoredManifest[];
+    readonly attestations?: readonly Attestation[];
     readonly tag?: string;
     readonly repository?: Repository;
   }): Promise<StoredManifest>;
@@ -53,6 +54,14 @@ export interface ImageOptions {
   readonly blobs: readonly { readonly digest: Digest; readonly size: number }[];
   readonly tag?: string;
   readonly repository?: Repository;
+  /** Nothing that could be run. Default false. */
+  readonly isStatement?: boolean;
+}
+
+/** A manifest that an index says to speak of another one. */
+export interface Attestation {
+  readonly manifest: StoredManifest;
+  readonly of: StoredManifest;
 }
 
 export interface TestSpaceOptions {
@@ -139,10 +148,12 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
     },
     addBlob: (name, size) => putBlob(digestOf(Buffer.from(name)), Buffer.alloc(size)),
     addContent: (content) => putBlob(digestOf(content), content),
-    addImage: ({ name, blobs, ...where }) => put(imageManifest(name, blobs), blobs, where),
-    addIndex: ({ of, ...where }) => {
-      const children = of.map(({ digest, bytes }) => ({ digest, size: bytes.length }));
-      return put(indexManifest(of), children, where);
+    addImage: ({ name, blobs, isStatement, ...where }) =>
+      put(imageManifest(name, blobs, isStatement), blobs, where),
+    addIndex: ({ of, attestations = [], ...where }) => {
+      const all = [...of, ...attestations.map(({ manifest }) => manifest)];
+      const children = all.map(({ digest, bytes }) => ({ digest, size: bytes.length }));
+      return put(indexManifest(of, attestations), children, where);
     },
     pull: async ({ digest }) => {
       space.usage.touch(digest);
@@ -160,21 +171,37 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
 export function imageManifest(
   name: string,
   blobs: readonly { readonly digest: Digest; readonly size: number }[],
+  isStatement = false,
 ): StoredManifest {
   const [config = descriptorOf(digestOf(Buffer.from('none')), 4), ...layers] = blobs.map(({ digest, size }) =>
     descriptorOf(digest, size),
   );
-  return manifestOf(OCI_MANIFEST, { config, layers, annotations: { name } });
+  const mediaType = isStatement
+    ? 'application/vnd.oci.empty.v1+json'
+    : 'application/vnd.oci.image.config.v1+json';
+  return manifestOf(OCI_MANIFEST, { config: { ...config, mediaType }, layers, annotations: { name } });
 }
 
-export function indexManifest(children: readonly StoredManifest[]): StoredManifest {
+export function indexManifest(
+  children: readonly StoredManifest[],
+  attestations: readonly Attestation[] = [],
+): StoredManifest {
+  const entry = ({ digest, mediaType, bytes }: StoredManifest) => ({ digest, mediaType, size: bytes.length });
   return manifestOf(OCI_INDEX, {
-    manifests: children.map(({ digest, mediaType, bytes }, at) => ({
-      digest,
-      mediaType,
-      size: bytes.length,
-      platform: { os: 'linux', architecture: at === 0 ? 'amd64' : 'arm64' },
-    })),
+    manifests: [
+      ...children.map((child, at) => ({
+        ...entry(child),
+        platform: { os: 'linux', architecture: at === 0 ? 'amd64' : 'arm64' },
+      })),
+      ...attestations.map(({ manifest, of }) => ({
+        ...entry(manifest),
+        platform: { os: 'unknown', architecture: 'unknown' },
+        annotations: {
+          'vnd.docker.reference.type': 'attestation-manifest',
+          'vnd.docker.reference.digest': of.digest,
+        },
+      })),
+    ],
   });
 }
 

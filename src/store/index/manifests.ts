@@ -3,6 +3,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { ManifestInvalidError, parseManifest, type ManifestContent } from '../../oci/manifest.ts';
 import { decodeManifest, encodeManifest } from '../manifest/codec.ts';
 import type { StoredManifest } from '../manifest-store.ts';
+import { attestationsOf } from './attestations.ts';
 import type { BlobTable } from './blobs.ts';
 import type { IndexEnvironment } from './environment.ts';
 import type { ReferenceTable } from './references.ts';
@@ -85,15 +86,20 @@ export class ManifestTable {
     return named;
   }
 
-  /** Within a transaction: a client pulled it at `at`, and an index with all of its stored entries. False: not stored. */
+  /**
+   * Within a transaction: a client pulled it at `at`, an index with all of its stored entries and an image with its
+   * attestations. False: not stored.
+   */
   touch(digest: Digest, at: number): boolean {
     const content = this.content(digest);
     if (content === undefined) return false;
     this.#usage.set('manifest', digest, at);
-    if (content.kind === 'image') return true;
-    for (const entry of content.entries) {
-      if (this.has(entry.digest)) this.#usage.set('manifest', entry.digest, at);
-    }
+    const tables = { manifests: this, references: this.#references };
+    const belonging =
+      content.kind === 'image'
+        ? attestationsOf(tables, digest)
+        : content.entries.map((entry) => entry.digest).filter((entry) => this.has(entry));
+    for (const each of belonging) this.#usage.set('manifest', each, at);
     return true;
   }
 

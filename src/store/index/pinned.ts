@@ -1,10 +1,24 @@
 import type { Digest } from '../../oci/digest.ts';
+import { subjectsOf } from './attestations.ts';
 import type { IndexTables } from './tables.ts';
 
-/** Whether a pin keeps this manifest: of its digest, of a tag that names it, or either of an index that names it. */
+/** Indexes inside indexes: what lies deeper, no client is given. */
+const MAX_DEPTH = 4;
+
+/**
+ * Whether a pin keeps this manifest: of its digest, of a tag that names it, either of an index that names it, at
+ * whatever remove, or one that keeps the manifest of which this is an attestation.
+ */
 export function isPinned(tables: IndexTables, digest: Digest): boolean {
   if (tables.pins.count === 0) return false;
-  return [digest, ...tables.references.namersOf(digest)].some((each) => hasPin(tables, each));
+  const seen = new Set<Digest>();
+  let next = [digest, ...subjectsOf(tables, digest)];
+  for (let depth = 0; depth <= MAX_DEPTH && next.length > 0; depth++) {
+    if (next.some((each) => hasPin(tables, each))) return true;
+    for (const each of next) seen.add(each);
+    next = next.flatMap((each) => tables.references.namersOf(each)).filter((each) => !seen.has(each));
+  }
+  return false;
 }
 
 function hasPin({ pins, tags }: IndexTables, digest: Digest): boolean {

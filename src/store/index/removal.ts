@@ -1,4 +1,5 @@
 import type { Digest } from '../../oci/digest.ts';
+import { attestationsOf, subjectsOf } from './attestations.ts';
 import { namedBy } from './manifests.ts';
 import type { IndexTables } from './tables.ts';
 import type { TagKey } from './tags.ts';
@@ -41,6 +42,21 @@ export function removeManifest(tables: IndexTables, digest: Digest, removed: Rem
   }
   for (const repository of new Set([...holders, ...removed.tags.map(([name]) => name)])) {
     repositories.unlistIfEmpty(repository);
+  }
+}
+
+/** Within a transaction: removes a manifest and, with it, the attestations of it that may go. */
+export function removeWithAttestations(
+  tables: IndexTables,
+  digest: Digest,
+  options: { readonly removed: Removed; readonly mayGo: (attestation: Digest) => boolean },
+): void {
+  const { removed, mayGo } = options;
+  const attestations = attestationsOf(tables, digest);
+  removeManifest(tables, digest, removed);
+  for (const each of attestations) {
+    const isNeeded = subjectsOf(tables, each).length > 0 || tables.tags.naming(each).length > 0;
+    if (!isNeeded && mayGo(each)) removeManifest(tables, each, removed);
   }
 }
 

@@ -2,8 +2,9 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import type { Digest } from '../../oci/digest.ts';
 import type { BlobHolds } from '../blob/holds.ts';
 import { IndexWriteError } from '../index/environment.ts';
+import { subjectsOf } from '../index/attestations.ts';
 import { namedBy } from '../index/manifests.ts';
-import { removeBlob, removeManifest, type Removed } from '../index/removal.ts';
+import { removeBlob, removeWithAttestations, type Removed } from '../index/removal.ts';
 import type { IndexTables } from '../index/tables.ts';
 import type { Place } from '../index/usage.ts';
 import type { EvictionReason } from './disk-room.ts';
@@ -154,25 +155,31 @@ export class Evictor {
       if (this.#mayGo(digest)) removeBlob(tables, digest, removed);
       return;
     }
-    const pulledAt = this.#lastPullOfEntries(digest);
+    const pulledAt = this.#lastPullOfOthers(digest);
     // An index goes after the last of its stored entries: it waits behind the freshest of them.
     if (pulledAt !== undefined && pulledAt >= usedAt) tables.usage.set('manifest', digest, pulledAt + 1);
     if (pulledAt !== undefined || protection.isProtected(digest)) return;
-    removeManifest(tables, digest, removed);
+    removeWithAttestations(tables, digest, { removed, mayGo: (each) => !protection.isProtected(each) });
   }
 
   #mayGo(blob: Digest): boolean {
     return !this.#options.holds.isHeld(blob);
   }
 
-  /** Undefined: it is no index, or none of its entries is stored. */
-  #lastPullOfEntries(digest: Digest): number | undefined {
-    const { manifests, usage } = this.#options.tables;
-    const content = manifests.content(digest);
-    if (content?.kind !== 'index') return undefined;
-    const stored = content.entries.filter((entry) => manifests.has(entry.digest));
-    if (stored.length === 0) return undefined;
-    return Math.max(...stored.map((entry) => usage.usedAt('manifest', entry.digest) ?? 0));
+  /**
+   * Of those that it must not go before: the entries of an index, the image of which it is an attestation. Undefined: it
+   * is neither, or none of them is stored.
+   */
+  #lastPullOfOthers(digest: Digest): number | undefined {
+    const { tables } = this.#options;
+    const content = tables.manifests.content(digest);
+    const others =
+      content?.kind === 'index'
+        ? content.entries.map((entry) => entry.digest).filter((entry) => tables.manifests.has(entry))
+        : subjectsOf(tables, digest);
+    let last: number | undefined;
+    for (const each of others) last = Math.max(last ?? 0, tables.usage.usedAt('manifest', each) ?? 0);
+    return last;
   }
 
   /** Deletes the files of what would go next, so that the index has room to say so. */

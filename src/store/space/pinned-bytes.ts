@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Digest } from '../../oci/digest.ts';
+import { attestationsOf } from '../index/attestations.ts';
 import { addClosure, emptyClosure, type Closure } from '../index/closure.ts';
 import type { Pin } from '../index/pins.ts';
 import type { IndexTables } from '../index/tables.ts';
@@ -41,7 +42,10 @@ export class PinnedBytes {
     const pins = [...this.#tables.pins.all(), ...(also === undefined ? [] : [also])];
     for (const [at, pin] of pins.entries()) {
       const digest = pinnedDigest(this.#tables, pin);
-      if (digest !== undefined) addClosure(this.#tables, digest, closure);
+      if (digest !== undefined) {
+        addClosure(this.#tables, digest, closure);
+        for (const each of attestationsOf(this.#tables, digest)) addClosure(this.#tables, each, closure);
+      }
       if (at % STEP === STEP - 1) await turn();
     }
     return closure;
