@@ -104,6 +104,7 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
     blobs: blobPuller,
     listing: new Listing({ catalogue: index, access, upstreams }),
     referrers: new Referrers({
+      tags: store,
       store: createReferrersStore(index.tables, indexReporter(log, metrics).onError),
       access,
       negative,

@@ -1,6 +1,7 @@
 import { parseDigest, type Digest } from './digest.ts';
 import {
   bareMediaType,
+  isFileLayerType,
   isForeignLayerType,
   isImageConfigType,
   isImageManifestType,
@@ -63,17 +64,15 @@ export class ManifestInvalidError extends Error {
   }
 }
 
-/** BuildKit's statements on an image (provenance, SBOM) have an image's config, and layers of this type. */
-const IN_TOTO = 'application/vnd.in-toto+json';
-
 /**
- * Whether a manifest is that of an image, which is of no use without its blobs. Others have their own configs (charts,
- * signatures) or are statements on an image, which clients get on without.
+ * Whether a manifest is that of an image, which is of no use without its blobs. Others have their own configs (charts) or
+ * layers that hold no files: what BuildKit and cosign state on an image has an image's config, of which clients have no
+ * need.
  */
 export function isRunnableImage(content: ManifestContent): boolean {
   if (content.kind === 'index' || !isImageConfigType(content.config.mediaType)) return false;
   const { layers } = content;
-  return layers.length === 0 || layers.some(({ mediaType }) => mediaType !== IN_TOTO);
+  return layers.length === 0 || layers.some(({ mediaType }) => isFileLayerType(mediaType));
 }
 
 type Json = Readonly<Record<string, unknown>>;

@@ -28,6 +28,14 @@ export function isSchema1Type(mediaType: string): boolean {
   return mediaType.startsWith('application/vnd.docker.distribution.manifest.v1+');
 }
 
+/** Layers of files, packed and encrypted however they are (containerd, images.IsLayerType). */
+export function isFileLayerType(mediaType: string): boolean {
+  return (
+    mediaType.startsWith('application/vnd.oci.image.layer.') ||
+    mediaType.startsWith('application/vnd.docker.image.rootfs.')
+  );
+}
+
 /** Layers that live elsewhere: registries neither hold them nor check that they exist (Windows base layers). */
 export function isForeignLayerType(mediaType: string): boolean {
   return mediaType.includes('.nondistributable.') || mediaType.includes('.foreign.');

@@ -1,3 +1,4 @@
+import type { Digest } from './digest.ts';
 import { OCI_INDEX } from './media-types.ts';
 
 /** The list of no referrers (OCI distribution-spec, "Listing Referrers"). */
@@ -5,8 +6,17 @@ export const NO_REFERRERS = Buffer.from(
   JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: [] }),
 );
 
+/** So that it is no longer than tags may be. */
+const MAX_TAG_HEX = 64;
+
 interface Index {
   readonly manifests?: readonly { readonly artifactType?: unknown }[];
+}
+
+/** Under which tag they are listed where a registry has no referrers API (OCI distribution-spec, "Referrers Tag Schema"). */
+export function referrersTag(digest: Digest): string {
+  const [algorithm = '', hex = ''] = digest.split(':');
+  return `${algorithm}-${hex.slice(0, MAX_TAG_HEX)}`;
 }
 
 /** How many there are in an index that was parsed before. */

@@ -1,8 +1,10 @@
 import { LRUCache } from 'lru-cache';
 import { withinMs } from '../lib/deadline.ts';
 import type { Digest } from '../oci/digest.ts';
-import { countReferrers, NO_REFERRERS } from '../oci/referrers.ts';
+import { OCI_INDEX } from '../oci/media-types.ts';
+import { countReferrers, NO_REFERRERS, referrersTag } from '../oci/referrers.ts';
 import { repositoryKey, type Repository } from '../oci/reference.ts';
+import type { ManifestStore } from '../store/manifest-store.ts';
 import type { ReferrersRecord, ReferrersStore } from '../store/referrers-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { CacheStatus, Staleness } from './cache-status.ts';
@@ -24,6 +26,8 @@ export interface ReferrersAnswer {
 
 export interface ReferrersOptions {
   readonly store: ReferrersStore;
+  /** Where tags of the referrers tag schema are kept, as all tags are. */
+  readonly tags: Pick<ManifestStore, 'getManifest' | 'getTag'>;
   readonly access: RepositoryAccess;
   readonly negative: NegativeCache;
   /** How long a list is served before upstream is asked again. */
@@ -57,25 +61,32 @@ export class Referrers {
 
   /** Throws PullError only for what upstream says does not exist or may not be seen, never for an outage. */
   async list(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
-    const known = this.#known(repository, digest);
-    const list = this.#listChecked(upstream, repository, digest);
+    let isAdmitted = false;
+    const inOutage = async (reason: string): Promise<ReferrersAnswer> => {
+      const known = isAdmitted ? await this.#knownOtherwise(repository, digest) : undefined;
+      return answerInOutage(known, reason);
+    };
+    const listed = async (): Promise<ReferrersAnswer> => {
+      await this.#options.access.admit(upstream, repository, { kind: 'tags' });
+      isAdmitted = true;
+      return this.#listChecked(upstream, repository, digest);
+    };
     try {
-      if (known !== undefined) {
-        const waited = await inPatience(list, upstream, repository);
-        return waited.inTime ? waited.value : inOutage(known, waited.reason);
+      if (this.#known(repository, digest) !== undefined) {
+        const waited = await inPatience(listed(), upstream, repository);
+        return waited.inTime ? waited.value : await inOutage(waited.reason);
       }
-      const answer = await withinMs(list, MISS_WAIT_MS);
+      const answer = await withinMs(listed(), MISS_WAIT_MS);
       if (answer !== undefined) return answer;
     } catch (error) {
       if (!(error instanceof PullError) || error.code !== 'unavailable') throw error;
-      return inOutage(known, error.message);
+      return inOutage(error.message);
     }
-    return inOutage(known, `${repository.host} did not answer within ${MISS_WAIT_MS / 1000} s`);
+    return inOutage(`${repository.host} did not answer within ${MISS_WAIT_MS / 1000} s`);
   }
 
   async #listChecked(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
-    const { access, negative, now, ttlMs } = this.#options;
-    await access.admit(upstream, repository, { kind: 'tags' });
+    const { negative, now, ttlMs } = this.#options;
     const known = this.#known(repository, digest);
     if (known !== undefined && now() - known.confirmedAt < ttlMs) return { bytes: known.bytes, cache: 'hit' };
     if (negative.has(repository, name(digest))) throw notServed(digest, { remembered: true });
@@ -104,6 +115,20 @@ export class Referrers {
     return recent ?? this.#options.store.getReferrers(repository, digest);
   }
 
+  /**
+   * By upstream's list or, where upstream has none to ask for, by the index under the tag that clients then look for (OCI
+   * distribution-spec, "Referrers Tag Schema"): told that there are no referrers, they would not look for it.
+   */
+  async #knownOtherwise(repository: Repository, digest: Digest): Promise<ReferrersRecord | undefined> {
+    const known = this.#known(repository, digest);
+    if (known !== undefined) return known;
+    const { tags } = this.#options;
+    const record = await tags.getTag(repository, referrersTag(digest));
+    const index = record === undefined ? undefined : await tags.getManifest(record.descriptor.digest);
+    if (record === undefined || index?.mediaType !== OCI_INDEX) return undefined;
+    return { bytes: index.bytes, confirmedAt: record.confirmedAt };
+  }
+
   async #keep(repository: Repository, digest: Digest, bytes: Buffer): Promise<boolean> {
     if (bytes.length > MAX_KEPT_BYTES) return false;
     const { store, now } = this.#options;
@@ -115,7 +140,7 @@ export class Referrers {
   }
 }
 
-function inOutage(known: ReferrersRecord | undefined, reason: string): ReferrersAnswer {
+function answerInOutage(known: ReferrersRecord | undefined, reason: string): ReferrersAnswer {
   if (known === undefined) return { bytes: NO_REFERRERS, cache: 'miss', failure: reason };
   return { bytes: known.bytes, cache: 'stale', stale: { reason, confirmedAt: known.confirmedAt } };
 }

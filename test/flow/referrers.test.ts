@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { OCI_INDEX } from '../../src/oci/media-types.ts';
+import { referrersTag } from '../../src/oci/referrers.ts';
 import type { FakeHub } from '../fake/hub.ts';
 import type { FaultAction } from '../fake/faults.ts';
+import { listOf } from '../fixtures/lists.ts';
 import { startTestApp } from '../support/app.ts';
 import { filledHub, GOLANG, PLAIN, served } from '../support/filled-hub.ts';
 import type { RawResponse } from '../support/http.ts';
@@ -132,6 +134,41 @@ describe('the referrers of a manifest', () => {
     const answer = await offline.get(`${TARGET}?artifactType=application/vnd.example.sbom`);
     expect(listed(answer)).toEqual([SBOM]);
     expect(answer.header('warning')).toContain('offline');
+  });
+
+  it('are those under the tag that clients look for then, while an upstream without such lists is away', async () => {
+    const hub = await filledHub();
+    const index = listOf([SBOM, ...SIGNATURES], []);
+    hub.add({ repository: 'library/golang', tags: [referrersTag(digest)], image: index });
+    const app = await startTestApp({ hub });
+    expect((await app.get(TARGET)).status).toBe(404);
+    await app.get(`/v2/library/golang/manifests/${referrersTag(digest)}`);
+    await app.stop();
+    for (const flags of [{ offline: true }, { upstream: 'http://127.0.0.1:9' }]) {
+      const away = await startTestApp({ hub, dataDir: app.dataDir, flags });
+      const answer = await away.get(`${TARGET}?artifactType=application/vnd.example.sbom`);
+      expect(listed(answer)).toEqual([SBOM]);
+      expect(answer.header('warning')).toContain('last confirmed');
+      await away.stop();
+    }
+  });
+
+  it('of a repository that may no longer be shown are not, although they are cached, while upstream is away', async () => {
+    const hub = await filledHub();
+    hub.setReferrers('carol/private', PLAIN.image.root.digest, ALL);
+    const target = (what: string) => `/v2/carol/private/${what}/${PLAIN.image.root.digest}`;
+    const credentials = { PIERHEAD_UPSTREAM_USERNAME: 'carol', PIERHEAD_UPSTREAM_PASSWORD: 'secret' };
+    const open = await startTestApp({ hub, env: { ...credentials, PIERHEAD_UPSTREAM_PRIVATE: 'carol/*' } });
+    expect((await open.get(target('manifests'))).status).toBe(200);
+    expect(listed(await open.get(target('referrers')))).toEqual(ALL);
+    await open.stop();
+    const closed = await startTestApp({
+      hub,
+      dataDir: open.dataDir,
+      env: credentials,
+      flags: { offline: true },
+    });
+    expect(listed(await closed.get(target('referrers')))).toEqual([]);
   });
 
   it('of a private repository are not shown', async () => {

@@ -211,7 +211,7 @@ function manifestOf(mediaType: string, document: object): StoredManifest {
 }
 
 function descriptorOf(digest: Digest, size: number) {
-  return { mediaType: 'application/octet-stream', digest, size };
+  return { mediaType: 'application/vnd.oci.image.layer.v1.tar', digest, size };
 }
 
 /** The digests that have files, in order. */
