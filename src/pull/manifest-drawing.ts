@@ -17,15 +17,22 @@ export interface DrawingOptions {
   readonly whoGets: (digest: Digest) => readonly string[];
 }
 
-/** An index can have thousands, and lists inside lists. */
+/** An index can have thousands, and lists inside lists, the same one again and again. */
 const MAX_ENTRIES = 200;
 const MAX_DEPTH = 4;
+/** Of one drawing: manifests, those of them that had to be fetched, each of which costs a pull, and blobs. */
+const MAX_DRAWN = 1000;
+const MAX_FETCHED = 200;
+const MAX_PARTS = 10_000;
 
 /** Draws what a manifest names as far as it is stored, or wanted. */
 export class ManifestDrawing {
   readonly #options: DrawingOptions;
   /** Of those that were drawn, the ones that somebody is to get. */
   readonly #wanted = new WeakSet<ResolvedManifest>();
+  #drawn = 0;
+  #fetched = 0;
+  #parts = 0;
 
   constructor(options: DrawingOptions) {
     this.#options = options;
@@ -33,12 +40,16 @@ export class ManifestDrawing {
 
   async draw(entry: IndexEntry | Descriptor, depth = 0): Promise<ResolvedManifest> {
     this.#options.signal.throwIfAborted();
+    this.#drawn++;
     const { stored, failure } = await this.#open(entry, depth);
     const part = this.#outline(entry, stored !== undefined);
     if (failure !== undefined) return { ...part, failure };
     if (stored === undefined || depth >= MAX_DEPTH) return part;
     const { content } = parseManifest(stored.bytes, stored.mediaType);
     if (content.kind === 'index') return { ...part, ...(await this.#entries(content.entries, depth)) };
+    this.#parts += 1 + content.layers.length + content.foreign.length;
+    if (this.#parts > MAX_PARTS)
+      return { ...part, failure: `there are more than ${MAX_PARTS} blobs to draw` };
     const config = await this.#part(content.config);
     const layers: ResolvedLayer[] = [];
     for (const layer of content.foreign) layers.push({ ...(await this.#part(layer)), isForeign: true });
@@ -54,6 +65,9 @@ export class ManifestDrawing {
     const { store, isWanted, load } = this.#options;
     const stored = await store.getManifest(entry.digest);
     if (stored !== undefined || (depth > 0 && !isWanted(entry))) return { stored };
+    if (this.#fetched >= MAX_FETCHED)
+      return { failure: `more than ${MAX_FETCHED} are not fetched at a time` };
+    this.#fetched++;
     try {
       return { stored: await load(entry.digest) };
     } catch (error) {
@@ -77,23 +91,30 @@ export class ManifestDrawing {
     };
   }
 
-  /** An index is complete if every manifest in it is that somebody is to get. */
+  /** An index is complete if every manifest in it is that somebody is to get. Those are drawn wherever they stand. */
   async #entries(
     entries: readonly IndexEntry[],
     depth: number,
   ): Promise<Pick<ResolvedManifest, 'entries' | 'moreEntries' | 'isComplete'>> {
+    const { isWanted, whoGets } = this.#options;
     const drawn: ResolvedManifest[] = [];
-    for (const entry of entries.slice(0, MAX_ENTRIES)) {
+    let isMissed = false;
+    for (const [at, entry] of entries.entries()) {
+      const isShown = at < MAX_ENTRIES || whoGets(entry.digest).length > 0;
+      if (!isShown || this.#drawn >= MAX_DRAWN) {
+        isMissed ||= isWanted(entry);
+        continue;
+      }
       const manifest = await this.draw(entry, depth + 1);
       drawn.push(manifest);
-      if (manifest.entries === undefined && this.#options.isWanted(entry)) this.#wanted.add(manifest);
+      if (manifest.entries === undefined && isWanted(entry)) this.#wanted.add(manifest);
     }
     const more = entries.length - drawn.length;
     const wanted = drawn.flatMap(leaves).filter((manifest) => this.#wanted.has(manifest));
     return {
       entries: drawn,
       ...(more === 0 ? {} : { moreEntries: more }),
-      isComplete: wanted.length > 0 && wanted.every(({ isComplete }) => isComplete),
+      isComplete: !isMissed && wanted.length > 0 && wanted.every(({ isComplete }) => isComplete),
     };
   }
 

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { askOwner } from '../../src/cli/control-client.ts';
 import { resolveText } from '../../src/cli/resolve.ts';
+import { OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import type { Resolution, ResolvedManifest, ResolveRequest } from '../../src/pull/image-resolution.ts';
 import type { FakeHub } from '../fake/hub.ts';
-import { image, LINUX_AMD64, manifestDescriptor } from '../fixtures/images.ts';
+import { image, LINUX_AMD64, manifestDescriptor, storedManifest } from '../fixtures/images.ts';
 import { absentEntry, entryOf, listOf } from '../fixtures/lists.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
@@ -147,6 +148,85 @@ describe('resolving an image', () => {
     const app = await startTestApp({ hub: await filledHub() });
     const request = { image: name, ...(platform === undefined ? {} : { platform }) };
     await expect(resolved(app, request)).rejects.toThrow(message);
+  });
+
+  it('draws who gets what even if that stands behind hundreds of others', async () => {
+    const hub = await filledHub();
+    const amd = image({ platform: LINUX_AMD64 });
+    const others = Array.from({ length: 300 }, (_, n) =>
+      absentEntry(`${n}`, { os: 'linux', architecture: 's390x', variant: `v${n}` }),
+    );
+    hub.add({
+      repository: 'library/late',
+      tags: ['latest'],
+      image: listOf([...others, entryOf(amd)], [amd]),
+    });
+    const app = await startTestApp({ hub });
+    const { root } = await resolved(app, { image: 'late' });
+    expect(root.entries?.at(-1)).toMatchObject({
+      digest: amd.root.digest,
+      chosenFor: ['linux/amd64, default'],
+    });
+    expect(root.entries?.at(-1)?.layers).toHaveLength(1);
+    expect(root.moreEntries).toBe(100);
+  });
+
+  it.each([undefined, 'all'])(
+    'ends, and costs little, when lists hold the same list again and again (%s)',
+    async (platform) => {
+      const hub = await filledHub();
+      const bottom = image();
+      let content = listOf([entryOf(bottom)], [bottom]);
+      for (let depth = 0; depth < 3; depth++) {
+        const entry = manifestDescriptor(content.root);
+        content = listOf(
+          Array.from({ length: 199 }, () => entry),
+          [content],
+        );
+      }
+      hub.add({ repository: 'library/folded', tags: ['latest'], image: content });
+      const app = await startTestApp({ hub });
+      const request = { image: 'folded', ...(platform === undefined ? {} : { platform }) };
+      const resolution = await resolved(app, request);
+      expect(JSON.stringify(resolution).length).toBeLessThan(1_000_000);
+      expect(resolution.root.isComplete).toBe(false);
+      expect(fetched(hub).length).toBeLessThanOrEqual(5);
+    },
+  );
+
+  it('fetches so many manifests of lists inside lists and no more, if all are asked for', async () => {
+    const hub = await filledHub();
+    const inner = Array.from({ length: 20 }, (_, at) => {
+      const images = Array.from({ length: 20 }, (_each, n) => image({ message: `${at}/${n}` }));
+      return listOf(images.map(entryOf), images);
+    });
+    const root = listOf(
+      inner.map((each) => manifestDescriptor(each.root)),
+      inner,
+    );
+    hub.add({ repository: 'library/wide', tags: ['latest'], image: root });
+    const app = await startTestApp({ hub });
+    const resolution = await resolved(app, { image: 'wide', platform: 'all' });
+    expect(fetched(hub).length).toBeLessThanOrEqual(201);
+    expect(resolution.root.entries?.at(-1)?.failure).toContain('more than');
+    expect(resolution.root.isComplete).toBe(false);
+  });
+
+  it('with more layers than anybody would want to see says so', async () => {
+    const hub = await filledHub();
+    const manifest = storedManifest(OCI_MANIFEST, {
+      config: manifestDescriptor(image().root),
+      layers: Array.from({ length: 12_000 }, (_, n) => absentEntry(`${n}`)),
+    });
+    hub.add({
+      repository: 'library/tower',
+      tags: ['latest'],
+      image: { root: manifest, manifests: [manifest], blobs: [] },
+    });
+    const app = await startTestApp({ hub });
+    const { root } = await resolved(app, { image: 'tower' });
+    expect(root.layers).toBeUndefined();
+    expect(root.failure).toContain('more than');
   });
 
   it('shows a terminal nothing but what can be printed, and not thousands of entries', async () => {
