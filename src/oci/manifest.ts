@@ -47,6 +47,9 @@ export type ManifestContent =
       readonly foreign: readonly Descriptor[];
     };
 
+/** Why a manifest of that schema is refused. */
+export const SCHEMA_1 = 'Docker schema 1 manifests are no longer supported; rebuild or re-push the image';
+
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
 /** The bytes are no manifest that we can serve; `message` says why, for people. */
@@ -88,10 +91,7 @@ export function parseManifest(
 ): { mediaType: string; content: ManifestContent } {
   const document = parseJsonObject(bytes);
   if (document['schemaVersion'] === 1) {
-    throw new ManifestInvalidError(
-      'Docker schema 1 manifests are no longer supported; rebuild or re-push the image',
-      { code: 'schema-1' },
-    );
+    throw new ManifestInvalidError(SCHEMA_1, { code: 'schema-1' });
   }
   if (document['schemaVersion'] !== 2)
     throw new ManifestInvalidError('not a manifest: schemaVersion is not 2');

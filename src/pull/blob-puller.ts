@@ -135,10 +135,12 @@ export class BlobPuller {
    */
   async prefetch(blob: Omit<BlobRequest, 'client'>): Promise<Prefetch | undefined> {
     const { repository, digest } = blob;
-    if ((await this.#options.blobs.stat(digest)) !== undefined) return undefined;
-    const link = await this.#options.links.get(repository, digest);
-    if (this.#fills.has(digest) || link?.by !== 'manifest') return undefined;
-    if (this.#isClosed || this.#options.blobs.isFailing) return undefined;
+    const { blobs, links } = this.#options;
+    const link = await links.get(repository, digest);
+    if (link?.by !== 'manifest' || this.#isClosed || blobs.isFailing) return undefined;
+    // One that ends meanwhile has stored it, or has just failed.
+    if (this.#fills.has(digest) || (await this.#hasOrCannotTell(digest))) return undefined;
+    if (this.#fills.has(digest)) return undefined;
     const { ended } = this.#start({ ...blob, client: '' }, link);
     return { stored: ended.then(({ result }) => result === 'stored') };
   }
@@ -244,6 +246,15 @@ export class BlobPuller {
       onFillEnd({ ...end, repository, digest });
     });
     return fill;
+  }
+
+  async #hasOrCannotTell(digest: Digest): Promise<boolean> {
+    try {
+      return (await this.#options.blobs.stat(digest)) !== undefined;
+    } catch (error) {
+      unreadable(error);
+      return true;
+    }
   }
 
   async #bypass(request: BlobRequest): Promise<BlobBody> {

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { platformName, type Platform } from '../oci/platform.ts';
+import { normalizePlatform, platformName, type Platform } from '../oci/platform.ts';
 import { platformOfUserAgent } from '../oci/user-agent.ts';
 import type { PullClient } from './pull-client.ts';
 
@@ -37,9 +37,15 @@ export class ClientPlatforms {
     return this.#stated(client) ?? { platform: this.#default, by: 'default' };
   }
 
-  /** What it will most likely ask for; undefined if that would be a mere guess. */
+  /**
+   * What it will most likely ask for; undefined if that would be a mere guess. A User-Agent tells the processor and not
+   * which variant of it: what such a client took before shows that.
+   */
   expected(client: PullClient): Platform | undefined {
-    return this.#stated(client)?.platform ?? this.#seen.get(client.address)?.platform;
+    const stated = this.#stated(client);
+    const seen = this.#seen.get(client.address)?.platform;
+    if (stated?.by === 'user-agent' && seen !== undefined && isVariantOf(seen, stated.platform)) return seen;
+    return stated?.platform ?? seen;
   }
 
   /** It asked for the manifest of a platform by digest, after it was given the list. */
@@ -58,4 +64,9 @@ export class ClientPlatforms {
     const told = this.#told.memo(userAgent).platform;
     return told === undefined ? undefined : { platform: told, by: 'user-agent' };
   }
+}
+
+function isVariantOf(platform: Platform, general: Platform): boolean {
+  const { os, architecture } = normalizePlatform(platform);
+  return os === general.os && architecture === general.architecture;
 }

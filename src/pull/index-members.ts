@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
-import { attestedDigest, parseManifest } from '../oci/manifest.ts';
+import { attestedDigest, parseManifest, type IndexEntry } from '../oci/manifest.ts';
 import { isImageManifestType, isIndexType } from '../oci/media-types.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { StoredManifest } from '../store/manifest-store.ts';
@@ -12,8 +12,17 @@ export interface IndexMember {
   readonly attestations: readonly Digest[];
 }
 
+interface KnownMember extends IndexMember {
+  readonly list: Digest;
+}
+
 const MAX_LISTS = 5000;
 const MAX_MEMBERS = 50_000;
+/** Of all of them: whoever makes an index can write megabytes into a platform. */
+const MAX_BYTES = 32 * 1024 * 1024;
+/** What a member takes besides the texts that its index has of it. */
+const MEMBER_BYTES = 300;
+const TEXT_BYTES = 16;
 /** Of one manifest; BuildKit makes one. */
 const MAX_ATTESTATIONS = 4;
 
@@ -22,30 +31,70 @@ const MAX_ATTESTATIONS = 4;
  * but that index went out shortly before.
  */
 export class IndexMembers {
+  /** Whose members are all known. */
   readonly #lists = new LRUCache<Digest, true>({ max: MAX_LISTS });
-  readonly #members = new LRUCache<Digest, IndexMember>({ max: MAX_MEMBERS });
+  readonly #members = new LRUCache<Digest, KnownMember>({
+    max: MAX_MEMBERS,
+    maxSize: MAX_BYTES,
+    sizeCalculation: ({ platform }) => MEMBER_BYTES + textLength(platform),
+    dispose: ({ list }, _digest, reason) => {
+      if (reason === 'evict') this.#lists.delete(list);
+    },
+  });
 
   /** `manifest` has gone out, or was looked into; nothing happens unless it is an index. */
   note(manifest: StoredManifest): void {
-    if (!isIndexType(manifest.mediaType) || this.#lists.has(manifest.digest)) return;
+    if (!isIndexType(manifest.mediaType) || this.#lists.get(manifest.digest) === true) return;
     const { content } = parseManifest(manifest.bytes, manifest.mediaType);
     if (content.kind !== 'index') return;
     this.#lists.set(manifest.digest, true);
-    const attestations = new Map<Digest, Digest[]>();
-    for (const entry of content.entries) {
-      const subject = attestedDigest(entry);
-      if (subject === undefined) continue;
-      const known = attestations.get(subject) ?? [];
-      if (known.length < MAX_ATTESTATIONS) attestations.set(subject, [...known, entry.digest]);
-    }
+    const attestations = attestationsIn(content.entries);
+    const seen = new Set<Digest>();
     for (const { digest, mediaType, platform } of content.entries) {
-      if (!isImageManifestType(mediaType)) continue;
-      const member = { attestations: attestations.get(digest) ?? [] };
-      this.#members.set(digest, platform === undefined ? member : { ...member, platform });
+      // Of several entries for one manifest clients take the first (OCI image-index.md).
+      if (!isImageManifestType(mediaType) || seen.has(digest)) continue;
+      seen.add(digest);
+      this.#learn(digest, {
+        list: manifest.digest,
+        attestations: attestations.get(digest) ?? [],
+        ...(platform === undefined ? {} : { platform }),
+      });
     }
   }
 
   get(digest: Digest): IndexMember | undefined {
     return this.#members.get(digest);
   }
+
+  /** Another index that names the manifest too, and says less of it, takes nothing away. */
+  #learn(digest: Digest, member: KnownMember): void {
+    const before = this.#members.peek(digest);
+    const platform = member.platform ?? before?.platform;
+    const attestations = [...new Set([...member.attestations, ...(before?.attestations ?? [])])];
+    this.#members.set(digest, {
+      list: member.list,
+      attestations: attestations.slice(0, MAX_ATTESTATIONS),
+      ...(platform === undefined ? {} : { platform }),
+    });
+  }
+}
+
+function attestationsIn(entries: readonly IndexEntry[]): ReadonlyMap<Digest, readonly Digest[]> {
+  const attestations = new Map<Digest, Digest[]>();
+  for (const entry of entries) {
+    const subject = attestedDigest(entry);
+    if (subject === undefined) continue;
+    const known = attestations.get(subject) ?? [];
+    if (known.length < MAX_ATTESTATIONS) attestations.set(subject, [...known, entry.digest]);
+  }
+  return attestations;
+}
+
+function textLength(platform: Platform | undefined): number {
+  if (platform === undefined) return 0;
+  const { os, architecture, variant = '', osVersion = '', osFeatures = [] } = platform;
+  return [os, architecture, variant, osVersion, ...osFeatures].reduce(
+    (sum, text) => sum + TEXT_BYTES + text.length,
+    0,
+  );
 }

@@ -8,6 +8,8 @@ import { LayerHabits } from './layer-habits.ts';
 /** As many as a Docker Engine and containerd ask for at a time: they are to find the next ones begun. */
 const MAX_AT_ONCE = 3;
 const MAX_QUEUED = 2000;
+/** Four times what overlayfs can put together: more is nobody's image. */
+const MAX_LAYERS = 500;
 
 export interface LayerAheadOptions {
   readonly blobs: Pick<BlobPuller, 'prefetch'>;
@@ -61,6 +63,7 @@ export class LayerAhead {
   /** A manifest goes out. */
   offer(offered: OfferedLayers): void {
     const { client, manifest, layers } = offered;
+    if (layers.length > MAX_LAYERS) return;
     const repository = repositoryKey(offered.repository);
     const isNew = this.#habits.offered({ client, repository, manifest, layers });
     if (isNew && !this.#habits.onlyLooks(client, repository)) this.#enqueue(offered, layers);

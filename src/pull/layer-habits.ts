@@ -11,9 +11,12 @@ export interface LayerOffer {
   readonly asked: Set<Digest>;
 }
 
-const MAX_OFFERS = 2000;
+const MAX_CLIENTS = 2000;
+const MAX_ONLOOKERS = 2000;
 /** Of one client: as many images as it pulls at a time. */
 const MAX_OFFERS_PER_CLIENT = 8;
+/** Of all offers together, in layers. */
+const MAX_OFFERED = 100_000;
 const MAX_PASSED_OVER = 50_000;
 
 /**
@@ -21,9 +24,13 @@ const MAX_PASSED_OVER = 50_000;
  * guesses only, since several clients can share an address.
  */
 export class LayerHabits {
-  readonly #offers = new LRUCache<string, LayerOffer[]>({ max: MAX_OFFERS });
+  readonly #offers = new LRUCache<string, LayerOffer[]>({
+    max: MAX_CLIENTS,
+    maxSize: MAX_OFFERED,
+    sizeCalculation: (offers) => offers.reduce((sum, { layers }) => sum + 1 + layers.length, 0),
+  });
   /** By client and repository: it was given a manifest and asked for no layer, as who only looks for a new version. */
-  readonly #onlookers = new LRUCache<string, true>({ max: MAX_OFFERS });
+  readonly #onlookers = new LRUCache<string, true>({ max: MAX_ONLOOKERS });
   readonly #passedOver = new LRUCache<Digest, true>({ max: MAX_PASSED_OVER });
 
   /** Whether a client had this layer when it was last offered to one: it asked for one above and not for this. */

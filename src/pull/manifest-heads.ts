@@ -1,10 +1,12 @@
-import type { Descriptor } from '../oci/manifest.ts';
+import { SCHEMA_1, type Descriptor } from '../oci/manifest.ts';
+import { isSchema1Type } from '../oci/media-types.ts';
 import { referenceText, repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { FleetFlight } from './fleet-flight.ts';
 import type { NegativeCache } from './negative-cache.ts';
 import { failureError } from './outcome-error.ts';
+import { PullError } from './pull-error.ts';
 import { SharedNews } from './shared-news.ts';
 import { SingleFlight } from './single-flight.ts';
 
@@ -51,6 +53,10 @@ export class ManifestHeads {
       throw failureError(outcome, `${repository.name}@${referenceText(reference)}`, 'manifest-unknown');
     }
     const descriptor = outcome.value;
+    // What a GET would say.
+    if (descriptor !== undefined && isSchema1Type(descriptor.mediaType)) {
+      throw new PullError('platform-unknown', `${repository.name}@${referenceText(reference)}: ${SCHEMA_1}`);
+    }
     if (descriptor !== undefined && reference.kind === 'tag') {
       const at = now();
       await store.putTag(repository, reference.tag, { descriptor, checkedAt: at, confirmedAt: at });

@@ -11,11 +11,16 @@ export interface PullStatisticsOptions {
   readonly members: IndexMembers;
   readonly clients: ClientPlatforms;
   /** Told of each image that a client gets the manifest of. */
-  readonly onPull: (pull: { readonly image: string; readonly platform: string }) => void;
+  readonly onPull: (pull: CountedPull) => void;
 }
 
-/** Further images are counted as one: a count of each is kept for as long as the server runs. */
-const MAX_IMAGES = 2000;
+export interface CountedPull {
+  readonly image: string;
+  readonly platform: string;
+}
+
+/** Further ones are counted as one: a count of each image and platform is kept for as long as the server runs. */
+const MAX_COUNTED = 5000;
 const OTHER = 'other';
 
 /**
@@ -24,7 +29,7 @@ const OTHER = 'other';
  */
 export class PullStatistics {
   readonly #options: PullStatisticsOptions;
-  readonly #images = new Set<string>();
+  readonly #counted = new Set<string>();
 
   constructor(options: PullStatisticsOptions) {
     this.#options = options;
@@ -36,17 +41,19 @@ export class PullStatistics {
     const platform = this.#options.members.get(descriptor.digest)?.platform;
     // Statements on an image are no images.
     if (platform !== undefined && isUnknown(platform)) return;
-    if (platform !== undefined && request.reference.kind === 'digest') {
+    const name = platform === undefined ? 'unknown' : usualName(platform);
+    if (platform !== undefined && name !== OTHER && request.reference.kind === 'digest') {
       this.#options.clients.saw(request.client.address, platform);
     }
-    const image = this.#countable(repositoryKey(request.repository));
-    this.#options.onPull({ image, platform: platform === undefined ? 'unknown' : usualName(platform) });
+    this.#options.onPull(this.#countable({ image: repositoryKey(request.repository), platform: name }));
   }
 
-  #countable(image: string): string {
-    if (!this.#images.has(image) && this.#images.size >= MAX_IMAGES) return OTHER;
-    this.#images.add(image);
-    return image;
+  #countable(pull: CountedPull): CountedPull {
+    const key = `${pull.image} ${pull.platform}`;
+    if (!this.#counted.has(key) && this.#counted.size >= MAX_COUNTED)
+      return { image: OTHER, platform: OTHER };
+    this.#counted.add(key);
+    return pull;
   }
 }
 

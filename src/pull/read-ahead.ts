@@ -44,6 +44,8 @@ const MAX_AT_ONCE = 64;
 const MAX_READY = 20_000;
 /** What was there may have been evicted since. */
 const READY_TTL_MS = 5 * 60_000;
+/** After something could not be had. */
+const RETRY_AFTER_MS = 10_000;
 const CLOSE_WAIT_MS = 3000;
 
 /** Fetches what clients ask for next while they read what they were given. Nobody waits for it, and nobody sees it fail. */
@@ -51,7 +53,7 @@ export class ReadAhead {
   readonly #options: ReadAheadOptions;
   readonly #layers: LayerAhead;
   readonly #running = new Set<Promise<void>>();
-  /** Lists of which everything was there, by repository and platform. */
+  /** Lists of which everything is there, on its way, or was not to be had just now; by repository and platform. */
   readonly #ready = new LRUCache<string, true>({ max: MAX_READY, ttl: READY_TTL_MS });
   #isClosed = false;
 
@@ -96,22 +98,36 @@ export class ReadAhead {
     const wanted = this.#options.clients.expected(client) ?? this.#onlyPlatform();
     if (wanted === undefined) return;
     const key = `${repositoryKey(repository)}@${list.digest} ${formatPlatform(wanted)}`;
-    if (this.#ready.has(key)) return;
+    if (this.#isFull || this.#ready.has(key)) return;
+    this.#ready.set(key, true);
     this.#run(async () => {
-      const load = async ({ digest }: { readonly digest: Digest }): Promise<StoredManifest> => {
-        const nested = await this.#manifest(upstream, repository, { digest, kind: 'manifest' });
-        this.#options.members.note(nested);
-        return nested;
-      };
-      const entry = await entryFor(wanted, list, load);
-      if (entry === undefined || !this.#isCaredFor(entry.platform)) return;
-      const isNew = (await this.#options.store.getManifest(entry.digest)) === undefined;
-      const child = await load(entry);
-      if (isNew) this.#run(() => this.#attestations(upstream, repository, entry.digest));
-      await this.#options.links.expand(repository, child);
-      await this.#config(upstream, repository, child);
-      this.#ready.set(key, true);
+      let isDone = false;
+      try {
+        isDone = await this.#getReady(wanted, list, { upstream, repository });
+      } finally {
+        if (!isDone) this.#ready.set(key, true, { ttl: RETRY_AFTER_MS });
+      }
     });
+  }
+
+  /** False if not all could be had. Throws PullError. */
+  async #getReady(
+    wanted: Platform,
+    list: StoredManifest,
+    { upstream, repository }: { readonly upstream: Upstream; readonly repository: Repository },
+  ): Promise<boolean> {
+    const load = async ({ digest }: { readonly digest: Digest }): Promise<StoredManifest> => {
+      const nested = await this.#manifest(upstream, repository, { digest, kind: 'manifest' });
+      this.#options.members.note(nested);
+      return nested;
+    };
+    const entry = await entryFor(wanted, list, load);
+    if (entry === undefined || !this.#isCaredFor(entry.platform)) return true;
+    const isNew = (await this.#options.store.getManifest(entry.digest)) === undefined;
+    const child = await load(entry);
+    if (isNew) this.#run(() => this.#attestations(upstream, repository, entry.digest));
+    await this.#options.links.expand(repository, child);
+    return this.#config(upstream, repository, child);
   }
 
   /** Where there is one platform only, who asks is known. */
@@ -126,13 +142,15 @@ export class ReadAhead {
     return platforms.some((each) => orderFor(each).matches(platform));
   }
 
-  async #config(upstream: Upstream, repository: Repository, child: StoredManifest): Promise<void> {
+  async #config(upstream: Upstream, repository: Repository, child: StoredManifest): Promise<boolean> {
     const { content } = parseManifest(child.bytes, child.mediaType);
-    if (content.kind !== 'image') return;
+    if (content.kind !== 'image') return true;
     const { digest } = content.config;
-    if (!this.#options.mayPrefetch(upstream, repository.name)) return;
+    if (!this.#options.mayPrefetch(upstream, repository.name)) return false;
     const fill = await this.#options.blobs.prefetch({ upstream, repository, digest });
-    if ((await fill?.stored) === true) this.#options.onFetched('config');
+    const isStored = await fill?.stored;
+    if (isStored === true) this.#options.onFetched('config');
+    return isStored !== false;
   }
 
   /** A manifest and what speaks of it are one: Docker 29 asks for both. */
@@ -170,8 +188,12 @@ export class ReadAhead {
     return manifest;
   }
 
+  get #isFull(): boolean {
+    return this.#isClosed || this.#running.size >= MAX_AT_ONCE;
+  }
+
   #run(work: () => Promise<void>): void {
-    if (this.#isClosed || this.#running.size >= MAX_AT_ONCE) return;
+    if (this.#isFull) return;
     const running = work()
       .catch((error: unknown) => {
         if (!(error instanceof PullError)) this.#options.onError(error);

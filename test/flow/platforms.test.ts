@@ -293,9 +293,11 @@ describe('Docker schema 1', () => {
     const root = schema1();
     const { app } = await appWith({ root, manifests: [root], blobs: [] });
     for (const target of [APP, `/v2/library/app/manifests/${root.digest}`]) {
+      expect((await app.head(target)).status).toBe(404);
       const answer = await app.get(target);
       expect(answer.status).toBe(404);
       expect(message(answer)).toContain('Docker schema 1 manifests are no longer supported');
+      expect((await app.head(target)).status).toBe(404);
     }
   });
 

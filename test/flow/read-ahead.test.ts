@@ -115,6 +115,37 @@ describe('a list that goes to a client whose platform is known', () => {
     expect(app.log.filter(({ msg }) => msg === 'read-ahead')).toEqual([]);
   });
 
+  it('is not asked for again with each client while upstream has no answer', async () => {
+    const { hub, app } = await start();
+    const match = { kind: 'manifest', method: 'GET', reference: amd64.root.digest } as const;
+    hub.fault({ match, do: { status: { code: 403 } } });
+    await app.get(TAG, { headers: DOCKER });
+    await hub.waitFor(({ reference, closed }) => reference === amd64.root.digest && closed, 'the GET');
+    await app.caughtUp();
+    const before = hub.requests.length;
+    for (let n = 0; n < 20; n++) await app.get(TAG, { headers: DOCKER });
+    await app.stop();
+    expect(hub.requests).toHaveLength(before);
+  });
+
+  it('takes one place, however many clients get it at once, so that others have theirs', async () => {
+    const { hub, app } = await start();
+    const second = multiPlatform({ message: 'second' });
+    hub.add({ repository: 'library/second', tags: ['latest'], image: second });
+    const held = hub.fault({
+      match: { kind: 'manifest', method: 'GET', reference: amd64.root.digest },
+      do: { holdHeaders: true },
+    });
+    await app.get(TAG, { headers: DOCKER });
+    await held.reached;
+    await Promise.all(Array.from({ length: 100 }, () => app.get(TAG, { headers: DOCKER })));
+    await app.get('/v2/library/second/manifests/latest', { headers: DOCKER });
+    await counted(app, 'manifest', 1);
+    expect(got(hub)).toContain(childOf(second, 'linux/amd64').root.digest);
+    held.release();
+    await counted(app, 'manifest', 2);
+  });
+
   it('does not keep the server from stopping while upstream hangs', async () => {
     const { hub, app } = await start();
     const held = hub.fault({
