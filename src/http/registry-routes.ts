@@ -163,7 +163,8 @@ function requireDigest(exchange: Exchange, text: string): Digest {
 function platformQuery(query: URLSearchParams): Platform | undefined {
   const text = query.get('platform');
   if (text === null) return undefined;
-  const platform = parsePlatform(text);
+  // `windows(10.0.20348+win32k)/amd64` is written as it is, and a plus in a query stands for a space.
+  const platform = parsePlatform(text.replaceAll(' ', '+'));
   if (platform === undefined) {
     throw new RequestError(400, 'UNSUPPORTED', `platform is not one; allowed: ${PLATFORM_FORM}`);
   }

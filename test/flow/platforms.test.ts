@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
 import { DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import type { FakeHub } from '../fake/hub.ts';
 import type { ImageContent } from '../fake/library.ts';
@@ -270,6 +271,38 @@ describe('a list that nobody should make', () => {
     expect(served(hub, { kind: 'manifest', method: 'GET' })).toBeLessThanOrEqual(9);
   });
 
+  it('that gives one manifest for several platforms, and several for one, gives the first that fits each', async () => {
+    const [one, other] = [image(), image({ message: 'other' })];
+    const descriptor = manifestDescriptor(one.root);
+    const entries = [
+      { ...descriptor, platform: LINUX_ARM64 },
+      { ...descriptor, platform: LINUX_AMD64 },
+      { ...manifestDescriptor(other.root), platform: { os: 'Linux', architecture: 'x86_64' } },
+      { ...manifestDescriptor(other.root), platform: { os: 'linux', architecture: 'arm64', variant: 8 } },
+    ];
+    const { app } = await appWith(listOf(entries, [one, other]));
+    for (const platform of ['linux/amd64', 'linux/arm64']) {
+      const answer = await app.get(APP, { headers: agent(platform) });
+      expect(digestOfAnswer(answer)).toBe(one.root.digest);
+    }
+  });
+
+  it.each(['{"schemaVersion":2,', '[]', 'null', '"list"', '{"schemaVersion":2,"manifests":{}}', ''])(
+    'and is %j is an error that says so, and nothing of it is kept',
+    async (text) => {
+      const bytes = Buffer.from(text);
+      const root = { digest: digestOf(bytes), mediaType: OCI_INDEX, bytes };
+      const { app, hub } = await appWith({ root, manifests: [root], blobs: [] });
+      for (const target of [APP, `/v2/library/app/manifests/${root.digest}`]) {
+        const answer = await app.get(target, { headers: EVERYTHING });
+        expect(answer.status).toBe(503);
+        expect(message(answer)).toMatch(/not a manifest|without a list of manifests/);
+      }
+      await hub.stop();
+      expect((await app.get(APP, { headers: EVERYTHING })).status).toBe(503);
+    },
+  );
+
   it('with an entry that is none is an error that says what is wrong', async () => {
     const { app } = await appWith(listOf([{ ...absentEntry('x'), size: -1 }], []));
     const answer = await app.get(APP, { headers: EVERYTHING });
@@ -311,6 +344,16 @@ describe('Docker schema 1', () => {
 });
 
 describe('?platform=', () => {
+  it.each(['windows(10.0.20348+win32k)/amd64', 'windows(10.0.20348%2Bwin32k)/amd64', 'windows%2Famd64'])(
+    'takes features and versions of the system as they are written: %s',
+    async (text) => {
+      const { list, images } = windowsList(['10.0.20348.3091']);
+      const { app } = await appWith(list);
+      const answer = await app.get(`${APP}?platform=${text}`);
+      expect(digestOfAnswer(answer)).toBe(images.get('10.0.20348.3091')?.root.digest);
+    },
+  );
+
   it.each(['', 'arm64', 'linux/', 'linux/arm64/v8/x', 'li nux/arm64', 'windows(%zz)/amd64', 'a'.repeat(300)])(
     'of %j is a 400 that says what is allowed, by GET and HEAD',
     async (text) => {

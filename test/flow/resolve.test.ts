@@ -77,6 +77,26 @@ describe('resolving an image', () => {
     expect(other.choices).toEqual([{ platform: 'linux/arm64', why: 'asked for', digest: arm64 }]);
   });
 
+  it('calls an index complete once all platforms of the settings are, and no sooner', async () => {
+    const app = await startTestApp({
+      hub: await filledHub(),
+      flags: { platforms: 'linux/amd64,linux/arm64' },
+    });
+    const isComplete = async () => (await resolved(app, { image: NAME })).root.isComplete;
+    const store = async (platform: string) => {
+      const child = GOLANG.image.images.get(platform);
+      await app.get(`/v2/library/golang/manifests/${child?.root.digest ?? ''}`);
+      for (const { digest } of [child?.config, ...(child?.layers ?? [])].flatMap((part) => part ?? [])) {
+        await app.get(`/v2/library/golang/blobs/${digest}`);
+      }
+    };
+    await app.get('/v2/library/golang/manifests/latest');
+    await store('linux/amd64');
+    expect(await isComplete()).toBe(false);
+    await store('linux/arm64/v8');
+    await eventually(isComplete, 'the index to be complete');
+  });
+
   it('tells what each of the platforms and networks of the settings gets', async () => {
     const yaml =
       'platforms: [linux/amd64, linux/arm64]\nclients: [{ network: 10.2.0.0/16, platform: linux/s390x }]\n';
