@@ -211,6 +211,41 @@ describe('what is read ahead', () => {
     expect(got(hub)).toEqual(['latest']);
   });
 
+  it('is nothing of a repository that may not be shown, and is had with its credentials from one that may', async () => {
+    const hub = await filledHub();
+    const list = multiPlatform({ message: 'private' });
+    hub.add({ repository: 'carol/list', tags: ['latest'], image: list, readers: ['carol'] });
+    const credentials = { PIERHEAD_UPSTREAM_USERNAME: 'carol', PIERHEAD_UPSTREAM_PASSWORD: 'secret' };
+    const target = '/v2/carol/list/manifests/latest';
+    const closed = await startTestApp({ hub, env: credentials });
+    expect((await closed.get(target, { headers: DOCKER })).status).toBe(404);
+    await closed.stop();
+    expect(got(hub)).toEqual([]);
+    const env = { ...credentials, PIERHEAD_UPSTREAM_PRIVATE: 'carol/*' };
+    const open = await startTestApp({ hub, env });
+    expect((await open.get(target, { headers: DOCKER })).status).toBe(200);
+    await counted(open, 'config', 1);
+    expect(got(hub)).toContain(childOf(list, 'linux/amd64').root.digest);
+  });
+
+  it('is nothing while upstream is not to be asked, and no error', async () => {
+    const { hub, app } = await start({ flags: { readAhead: 'off' } });
+    await app.get(TAG, { headers: DOCKER });
+    await app.stop();
+    const before = hub.requests.length;
+    const { dataDir } = app;
+    const offline = await startTestApp({ hub, dataDir, flags: { offline: true, readAhead: 'layers' } });
+    expect((await offline.get(TAG, { headers: DOCKER })).status).toBe(200);
+    await offline.stop();
+    expect(hub.requests).toHaveLength(before);
+    await hub.stop();
+    const cutOff = await startTestApp({ hub, dataDir, flags: { tagTtl: '0s', readAhead: 'layers' } });
+    expect((await cutOff.get(TAG, { headers: DOCKER })).status).toBe(200);
+    await cutOff.stop();
+    const errors = [...offline.log, ...cutOff.log].filter(({ msg }) => msg === 'read-ahead');
+    expect(errors).toEqual([]);
+  });
+
   it('is nothing if it is switched off, but for the attestation that belongs to a manifest', async () => {
     const { hub, app } = await start({ flags: { readAhead: 'off' } });
     await app.get(TAG, { headers: DOCKER });

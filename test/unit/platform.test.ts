@@ -10,6 +10,7 @@ import {
 import { platformsThatRunOn } from '../../src/oci/platform-fallbacks.ts';
 import { platformOfUserAgent } from '../../src/oci/user-agent.ts';
 import { windowsVersionRuns } from '../../src/oci/windows-version.ts';
+import { ANSWERS } from './platform-answers.ts';
 import {
   expand,
   FEATURE_ORDER,
@@ -174,6 +175,30 @@ describe('the entries of an index that fit', () => {
     const nameless = { id: 'nameless', platform: { os: '', architecture: 'amd64' } };
     expect(ids('linux/amd64', [nameless])).toEqual(['nameless']);
     expect(ids('linux/arm64', [nameless])).toEqual([]);
+  });
+});
+
+describe('the entries that containerd itself chooses', () => {
+  /** As an index may spell it: not by its usual names. */
+  const spelt = (text: string): Platform => {
+    const [system = '', architecture = '', variant] = text.split('/');
+    const [os = '', options = ''] = system.replace(')', '').split('(');
+    const [osVersion = '', ...osFeatures] = options.split('+');
+    return {
+      os,
+      architecture,
+      ...(variant === undefined ? {} : { variant }),
+      ...(osVersion === '' ? {} : { osVersion }),
+      ...(osFeatures.length === 0 ? {} : { osFeatures }),
+    };
+  };
+
+  it.each(ANSWERS)('are chosen here, in the same order: %s', (answer) => {
+    const [wanted = '', entries = '', places = ''] = answer.split(' | ');
+    const listed = entries.split(' ').map((text, place) => ({ place, platform: spelt(text) }));
+    expect(fittingEntries(spelt(wanted), listed).map(({ place }) => place)).toEqual(
+      places.split(' ').map(Number),
+    );
   });
 });
 
