@@ -47,6 +47,19 @@ describe('an attestation', () => {
     expect(stored(image, statement, other)).toEqual([true, true, false]);
   });
 
+  it('keeps its files even where a full disk has files go before the index', async () => {
+    const { test, image, statement, stored } = await attested();
+    const other = await add(test, 'other');
+    test.now += DAY;
+    const { usage, environment } = test.index.tables;
+    await environment.write(() => usage.set('manifest', image.digest, test.now));
+    test.now += DAY;
+    environment.isCramped = () => Promise.resolve(true);
+    await test.want(500);
+    expect(stored(image, statement, other)).toEqual([true, true, false]);
+    expect(await test.files()).toHaveLength(2);
+  });
+
   it('goes with it, though it was read itself meanwhile', async () => {
     const { test, image, statement, stored } = await attested();
     const other = await add(test, 'other');

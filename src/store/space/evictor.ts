@@ -188,7 +188,8 @@ export class Evictor {
     for (const [, unit, digest] of tables.usage.coldest(MAX_PLACES_PER_STEP, after)) {
       if (unit === 'blob' ? !this.#mayGo(digest) : protection.isProtected(digest)) continue;
       const content = unit === 'blob' ? undefined : tables.manifests.content(digest);
-      if (content?.kind === 'index') continue;
+      if (content?.kind === 'index' || (unit === 'manifest' && subjectsOf(tables, digest).length > 0))
+        continue;
       const own = content === undefined ? [digest] : [...namedBy(content)];
       const blobs = own.filter((each) => {
         return (
