@@ -1,0 +1,29 @@
+import { readFile } from 'node:fs/promises';
+
+/** Bytes that a process has copied from and to the kernel by read(2), write(2) and the like: files and sockets. */
+export interface ProcessIo {
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+}
+
+/** proc(5), `/proc/pid/io`: `rchar` and `wchar`, of all threads. */
+export async function processIo(pid: number): Promise<ProcessIo> {
+  const text = await readFile(`/proc/${pid}/io`, 'utf8');
+  const field = (name: string): number => {
+    const found = new RegExp(`^${name}: (\\d+)$`, 'm').exec(text)?.[1];
+    if (found === undefined) throw new Error(`/proc/${pid}/io tells no ${name}`);
+    return Number(found);
+  };
+  return { readBytes: field('rchar'), writtenBytes: field('wchar') };
+}
+
+/** What `work` had it copy. */
+export async function copiedWhile(pid: number, work: () => Promise<void>): Promise<ProcessIo> {
+  const before = await processIo(pid);
+  await work();
+  const after = await processIo(pid);
+  return {
+    readBytes: after.readBytes - before.readBytes,
+    writtenBytes: after.writtenBytes - before.writtenBytes,
+  };
+}
