@@ -1,10 +1,13 @@
-/** Something that the bench does besides measuring contestants. */
+import type { GoalRow } from './goals.ts';
+import type { SectionName } from './results-page.ts';
+
+/** Something that the bench does. */
 export interface Command<O> {
   readonly usage: string;
   /** Throws with a sentence for the user if the options make no sense. */
   readonly parse: (argv: readonly string[]) => O | 'help';
   /** What this machine lacks for it, as a sentence for the user; undefined: nothing. */
-  readonly missing: () => string | undefined;
+  readonly missing: (options: O) => string | undefined;
   /** Resolves to whether all that it was to show holds. */
   readonly run: (options: O, context: CommandContext) => Promise<boolean>;
 }
@@ -13,6 +16,10 @@ export interface CommandContext {
   /** The checkout, which holds `dist/main.js`. */
   readonly root: string;
   readonly say: (text: string) => void;
+  /** Puts something into RESULTS.md. */
+  readonly report: (section: SectionName, markdown: string) => void;
+  /** Promises that it has looked after. */
+  readonly promised: (rows: readonly GoalRow[]) => void;
 }
 
 /** Resolves to the exit code: 0 done, 1 failed, 2 wrong usage. */
@@ -33,7 +40,7 @@ export async function runCommand<O>(
     say(command.usage);
     return 0;
   }
-  const missing = command.missing();
+  const missing = command.missing(options);
   if (missing !== undefined) {
     say(missing);
     return 1;

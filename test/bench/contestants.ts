@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { programVersion } from './programs.ts';
 import { freePort, startServer, type ServerProcess } from './server-process.ts';
 
-/** A caching proxy that the bench can start on an empty cache. */
+/** Something to pull from, which the bench can start: a caching proxy on an empty cache, or upstream itself. */
 export interface Contestant {
   readonly name: string;
   readonly version: string;
@@ -23,6 +23,8 @@ export interface StartOptions {
 }
 
 export interface PierheadOptions {
+  /** Default `pierhead`. */
+  readonly name?: string;
   /** The checkout, which holds `dist/main.js`. */
   readonly root: string;
   /** The Node binary. */
@@ -32,10 +34,11 @@ export interface PierheadOptions {
   readonly settings?: Readonly<Record<string, string>>;
 }
 
-export function pierhead({ root, node, nodeArgs = [], settings = {} }: PierheadOptions): Contestant {
+export function pierhead(options: PierheadOptions): Contestant {
+  const { name = 'pierhead', root, node, nodeArgs = [], settings = {} } = options;
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   return {
-    name: 'pierhead',
+    name,
     version: `Pierhead ${version}, Node ${execFileSync(node, ['--version'], { encoding: 'utf8' }).trim()}`,
     setup: 'defaults, embedded store, no Redis; log at its default level, to a file',
     async start({ upstreamUrl, folder, settings: more = {} }) {
@@ -51,7 +54,7 @@ export function pierhead({ root, node, nodeArgs = [], settings = {} }: PierheadO
       };
       const flags = Object.entries(all).flatMap(([key, value]) => [`--${key}`, value]);
       return startServer({
-        name: 'pierhead',
+        name,
         command: node,
         args: [...nodeArgs, ...serve, ...flags],
         port,
@@ -168,4 +171,23 @@ http {
   }
 }
 `;
+}
+
+/** No cache at all: clients are sent to where the others fetch. */
+export function direct(): Contestant {
+  return {
+    name: 'direct',
+    version: 'upstream itself',
+    setup: 'what the client would do without a mirror',
+    start: ({ upstreamUrl, folder }) =>
+      Promise.resolve({
+        url: upstreamUrl,
+        pid: process.pid,
+        readyMs: 0,
+        logPath: join(folder, 'direct.log'),
+        ending: undefined,
+        cpuSeconds: () => Promise.resolve(0),
+        stop: () => Promise.resolve(),
+      }),
+  };
 }

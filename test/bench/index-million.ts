@@ -1,16 +1,22 @@
-import { createHash } from 'node:crypto';
-import { closeSync, ftruncateSync, mkdirSync, openSync, rmSync } from 'node:fs';
-import { mkdtemp, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { closeSync, ftruncateSync, mkdirSync, openSync } from 'node:fs';
+import { readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { Agent, get } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { pathToFileURL } from 'node:url';
+import { inBenchFolder } from './bench-folder.ts';
+import type { Command, CommandContext } from './command.ts';
+import { fillIndex, indexedImage, type IndexedImage } from './index-filling.ts';
+import { circumstances } from './machine.ts';
+import { readMetrics } from './metrics.ts';
+import { count } from './options.ts';
+import { memoryOf } from './process-probe.ts';
 import { PROGRAM_PATH } from './programs.ts';
+import { formatNumber, table } from './report.ts';
 import { freePort, startServer, type ServerProcess } from './server-process.ts';
+import { percentile } from './statistics.ts';
 
-export const INDEX_USAGE = `npm run bench -- index [options]
+const USAGE = `npm run bench -- index [options]
 
 Fills a data directory with sparse blobs and an index of them, and measures a server on it: how long it takes to be
 ready, its memory, and how long hits take before and while the coldest images are evicted.
@@ -19,13 +25,11 @@ ready, its memory, and how long hits take before and while the coldest images ar
   --evict <n>    how many of them are to be evicted (default 1000)
   --keep <dir>   fill this folder, if that has not been done, and leave it there
   --node <path>  the Node binary that runs Pierhead (default: this one)
+  --no-write     leave RESULTS.md as it is
 `;
 
 const BLOBS_PER_IMAGE = 10;
 const BLOB_BYTES = 16 * 1024;
-const IMAGES_PER_STEP = 250;
-const IMAGES_PER_REPOSITORY = 50;
-const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
 /** Requests per second, sent whether or not the ones before have been answered. */
 const RATE = 200;
 const QUIET_MS = 20_000;
@@ -33,6 +37,7 @@ const QUIET_MS = 20_000;
 const ASK_EVERY = 50;
 /** The warmest images: what is hit is never what is evicted. */
 const HIT_SHARE = 0.5;
+const STARTED_AT = Date.now();
 
 interface Options {
   readonly images: number;
@@ -41,53 +46,18 @@ interface Options {
   readonly node: string;
 }
 
-interface Image {
-  readonly repository: string;
-  readonly digest: string;
-  readonly bytes: Buffer;
-  readonly blobs: readonly { readonly digest: string; readonly size: number }[];
-}
+export const INDEX: Command<Options> = {
+  usage: USAGE,
+  parse,
+  missing: () => undefined,
+  run: async (options, context) => {
+    if (options.keep === undefined) await inBenchFolder((folder) => measureIn(folder, options, context));
+    else await measureIn(options.keep, options, context);
+    return true;
+  },
+};
 
-/** What the generator uses of the built index. */
-interface Tables {
-  readonly environment: {
-    write(change: () => void, options: { frees: boolean }): Promise<void>;
-    close(): Promise<void>;
-  };
-  readonly manifests: { put(manifest: object, usedAt: number): void };
-  readonly blobs: { put(digest: string, size: number, usedAt: number): void };
-  readonly links: { put(repository: string, digest: string, link: object): void };
-  readonly repositories: { list(repository: string): void };
-  readonly meta: { putSync(name: string, value: number): void };
-}
-
-/** Runs the measurement; resolves to the exit code. */
-export async function measureIndex(argv: readonly string[], root: string): Promise<number> {
-  const options = parse(argv);
-  if (options === undefined) {
-    say(INDEX_USAGE);
-    return 0;
-  }
-  const folder = options.keep ?? (await mkdtemp(join(tmpdir(), 'pierhead-index-')));
-  const dataDir = join(folder, 'data');
-  if (options.keep === undefined) {
-    process.once('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
-  }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
-  try {
-    const isFilled = await readFile(join(dataDir, 'filled'), 'utf8').then(
-      (text) => text === filling(options),
-      () => false,
-    );
-    if (!isFilled) await fill(dataDir, options, root);
-    await measure({ dataDir, folder, options, root });
-  } finally {
-    if (options.keep === undefined) await rm(folder, { recursive: true, force: true });
-  }
-  return 0;
-}
-
-function parse(argv: readonly string[]): Options | undefined {
+function parse(argv: readonly string[]): Options | 'help' {
   const { values } = parseArgs({
     args: [...argv],
     options: {
@@ -98,13 +68,30 @@ function parse(argv: readonly string[]): Options | undefined {
       help: { type: 'boolean', default: false },
     },
   });
-  if (values.help) return undefined;
+  if (values.help) return 'help';
   return {
-    images: Number(values.images),
-    evict: Number(values.evict),
+    images: count('--images', values.images),
+    evict: count('--evict', values.evict),
     keep: values.keep,
     node: values.node,
   };
+}
+
+async function measureIn(folder: string, options: Options, context: CommandContext): Promise<void> {
+  const { root, say, report } = context;
+  const { line } = circumstances(root);
+  const dataDir = join(folder, 'data');
+  const isFilled = await readFile(join(dataDir, 'filled'), 'utf8').then(
+    (text) => text === filling(options),
+    () => false,
+  );
+  if (!isFilled) await fill(dataDir, options, context);
+  const found = await measure({ dataDir, folder, options, context });
+  say(`\n${found}\n`);
+  report(
+    'index',
+    `## An index of ${formatNumber(options.images * BLOBS_PER_IMAGE)} blobs\n\n${line}\n\n${found}`,
+  );
 }
 
 function filling({ images, evict }: Options): string {
@@ -119,56 +106,33 @@ function sizeOf(image: number, { images, evict }: Options): number {
   return image < evict ? Math.ceil(cold) : BLOB_BYTES;
 }
 
-function imageOf(image: number, options: Options): Image {
-  const size = sizeOf(image, options);
-  const blobs = Array.from({ length: BLOBS_PER_IMAGE }, (_, layer) => ({
-    digest: `sha256:${createHash('sha256').update(`${image}/${layer}`).digest('hex')}`,
-    size,
-  }));
-  const [config, ...layers] = blobs.map((blob, layer) => ({
-    mediaType: `application/vnd.oci.image.${layer === 0 ? 'config.v1+json' : 'layer.v1.tar+gzip'}`,
-    ...blob,
-  }));
-  const document = { schemaVersion: 2, mediaType: MANIFEST_TYPE, config, layers };
-  const bytes = Buffer.from(JSON.stringify(document));
-  const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
-  const repository = `docker.io/bench/repository-${Math.floor(image / IMAGES_PER_REPOSITORY)}`;
-  return { repository, digest, bytes, blobs };
+/** Image 0 is the coldest; the numbers are seconds. */
+function imageOf(image: number, options: Options): IndexedImage {
+  const blobBytes = sizeOf(image, options);
+  const usedAt = image * 1000 - options.images * 1000 - 86_400_000 + STARTED_AT;
+  return indexedImage(image, { blobs: BLOBS_PER_IMAGE, blobBytes, usedAt });
 }
 
-async function fill(dataDir: string, options: Options, root: string): Promise<void> {
+async function fill(dataDir: string, options: Options, { root, say }: CommandContext): Promise<void> {
   await rm(dataDir, { recursive: true, force: true });
   for (let folder = 0; folder < 256; folder++) {
     mkdirSync(join(dataDir, 'blobs/sha256', folder.toString(16).padStart(2, '0')), { recursive: true });
   }
-  await writeFile(join(dataDir, 'version'), '2\n');
-  const { IndexTables } = (await import(pathToFileURL(join(root, 'dist/store/index/tables.js')).href)) as {
-    IndexTables: new (path: string, options: { readOnly: boolean }) => Tables;
-  };
-  const tables = new IndexTables(join(dataDir, 'index'), { readOnly: false });
-  const startedAt = Date.now() - options.images * 1000 - 86_400_000;
-  for (let first = 0; first < options.images; first += IMAGES_PER_STEP) {
-    const step = Array.from({ length: Math.min(IMAGES_PER_STEP, options.images - first) }, (_, index) => {
-      return { ...imageOf(first + index, options), usedAt: startedAt + (first + index) * 1000 };
-    });
-    await tables.environment.write(() => step.forEach((image) => enter(tables, image)), { frees: true });
-    for (const { blobs } of step) for (const blob of blobs) makeFile(dataDir, blob);
-    if (first % 10_000 === 0) say(`filled ${first} of ${options.images} images`);
-  }
-  await tables.environment.write(() => tables.meta.putSync('format', 2), { frees: true });
-  await tables.environment.close();
+  await fillIndex({ root, dataDir, withBlobs: true, images: imagesWithFiles(dataDir, options, say) });
   await writeFile(join(dataDir, 'filled'), filling(options));
 }
 
-function enter(tables: Tables, image: Image & { readonly usedAt: number }): void {
-  const { repository, digest, bytes, blobs, usedAt } = image;
-  tables.manifests.put({ digest, mediaType: MANIFEST_TYPE, bytes }, usedAt);
-  tables.links.put(repository, digest, { by: 'upstream', size: bytes.length });
-  for (const blob of blobs) {
-    tables.blobs.put(blob.digest, blob.size, usedAt);
-    tables.links.put(repository, blob.digest, { by: 'manifest', size: blob.size });
+function* imagesWithFiles(
+  dataDir: string,
+  options: Options,
+  say: (text: string) => void,
+): Generator<IndexedImage> {
+  for (let number = 0; number < options.images; number++) {
+    const image = imageOf(number, options);
+    for (const blob of image.blobs) makeFile(dataDir, blob);
+    yield image;
+    if (number % 10_000 === 0) say(`filled ${number} of ${options.images} images`);
   }
-  tables.repositories.list(repository);
 }
 
 /** Sparse: it has a size and no blocks. */
@@ -183,26 +147,28 @@ interface Bench {
   readonly dataDir: string;
   readonly folder: string;
   readonly options: Options;
-  readonly root: string;
+  readonly context: CommandContext;
 }
 
-async function measure(bench: Bench): Promise<void> {
-  const { options, dataDir } = bench;
+/** Resolves to a table in Markdown. */
+async function measure(bench: Bench): Promise<string> {
+  const { options, dataDir, context } = bench;
+  const { say } = context;
   const blobBytes = Array.from({ length: options.images }, (_, image) => sizeOf(image, options)).reduce(
     (sum, size) => sum + size * BLOBS_PER_IMAGE,
     0,
   );
   const quiet = await start(bench, blobBytes * 4);
-  say(`ready after ${Math.round(quiet.readyMs)} ms`);
+  say('hits before');
   const calm = await hits(quiet.server, options, () => Promise.resolve(false), QUIET_MS);
-  say(`hits before: ${told(calm)}; RssAnon ${await rssAnonMib(quiet.server)} MiB`);
+  const calmMemory = await memoryTold(quiet.server);
   await quiet.server.stop();
   await rm(join(dataDir, 'filled'));
   const { bsize } = await statfs(dataDir);
   const indexBytes = Math.ceil((await fileBytes(join(dataDir, 'index/data.mdb'))) / bsize) * bsize;
   // A little more is stored than the high mark allows.
   const tight = await start(bench, Math.floor((blobBytes + indexBytes) / 0.9503));
-  say(`ready after ${Math.round(tight.readyMs)} ms with an eviction to do`);
+  say('hits while the coldest images are evicted');
   const target = options.evict * BLOBS_PER_IMAGE;
   let evicted = 0;
   const from = performance.now();
@@ -210,27 +176,36 @@ async function measure(bench: Bench): Promise<void> {
     tight.server,
     options,
     async () => {
-      evicted = await metric(tight.adminUrl, 'pierhead_evicted_blobs_total{reason="mark"}');
+      evicted = (await readMetrics(tight.adminUrl)).sum('pierhead_evicted_blobs_total', 'reason="mark"');
       return evicted >= target * 0.98;
     },
     120_000,
   );
-  say(`evicted ${evicted} blobs in ${Math.round(performance.now() - from)} ms`);
-  say(`hits meanwhile: ${told(during)}; RssAnon ${await rssAnonMib(tight.server)} MiB`);
+  const seconds = (performance.now() - from) / 1000;
+  const tightMemory = await memoryTold(tight.server);
   await tight.server.stop();
+  return table(
+    ['', '', 'at rest', `while ${formatNumber(evicted)} blobs were evicted in ${formatNumber(seconds)} s`],
+    [
+      ['start to ready', 'ms', formatNumber(quiet.server.readyMs), formatNumber(tight.server.readyMs)],
+      ['anonymous memory, resident', 'MB', calmMemory, tightMemory],
+      [`hits, ${RATE} a second: median`, 'ms', told(calm, 0.5), told(during, 0.5)],
+      ['99th percentile', 'ms', told(calm, 0.99), told(during, 0.99)],
+      ['longest', 'ms', told(calm, 1), told(during, 1)],
+    ],
+  );
 }
 
 async function start(
-  { dataDir, folder, options, root }: Bench,
+  { dataDir, folder, options, context }: Bench,
   cacheBytes: number,
-): Promise<{ readonly server: ServerProcess; readonly adminUrl: string; readonly readyMs: number }> {
+): Promise<{ readonly server: ServerProcess; readonly adminUrl: string }> {
   const [port, adminPort] = [await freePort(), await freePort()];
-  const from = performance.now();
   const server = await startServer({
     name: 'pierhead',
     command: options.node,
     args: [
-      join(root, 'dist/main.js'),
+      join(context.root, 'dist/main.js'),
       'serve',
       `--listen=127.0.0.1:${port}`,
       `--admin-listen=127.0.0.1:${adminPort}`,
@@ -246,7 +221,7 @@ async function start(
     folder,
     env: { PATH: PROGRAM_PATH },
   });
-  return { server, adminUrl: `http://127.0.0.1:${adminPort}`, readyMs: performance.now() - from };
+  return { server, adminUrl: `http://127.0.0.1:${adminPort}` };
 }
 
 /** Latencies in ms of hits, from when each was due to its last byte, until `isOver` or `maxMs`. */
@@ -260,12 +235,12 @@ async function hits(
   const latencies: number[] = [];
   const running = new Set<Promise<void>>();
   const from = performance.now();
-  for (let count = 0; ; count++) {
-    const due = from + (count * 1000) / RATE;
-    if (due - from > maxMs || (count % ASK_EVERY === ASK_EVERY - 1 && (await isOver()))) break;
+  for (let sent = 0; ; sent++) {
+    const due = from + (sent * 1000) / RATE;
+    if (due - from > maxMs || (sent % ASK_EVERY === ASK_EVERY - 1 && (await isOver()))) break;
     const waitMs = due - performance.now();
     if (waitMs > 0) await sleep(waitMs);
-    const hit = fetchHit(hitUrl(server, options, count), agent).then(() => {
+    const hit = fetchHit(hitUrl(server, options, sent), agent).then(() => {
       latencies.push(performance.now() - due);
       running.delete(hit);
     });
@@ -277,11 +252,10 @@ async function hits(
 }
 
 /** Manifests and blobs by turns, of any of the warm images. */
-function hitUrl(server: ServerProcess, options: Options, count: number): string {
+function hitUrl(server: ServerProcess, options: Options, number: number): string {
   const image = imageOf(Math.floor(options.images * (1 - HIT_SHARE * Math.random())) - 1, options);
-  const name = image.repository.slice('docker.io/'.length);
-  const blob = image.blobs[count % BLOBS_PER_IMAGE];
-  return `${server.url}/v2/${name}/${count % 2 === 0 ? `manifests/${image.digest}` : `blobs/${blob?.digest}`}`;
+  const blob = image.blobs[number % BLOBS_PER_IMAGE];
+  return `${server.url}/v2/${image.repository}/${number % 2 === 0 ? `manifests/${image.digest}` : `blobs/${blob?.digest}`}`;
 }
 
 function fetchHit(url: string, agent: Agent): Promise<void> {
@@ -297,27 +271,15 @@ function fetchHit(url: string, agent: Agent): Promise<void> {
   });
 }
 
-function told(latencies: readonly number[]): string {
-  const sorted = [...latencies].sort((a, b) => a - b);
-  const at = (share: number): string => (sorted[Math.floor(share * (sorted.length - 1))] ?? 0).toFixed(1);
-  return `${sorted.length} requests, p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, longest ${at(1)} ms`;
+function told(latencies: readonly number[], share: number): string {
+  return formatNumber(percentile(Float64Array.from(latencies).sort(), share));
 }
 
-async function metric(adminUrl: string, series: string): Promise<number> {
-  const text = await (await fetch(`${adminUrl}/metrics`)).text();
-  const line = text.split('\n').find((each) => each.startsWith(`${series} `));
-  return Number(line?.split(' ').at(-1) ?? 0);
-}
-
-async function rssAnonMib(server: ServerProcess): Promise<number> {
-  const status = await readFile(`/proc/${server.pid}/status`, 'utf8');
-  return Math.round(Number(/RssAnon:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024);
+async function memoryTold({ pid }: ServerProcess): Promise<string> {
+  const { anonBytes, residentBytes } = await memoryOf(pid);
+  return `${formatNumber(anonBytes / 1e6)}, ${formatNumber(residentBytes / 1e6)}`;
 }
 
 async function fileBytes(path: string): Promise<number> {
   return (await stat(path)).size;
-}
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

@@ -25,9 +25,11 @@ const LAYER_MB = [28, 8, 4, 2, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.2, 0.2, 0.2, 0.
 const LAYER_TYPE = 'application/vnd.oci.image.layer.v1.tar';
 const RECORD_BYTES = 512;
 
-/** Twenty layers of 49 MB together that do not compress, for linux/amd64. */
-export function layeredImage(): LayeredImage {
-  const layers = LAYER_MB.map((mb, number) => tarBlob(`file-${number}`, mb * MB, 100 + number));
+/** Twenty layers of 49 MB together, or a multiple of that, that do not compress, for linux/amd64. */
+export function layeredImage(name: string, times = 1): LayeredImage {
+  const layers = LAYER_MB.map((mb, number) =>
+    tarBlob(`file-${number}`, Math.round(times * mb * MB), 100 + number),
+  );
   const config = bytesBlob(
     jsonBytes({
       architecture: 'amd64',
@@ -45,7 +47,7 @@ export function layeredImage(): LayeredImage {
     layers: layers.map(({ digest, size }) => ({ mediaType: LAYER_TYPE, digest, size })),
   });
   return {
-    repository: 'library/layered',
+    repository: `library/${name}`,
     tag: 'latest',
     blobs: [config, ...layers],
     images: [image],

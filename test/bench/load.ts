@@ -18,7 +18,11 @@ export const CLIENT_HEADERS: Readonly<Record<string, string>> = {
   'User-Agent': 'docker/28.5.2 go/go1.24.8 git-commit/89c5e8f kernel/6.1.0 os/linux arch/amd64',
 };
 
-const HEADER_ARGS = Object.entries(CLIENT_HEADERS).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
+/** The same for curl and wrk. */
+export const HEADER_ARGS = Object.entries(CLIENT_HEADERS).flatMap(([name, value]) => [
+  '-H',
+  `${name}: ${value}`,
+]);
 
 export interface SteadyLoad {
   readonly seconds: number;
@@ -35,11 +39,13 @@ export interface SteadyLoadOptions {
   readonly seconds: number;
   /** `summary.lua`, which makes wrk print exact figures. */
   readonly summaryScript: string;
+  /** For `random-paths.lua` in its place: a file of paths, one of which is asked for each time. */
+  readonly pathsFile?: string;
 }
 
 /** wrk with one thread, each connection asking again as soon as it was answered. Throws if any request failed. */
 export async function steadyLoad(options: SteadyLoadOptions): Promise<SteadyLoad> {
-  const { url, connections, seconds, summaryScript } = options;
+  const { url, connections, seconds, summaryScript, pathsFile } = options;
   const { stdout } = await run(
     'wrk',
     [
@@ -50,6 +56,7 @@ export async function steadyLoad(options: SteadyLoadOptions): Promise<SteadyLoad
       `--script=${summaryScript}`,
       ...HEADER_ARGS,
       url,
+      ...(pathsFile === undefined ? [] : ['--', pathsFile]),
     ],
     { env: { PATH: PROGRAM_PATH } },
   );

@@ -1,176 +1,104 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import { inBenchFolder } from './bench-folder.ts';
-import { runCommand } from './command.ts';
-import { benchContent } from './content.ts';
-import { dockerRegistryProxy, nginxProxyCache, pierhead, type Contestant } from './contestants.ts';
-import { summarizeProfile } from './cpu-profile.ts';
-import { measureIndex } from './index-million.ts';
-import { commit, machine } from './machine.ts';
-import { startFarUpstream } from './far-upstream.ts';
-import { layeredImage } from './layers.ts';
-import { measureScenario } from './measure.ts';
-import { parseOptions, USAGE, type BenchOptions, type ContestantName } from './options.ts';
-import { installHint, missingPrograms, programVersion } from './programs.ts';
-import { renderTables, type ScenarioResult } from './report.ts';
-import { FAR, SCENARIOS, type Scenario } from './scenarios.ts';
+import { runCommand, type CommandContext } from './command.ts';
+import { COMPARISON } from './comparison.ts';
+import { renderGoals, type GoalRow } from './goals.ts';
+import { GROWTH } from './growth/growth.ts';
+import { INDEX } from './index-million.ts';
+import { circumstances } from './machine.ts';
+import { parseOptions, type ComparisonOptions } from './options.ts';
+import { ResultsPage, type SectionName } from './results-page.ts';
 import { SLOW_READERS } from './slow-readers.ts';
 import { SOAK } from './soak/soak.ts';
-import { startUpstream } from './upstream.ts';
+
+type Runner = (argv: readonly string[], context: CommandContext) => Promise<number>;
+
+/** What runs by its name alone. */
+const COMMANDS: ReadonlyMap<string | undefined, Runner> = new Map<string, Runner>([
+  ['growth', (argv, context) => runCommand(GROWTH, argv, context)],
+  ['slow-readers', (argv, context) => runCommand(SLOW_READERS, argv, context)],
+  ['index', (argv, context) => runCommand(INDEX, argv, context)],
+  ['soak', (argv, context) => runCommand(SOAK, argv, context)],
+]);
+/** What a run without a name does after the comparison. */
+const AFTERWARDS = ['growth', 'slow-readers', 'index'];
 
 /** Runs the bench in the checkout `root`; resolves to the exit code: 0 done, 1 failed, 2 wrong usage. */
 export async function main(argv: readonly string[], root: string): Promise<number> {
+  const findings = new Findings(root);
   const [name, ...rest] = argv;
-  if (name === 'index') return measureIndex(rest, root);
-  if (name === 'slow-readers') return runCommand(SLOW_READERS, rest, { root, say });
-  if (name === 'soak') return runCommand(SOAK, rest, { root, say });
-  let parsed: BenchOptions | 'help';
+  const command = COMMANDS.get(name);
+  if (command !== undefined) {
+    const code = await command(
+      rest.filter((argument) => argument !== '--no-write'),
+      findings.context,
+    );
+    if (!rest.includes('--no-write')) await findings.write();
+    return code;
+  }
+  const options = comparisonOptions(argv);
+  let code = await runCommand(COMPARISON, argv, findings.context);
+  if (options === undefined) return code;
+  if (options.write) await findings.write();
+  for (const each of options.isComplete ? AFTERWARDS : []) {
+    say(`\n${each}`);
+    code = Math.max(code, await attempt(each, options, findings.context));
+    if (options.write) await findings.write();
+  }
+  if (options.isComplete) findings.tellGoals();
+  if (options.write) await findings.write();
+  return code;
+}
+
+/** One that breaks does not cost what the others have found. */
+async function attempt(name: string, { node }: ComparisonOptions, context: CommandContext): Promise<number> {
   try {
-    parsed = parseOptions(argv);
+    return (await COMMANDS.get(name)?.(['--node', node], context)) ?? 1;
   } catch (error) {
-    say(`${(error as Error).message}\n\n${USAGE}`);
-    return 2;
-  }
-  if (parsed === 'help') {
-    say(USAGE);
-    return 0;
-  }
-  const options = parsed;
-  const wanted = SCENARIOS.filter((scenario) => options.scenarios.includes(scenario.name));
-  const missing = missingPrograms(wanted.flatMap(({ needs = [] }) => needs));
-  if (missing.length > 0) {
-    say(installHint(missing));
+    say(`FAILED: ${name}: ${(error as Error).message}`);
     return 1;
   }
-  await inBenchFolder((folder) => runBench(options, wanted, { root, folder }));
-  return 0;
 }
 
-async function runBench(
-  options: BenchOptions,
-  scenarios: readonly Scenario[],
-  { root, folder }: { readonly root: string; readonly folder: string },
-): Promise<void> {
-  const startedAt = new Date();
-  const contestants = contestantsOf(options, root);
-  say('filling the upstream registry');
-  const content = benchContent();
-  const layered = layeredImage();
-  const { smallBlob, largeBlob, configs } = content;
-  const blobs = [smallBlob, largeBlob, ...configs];
-  const upstream = await startUpstream(join(folder, 'upstream'), [{ ...content, blobs }, layered]);
-  const far = await startFarUpstream({ registryUrl: upstream.url, folder: join(folder, 'far'), ...FAR });
-  const summaryScript = join(root, 'test/bench/summary.lua');
-  const farUpstreamUrl = far.url;
-  const { seconds } = options;
-  const bench = { content, layered, upstream, farUpstreamUrl, seconds, summaryScript, folder };
-  const results: ScenarioResult[] = [];
+/** Undefined: they make no sense, or ask for help; the command itself says so. */
+function comparisonOptions(argv: readonly string[]): ComparisonOptions | undefined {
   try {
-    for (const scenario of scenarios) {
-      say(`${scenario.name}: ${scenario.title}`);
-      const runners = await Promise.all(
-        contestants.map((contestant) => profiled(contestant, scenario, options, root)),
-      );
-      const result = await measureScenario(scenario, {
-        bench,
-        contestants: runners,
-        repeats: options.repeats,
-        folder,
-        onSample: ({ name }, sample) => say(`  ${name.padEnd(16)} ${describe(scenario, sample.value)}`),
-      });
-      results.push(result);
-      await reportProfile(scenario, options);
-    }
-  } finally {
-    await far.stop();
-    await upstream.stop();
+    const options = parseOptions(argv);
+    return options === 'help' ? undefined : options;
+  } catch {
+    return undefined;
   }
-  const tables = renderTables(results, contestants);
-  say(`\n${tables}`);
-  if (options.write) await writeResults({ tables, contestants, options, root, startedAt });
 }
 
-function contestantsOf(options: BenchOptions, root: string): Contestant[] {
-  const make: Record<ContestantName, () => Contestant> = {
-    pierhead: () => pierhead({ root, node: options.node }),
-    'docker-registry': dockerRegistryProxy,
-    nginx: nginxProxyCache,
-  };
-  return options.contestants.map((name) => make[name]());
-}
+/** What the commands of a run have found, on its way to RESULTS.md. */
+class Findings {
+  readonly context: CommandContext;
+  readonly #page: ResultsPage;
+  readonly #circumstances: string;
+  readonly #sections = new Map<SectionName, string>();
+  readonly #goals: GoalRow[] = [];
 
-/** Pierhead under the profiler, if that was asked for. */
-async function profiled(
-  contestant: Contestant,
-  scenario: Scenario,
-  options: BenchOptions,
-  root: string,
-): Promise<Contestant> {
-  if (options.profileFolder === undefined || contestant.name !== 'pierhead') return contestant;
-  const folder = profileFolder(options.profileFolder, scenario);
-  await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true });
-  return pierhead({ root, node: options.node, nodeArgs: ['--cpu-prof', '--cpu-prof-dir', folder] });
-}
+  constructor(root: string) {
+    this.#page = new ResultsPage(root);
+    this.#circumstances = circumstances(root).line;
+    this.context = {
+      root,
+      say,
+      report: (section, markdown) => void this.#sections.set(section, markdown),
+      promised: (rows) => void this.#goals.push(...rows),
+    };
+  }
 
-async function reportProfile(scenario: Scenario, options: BenchOptions): Promise<void> {
-  if (options.profileFolder === undefined || !options.contestants.includes('pierhead')) return;
-  say(await summarizeProfile(profileFolder(options.profileFolder, scenario)));
-}
+  /** All promises that there are were looked after: their table goes on top of the page. */
+  tellGoals(): void {
+    const table = renderGoals(this.#goals);
+    say(`\n${table}\n`);
+    this.#sections.set('goals', `## Goals\n\n${this.#circumstances}\n\n${table}`);
+  }
 
-function profileFolder(parent: string, scenario: Scenario): string {
-  return resolve(parent, scenario.name);
-}
-
-function describe({ unit }: Scenario, value: number): string {
-  return `${unit === 'requests/s' ? Math.round(value) : value.toFixed(3)} ${unit}`;
-}
-
-/** Everything from this line on is written by hand and kept. */
-const NOTES_MARK = '<!-- notes: kept by the bench -->';
-
-interface Report {
-  readonly tables: string;
-  readonly contestants: readonly Contestant[];
-  readonly options: BenchOptions;
-  readonly root: string;
-  readonly startedAt: Date;
-}
-
-async function writeResults({ tables, contestants, options, root, startedAt }: Report): Promise<void> {
-  const path = join(root, 'test/bench/RESULTS.md');
-  const before = await readFile(path, 'utf8').catch(() => '');
-  const notes = before.includes(NOTES_MARK) ? before.slice(before.indexOf(NOTES_MARK)) : `${NOTES_MARK}\n`;
-  const set = contestants.map(({ name, version, setup }) => `- ${name}: ${version}; ${setup}`);
-  const page = `# Results of \`npm run bench\`
-
-${startedAt.toISOString().slice(0, 10)}, commit ${commit(root) ?? 'unknown'}. ${machine()}.
-
-${tables}
-
-## How it was measured
-
-Figures are medians of ${options.repeats} measurements, with the smallest and the largest; contestants took turns. A
-ratio is Pierhead's figure divided by the peer's: above 1 is better for rates, below 1 for times. Upstream, the
-contestant and the client share this machine and its loopback interface, so cold figures say what each costs in
-processor time rather than what a network would allow.
-
-Upstream is ${programVersion('docker-registry')} on a directory. Requests are counted by \`wrk\` with one thread for
-${options.seconds} s after a warm-up. Blobs of 512 MB are downloaded by one \`curl\`; cold ones from its start to its
-exit, on an empty cache that has seen the manifests only. Before each measurement what is served is compared with its
-digest, and a hot one fails if upstream had to send any of the blob. What upstream sent comes from its access log.
-Pulls are those of a Docker Engine with an empty store, from upstream behind a relay that takes half a round trip each
-way, a whole one to connect, and lets so many bytes per second through, and like Docker Hub it sends who asks for a blob
-on to another host; relay, engine and its unpacking share this machine too.
-On a machine with two cores the client has one of them: a server that needs little processor time for large blobs
-is held back by its client, and the table of processor time tells more than the rate.
-
-${set.join('\n')}
-- clients: ${programVersion('wrk')}; ${programVersion('curl')}
-
-${notes}`;
-  await writeFile(path, page);
-  say(`written to ${path}`);
+  async write(): Promise<void> {
+    if (this.#sections.size === 0) return;
+    await this.#page.write(this.#sections);
+    say(`written to ${this.#page.path}`);
+  }
 }
 
 function say(text: string): void {

@@ -1,16 +1,18 @@
 import { parseArgs } from 'node:util';
-import { SCENARIOS } from './scenarios.ts';
+import { SCENARIOS } from './scenarios/list.ts';
+import { CONTESTANT_NAMES, type ContestantName } from './scenarios/scenario.ts';
 
-export const CONTESTANT_NAMES = ['pierhead', 'docker-registry', 'nginx'] as const;
-export type ContestantName = (typeof CONTESTANT_NAMES)[number];
-
-export interface BenchOptions {
+export interface ComparisonOptions {
   readonly scenarios: readonly string[];
   readonly contestants: readonly ContestantName[];
+  /** Another state of the project to compare with; default the last release; false: none. */
+  readonly against: string | false | undefined;
   readonly repeats: number;
   readonly seconds: number;
   /** The Node binary that runs Pierhead. */
   readonly node: string;
+  /** Nothing was left out. */
+  readonly isComplete: boolean;
   /** Write RESULTS.md. */
   readonly write: boolean;
   /** Keep CPU profiles of Pierhead in this folder. */
@@ -18,31 +20,51 @@ export interface BenchOptions {
 }
 
 export const USAGE = `npm run bench -- [options]
+npm run bench -- growth --help
 npm run bench -- index --help
 npm run bench -- slow-readers --help
 npm run bench -- soak --help
 
-  --only <names>     scenarios to run, separated by commas: ${SCENARIOS.map(({ name }) => name).join(', ')}
-  --against <names>  contestants, separated by commas (default ${CONTESTANT_NAMES.join(',')})
-  --repeats <n>      measurements of each contestant in each scenario (default 5)
-  --seconds <n>      length of each steady load (default 5)
-  --node <path>      the Node binary that runs Pierhead (default: this one)
-  --write            write test/bench/RESULTS.md even though not everything ran
-  --no-write         do not write it even though everything ran
-  --profile <dir>    run Pierhead with --cpu-prof, keep the profiles there, print where the time went;
-                     such a run is slower and never writes RESULTS.md
+  Measures Pierhead beside its peers, and then growth, slow-readers and index as well, unless --only or --contestants
+  is given. What it finds goes into test/bench/RESULTS.md.
+
+  --only <names>        scenarios to run, separated by commas:
+${wrapped(SCENARIOS.map(({ name }) => name))}
+  --contestants <names> separated by commas (default ${CONTESTANT_NAMES.join(',')})
+  --against <ref>       compare with this tag or commit, too, which is built in a folder of its own by npm ci and
+                        npm run build (default: the last tag, if there is one; --no-against: nothing)
+  --repeats <n>         measurements of each contestant in each scenario (default 3)
+  --seconds <n>         length of each steady load (default 4)
+  --node <path>         the Node binary that runs Pierhead (default: this one)
+  --write               write RESULTS.md even though not everything ran
+  --no-write            do not write it even though everything ran
+  --profile <dir>       run Pierhead with --cpu-prof, keep the profiles there, print where the time went;
+                        such a run is slower and never writes RESULTS.md
 `;
 
+function wrapped(list: readonly string[]): string {
+  const lines = [''];
+  for (const name of list) {
+    const line = lines.at(-1) ?? '';
+    if (line.length + name.length > 84) lines.push(name);
+    else lines[lines.length - 1] = line === '' ? name : `${line}, ${name}`;
+  }
+  return lines.map((line) => `                        ${line}`).join('\n');
+}
+
 /** The options in `argv`, `help` if they ask for it. Throws with a sentence for the user if they make no sense. */
-export function parseOptions(argv: readonly string[]): BenchOptions | 'help' {
+export function parseOptions(argv: readonly string[]): ComparisonOptions | 'help' {
+  // parseArgs allows --no-against for flags only.
+  const args = argv.filter((argument) => argument !== '--no-against');
   const { values } = parseArgs({
-    args: [...argv],
+    args,
     allowNegative: true,
     options: {
       only: { type: 'string' },
+      contestants: { type: 'string' },
       against: { type: 'string' },
-      repeats: { type: 'string', default: '5' },
-      seconds: { type: 'string', default: '5' },
+      repeats: { type: 'string', default: '3' },
+      seconds: { type: 'string', default: '4' },
       node: { type: 'string', default: process.execPath },
       write: { type: 'boolean' },
       profile: { type: 'string' },
@@ -51,14 +73,17 @@ export function parseOptions(argv: readonly string[]): BenchOptions | 'help' {
   });
   if (values.help) return 'help';
   const allScenarios = SCENARIOS.map(({ name }) => name);
-  const complete = values.only === undefined && values.against === undefined;
+  const isComplete =
+    values.only === undefined && values.contestants === undefined && values.profile === undefined;
   return {
     scenarios: names('--only', values.only, allScenarios),
-    contestants: names('--against', values.against, CONTESTANT_NAMES),
+    contestants: names('--contestants', values.contestants, CONTESTANT_NAMES),
+    against: args.length < argv.length ? false : values.against,
     repeats: count('--repeats', values.repeats),
     seconds: count('--seconds', values.seconds),
     node: values.node,
-    write: values.profile === undefined && (values.write ?? complete),
+    isComplete,
+    write: values.profile === undefined && (values.write ?? isComplete),
     ...(values.profile === undefined ? {} : { profileFolder: values.profile }),
   };
 }

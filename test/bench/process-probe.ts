@@ -18,6 +18,18 @@ export async function memoryOf(pid: number): Promise<Memory> {
   return { anonBytes: kilobytes('RssAnon') * 1024, residentBytes: kilobytes('VmRSS') * 1024 };
 }
 
+/** Of a process and its children together. */
+export async function residentBytesOfTree(pid: number): Promise<number> {
+  const each = await Promise.all((await processTree(pid)).map(memoryOf));
+  return each.reduce((sum, memory) => sum + memory.residentBytes, 0);
+}
+
+/** A process and its children. */
+export async function processTree(pid: number): Promise<number[]> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  return [pid, ...children.trim().split(' ').filter(Boolean).map(Number)];
+}
+
 /** What each descriptor of a process leads to: paths, and sockets and the like by their kind. */
 export async function openDescriptors(pid: number): Promise<string[]> {
   const folder = `/proc/${pid}/fd`;

@@ -1,72 +1,62 @@
-import type { Contestant } from './contestants.ts';
-import type { Sample, Scenario } from './scenarios.ts';
+import type { ScenarioResult } from './measure.ts';
+import type { Sample, Scenario } from './scenarios/scenario.ts';
 import { spread, type Spread } from './statistics.ts';
 
-/** What one scenario gave: samples by the name of the contestant. */
-export interface ScenarioResult {
-  readonly scenario: Scenario;
-  readonly samples: ReadonlyMap<string, readonly Sample[]>;
+export interface Columns {
+  /** Whose figures are divided. */
+  readonly subject: string;
+  /** Those that they are divided by. */
+  readonly peers: readonly string[];
 }
 
-/** Pierhead is the subject; its peers are what it is divided by. */
-const SUBJECT = 'pierhead';
-
-/** The tables of the report, in Markdown. */
-export function renderTables(results: readonly ScenarioResult[], contestants: readonly Contestant[]): string {
-  const names = contestants.map(({ name }) => name);
-  const peers = names.filter((name) => name !== SUBJECT);
-  const ratios = names.includes(SUBJECT) ? peers : [];
-  const main = table(
-    ['scenario', 'unit', ...names, ...ratios.map((peer) => `${SUBJECT} ÷ ${peer}`)],
+/** Figures of the scenarios, and the subject's divided by each peer's, in Markdown. */
+export function renderMain(results: readonly ScenarioResult[], { subject, peers }: Columns): string {
+  const names = [subject, ...peers];
+  return table(
+    ['scenario', 'unit', ...names, ...peers.map((peer) => `${subject} ÷ ${peer}`)],
     results.map(({ scenario, samples }) => {
       const values = new Map(names.map((name) => [name, valuesOf(samples, name, ({ value }) => value)]));
       return [
         scenario.title,
         scenario.unit,
         ...names.map((name) => formatSpread(values.get(name))),
-        ...ratios.map((peer) => ratio(values.get(SUBJECT), values.get(peer))),
+        ...peers.map((peer) => ratio(values.get(subject), values.get(peer))),
       ];
     }),
   );
-  const details = [
-    detail(
-      'Server processor time',
-      results,
-      names,
-      ({ cpu }) => cpu,
-      ({ cpuPer }) => `s per ${cpuPer}`,
-    ),
-    detail(
-      'Latency, median',
-      results,
-      names,
-      ({ p50Ms }) => p50Ms,
-      () => 'ms',
-    ),
-    detail(
-      'Latency, 99th percentile',
-      results,
-      names,
-      ({ p99Ms }) => p99Ms,
-      () => 'ms',
-    ),
-    detail(
-      'Sent by upstream',
-      results,
-      names,
-      ({ upstreamShare }) => upstreamShare,
-      () => '× the blob',
-    ),
-  ];
-  return [main, ...details].filter((text) => text !== '').join('\n\n');
 }
 
-function detail(
-  title: string,
+interface Detail {
+  readonly title: string;
+  readonly pick: (sample: Sample) => number | undefined;
+  readonly unit: (scenario: Scenario) => string;
+}
+
+const DETAILS: readonly Detail[] = [
+  {
+    title: 'Server processor time',
+    // Upstream itself is nobody's server here.
+    pick: ({ cpu }) => (cpu === 0 ? undefined : cpu),
+    unit: ({ cpuPer = '' }) => `s per ${cpuPer}`,
+  },
+  { title: 'Latency, median', pick: ({ p50Ms }) => p50Ms, unit: () => 'ms' },
+  { title: 'Latency, 99th percentile', pick: ({ p99Ms }) => p99Ms, unit: () => 'ms' },
+  { title: 'Sent by upstream', pick: ({ upstreamShare }) => upstreamShare, unit: () => '× the blobs' },
+  { title: 'Asked for meanwhile', pick: ({ askedPerSecond }) => askedPerSecond, unit: () => 'requests/s' },
+  { title: 'The fill meanwhile', pick: ({ fillGbPerSecond }) => fillGbPerSecond, unit: () => 'GB/s' },
+];
+
+/** What else was measured, a table each, in Markdown. */
+export function renderDetails(results: readonly ScenarioResult[], { subject, peers }: Columns): string {
+  return DETAILS.map((detail) => renderDetail(detail, results, [subject, ...peers]))
+    .filter((text) => text !== '')
+    .join('\n\n');
+}
+
+function renderDetail(
+  { title, pick, unit }: Detail,
   results: readonly ScenarioResult[],
   names: readonly string[],
-  pick: (sample: Sample) => number | undefined,
-  unit: (scenario: Scenario) => string,
 ): string {
   const rows = results
     .map(({ scenario, samples }) => ({
@@ -99,12 +89,13 @@ function ratio(subject: Spread | undefined, peer: Spread | undefined): string {
 }
 
 /** Three significant digits, whole from a hundred up. */
-function formatNumber(value: number): string {
+export function formatNumber(value: number): string {
   if (value >= 100) return Math.round(value).toLocaleString('en');
   return value === 0 ? '0' : value.toPrecision(3);
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** In Markdown; columns after the second are figures. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   const rule = head.map((_, column) => (column < 2 ? '---' : '---:'));
   return [line(head), line(rule), ...rows.map(line)].join('\n');

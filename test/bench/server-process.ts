@@ -5,9 +5,12 @@ import { get } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { processTree } from './process-probe.ts';
 import { PROGRAM_PATH } from './programs.ts';
 
 const READY_WITHIN_MS = 20_000;
+/** How exactly it is known when it was ready. */
+const ASK_EVERY_MS = 10;
 const STOP_WITHIN_MS = 40_000;
 /** USER_HZ, which Linux fixes at 100 for what it tells user space (proc(5)). */
 const TICKS_PER_SECOND = 100;
@@ -21,6 +24,8 @@ process.once('exit', () => {
 export interface ServerProcess {
   readonly url: string;
   readonly pid: number;
+  /** From the start of the process to its first good answer. */
+  readonly readyMs: number;
   /** What it wrote to standard output and standard error. */
   readonly logPath: string;
   /** Processor time that it and its children have used so far, in seconds. */
@@ -46,6 +51,7 @@ export interface ServerCommand {
 export async function startServer(server: ServerCommand): Promise<ServerProcess> {
   const logPath = join(server.folder, `${server.name}.log`);
   const log = await open(logPath, 'a');
+  const startedAt = performance.now();
   const child = spawn(server.command, server.args, {
     cwd: server.folder,
     env: { ...plainEnvironment(), ...server.env },
@@ -56,8 +62,10 @@ export async function startServer(server: ServerCommand): Promise<ServerProcess>
   running.add(child);
   child.once('exit', () => running.delete(child));
   const url = `http://127.0.0.1:${server.port}`;
+  let readyMs: number;
   try {
     await ready(child, url);
+    readyMs = performance.now() - startedAt;
   } catch (cause) {
     await stop(child);
     const tail = (await readFile(logPath, 'utf8')).slice(-2000);
@@ -66,6 +74,7 @@ export async function startServer(server: ServerCommand): Promise<ServerProcess>
   return {
     url,
     pid: child.pid ?? 0,
+    readyMs,
     logPath,
     get ending() {
       return child.signalCode ?? child.exitCode ?? undefined;
@@ -85,7 +94,7 @@ async function ready(child: ChildProcess, url: string): Promise<void> {
   while (performance.now() < end) {
     if (child.exitCode !== null) throw new Error(`exited with ${child.exitCode}`);
     if (await answers(`${url}/v2/`)) return;
-    await sleep(50);
+    await sleep(ASK_EVERY_MS);
   }
   throw new Error(`no answer within ${READY_WITHIN_MS} ms`);
 }
@@ -110,9 +119,7 @@ async function stop(child: ChildProcess): Promise<void> {
 
 async function treeCpuSeconds(pid: number | undefined): Promise<number> {
   if (pid === undefined) return 0;
-  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
-  const pids = [pid, ...children.trim().split(' ').filter(Boolean).map(Number)];
-  const ticks = await Promise.all(pids.map(cpuTicks));
+  const ticks = await Promise.all((await processTree(pid)).map(cpuTicks));
   return ticks.reduce((sum, value) => sum + value, 0) / TICKS_PER_SECOND;
 }
 

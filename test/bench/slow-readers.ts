@@ -7,8 +7,11 @@ import { image } from '../fixtures/images.ts';
 import { opaqueLayer } from '../fixtures/tar.ts';
 import { readBlob } from './blob-reader.ts';
 import type { Command } from './command.ts';
+import { limitRow } from './goals.ts';
 import { fetchVerified } from './load.ts';
+import { circumstances } from './machine.ts';
 import { count } from './options.ts';
+import { formatNumber, table } from './report.ts';
 import { missingForStage, onStage, type Stage } from './stage.ts';
 
 const REPOSITORY = 'library/slow';
@@ -26,6 +29,7 @@ const USAGE = `npm run bench -- slow-readers [options]
   --readers <n>      slow readers, of 1 MB/s each (default 200)
   --seconds <n>      how long they read (default 60)
   --node <path>      the Node binary that runs Pierhead (default: this one)
+  --no-write         leave RESULTS.md as it is
 `;
 
 interface SlowReadersOptions {
@@ -56,9 +60,10 @@ export const SLOW_READERS: Command<SlowReadersOptions> = {
   usage: USAGE,
   parse,
   missing: missingForStage,
-  run: (options, { root, say }) =>
+  run: (options, { root, say, report, promised }) =>
     onStage({ root, node: options.node }, async (stage) => {
       const startedAt = performance.now();
+      const { line } = circumstances(root);
       const { slowBytes, share } = await readSlowly(stage, options);
       const { anonBytes, residentBytes } = stage.memory.peak;
       say(
@@ -67,6 +72,28 @@ export const SLOW_READERS: Command<SlowReadersOptions> = {
       say(`anonymous memory at most ${humanBytes(anonBytes)}, resident ${humanBytes(residentBytes)}`);
       say(`upstream sent ${share.toFixed(4)} × the blob`);
       say(`wall time ${humanDuration(performance.now() - startedAt)}`);
+      const { readers, seconds } = options;
+      const row = [readers, anonBytes / 1e6, residentBytes / 1e6, share].map(formatNumber);
+      const head = [
+        'slow readers',
+        'anonymous memory at most, MB',
+        'resident, MB',
+        'sent by upstream, × the blob',
+      ];
+      report(
+        'slow-readers',
+        `## Many slow readers\n\n${line}\n\n${readers} clients read one cold blob of 512 MB at 1 MB/s each for ${seconds} s, ` +
+          `beside ${FAST_READERS} fast ones that read it to its end;\nevery byte that came was compared. ` +
+          `Upstream is the scripted stand-in.\n\n${table(head, [row])}`,
+      );
+      promised([
+        limitRow(
+          `resident memory at ${readers} slow readers`,
+          residentBytes / 1e6,
+          MAX_ANON_BYTES / 1e6,
+          'MB',
+        ),
+      ]);
       const failures = [
         ...(anonBytes > MAX_ANON_BYTES ? [`more memory than ${humanBytes(MAX_ANON_BYTES)}`] : []),
         ...(share === 1 ? [] : ['upstream sent more or less than the blob']),

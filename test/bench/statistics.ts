@@ -19,3 +19,8 @@ export function spread(values: readonly number[]): Spread {
     max: at(sorted.length - 1),
   };
 }
+
+/** Of values in ascending order, at least one: the one that `share` of them do not exceed. */
+export function percentile(sorted: ArrayLike<number>, share: number): number {
+  return sorted[Math.ceil(share * sorted.length) - 1] ?? NaN;
+}

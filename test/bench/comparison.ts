@@ -1,0 +1,197 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { inBenchFolder } from './bench-folder.ts';
+import type { Command, CommandContext } from './command.ts';
+import { benchContent } from './content.ts';
+import { direct, dockerRegistryProxy, nginxProxyCache, pierhead, type Contestant } from './contestants.ts';
+import { summarizeProfile } from './cpu-profile.ts';
+import { goalRows } from './goals.ts';
+import { layeredImage } from './layers.ts';
+import { circumstances, lastRelease } from './machine.ts';
+import { measureScenario, type ScenarioResult } from './measure.ts';
+import { METHOD } from './method.ts';
+import { parseOptions, USAGE, type ComparisonOptions } from './options.ts';
+import { startPlaces } from './places.ts';
+import { installHint, missingPrograms } from './programs.ts';
+import { buildRelease } from './release.ts';
+import { renderDetails, renderMain } from './report.ts';
+import { SCENARIOS } from './scenarios/list.ts';
+import type { Bench, ContestantName, Sample, Scenario } from './scenarios/scenario.ts';
+import { sparseBlobs } from './sparse-blobs.ts';
+import { startUpstream } from './upstream.ts';
+
+const SUBJECT = 'pierhead';
+/** Who takes part where a scenario says nothing of it. */
+const CACHES: readonly ContestantName[] = ['pierhead', 'docker-registry', 'nginx'];
+const TORRENT_BLOB_BYTES = 2_000_000_000;
+
+/** Pierhead beside its peers and beside its own last release, scenario by scenario. */
+export const COMPARISON: Command<ComparisonOptions> = {
+  usage: USAGE,
+  parse: parseOptions,
+  missing(options) {
+    const needs = wantedOf(options).flatMap(({ needs: programs = [] }) => programs);
+    const missing = missingPrograms(needs);
+    if (missing.length > 0) return installHint(missing);
+    const needsRoot = needs.includes('dockerd') && process.getuid?.() !== 0;
+    return needsRoot ? 'missing: root, which a Docker Engine needs; --only leaves the pulls out' : undefined;
+  },
+  run: (options, context) => inBenchFolder((folder) => compare(options, context, folder)),
+};
+
+function wantedOf({ scenarios }: ComparisonOptions): readonly Scenario[] {
+  return SCENARIOS.filter(({ name }) => scenarios.includes(name));
+}
+
+async function compare(
+  options: ComparisonOptions,
+  { root, say, report, promised }: CommandContext,
+  folder: string,
+): Promise<boolean> {
+  const { line, warning } = circumstances(root);
+  if (warning !== undefined) say(`WARNING: ${warning}`);
+  const release = await builtRelease(options, { root, say, folder });
+  const contestants = contestantsOf(options, root);
+  const results = await measureAll(options, {
+    root,
+    say,
+    folder,
+    contestants: release === undefined ? contestants : [...contestants, release],
+  });
+  const took = (name: string): boolean => results.some(({ samples }) => (samples.get(name) ?? []).length > 0);
+  const peers = contestants.map(({ name }) => name).filter((name) => name !== SUBJECT && took(name));
+  const columns = { subject: SUBJECT, peers };
+  const failures = results.flatMap((result) => result.failures);
+  const broken = failures.map((failure) => `- FAILED: ${failure}\n`).join('');
+  const main = renderMain(results, columns);
+  const set = contestants.map(({ name, version, setup }) => `- ${name}: ${version}; ${setup}`).join('\n');
+  say(`\n${main}\n`);
+  report('peers', `## Beside its peers\n\n${line}\n\n${broken}${main}\n\n${renderDetails(results, columns)}`);
+  report('releases', `## Beside the last release\n\n${besideRelease(results, release)}`);
+  report('method', METHOD({ ...options, contestants: set }));
+  promised(goalRows(results, SUBJECT));
+  return failures.length === 0;
+}
+
+function besideRelease(results: readonly ScenarioResult[], release: Contestant | undefined): string {
+  if (release === undefined) return 'There is no release yet to compare with.';
+  const own = results.filter(({ samples }) => (samples.get(release.name) ?? []).length > 0);
+  return `In the same run. ${release.name}: ${release.version}; ${release.setup}.\n\n${renderMain(own, {
+    subject: SUBJECT,
+    peers: [release.name],
+  })}`;
+}
+
+interface Surroundings {
+  readonly root: string;
+  readonly say: (text: string) => void;
+  readonly folder: string;
+}
+
+async function builtRelease(
+  options: ComparisonOptions,
+  { root, say, folder }: Surroundings,
+): Promise<Contestant | undefined> {
+  const { against, isComplete, node } = options;
+  if (against === false) return undefined;
+  const ref = against ?? (isComplete ? lastRelease(root) : undefined);
+  if (ref === undefined) return undefined;
+  const built = join(folder, 'release');
+  say(`building ${ref}: npm ci and npm run build, in ${built}`);
+  await buildRelease({ root, ref, folder: built });
+  return pierhead({ name: ref.replaceAll('/', '-'), root: built, node });
+}
+
+function contestantsOf(options: ComparisonOptions, root: string): Contestant[] {
+  const make: Record<ContestantName, () => Contestant> = {
+    pierhead: () => pierhead({ root, node: options.node }),
+    'docker-registry': dockerRegistryProxy,
+    nginx: nginxProxyCache,
+    direct,
+  };
+  return options.contestants.map((name) => make[name]());
+}
+
+async function measureAll(
+  options: ComparisonOptions,
+  { root, say, folder, contestants }: Surroundings & { readonly contestants: readonly Contestant[] },
+): Promise<ScenarioResult[]> {
+  const scenarios = wantedOf(options);
+  say('filling the upstream registry');
+  const content = benchContent();
+  const images = { light: layeredImage('light'), heavy: layeredImage('heavy', 6) };
+  const blobs = [content.smallBlob, content.largeBlob, ...content.configs];
+  const upstream = await startUpstream(join(folder, 'upstream'), [
+    { ...content, blobs },
+    ...(scenarios.some(({ needs = [] }) => needs.includes('dockerd')) ? Object.values(images) : []),
+  ]);
+  const { seconds, repeats } = options;
+  const names = scenarios.map(({ place = 'near' }) => place);
+  const enough = Math.ceil((seconds * 1e9) / TORRENT_BLOB_BYTES) + 2;
+  const torrent = names.includes('torrent') ? sparseBlobs(enough, TORRENT_BLOB_BYTES) : [];
+  const summaryScript = join(root, 'test/bench/summary.lua');
+  const bench: Bench = { content, images, torrent, upstream, seconds, summaryScript, folder };
+  const results: ScenarioResult[] = [];
+  try {
+    const places = await startPlaces({ names, torrent, folder, registryUrl: upstream.url });
+    try {
+      for (const scenario of scenarios) {
+        const startedAt = performance.now();
+        say(`${scenario.name}: ${scenario.title}`);
+        const among = contestants.filter(({ name }) => isAmong(name, scenario));
+        const result = await measureScenario(scenario, {
+          bench,
+          places,
+          contestants: await Promise.all(among.map((one) => profiled(one, scenario, options, root))),
+          repeats,
+          folder,
+          onSample: ({ name }, sample) => say(`  ${name.padEnd(16)} ${describe(scenario, sample)}`),
+          onFailure: (failure) => say(`  FAILED: ${failure}`),
+        });
+        say(`  took ${Math.round((performance.now() - startedAt) / 1000)} s`);
+        results.push(result);
+        await reportProfile(scenario, options, say);
+      }
+    } finally {
+      await places.stop();
+    }
+  } finally {
+    await upstream.stop();
+  }
+  return results;
+}
+
+function isAmong(name: string, { contestants = CACHES }: Scenario): boolean {
+  const isRelease = name !== 'direct' && !CACHES.some((cache) => cache === name);
+  return isRelease || contestants.some((contestant) => contestant === name);
+}
+
+/** Pierhead under the profiler, if that was asked for. */
+async function profiled(
+  contestant: Contestant,
+  scenario: Scenario,
+  { node, profileFolder }: ComparisonOptions,
+  root: string,
+): Promise<Contestant> {
+  if (profileFolder === undefined || contestant.name !== SUBJECT) return contestant;
+  const folder = resolve(profileFolder, scenario.name);
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  return pierhead({ root, node, nodeArgs: ['--cpu-prof', '--cpu-prof-dir', folder] });
+}
+
+async function reportProfile(
+  scenario: Scenario,
+  { profileFolder, contestants }: ComparisonOptions,
+  say: (text: string) => void,
+): Promise<void> {
+  if (profileFolder === undefined || !contestants.includes(SUBJECT)) return;
+  say(await summarizeProfile(resolve(profileFolder, scenario.name)));
+}
+
+function describe({ unit }: Scenario, { value, fillGbPerSecond }: Sample): string {
+  const figure = `${unit === 'requests/s' ? Math.round(value) : value.toFixed(3)} ${unit}`;
+  return fillGbPerSecond === undefined
+    ? figure
+    : `${figure}, beside a fill of ${fillGbPerSecond.toFixed(2)} GB/s`;
+}

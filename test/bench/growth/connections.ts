@@ -1,0 +1,33 @@
+import { join } from 'node:path';
+import { pierhead } from '../contestants.ts';
+import { steadyLoad } from '../load.ts';
+import { growthPoint, type Axis } from './axis.ts';
+import { hotTag, startHub } from './hub.ts';
+
+const WARM_UP_SECONDS = 1;
+
+export const CONNECTIONS: Axis = {
+  name: 'connections',
+  noun: 'connections',
+  load: 'one manifest by tag',
+  amounts: [1, 4, 16, 64, 256, 1000, 2000],
+  async measure({ root, node, folder, seconds, onPoint }, amounts) {
+    const hub = await startHub();
+    try {
+      const server = await pierhead({ root, node }).start({ upstreamUrl: hub.url, folder });
+      try {
+        const summaryScript = join(root, 'test/bench/summary.lua');
+        const url = await hotTag(server);
+        for (const connections of amounts) {
+          const load = { url, connections, summaryScript };
+          await steadyLoad({ ...load, seconds: WARM_UP_SECONDS });
+          onPoint(growthPoint(connections, await steadyLoad({ ...load, seconds })));
+        }
+      } finally {
+        await server.stop();
+      }
+    } finally {
+      await hub.close();
+    }
+  },
+};

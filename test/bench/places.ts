@@ -1,0 +1,65 @@
+import { join } from 'node:path';
+import { startFarUpstream } from './far-upstream.ts';
+import { startTorrent } from './nginx-upstream.ts';
+import { Lane, startPacedLink } from './paced-link.ts';
+import type { Place } from './scenarios/scenario.ts';
+import type { SparseBlob } from './sparse-blobs.ts';
+
+export const FAR = { roundTripMs: 80, bytesPerSecond: 25_000_000 } as const;
+export const GIGABIT = { roundTripMs: 10, bytesPerSecond: 125_000_000 } as const;
+const TORRENT_BYTES_PER_SECOND = 1_000_000_000;
+
+/** The ways to upstream that are there, by their names. */
+export interface Places {
+  readonly urls: ReadonlyMap<Place, string>;
+  stop(): Promise<void>;
+}
+
+export interface PlacesOptions {
+  /** Which are wanted. */
+  readonly names: readonly Place[];
+  readonly registryUrl: string;
+  readonly folder: string;
+  readonly torrent: readonly SparseBlob[];
+}
+
+interface Way {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+export async function startPlaces({ names, registryUrl, folder, torrent }: PlacesOptions): Promise<Places> {
+  const start: Record<Place, () => Promise<Way>> = {
+    near: () => Promise.resolve({ url: registryUrl, stop: () => Promise.resolve() }),
+    far: () => startFarUpstream({ registryUrl, folder: join(folder, 'far'), ...FAR }),
+    gigabit: () =>
+      startPacedLink({
+        targetUrl: registryUrl,
+        roundTripMs: GIGABIT.roundTripMs,
+        lane: new Lane(GIGABIT.bytesPerSecond),
+      }),
+    torrent: () =>
+      startTorrent({
+        registryUrl,
+        folder: join(folder, 'torrent'),
+        blobs: torrent,
+        bytesPerSecond: TORRENT_BYTES_PER_SECOND,
+      }),
+  };
+  const ways: Way[] = [];
+  const urls = new Map<Place, string>();
+  const stop = async (): Promise<void> => {
+    await Promise.all(ways.map((way) => way.stop()));
+  };
+  try {
+    for (const name of new Set(names)) {
+      const way = await start[name]();
+      ways.push(way);
+      urls.set(name, way.url);
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { urls, stop };
+}

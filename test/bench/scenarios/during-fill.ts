@@ -1,0 +1,50 @@
+import { steadyLoad } from '../load.ts';
+import { openLoad } from '../open-load.ts';
+import type { ServerProcess } from '../server-process.ts';
+import { startReading } from '../steady-reading.ts';
+import type { Scenario } from './scenario.ts';
+import { fetchTarget, tagTarget, targetUrl } from './targets.ts';
+
+const PEAK_SECONDS = 2;
+const CONNECTIONS = 64;
+
+/** Manifests at half the rate that the contestant reached alone, timed from when each was due, while a fill runs. */
+export function manifestsDuringFill(): Scenario {
+  const peaks = new WeakMap<ServerProcess, number>();
+  return {
+    name: 'hot-tag-during-fill',
+    title: 'hot manifest by tag at half the peak rate while a fill of up to 1 GB/s runs, 99th percentile',
+    unit: 'ms',
+    state: 'cold',
+    place: 'torrent',
+    goals: [{ bound: { atMost: 5 } }],
+    async prepare(server, bench) {
+      await fetchTarget(server, bench, tagTarget);
+      const { summaryScript } = bench;
+      const url = targetUrl(server, bench, tagTarget);
+      const load = { url, summaryScript, seconds: PEAK_SECONDS, connections: 16 };
+      await steadyLoad(load);
+      const peak = await steadyLoad(load);
+      peaks.set(server, peak.requests / peak.seconds);
+    },
+    async measure(server, bench) {
+      const askedPerSecond = (peaks.get(server) ?? 0) / 2;
+      const urls = bench.torrent.map(
+        ({ digest }) => `${server.url}/v2/${bench.content.repository}/blobs/${digest}`,
+      );
+      const reading = await startReading({ urls, atOnce: 1 });
+      try {
+        const { p50Ms, p99Ms } = await openLoad({
+          url: targetUrl(server, bench, tagTarget),
+          perSecond: askedPerSecond,
+          seconds: bench.seconds,
+          connections: CONNECTIONS,
+        });
+        const fillGbPerSecond = (await reading.bytesPerSecond()) / 1e9;
+        return { value: p99Ms, p50Ms, p99Ms, askedPerSecond, fillGbPerSecond };
+      } finally {
+        await reading.stop();
+      }
+    },
+  };
+}
