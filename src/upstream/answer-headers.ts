@@ -55,7 +55,8 @@ export function pullsRemaining(headers: AnswerHeaders): number | undefined {
 
 /**
  * Whether somebody else answers in a registry's place: a captive portal, a firewall that blocks. Registries send no page
- * with a success, nor with a refusal, unless a web server in front of them asks for a login, by a challenge.
+ * with a success, nor with a refusal, unless a web server in front of them asks for a login, by a challenge. With a redirect
+ * one says nothing: Go's `http.Redirect`, by which registries send clients to where their blobs are, adds it.
  */
 export function isForeign({
   status,
@@ -66,7 +67,7 @@ export function isForeign({
 }): boolean {
   if (!isHtml(headers)) return false;
   const isRefusal = status === 403 || (status === 401 && headers['www-authenticate'] === undefined);
-  return status < 400 || isRefusal;
+  return status < 300 || isRefusal;
 }
 
 /** True if the body is a page for people. */

@@ -26,6 +26,12 @@ export function bytesAnswer(
   return { status, headers: { 'content-length': String(body.size), ...headers }, body };
 }
 
+/** As Go's `http.Redirect` has it, which registries of the distribution project use: with a page for people. */
+export function redirectAnswer(location: string, headers: Readonly<Record<string, string>>): Answer {
+  const page = `<a href="${location.replaceAll('&', '&amp;')}">Temporary Redirect</a>.\n\n`;
+  return bytesAnswer(307, page, { ...headers, 'content-type': 'text/html; charset=utf-8', location });
+}
+
 export function jsonAnswer(
   status: number,
   value: unknown,

@@ -1,4 +1,4 @@
-import { emptyAnswer, errorAnswer, jsonAnswer, type Answer } from './answer.ts';
+import { redirectAnswer, errorAnswer, jsonAnswer, type Answer } from './answer.ts';
 import { blobAnswer } from './blob-host.ts';
 import { bytesBody } from './content.ts';
 import type { Library, Repository, StoredManifest } from './library.ts';
@@ -100,7 +100,7 @@ export class Registry implements Site {
       return errorAnswer(404, { code: 'BLOB_UNKNOWN', message: 'blob unknown to registry' });
     }
     const url = request.method === 'GET' ? this.#options.blobUrl(blob.digest) : undefined;
-    if (url !== undefined) return emptyAnswer(307, { location: url, 'docker-content-digest': blob.digest });
+    if (url !== undefined) return redirectAnswer(url, { 'docker-content-digest': blob.digest });
     const answer = blobAnswer(blob, request.method === 'GET' ? request.headers.range : undefined);
     const headers = { 'docker-content-digest': blob.digest, etag: `"${blob.digest}"` };
     return { ...answer, headers: { ...answer.headers, ...headers } };

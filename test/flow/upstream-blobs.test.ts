@@ -19,6 +19,20 @@ async function setUp(hubOptions: FakeHubOptions = {}, idleTimeoutMs = 20_000) {
   return { ...parts, open, head };
 }
 
+describe('A registry that sends whoever asks for a blob on to another host, with a page for people as Go does', () => {
+  test('is asked for one blob after the other, and not taken for a captive portal', async () => {
+    const { hub, upstream } = await hubAndUpstream();
+    for (let number = 0; number < 10; number++) {
+      const blob = bytesContent(Buffer.from(`blob ${number}`));
+      hub.addBlob(REPOSITORY, blob);
+      const { bytes } = await readBody(
+        valueOf(await upstream.getBlob(REPOSITORY, blob.digest, { ...ANYBODY, offset: 0 })),
+      );
+      expect(digestOf(bytes)).toBe(blob.digest);
+    }
+  });
+});
+
 describe.each([true, false])('a blob (from a host of its own: %j)', (redirectBlobs) => {
   test('comes whole', async () => {
     const { open, receivedBytes } = await setUp({ redirectBlobs });
