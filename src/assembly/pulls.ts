@@ -105,7 +105,11 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
     listing: new Listing({ catalogue: index, access, upstreams }),
     referrers: new Referrers({
       tags: store,
-      store: createReferrersStore(index.tables, indexReporter(log, metrics).onError),
+      store: createReferrersStore({
+        tables: index.tables,
+        onError: indexReporter(log, metrics).onError,
+        hasRoom: (bytes) => storage.space.mayGrow(bytes),
+      }),
       access,
       negative,
       ttlMs: settings.tagTtlMs === 'never' ? MAX_REFERRERS_TTL_MS : settings.tagTtlMs,

@@ -54,7 +54,11 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
   const index = openIndex(join(dataDir, 'index'), { now });
   const memory = createMemoryStore({ maxManifestBytes: MEMORY_MANIFEST_BYTES });
   const report = indexReporter(log, metrics);
-  const embedded = createGuardedStore(index, { probe: () => index.probe(), ...report });
+  const embedded = createGuardedStore(index, {
+    probe: () => index.probe(),
+    hasRoom: (bytes) => space.mayGrow(bytes),
+    ...report,
+  });
   const shared =
     redis === undefined
       ? {}

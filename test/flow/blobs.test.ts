@@ -7,6 +7,7 @@ import { opaqueLayer } from '../fixtures/tar.ts';
 import { startTestApp } from '../support/app.ts';
 import { storedBlob } from '../support/big-blob.ts';
 import { filledHub, PLAIN, served } from '../support/filled-hub.ts';
+import { metric } from '../support/metrics.ts';
 import { eventually } from '../support/wait.ts';
 
 const MIB = 1024 * 1024;
@@ -105,10 +106,12 @@ describe('a blob', () => {
     expect(broken.complete).toBe(false);
     expect(broken.ending).toBe('rst');
     expect(broken.bodyBytes).toBeLessThanOrEqual(big.size - 64 * 1024);
-    await eventually(
-      () => app.log.find((line) => line['result'] === 'corrupt'),
+    const line = await eventually(
+      () => app.log.find(({ result }) => result === 'corrupt'),
       'the corruption to be logged',
     );
+    expect(line).toMatchObject({ upstream: 'docker.io', digest: big.digest });
+    expect(await metric(app, 'pierhead_fills_total', 'result="corrupt"')).toBe(1);
     expect(await readdir(join(app.dataDir, 'parts'))).toEqual([]);
     fault.remove();
     const again = await app.get(target);

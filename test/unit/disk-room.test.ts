@@ -68,6 +68,17 @@ describe('room on the disk', () => {
     expect(made.figures()).toEqual({ usedBytes: 1000, reservedBytes: 350, limitBytes: 1000 });
   });
 
+  it('lets the index grow up to the limit and no further, unless nothing is left that could go', () => {
+    const { state, room: made } = room({ indexMarginBytes: 50 });
+    state.kept = 955;
+    state.fixed = 100;
+    expect([made.mayGrow(10), made.mayGrow(11)]).toEqual([true, false]);
+    state.kept = 1000;
+    expect(made.mayGrow(0)).toBe(false);
+    state.fixed = 1000;
+    expect(made.mayGrow(10)).toBe(true);
+  });
+
   it('has blobs evicted for the index that grew, while upstream could give nothing back too', async () => {
     const { state, room: made } = room({ indexMarginBytes: 50, canRefill: () => false });
     state.kept = 950;

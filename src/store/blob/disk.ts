@@ -40,7 +40,7 @@ export interface DiskBlobStoreOptions {
 }
 
 /** A blob that the disk could not read is not tried again for so long: each client would be cut off at the same byte. */
-const UNREADABLE_FOR_MS = 5 * 60 * 1000;
+const UNREADABLE_FOR_MS = 60 * 1000;
 const MAX_UNREADABLE = 10_000;
 
 /** Blobs as plain files, one per digest, an index that knows their sizes, and parts that earlier processes left. */

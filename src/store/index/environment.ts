@@ -19,12 +19,15 @@ export class IndexError extends Error {
   readonly code = 'index-unusable';
 }
 
-/** The index could not take a change, and is as it was before; `cause` is the system's error. */
+/**
+ * The index could not take a change, and is as it was before; `cause` is the system's error. `full`: it was not asked,
+ * since the limit of the cache is reached and nothing can go.
+ */
 export class IndexWriteError extends Error {
   override readonly name = 'IndexWriteError';
-  readonly code: 'no-space' | 'failed';
+  readonly code: 'no-space' | 'failed' | 'full';
 
-  constructor(code: 'no-space' | 'failed', message: string, cause?: unknown) {
+  constructor(code: IndexWriteError['code'], message: string, cause?: unknown) {
     super(message, { cause });
     this.code = code;
   }

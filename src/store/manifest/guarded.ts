@@ -1,10 +1,13 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
+import { IndexWriteError } from '../index/environment.ts';
 import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
 
 const PROBE_EVERY_MS = 2000;
 
 export interface GuardedStoreOptions {
+  /** Whether the cache may grow by about so many bytes of the index; default it may. */
+  readonly hasRoom?: (bytes: number) => boolean;
   /** A small write, to find out whether writing works again. */
   readonly probe: () => Promise<void>;
   /** Told of every failure. */
@@ -42,7 +45,7 @@ class Guarded implements GuardedStore {
   }
 
   async putManifest(manifest: StoredManifest): Promise<void> {
-    await this.#try(() => this.#store.putManifest(manifest));
+    if (this.#hasRoom(manifest.bytes.length)) await this.#try(() => this.#store.putManifest(manifest));
   }
 
   getTag(repository: Repository, tag: string): Promise<TagRecord | undefined> {
@@ -50,6 +53,9 @@ class Guarded implements GuardedStore {
   }
 
   async putTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
+    // One whose manifest there was no room for would name what the next start has not.
+    const { digest } = record.descriptor;
+    if (!this.#hasRoom(0) && (await this.getManifest(digest)) === undefined) return;
     await this.#try(() => this.#store.putTag(repository, tag, record));
   }
 
@@ -62,7 +68,7 @@ class Guarded implements GuardedStore {
   }
 
   async putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>): Promise<void> {
-    await this.#try(() => this.#store.putLinks(repository, links));
+    if (this.#hasRoom(0)) await this.#try(() => this.#store.putLinks(repository, links));
   }
 
   getRepository(repository: Repository): Promise<RepositoryRecord | undefined> {
@@ -76,6 +82,14 @@ class Guarded implements GuardedStore {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.#store.close();
+  }
+
+  /** A cache that is full by its own limit is no fault; what it lacks is a miss. */
+  #hasRoom(bytes: number): boolean {
+    const { hasRoom, onError } = this.#options;
+    const may = hasRoom?.(bytes) ?? true;
+    if (!may) onError(new IndexWriteError('full', 'the cache is full of what must stay'));
+    return may;
   }
 
   async #try<T>(call: () => Promise<T>): Promise<T | undefined> {

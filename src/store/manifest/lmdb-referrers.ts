@@ -4,18 +4,27 @@ import { IndexWriteError } from '../index/environment.ts';
 import type { IndexTables } from '../index/tables.ts';
 import type { ReferrersRecord, ReferrersStore } from '../referrers-store.ts';
 
+export interface ReferrersStoreOptions {
+  readonly tables: IndexTables;
+  readonly onError: (error: unknown) => void;
+  /** Whether the cache may grow by about so many bytes of the index; a list may have 4 MiB. */
+  readonly hasRoom: (bytes: number) => boolean;
+}
+
 /** Lists of referrers in the index: for manifests that are in it, and for as long as they are. */
-export function createReferrersStore(tables: IndexTables, onError: (error: unknown) => void): ReferrersStore {
-  return new LmdbReferrers(tables, onError);
+export function createReferrersStore(options: ReferrersStoreOptions): ReferrersStore {
+  return new LmdbReferrers(options);
 }
 
 class LmdbReferrers implements ReferrersStore {
   readonly #tables: IndexTables;
   readonly #onError: (error: unknown) => void;
+  readonly #hasRoom: (bytes: number) => boolean;
 
-  constructor(tables: IndexTables, onError: (error: unknown) => void) {
+  constructor({ tables, onError, hasRoom }: ReferrersStoreOptions) {
     this.#tables = tables;
     this.#onError = onError;
+    this.#hasRoom = hasRoom;
   }
 
   getReferrers(repository: Repository, digest: Digest): ReferrersRecord | undefined {
@@ -24,7 +33,7 @@ class LmdbReferrers implements ReferrersStore {
 
   async putReferrers(repository: Repository, digest: Digest, record: ReferrersRecord): Promise<void> {
     const { manifests, referrers } = this.#tables;
-    if (!manifests.has(digest)) return;
+    if (!manifests.has(digest) || !this.#hasRoom(record.bytes.length)) return;
     const key = repositoryKey(repository);
     await this.#write(() => referrers.put(digest, key, record), { bytes: record.bytes.length });
   }

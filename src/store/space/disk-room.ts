@@ -107,6 +107,17 @@ export class DiskRoom implements Room {
     };
   }
 
+  /**
+   * Whether the index may grow by a content of so many bytes; half of its margin is for what its pages take besides.
+   * Where nothing but the index and the pins is left it may: evicted manifests have left room inside its file, and no
+   * eviction could bring what there is under the limit.
+   */
+  mayGrow(bytes: number): boolean {
+    const { limitBytes, indexMarginBytes, fixedBytes } = this.#options;
+    const { usedBytes } = this.figures();
+    return usedBytes + 2 * bytes + indexMarginBytes / 2 <= limitBytes || usedBytes <= fixedBytes();
+  }
+
   /** Starts eviction in the background if there is too much; to be called when something was added. */
   relax(): void {
     if (this.#isClosed || this.#isRelaxing || performance.now() < this.#restsUntil) return;

@@ -55,6 +55,8 @@ export interface Space {
   /** The file system itself is too full for what was last asked for. */
   readonly isCramped: boolean;
   figures(): RoomFigures;
+  /** Whether the index may grow by a content of so many bytes without passing the limit. */
+  mayGrow(bytes: number): boolean;
   /** How long ago the image was pulled that would go first; undefined: there is none. */
   coldestAgeMs(): number | undefined;
   /** Resolves when nothing is being evicted. */
@@ -106,6 +108,7 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
       return room.isCramped;
     },
     figures: () => room.figures(),
+    mayGrow: (bytes) => room.mayGrow(bytes),
     coldestAgeMs: () => {
       const coldest = tables.usage.coldest(MAX_PLACES_SEEN).find(([, unit, digest]) => {
         return unit === 'manifest' && !isPinned(tables, digest);
