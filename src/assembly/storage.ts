@@ -63,7 +63,7 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
     redis === undefined
       ? {}
       : { shared: createRedisStore({ connection: redis, onFailure: onRedisFailure, now }) };
-  const manifests = createTieredStore({ memory, embedded, ...shared });
+  const manifests = createTieredStore({ memory, embedded, ...shared, now });
   undo.push(() => manifests.close());
   await index.upgrade();
   const links = new ContentLinks(manifests);

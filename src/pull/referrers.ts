@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { CLOCK_SKEW_MS } from '../lib/clock.ts';
 import { withinMs } from '../lib/deadline.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
@@ -88,7 +89,10 @@ export class Referrers {
   async #listChecked(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
     const { negative, now, ttlMs } = this.#options;
     const known = this.#known(repository, digest);
-    if (known !== undefined && now() - known.confirmedAt < ttlMs) return { bytes: known.bytes, cache: 'hit' };
+    const ageMs = known === undefined ? Infinity : now() - known.confirmedAt;
+    if (known !== undefined && ageMs < ttlMs && ageMs >= -CLOCK_SKEW_MS) {
+      return { bytes: known.bytes, cache: 'hit' };
+    }
     if (negative.has(repository, name(digest))) throw notServed(digest, { remembered: true });
     const key = `${repositoryKey(repository)}@${digest}`;
     return this.#flights.run(key, () => this.#ask(upstream, repository, digest)).promise;

@@ -1,5 +1,6 @@
 import { repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
 import type { Digest } from '../oci/digest.ts';
+import { CLOCK_SKEW_MS } from '../lib/clock.ts';
 import { compileGlob } from '../lib/glob.ts';
 import type { ManifestStore, RepositoryRecord } from '../store/manifest-store.ts';
 import type { Outcome, Upstream } from '../upstream/upstream.ts';
@@ -89,7 +90,8 @@ export class RepositoryAccess {
   }
 
   #isExpired(publicAt: number): boolean {
-    return this.#now() - publicAt >= PUBLIC_TTL_MS;
+    const ageMs = this.#now() - publicAt;
+    return ageMs >= PUBLIC_TTL_MS || ageMs < -CLOCK_SKEW_MS;
   }
 
   async #ask(upstream: Upstream, repository: Repository, probe: Probe): Promise<void> {

@@ -65,6 +65,18 @@ describe('with credentials configured', () => {
     expect((await app.get('/v2/library/plain/manifests/latest')).status).toBe(404);
   });
 
+  it('a verdict lasts its day by the clock as it is, also when that was set back meanwhile', async () => {
+    const hub = await filledHub();
+    let now = Date.now() + 7 * 24 * 60 * 60 * 1000;
+    const app = await startTestApp({ hub, env: asCarol, now: () => now });
+    const target = '/v2/library/plain/manifests/latest';
+    expect((await app.get(target)).status).toBe(200);
+    now = Date.now();
+    hub.setReaders('library/plain', ['carol']);
+    hub.expireTokens();
+    expect((await app.get(target)).status).toBe(404);
+  });
+
   it('nothing of an unknown repository is served while upstream cannot be asked', async () => {
     const hub = await filledHub();
     const app = await startTestApp({ hub, env: asCarol });

@@ -140,6 +140,27 @@ describe('a tag', () => {
     );
   });
 
+  it('is checked by the clock as it is, also when that was set back meanwhile', async () => {
+    const hub = await filledHub();
+    hub.add({ repository: 'library/golang', image: renewed });
+    let now = Date.now() + 24 * 60 * 60 * 1000;
+    const first = await startTestApp({ hub, now: () => now });
+    await first.get(LATEST);
+    await first.stop();
+    now = Date.now();
+    const app = await startTestApp({ hub, dataDir: first.dataDir, now: () => now });
+    hub.moveTag('library/golang', 'latest', renewed.root.digest);
+    const moved = await app.get(LATEST);
+    expect(moved.header('docker-content-digest')).toBe(renewed.root.digest);
+    expect(moved.header('cache-status')).toContain('fwd-status=200');
+    const again = await app.get(LATEST);
+    expect(again.header('docker-content-digest')).toBe(renewed.root.digest);
+    expect(again.header('cache-status')).toBe('pierhead; hit');
+    await hub.stop();
+    now += 24 * 60 * 60 * 1000;
+    expect((await app.get(LATEST)).header('docker-content-digest')).toBe(renewed.root.digest);
+  });
+
   it('that moves forth and back is followed', async () => {
     const hub = await filledHub();
     hub.add({ repository: 'library/golang', image: renewed });

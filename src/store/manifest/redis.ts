@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
 import { digestMatches, type Digest } from '../../oci/digest.ts';
 import { ManifestInvalidError, parseManifest } from '../../oci/manifest.ts';
 import {
@@ -22,8 +23,6 @@ import {
 
 const TAG_CHANNEL = `${REDIS_PREFIX}tags`;
 const EXPIRY_SECONDS = 30 * 24 * 60 * 60;
-/** How far clocks of servers may be apart. Beyond that a time lies in the future, and would never be over. */
-const CLOCK_SKEW_MS = 60_000;
 
 /**
  * Keeps the record that counts (tag-order.ts) in one step: between a GET and a SET of ours another node could have put

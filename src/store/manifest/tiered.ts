@@ -1,3 +1,4 @@
+import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
 import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
@@ -11,6 +12,8 @@ export interface Tiers {
   readonly embedded: ManifestStore;
   /** What a fleet shares. Never waited for when writing. */
   readonly shared?: SharedStore;
+  /** Ms since the epoch; default the clock. */
+  readonly now?: () => number;
 }
 
 /** Memory before the embedded store before Redis: the first that knows answers, and the faster ones learn it. */
@@ -44,8 +47,10 @@ export class TieredStore implements ManifestStore {
   async getTag(repository: Repository, tag: string, notBefore = 0): Promise<TagRecord | undefined> {
     const { memory, shared } = this.#tiers;
     const recent = await memory.getTag(repository, tag);
-    if (recent !== undefined && recent.checkedAt > notBefore) return recent;
-    const local = (await this.#tiers.embedded.getTag(repository, tag)) ?? recent;
+    if (recent !== undefined && recent.checkedAt > notBefore && !this.#isAhead(recent)) return recent;
+    const kept = (await this.#tiers.embedded.getTag(repository, tag)) ?? recent;
+    const isAhead = kept !== undefined && this.#isAhead(kept);
+    const local = isAhead ? await this.#setBack(repository, tag, kept) : kept;
     const isOld = local === undefined || local.checkedAt <= notBefore;
     const remote = isOld ? await shared?.getTag(repository, tag) : undefined;
     if (remote !== undefined && (await this.#isNews(remote, local))) {
@@ -121,6 +126,20 @@ export class TieredStore implements ManifestStore {
     if (replaces(local, remote)) return false;
     const { digest } = remote.descriptor;
     return digest === local.descriptor.digest || (await this.getManifest(digest)) !== undefined;
+  }
+
+  #isAhead({ checkedAt, confirmedAt }: TagRecord): boolean {
+    const { now = Date.now } = this.#tiers;
+    return Math.max(checkedAt, confirmedAt) > now() + CLOCK_SKEW_MS;
+  }
+
+  /** The clock was ahead then: what the tag named is true still, and due to be checked, unless it never is. */
+  async #setBack(repository: Repository, tag: string, record: TagRecord): Promise<TagRecord> {
+    const { now = Date.now } = this.#tiers;
+    const aged = { ...record, checkedAt: 1, confirmedAt: now() };
+    await this.putLocally((tier) => tier.deleteTag(repository, tag));
+    await this.putLocally((tier) => tier.putTag(repository, tag, aged));
+    return aged;
   }
 
   async putLocally(put: (tier: ManifestStore) => Promise<void>): Promise<void> {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
 import type { BudgetNews, BudgetState, SharedBudgets } from '../../oci/pull-budget.ts';
 import { REDIS_PREFIX, type RedisConnection } from './connection.ts';
 import { parseObject } from '../manifest/codec.ts';
@@ -8,7 +9,6 @@ const CHANNEL = `${REDIS_PREFIX}budgets`;
 const EXPIRY_SECONDS = 6 * 60 * 60;
 /** No limit counts in longer windows; a refusal is never honoured for longer. */
 const MAX_WINDOW_MS = 31 * 24 * 60 * 60_000;
-const CLOCK_SKEW_MS = 60_000;
 const MAX_TEXT_LENGTH = 300;
 const MAX_PULLS = 1_000_000;
 
