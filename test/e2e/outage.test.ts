@@ -114,6 +114,17 @@ describe.each(clients)('$client', ({ tries, pull }) => {
     expect(await pull(pierhead, 'other')).toBe(true);
   });
 
+  it('pulls what is cached while Docker Hub takes requests and never answers', async () => {
+    expect(await pull(pierhead, 'golang')).toBe(true);
+    expect(await pull(pierhead, 'plain')).toBe(true);
+    hub.fault({ do: { hang: true } });
+    expect(await pull(pierhead, 'golang')).toBe(true);
+    expect(await pull(pierhead, 'plain')).toBe(true);
+    const answered = [...(await requestsOf('golang')), ...(await requestsOf('plain'))];
+    expect(answered.filter(({ status }) => Number(status) >= 400)).toEqual([]);
+    hub.clearFaults();
+  });
+
   it('is not given a manifest whose blobs cannot be had', async () => {
     await fetch(`${pierhead.url}/v2/library/plain/manifests/latest`);
     await hub.stop();
