@@ -3,6 +3,7 @@ import { multiPlatform } from '../fixtures/images.ts';
 import { startTestApp } from '../support/app.ts';
 import { filledHub, GOLANG, served } from '../support/filled-hub.ts';
 import { metric } from '../support/metrics.ts';
+import { eventually } from '../support/wait.ts';
 
 const LATEST = '/v2/library/golang/manifests/latest';
 const PLAIN_LATEST = '/v2/library/plain/manifests/latest';
@@ -53,6 +54,27 @@ describe('when few pulls are left', () => {
     expect((await app.get(LATEST)).header('warning')).toBeUndefined();
     expect((await app.get(PLAIN_LATEST)).status).toBe(200);
     expect(hub.pullsRemaining).toBe(0);
+  });
+
+  it.each([
+    [15, []],
+    [100, GOLANG.image.attestations.map(({ digest }) => digest)],
+  ])('(%i of 100) only what clients ask for is pulled, else what belongs to it too', async (left, more) => {
+    const hub = await filledHub();
+    hub.setPulls(pulls(left));
+    const app = await startTestApp({ hub });
+    await app.get(LATEST);
+    const children = [...GOLANG.image.images.values()].map(({ root }) => root.digest);
+    for (const digest of children) await app.get(`/v2/library/golang/manifests/${digest}`);
+    const asked = () =>
+      hub.requests.filter(
+        ({ kind, method, status }) => kind === 'manifest' && method === 'GET' && status === 200,
+      );
+    await eventually(() => asked().length === 1 + children.length + more.length, 'the pulls');
+    await app.stop();
+    expect(new Set(asked().map(({ reference }) => reference))).toEqual(
+      new Set(['latest', ...children, ...more]),
+    );
   });
 
   it('metrics tell, and the log once', async () => {
