@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { deferred } from '../../src/lib/deferred.ts';
 import type { ManifestStore } from '../../src/store/manifest-store.ts';
 import { openIndex, type Index } from '../../src/store/manifest/lmdb.ts';
 import { createMemoryStore } from '../../src/store/manifest/memory.ts';
@@ -37,6 +38,23 @@ manifestStoreContract('tiers without Redis', async () =>
   closing(createTieredStore({ memory: memory(), embedded: await index() })),
 );
 manifestStoreContract('all tiers', async () => tiered((await startRedis()).url));
+
+describe('Tiers', () => {
+  it('have nobody wait for the disk to learn that a check has failed', async () => {
+    const embedded = closing(await index());
+    await embedded.putTag(GOLANG, 'latest', record('a', 10));
+    const disk = deferred<void>();
+    const put = embedded.putTag.bind(embedded);
+    embedded.putTag = (...args) => disk.promise.then(() => put(...args));
+    const tiers = createTieredStore({ memory: memory(), embedded });
+    const failed = record('a', 20, { confirmedAt: 10, failure: 'why' });
+    await tiers.putTag(GOLANG, 'latest', failed);
+    expect(await tiers.getTag(GOLANG, 'latest')).toEqual(failed);
+    expect(await tiers.getTag(GOLANG, 'latest', 30)).toEqual(failed);
+    disk.resolve();
+    await eventually(async () => (await embedded.getTag(GOLANG, 'latest'))?.checkedAt === 20, 'the disk');
+  });
+});
 
 describe('LMDB', () => {
   it('keeps everything over a restart, and its totals in step', async () => {

@@ -48,7 +48,8 @@ export class TieredStore implements ManifestStore {
     const { memory, shared } = this.#tiers;
     const recent = await memory.getTag(repository, tag);
     if (recent !== undefined && recent.checkedAt > notBefore && !this.#isAhead(recent)) return recent;
-    const kept = (await this.#tiers.embedded.getTag(repository, tag)) ?? recent;
+    const stored = await this.#tiers.embedded.getTag(repository, tag);
+    const kept = stored === undefined || (recent !== undefined && replaces(recent, stored)) ? recent : stored;
     const isAhead = kept !== undefined && this.#isAhead(kept);
     const local = isAhead ? await this.#setBack(repository, tag, kept) : kept;
     const isOld = local === undefined || local.checkedAt <= notBefore;
@@ -63,11 +64,14 @@ export class TieredStore implements ManifestStore {
 
   /**
    * A check that failed says something about this server's way to upstream and nothing about the tag: it is not for
-   * the others, who may get through.
+   * the others, who may get through. Nobody waits for the disk to take it: without it there is one check more after a
+   * restart, and in an outage every pull is on its way through here.
    */
-  putTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
+  async putTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
     const put = (tier: ManifestStore): Promise<void> => tier.putTag(repository, tag, record);
-    return record.failure === undefined ? this.#put(put) : this.putLocally(put);
+    if (record.failure === undefined) return this.#put(put);
+    await put(this.#tiers.memory);
+    put(this.#tiers.embedded).catch(() => undefined);
   }
 
   /** Takes over where another server has moved a tag, if it is in use here. */
