@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { orderFor } from '../oci/platform-order.ts';
 import { normalizePlatform, platformName, type Platform } from '../oci/platform.ts';
 import { platformOfUserAgent } from '../oci/user-agent.ts';
 import type { PullClient } from './pull-client.ts';
@@ -12,6 +13,8 @@ export interface ClientPlatform {
 }
 
 const MAX_CLIENTS = 10_000;
+/** An address may be another machine's tomorrow. */
+const SEEN_TTL_MS = 24 * 60 * 60_000;
 const MAX_USER_AGENTS = 1000;
 
 /**
@@ -21,8 +24,11 @@ const MAX_USER_AGENTS = 1000;
  */
 export class ClientPlatforms {
   readonly #default: Platform;
-  /** What the clients of an address were seen to take; undefined once they took different ones. */
-  readonly #seen = new LRUCache<string, { readonly platform: Platform | undefined }>({ max: MAX_CLIENTS });
+  /** What the clients of an address were seen to run; undefined once they took what no machine runs both of. */
+  readonly #seen = new LRUCache<string, { readonly platform: Platform | undefined }>({
+    max: MAX_CLIENTS,
+    ttl: SEEN_TTL_MS,
+  });
   /** A fleet sends few User-Agents, and each of them with every request. */
   readonly #told = new LRUCache<string, { readonly platform: Platform | undefined }>({
     max: MAX_USER_AGENTS,
@@ -38,23 +44,25 @@ export class ClientPlatforms {
   }
 
   /**
-   * What it will most likely ask for; undefined if that would be a mere guess. A User-Agent tells the processor and not
-   * which variant of it: what such a client took before shows that.
+   * What it will most likely ask for; undefined if that would be a mere guess. A User-Agent tells the processor, not which
+   * variant of it, and not that images are pulled for other machines (`docker pull --platform`): what was taken before
+   * shows that.
    */
   expected(client: PullClient): Platform | undefined {
     const stated = this.#stated(client);
     const seen = this.#seen.get(client.address)?.platform;
-    if (stated?.by === 'user-agent' && seen !== undefined && isVariantOf(seen, stated.platform)) return seen;
-    return stated?.platform ?? seen;
+    if (stated?.by !== 'user-agent' || seen === undefined) return stated?.platform ?? seen;
+    if (isVariantOf(seen, stated.platform)) return seen;
+    return orderFor(stated.platform).matches(seen) ? stated.platform : undefined;
   }
 
   /** It asked for the manifest of a platform by digest, after it was given the list. */
   saw(address: string, platform: Platform): void {
     const before = this.#seen.get(address);
-    const isOther =
-      before !== undefined &&
-      (before.platform === undefined || platformName(before.platform) !== platformName(platform));
-    this.#seen.set(address, { platform: isOther ? undefined : platform });
+    if (before === undefined) this.#seen.set(address, { platform });
+    else if (before.platform !== undefined) {
+      this.#seen.set(address, { platform: runsBoth(before.platform, platform) });
+    }
   }
 
   #stated({ platform, rule, userAgent }: PullClient): ClientPlatform | undefined {
@@ -64,6 +72,12 @@ export class ClientPlatforms {
     const told = this.#told.memo(userAgent).platform;
     return told === undefined ? undefined : { platform: told, by: 'user-agent' };
   }
+}
+
+/** Indexes spell a platform in several ways, and an image for an older processor is taken where there is no other. */
+function runsBoth(a: Platform, b: Platform): Platform | undefined {
+  if (platformName(a) === platformName(b) || orderFor(a).matches(b)) return a;
+  return orderFor(b).matches(a) ? b : undefined;
 }
 
 function isVariantOf(platform: Platform, general: Platform): boolean {

@@ -37,6 +37,26 @@ describe('what a client is expected to ask for', () => {
     expect(clients.expected(engine('amd64'))).toEqual(linux('amd64'));
   });
 
+  it('is nothing where images are pulled for other machines than the one that asks', () => {
+    const clients = new ClientPlatforms(linux('amd64'));
+    clients.saw('10.0.0.1', linux('arm64'));
+    expect(clients.expected(engine('amd64'))).toBeUndefined();
+    clients.saw('10.0.0.1', linux('amd64'));
+    expect(clients.expected(engine('amd64'))).toEqual(linux('amd64'));
+  });
+
+  it.each([
+    ['spelt in two ways', linux('arm64'), linux('arm64', 'v8'), linux('arm64')],
+    ['once had for an older processor', linux('amd64'), linux('386'), linux('amd64')],
+    ['had for an older processor first', linux('arm', 'v6'), linux('arm', 'v7'), linux('arm', 'v7')],
+    ['32-bit where there was no other', linux('arm64', 'v8'), linux('arm', 'v7'), linux('arm64', 'v8')],
+  ])('is what it took, if that was %s', (_what, first, second, expected) => {
+    const clients = new ClientPlatforms(linux('s390x'));
+    const silent = { ...engine('amd64'), userAgent: 'containerd/v2.3.4' };
+    for (const platform of [first, second, first]) clients.saw('10.0.0.1', platform);
+    expect(clients.expected(silent)).toEqual(expected);
+  });
+
   it('is nothing once different ones were seen, unless it says what it is', () => {
     const clients = new ClientPlatforms(linux('amd64'));
     const silent = { ...engine('amd64'), userAgent: 'containerd/v2.3.4' };
