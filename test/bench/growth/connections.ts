@@ -4,7 +4,7 @@ import { steadyLoad } from '../load.ts';
 import { growthPoint, type Axis } from './axis.ts';
 import { hotTag, startHub } from './hub.ts';
 
-const WARM_UP_SECONDS = 1;
+const WARM_UP_SECONDS = 2;
 
 export const CONNECTIONS: Axis = {
   name: 'connections',

@@ -6,9 +6,9 @@ import type { ServerProcess } from '../server-process.ts';
 const HOT = { repository: 'library/hot', tags: ['latest'], image: image({ message: 'hot' }) };
 const PATH = '/v2/library/hot/manifests/latest';
 
-/** The scripted stand-in, with an image. */
+/** The scripted stand-in, with an image; whoever asks need not say who he is, so that it may stand behind nginx. */
 export async function startHub(): Promise<FakeHub> {
-  const hub = await startFakeHub();
+  const hub = await startFakeHub({ auth: 'none' });
   hub.add(HOT);
   return hub;
 }

@@ -7,7 +7,7 @@ import { steadyLoad } from '../load.ts';
 import { growthPoint, type Axis, type AxisContext } from './axis.ts';
 import { startHub } from './hub.ts';
 
-const WARM_UP_SECONDS = 1;
+const WARM_UP_SECONDS = 2;
 /** The smallest image that there is: what it names is entered as well, and an index of images of many layers takes minutes. */
 const SHAPE = { blobs: 1, blobBytes: 1_000_000 };
 
