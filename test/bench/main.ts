@@ -43,7 +43,7 @@ export async function main(argv: readonly string[], root: string): Promise<numbe
     code = Math.max(code, await attempt(each, options, findings.context));
     if (options.write) await findings.write();
   }
-  if (options.isComplete) findings.tellGoals();
+  findings.tellGoals(options);
   if (options.write) await findings.write();
   return code;
 }
@@ -87,11 +87,11 @@ class Findings {
     };
   }
 
-  /** All promises that there are were looked after: their table goes on top of the page. */
-  tellGoals(): void {
+  /** Their table goes on top of the page if all promises that there are were looked after. */
+  tellGoals({ isComplete }: ComparisonOptions): void {
     const table = renderGoals(this.#goals);
     say(`\n${table}\n`);
-    this.#sections.set('goals', `## Goals\n\n${this.#circumstances}\n\n${table}`);
+    if (isComplete) this.#sections.set('goals', `## Goals\n\n${this.#circumstances}\n\n${table}`);
   }
 
   async write(): Promise<void> {
