@@ -1,4 +1,5 @@
 import type { GoalRow } from './goals.ts';
+import type { Circumstances } from './machine.ts';
 import type { SectionName } from './results-page.ts';
 
 /** Something that the bench does. */
@@ -15,6 +16,8 @@ export interface Command<O> {
 export interface CommandContext {
   /** The checkout, which holds `dist/main.js`. */
   readonly root: string;
+  /** As they were before the bench itself gave the machine something to do. */
+  readonly circumstances: Circumstances;
   readonly say: (text: string) => void;
   /** Puts something into RESULTS.md. */
   readonly report: (section: SectionName, markdown: string) => void;

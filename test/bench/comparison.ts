@@ -7,7 +7,7 @@ import { direct, dockerRegistryProxy, nginxProxyCache, pierhead, type Contestant
 import { summarizeProfile } from './cpu-profile.ts';
 import { goalRows } from './goals.ts';
 import { layeredImage } from './layers.ts';
-import { circumstances, lastRelease } from './machine.ts';
+import { lastRelease } from './machine.ts';
 import { measureScenario, type ScenarioResult } from './measure.ts';
 import { METHOD } from './method.ts';
 import { parseOptions, USAGE, type ComparisonOptions } from './options.ts';
@@ -45,11 +45,9 @@ function wantedOf({ scenarios }: ComparisonOptions): readonly Scenario[] {
 
 async function compare(
   options: ComparisonOptions,
-  { root, say, report, promised }: CommandContext,
+  { root, circumstances, say, report, promised }: CommandContext,
   folder: string,
 ): Promise<boolean> {
-  const { line, warning } = circumstances(root);
-  if (warning !== undefined) say(`WARNING: ${warning}`);
   const release = await builtRelease(options, { root, say, folder });
   const contestants = contestantsOf(options, root);
   const results = await measureAll(options, {
@@ -66,7 +64,10 @@ async function compare(
   const main = renderMain(results, columns);
   const set = contestants.map(({ name, version, setup }) => `- ${name}: ${version}; ${setup}`).join('\n');
   say(`\n${main}\n`);
-  report('peers', `## Beside its peers\n\n${line}\n\n${broken}${main}\n\n${renderDetails(results, columns)}`);
+  report(
+    'peers',
+    `## Beside its peers\n\n${circumstances.line}\n\n${broken}${main}\n\n${renderDetails(results, columns)}`,
+  );
   report('releases', `## Beside the last release\n\n${besideRelease(results, release)}`);
   report('method', METHOD({ ...options, contestants: set }));
   promised(goalRows(results, SUBJECT));

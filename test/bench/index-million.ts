@@ -7,7 +7,6 @@ import { parseArgs } from 'node:util';
 import { inBenchFolder } from './bench-folder.ts';
 import type { Command, CommandContext } from './command.ts';
 import { fillIndex, indexedImage, type IndexedImage } from './index-filling.ts';
-import { circumstances } from './machine.ts';
 import { readMetrics } from './metrics.ts';
 import { count } from './options.ts';
 import { memoryOf } from './process-probe.ts';
@@ -78,8 +77,7 @@ function parse(argv: readonly string[]): Options | 'help' {
 }
 
 async function measureIn(folder: string, options: Options, context: CommandContext): Promise<void> {
-  const { root, say, report } = context;
-  const { line } = circumstances(root);
+  const { circumstances, say, report } = context;
   const dataDir = join(folder, 'data');
   const isFilled = await readFile(join(dataDir, 'filled'), 'utf8').then(
     (text) => text === filling(options),
@@ -90,7 +88,7 @@ async function measureIn(folder: string, options: Options, context: CommandConte
   say(`\n${found}\n`);
   report(
     'index',
-    `## An index of ${formatNumber(options.images * BLOBS_PER_IMAGE)} blobs\n\n${line}\n\n${found}`,
+    `## An index of ${formatNumber(options.images * BLOBS_PER_IMAGE)} blobs\n\n${circumstances.line}\n\n${found}`,
   );
 }
 

@@ -3,7 +3,7 @@ import { COMPARISON } from './comparison.ts';
 import { renderGoals, type GoalRow } from './goals.ts';
 import { GROWTH } from './growth/growth.ts';
 import { INDEX } from './index-million.ts';
-import { circumstances } from './machine.ts';
+import { circumstances, type Circumstances } from './machine.ts';
 import { parseOptions, type ComparisonOptions } from './options.ts';
 import { ResultsPage, type SectionName } from './results-page.ts';
 import { SLOW_READERS } from './slow-readers.ts';
@@ -72,15 +72,18 @@ function comparisonOptions(argv: readonly string[]): ComparisonOptions | undefin
 class Findings {
   readonly context: CommandContext;
   readonly #page: ResultsPage;
-  readonly #circumstances: string;
+  readonly #circumstances: Circumstances;
   readonly #sections = new Map<SectionName, string>();
   readonly #goals: GoalRow[] = [];
 
   constructor(root: string) {
     this.#page = new ResultsPage(root);
-    this.#circumstances = circumstances(root).line;
+    this.#circumstances = circumstances(root);
+    const { warning } = this.#circumstances;
+    if (warning !== undefined) say(`WARNING: ${warning}`);
     this.context = {
       root,
+      circumstances: this.#circumstances,
       say,
       report: (section, markdown) => void this.#sections.set(section, markdown),
       promised: (rows) => void this.#goals.push(...rows),
@@ -91,7 +94,7 @@ class Findings {
   tellGoals({ isComplete }: ComparisonOptions): void {
     const table = renderGoals(this.#goals);
     say(`\n${table}\n`);
-    if (isComplete) this.#sections.set('goals', `## Goals\n\n${this.#circumstances}\n\n${table}`);
+    if (isComplete) this.#sections.set('goals', `## Goals\n\n${this.#circumstances.line}\n\n${table}`);
   }
 
   async write(): Promise<void> {

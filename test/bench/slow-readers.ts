@@ -9,8 +9,8 @@ import { readBlob } from './blob-reader.ts';
 import type { Command } from './command.ts';
 import { limitRow } from './goals.ts';
 import { fetchVerified } from './load.ts';
-import { circumstances } from './machine.ts';
 import { count } from './options.ts';
+import type { Memory } from './process-probe.ts';
 import { formatNumber, table } from './report.ts';
 import { missingForStage, onStage, type Stage } from './stage.ts';
 
@@ -60,10 +60,9 @@ export const SLOW_READERS: Command<SlowReadersOptions> = {
   usage: USAGE,
   parse,
   missing: missingForStage,
-  run: (options, { root, say, report, promised }) =>
+  run: (options, { root, circumstances, say, report, promised }) =>
     onStage({ root, node: options.node }, async (stage) => {
       const startedAt = performance.now();
-      const { line } = circumstances(root);
       const { slowBytes, share } = await readSlowly(stage, options);
       const { anonBytes, residentBytes } = stage.memory.peak;
       say(
@@ -72,23 +71,11 @@ export const SLOW_READERS: Command<SlowReadersOptions> = {
       say(`anonymous memory at most ${humanBytes(anonBytes)}, resident ${humanBytes(residentBytes)}`);
       say(`upstream sent ${share.toFixed(4)} × the blob`);
       say(`wall time ${humanDuration(performance.now() - startedAt)}`);
-      const { readers, seconds } = options;
-      const row = [readers, anonBytes / 1e6, residentBytes / 1e6, share].map(formatNumber);
-      const head = [
-        'slow readers',
-        'anonymous memory at most, MB',
-        'resident, MB',
-        'sent by upstream, × the blob',
-      ];
-      report(
-        'slow-readers',
-        `## Many slow readers\n\n${line}\n\n${readers} clients read one cold blob of 512 MB at 1 MB/s each for ${seconds} s, ` +
-          `beside ${FAST_READERS} fast ones that read it to its end;\nevery byte that came was compared. ` +
-          `Upstream is the scripted stand-in.\n\n${table(head, [row])}`,
-      );
+      const figures = { anonBytes, residentBytes, share };
+      report('slow-readers', `## Many slow readers\n\n${circumstances.line}\n\n${told(options, figures)}`);
       promised([
         limitRow(
-          `resident memory at ${readers} slow readers`,
+          `resident memory at ${options.readers} slow readers`,
           residentBytes / 1e6,
           MAX_ANON_BYTES / 1e6,
           'MB',
@@ -102,6 +89,26 @@ export const SLOW_READERS: Command<SlowReadersOptions> = {
       return failures.length === 0;
     }),
 };
+
+interface Figures extends Memory {
+  /** What upstream sent, as a multiple of the blob. */
+  readonly share: number;
+}
+
+function told({ readers, seconds }: SlowReadersOptions, figures: Figures): string {
+  const head = [
+    'slow readers',
+    'anonymous memory at most, MB',
+    'resident, MB',
+    'sent by upstream, × the blob',
+  ];
+  const { anonBytes, residentBytes, share } = figures;
+  const row = [readers, anonBytes / 1e6, residentBytes / 1e6, share].map(formatNumber);
+  return `${readers} clients read one cold blob of 512 MB at 1 MB/s each for ${seconds} s, beside ${FAST_READERS} fast ones that
+read it to its end; every byte that came was compared. Upstream is the scripted stand-in.
+
+${table(head, [row])}`;
+}
 
 async function readSlowly(
   { hub, server }: Stage,

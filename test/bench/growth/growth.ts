@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { inBenchFolder } from '../bench-folder.ts';
 import type { Command, CommandContext } from '../command.ts';
-import { circumstances } from '../machine.ts';
 import { count } from '../options.ts';
 import { installHint, missingPrograms } from '../programs.ts';
 import { formatNumber, table } from '../report.ts';
@@ -72,10 +71,9 @@ export const GROWTH: Command<GrowthOptions> = {
   },
   run: (options, context) =>
     inBenchFolder(async (folder) => {
-      const { line } = circumstances(context.root);
       const found = new Map<Axis, GrowthPoint[]>();
       for (const axis of options.axes) found.set(axis, await measureAxis(axis, options, context, folder));
-      if (options.write) await write(found, line, context);
+      if (options.write) await write(found, context);
       return true;
     }),
 };
@@ -104,8 +102,7 @@ async function measureAxis(
 
 async function write(
   found: ReadonlyMap<Axis, readonly GrowthPoint[]>,
-  line: string,
-  { root, report }: CommandContext,
+  { root, circumstances, report }: CommandContext,
 ): Promise<void> {
   const panels = [...found].map(([{ noun }, points]) => ({ noun, points }));
   await writeFile(join(root, 'test/bench', PLOT_FILE), growthPlot(panels));
@@ -118,6 +115,6 @@ async function write(
   });
   report(
     'growth',
-    `## How cost grows\n\n${line}\n\n![Plot of the tables below](${PLOT_FILE})\n\n${tables.join('\n\n')}`,
+    `## How cost grows\n\n${circumstances.line}\n\n![Plot of the tables below](${PLOT_FILE})\n\n${tables.join('\n\n')}`,
   );
 }
