@@ -7,6 +7,7 @@ import type { Budget, BudgetLimits, CountedRequest } from './budget.ts';
 import { budgetReading } from './budget-reading.ts';
 import { Budgets } from './budgets.ts';
 import type { Credentials } from './credentials.ts';
+import { DialGuard, type Resolve } from './dial-guard.ts';
 import { Logins, type PatternCredentials } from './logins.ts';
 import { observedOutcome, type UpstreamObserver } from './observer.ts';
 import { UpstreamFailure } from './outcome.ts';
@@ -25,6 +26,10 @@ export interface CourierOptions extends TransportOptions, UpstreamObserver {
   readonly credentials?: Credentials;
   /** Others, for the repositories that their patterns name; the first that fits counts. */
   readonly identities?: readonly PatternCredentials[];
+  /** Networks besides the registry's own that redirects and token services may lead to, in CIDR notation. */
+  readonly networks?: readonly string[];
+  /** How names become addresses. Default the system's way. */
+  readonly resolve?: Resolve;
   /** For everything up to the headers of the final answer: tokens, redirects and retries are part of it. */
   readonly headersTimeoutMs: number;
   /** When to save pulls. */
@@ -65,7 +70,8 @@ export class Courier {
     this.logins = new Logins(credentials, identities);
     this.#options = options;
     this.#now = now;
-    this.#transport = new Transport(options);
+    const guard = { registry: this.registry, networks: options.networks ?? [], resolve: options.resolve };
+    this.#transport = new Transport(options, new DialGuard(guard));
     this.#authenticator = new Authenticator({
       registry: this.registry,
       logins: this.logins,

@@ -34,6 +34,7 @@ export function networkFailure(
   if (code === 'UND_ERR_HEADERS_OVERFLOW') {
     return unavailable('not-a-registry', `${host} sent more headers than are allowed`, error);
   }
+  if (code === 'ERR_FORBIDDEN_ADDRESS') return unavailable('not-a-registry', message, error);
   if (TLS_CODE.test(code)) {
     return unavailable('unreachable', `no TLS connection to ${host}: ${message} (${code})`, error);
   }

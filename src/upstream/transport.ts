@@ -4,6 +4,7 @@ import { environmentProxy } from '../lib/proxy-environment.ts';
 import { AnswerBody } from './answer-body.ts';
 import type { AnswerHeaders } from './answer-headers.ts';
 import type { Answer } from './answer.ts';
+import type { DialGuard } from './dial-guard.ts';
 import { networkFailure } from './network-failure.ts';
 import type { TimeLimit } from './time-limit.ts';
 import { trustAlso } from './trust.ts';
@@ -37,18 +38,21 @@ const NEVER_BY_PROXY = ['localhost', '127.0.0.1', '[::1]'];
  */
 export class Transport {
   readonly #options: TransportOptions;
+  readonly #guard: DialGuard;
   readonly #dispatcher: Dispatcher;
 
   /** Throws CertificateFileError or ProxyEnvironmentError. */
-  constructor(options: TransportOptions) {
+  constructor(options: TransportOptions, guard: DialGuard) {
     const { ca, connectTimeoutMs } = options;
     const connect = {
       timeout: connectTimeoutMs,
       ...(ca === undefined ? {} : { secureContext: trustAlso(ca) }),
     };
     this.#options = options;
+    this.#guard = guard;
     this.#dispatcher = new EnvHttpProxyAgent({
-      connect,
+      // A proxy is dialled wherever it is, and resolves names itself; all else goes past the guard.
+      connect: guard.connector(connect),
       requestTls: connect,
       proxyTls: connect,
       // A proxy must answer CONNECT in the time of a connection; undici's default is 300 s.
@@ -69,6 +73,8 @@ export class Transport {
   async send(request: TransportRequest): Promise<Answer> {
     const { method, url, headers, limit } = request;
     const exchange = new Exchange(url, this.#options.connectTimeoutMs);
+    const forbidden = this.#guard.refusal(url);
+    if (forbidden !== undefined) throw networkFailure(forbidden, { host: url.host, connectTimeoutMs: 0 });
     this.#dispatcher.dispatch(
       {
         origin: url.origin,

@@ -106,7 +106,8 @@ describe('HTTP_PROXY', () => {
     const proxy = await startFakeProxy();
     vi.stubEnv('HTTP_PROXY', `http://127.0.0.1:${proxy.port}`);
     const registry = `http://registry.test:${new URL(hub.url).port}`;
-    const { upstream } = watchedUpstream(registry);
+    // The proxy knows where that is, we do not; and its token service is on this machine.
+    const { upstream } = watchedUpstream(registry, { networks: ['127.0.0.0/8'] });
     const manifest = valueOf(await upstream.getManifest(REPOSITORY, LATEST, ANYBODY));
     expect(manifest).toEqual(GOLANG.image.root);
     const [blob] = GOLANG.image.blobs;
@@ -123,12 +124,24 @@ describe('HTTP_PROXY', () => {
     expect(proxy.asked.length).toBe(3);
   });
 
+  test('does not let a registry that only it can see send us to this machine', async () => {
+    const hub = await filledHub();
+    const proxy = await startFakeProxy();
+    vi.stubEnv('HTTP_PROXY', `http://127.0.0.1:${proxy.port}`);
+    const { upstream } = watchedUpstream(`http://registry.test:${new URL(hub.url).port}`);
+    expect(causeOf(await upstream.headManifest(REPOSITORY, LATEST, ANYBODY))).toBe(
+      `not-a-registry: ${new URL(hub.tokenUrl).host} is not dialled, because it is at a loopback address`,
+    );
+    expect(hub.count({ host: 'token' })).toBe(0);
+  });
+
   test('that wants a login is named', async () => {
     const hub = await filledHub();
     const proxy = await startFakeProxy({ login: { user: 'me', password: 'secret' } });
     const registry = `registry.test:${new URL(hub.url).port}`;
+    const options = { networks: ['127.0.0.0/8'] };
     const ask = () =>
-      watchedUpstream(`http://${registry}`).upstream.headManifest(REPOSITORY, LATEST, ANYBODY);
+      watchedUpstream(`http://${registry}`, options).upstream.headManifest(REPOSITORY, LATEST, ANYBODY);
     vi.stubEnv('HTTP_PROXY', `http://127.0.0.1:${proxy.port}`);
     expect(causeOf(await ask())).toBe(
       `unreachable: the proxy does not connect to ${registry}, it answered 407`,

@@ -1,0 +1,133 @@
+import { createServer, type Server } from 'node:http';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import type { Resolve } from '../../src/upstream/dial-guard.ts';
+import { GOLANG } from '../support/filled-hub.ts';
+import { ANYBODY, CAROL, causeOf, CONFIGURED, hubAndUpstream, valueOf } from '../support/upstream-client.ts';
+
+const { repository } = GOLANG;
+const LATEST = { kind: 'tag', tag: 'latest' } as const;
+const MANIFEST = { kind: 'manifest', reference: 'latest' } as const;
+
+/** Names that stand for what the map says at the moment; each look at one is counted. */
+function names(addresses: Map<string, string[]>): { resolve: Resolve; asked: string[] } {
+  const asked: string[] = [];
+  const resolve: Resolve = (hostname, _options, callback) => {
+    asked.push(hostname);
+    const found = (addresses.get(hostname) ?? []).map((address) => ({ address, family: 4 }));
+    callback(null, found);
+  };
+  return { resolve, asked };
+}
+
+async function listening(): Promise<{ server: Server; url: string; seen: string[] }> {
+  const seen: string[] = [];
+  const server = createServer((request, response) => {
+    seen.push(request.url ?? '');
+    response.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  return { server, url: `http://127.0.0.1:${port}`, seen };
+}
+
+/** The same server under the one address of another kind that every Linux answers on: 0.0.0.0 means this machine. */
+async function anyAddress(): Promise<{ url: string; seen: string[] }> {
+  const { url, seen } = await listening();
+  return { url: url.replace('127.0.0.1', '0.0.0.0'), seen };
+}
+
+describe('a registry on loopback', () => {
+  test.each([
+    ['http://10.0.0.1:9/x', '10.0.0.1:9', 'private'],
+    ['http://192.168.1.1/x', '192.168.1.1', 'private'],
+    ['http://169.254.169.254/latest/meta-data/', '169.254.169.254', 'cloud metadata'],
+    ['http://[fd00:ec2::254]/latest/', '[fd00:ec2::254]', 'cloud metadata'],
+    ['http://169.254.7.7/', '169.254.7.7', 'link-local'],
+    ['http://[fe80::1]/', '[fe80::1]', 'link-local'],
+    ['http://[::ffff:10.0.0.1]/', '[::ffff:a00:1]', 'private'],
+    ['http://0x0a.1/', '10.0.0.1', 'private'],
+    ['http://0.0.0.0/', '0.0.0.0', 'reserved'],
+    ['http://224.0.0.1/', '224.0.0.1', 'reserved'],
+  ])('cannot redirect us to %s', async (redirectTo, host, kind) => {
+    const { hub, upstream } = await hubAndUpstream();
+    hub.fault({ match: MANIFEST, do: { redirectTo } });
+    expect(causeOf(await upstream.getManifest(repository, LATEST, ANYBODY))).toBe(
+      `not-a-registry: ${host} is not dialled, because it is at a ${kind} address`,
+    );
+  });
+
+  test('cannot redirect us to an address that answers, and is where nobody should be', async () => {
+    const inside = await anyAddress();
+    const { hub, upstream } = await hubAndUpstream();
+    hub.fault({ match: MANIFEST, do: { redirectTo: `${inside.url}/secret` } });
+    expect(causeOf(await upstream.getManifest(repository, LATEST, ANYBODY))).toContain('reserved address');
+    expect(inside.seen).toEqual([]);
+  });
+
+  test('can redirect us to its own kind of address', async () => {
+    const { upstream } = await hubAndUpstream({ blobHostName: '127.0.0.1' });
+    const digest = GOLANG.image.blobs[0]?.digest;
+    if (digest === undefined) throw new Error('the image has no blob');
+    valueOf(await upstream.getBlob(repository, digest, { ...ANYBODY, offset: 0 })).close();
+  });
+
+  test('can redirect us into networks that the settings name', async () => {
+    const inside = await anyAddress();
+    const { hub, upstream } = await hubAndUpstream({}, { networks: ['0.0.0.0/32'] });
+    hub.fault({ match: MANIFEST, do: { redirectTo: `${inside.url}/named` } });
+    await upstream.getManifest(repository, LATEST, ANYBODY);
+    expect(inside.seen).toEqual(['/named']);
+  });
+});
+
+describe('a name', () => {
+  test('that resolves to an address where we have no business is not dialled', async () => {
+    const { resolve } = names(new Map([['rebound.test', ['10.0.0.1', '169.254.169.254']]]));
+    const { hub, upstream } = await hubAndUpstream({}, { resolve });
+    hub.fault({ match: MANIFEST, do: { redirectTo: 'http://rebound.test/x' } });
+    expect(causeOf(await upstream.getManifest(repository, LATEST, ANYBODY))).toBe(
+      'not-a-registry: rebound.test is not dialled, because it is at a private address',
+    );
+  });
+
+  test('is dialled only at those of its addresses that are allowed', async () => {
+    const elsewhere = await listening();
+    const { port } = new URL(elsewhere.url);
+    const { resolve } = names(new Map([['both.test', ['10.0.0.1', '127.0.0.1']]]));
+    const { hub, upstream } = await hubAndUpstream({}, { resolve });
+    hub.fault({ match: MANIFEST, do: { redirectTo: `http://both.test:${port}/x` } });
+    await upstream.getManifest(repository, LATEST, ANYBODY);
+    expect(elsewhere.seen).toEqual(['/x']);
+  });
+
+  test('that resolves otherwise the second time is looked at again when it is dialled again', async () => {
+    const elsewhere = await listening();
+    const { port } = new URL(elsewhere.url);
+    const addresses = new Map([['rebinding.test', ['127.0.0.1']]]);
+    const { resolve, asked } = names(addresses);
+    const { hub, upstream } = await hubAndUpstream({}, { resolve });
+    hub.fault({ match: MANIFEST, times: 2, do: { redirectTo: `http://rebinding.test:${port}/x` } });
+    await upstream.getManifest(repository, LATEST, ANYBODY);
+    addresses.set('rebinding.test', ['10.0.0.1']);
+    elsewhere.server.closeAllConnections();
+    expect(causeOf(await upstream.getManifest(repository, LATEST, ANYBODY))).toContain('private address');
+    expect(elsewhere.seen).toEqual(['/x']);
+    expect(asked.length).toBeGreaterThan(1);
+  });
+});
+
+describe('a token service', () => {
+  test('at an address where we have no business gets neither a request nor credentials', async () => {
+    const { hub, upstream } = await hubAndUpstream({}, { credentials: CAROL });
+    const challenge = 'Bearer realm="http://10.0.0.1/token",service="x"';
+    hub.fault({ match: MANIFEST, do: { status: { code: 401, headers: { 'www-authenticate': challenge } } } });
+    const outcome = await upstream.getManifest(repository, LATEST, CONFIGURED);
+    expect(causeOf(outcome)).toMatch(/^(?:not-a-registry|credentials): /);
+    expect(hub.count({ host: 'token' })).toBe(0);
+  });
+});
