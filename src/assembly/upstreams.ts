@@ -1,12 +1,23 @@
 import type { Settings, UpstreamSettings } from '../config/settings.ts';
+import { limitAt } from '../lib/daily-limit.ts';
 import type { Logger } from '../log/log.ts';
 import { UpstreamWatch } from '../log/upstream-watch.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { UpstreamState } from '../metrics/upstream-metrics.ts';
 import type { SharedBudgets } from '../oci/pull-budget.ts';
-import { createUpstream } from '../upstream/client.ts';
+import { Bandwidth } from '../upstream/bandwidth.ts';
+import { createUpstream, type UpstreamOptions } from '../upstream/client.ts';
+import { mayHaveCredentials } from '../upstream/courier.ts';
+import { CredentialHelper } from '../upstream/credential-helper.ts';
+import type { Credentials } from '../upstream/credentials.ts';
+import { DockerConfig } from '../upstream/docker-config.ts';
+import { createFallbackUpstream } from '../upstream/fallback.ts';
 import { createOfflineUpstream } from '../upstream/offline.ts';
+import { dockerServer } from '../upstream/stored-login.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+
+/** Registries that are known to have their token service elsewhere. LinuxServer's is GitHub's by another name. */
+const CREDENTIAL_HOSTS: ReadonlyMap<string, readonly string[]> = new Map([['lscr.io', ['ghcr.io']]]);
 
 export interface UpstreamsOptions {
   readonly settings: Settings;
@@ -39,24 +50,56 @@ function upstreamFor(
   options: UpstreamsOptions,
   metrics: Metrics,
 ): Upstream {
-  const { settings, version, log, sharedBudgets } = options;
-  const { username, password, passwordFile, token, tokenFile } = entry;
-  const hasCredentials = username !== undefined || token !== undefined || tokenFile !== undefined;
-  if (settings.offline) {
-    return createOfflineUpstream({ host, hasCredentials: hasCredentials || entry.identities.length > 0 });
+  const credentials = credentialsOf(host, entry);
+  if (options.settings.offline) {
+    const hasCredentials = credentials !== undefined || entry.identities.length > 0;
+    return createOfflineUpstream({ host, hasCredentials });
   }
-  const watch = new UpstreamWatch(log);
-  return createUpstream({
-    host,
+  const common = commonOptions(host, entry, options, metrics);
+  const { sharedBudgets } = options;
+  const login = { ...(credentials === undefined ? {} : { credentials }), identities: entry.identities };
+  const registry = createUpstream({
+    ...common,
+    ...login,
     url: entry.url,
-    ...(entry.ca === undefined ? {} : { ca: entry.ca }),
-    ...(hasCredentials ? { credentials: { username, password, passwordFile, token, tokenFile } } : {}),
-    identities: entry.identities,
     ...(sharedBudgets === undefined ? {} : { sharedBudgets }),
+    onBudget: (event) => {
+      metrics.upstreams.budget(event);
+      common.watch.budget(event);
+    },
+  });
+  const fallbacks = (entry.fallbackUrls ?? []).map((url) => {
+    // What a mirror says of pulls that are left is not about the limit of the registry.
+    const isTrusted = mayHaveCredentials(new URL(entry.url), new URL(url).host, common.credentialHosts);
+    return createUpstream({ ...common, ...(isTrusted ? login : {}), url });
+  });
+  return fallbacks.length === 0 ? registry : createFallbackUpstream([registry, ...fallbacks]);
+}
+
+/** What holds for a registry and its fallback URLs alike. */
+function commonOptions(
+  host: string,
+  entry: UpstreamSettings,
+  { settings, version, log }: UpstreamsOptions,
+  metrics: Metrics,
+) {
+  const watch = new UpstreamWatch(log);
+  const { bandwidth: limits = [] } = entry;
+  const bandwidth = new Bandwidth({
+    limitAt: (nowMs) => limitAt(limits, nowMs),
+    onWait: (ms) => metrics.upstreams.throttled(host, ms),
+  });
+  return {
+    host,
+    watch,
+    ...(entry.ca === undefined ? {} : { ca: entry.ca }),
+    ...(limits.length === 0 ? {} : { bandwidth }),
+    credentialHosts: [...(CREDENTIAL_HOSTS.get(host) ?? []), ...(entry.credentialHosts ?? [])],
+    networks: entry.internalNetworks ?? [],
     budget: { lowShare: settings.pullBudgetLow, reserve: settings.pullBudgetReserve },
-    connectTimeoutMs: settings.connectTimeoutMs,
-    headersTimeoutMs: settings.headersTimeoutMs,
-    idleTimeoutMs: settings.idleTimeoutMs,
+    connectTimeoutMs: entry.connectTimeoutMs ?? settings.connectTimeoutMs,
+    headersTimeoutMs: entry.headersTimeoutMs ?? settings.headersTimeoutMs,
+    idleTimeoutMs: entry.idleTimeoutMs ?? settings.idleTimeoutMs,
     userAgent: `pierhead/${version}`,
     onRequest: ({ kind, method, outcome }) =>
       metrics.upstreamRequest({ upstream: host, kind, method, outcome }),
@@ -65,9 +108,16 @@ function upstreamFor(
       metrics.upstreams.breaker(event);
       watch.breaker(event);
     },
-    onBudget: (event) => {
-      metrics.upstreams.budget(event);
-      watch.budget(event);
-    },
-  });
+  } satisfies Partial<UpstreamOptions> & { readonly watch: UpstreamWatch };
+}
+
+function credentialsOf(host: string, entry: UpstreamSettings): Credentials | undefined {
+  const { username, password, passwordFile, token, tokenFile, credentialHelper, dockerConfig } = entry;
+  const now = Date.now;
+  if (credentialHelper !== undefined) {
+    return { source: new CredentialHelper({ helper: credentialHelper, server: dockerServer(host), now }) };
+  }
+  if (dockerConfig !== undefined) return { source: new DockerConfig({ path: dockerConfig, host, now }) };
+  const isNone = username === undefined && token === undefined && tokenFile === undefined;
+  return isNone ? undefined : { username, password, passwordFile, token, tokenFile };
 }

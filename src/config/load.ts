@@ -5,7 +5,8 @@ import { DOCKER_HUB } from '../oci/reference.ts';
 import { readFailure, SettingsError } from './errors.ts';
 import { CONFIG_FLAG, fromFlags, type Flags } from './flags.ts';
 import { contradictions, overlay, type Effective } from './overlay.ts';
-import type { Settings } from './settings.ts';
+import { plainHttpWarnings } from './plain-http.ts';
+import type { Settings, UpstreamSettings } from './settings.ts';
 import { shownSettings, type ShownSetting } from './shown.ts';
 import {
   CONFIG_ENV,
@@ -13,6 +14,7 @@ import {
   formatSource,
   fromDefaults,
   fromEnvironment,
+  fromHosts,
   settingSlot,
   upstreamPlace,
   type Assignment,
@@ -36,7 +38,7 @@ export interface LoadedSettings {
   readonly settings: Settings;
   /** Each setting with its source, to be shown to people. */
   readonly sources: readonly ShownSetting[];
-  /** Sentences about variables that look like settings and are none. */
+  /** Sentences about variables that look like settings and are none, and about what is valid and unwise. */
   readonly warnings: readonly string[];
 }
 
@@ -50,7 +52,13 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
   const { flags, env, cwd } = options;
   const read = options.readFile ?? ((path) => readFileSync(path, 'utf8'));
   const file = settingsFile(options, read);
-  const layers = [fromDefaults(), file.assignments, fromEnvironment(env), fromFlags(flags)];
+  const layers = [
+    fromDefaults(),
+    fromHosts(file.maps),
+    file.assignments,
+    fromEnvironment(env),
+    fromFlags(flags),
+  ];
   const effective = overlay(layers.map((layer) => layer.map((assignment) => located(assignment, cwd))));
   const problems = [
     ...file.problems,
@@ -62,10 +70,11 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
   const validation = validate(effective, [...file.maps, hub]);
   if (!validation.ok) throw new SettingsError([...problems, ...validation.problems]);
   if (problems.length > 0) throw new SettingsError(problems);
+  const settings = settingsOf(validation.values);
   return deepFreeze({
-    settings: settingsOf(validation.values),
+    settings,
     sources: shownSettings(effective),
-    warnings: environmentWarnings(env),
+    warnings: [...environmentWarnings(env), ...plainHttpWarnings(settings)],
   });
 }
 
@@ -150,7 +159,7 @@ function settingsOf(values: Values): Settings {
   } = values;
   return {
     ...rest,
-    upstreams: Object.assign(Object.create(null), values.upstreams) as Settings['upstreams'],
+    upstreams: Object.assign(Object.create(null), upstreamsOf(values)) as Settings['upstreams'],
     scrubIntervalMs: scrubInterval,
     tagTtlMs: tagTtl.otherwise,
     tagTtlRules: tagTtl.rules,
@@ -161,6 +170,22 @@ function settingsOf(values: Values): Settings {
     idleTimeoutMs: idleTimeout,
     fillSegmentGapBytes: fillSegmentGap,
   };
+}
+
+function upstreamsOf(values: Values): Record<string, UpstreamSettings> {
+  const entries = Object.entries(values.upstreams).map(([host, entry]): [string, UpstreamSettings] => {
+    const { connectTimeout, headersTimeout, idleTimeout, ...rest } = entry;
+    return [
+      host,
+      {
+        ...rest,
+        ...(connectTimeout === undefined ? {} : { connectTimeoutMs: connectTimeout }),
+        ...(headersTimeout === undefined ? {} : { headersTimeoutMs: headersTimeout }),
+        ...(idleTimeout === undefined ? {} : { idleTimeoutMs: idleTimeout }),
+      },
+    ];
+  });
+  return Object.fromEntries(entries);
 }
 
 function deepFreeze<T>(value: T): T {

@@ -1,3 +1,4 @@
+import type { DailyLimit } from '../lib/daily-limit.ts';
 import type { ListenAddress } from './addresses.ts';
 import type { TagTtlRule, TtlMs } from './tag-ttl.ts';
 import type { Size } from './units.ts';
@@ -27,17 +28,34 @@ export interface ClientSettings {
 export interface UpstreamSettings {
   /** Without a trailing slash: `https://registry-1.docker.io`. */
   readonly url: string;
+  readonly fallbackUrls?: readonly string[];
   readonly username?: string;
   readonly password?: string;
   readonly passwordFile?: string;
   readonly token?: string;
   readonly tokenFile?: string;
+  /** `ecr-login` for the program `docker-credential-ecr-login`. */
+  readonly credentialHelper?: string;
+  /** A `config.json` of Docker. */
+  readonly dockerConfig?: string;
+  readonly credentialHosts?: readonly string[];
+  /** Patterns `repository[:tag]`. Undefined: everything. */
+  readonly allow?: readonly string[];
+  readonly deny?: readonly string[];
   /** As whom the repositories of a pattern are pulled; the first that fits counts. */
   readonly identities: readonly IdentitySettings[];
   /** Repository globs that may be served although only the credentials can see them. */
   readonly private: readonly string[];
   /** PEM certificates to trust besides the usual ones. */
   readonly ca?: string;
+  /** CIDR notation. */
+  readonly internalNetworks?: readonly string[];
+  /** The first that fits the time counts. Undefined: no limit. */
+  readonly bandwidth?: readonly DailyLimit[];
+  /** Undefined: as for all. */
+  readonly connectTimeoutMs?: number;
+  readonly headersTimeoutMs?: number;
+  readonly idleTimeoutMs?: number;
 }
 
 /** The settings in force: plain frozen data, every value checked. */

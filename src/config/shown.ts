@@ -1,3 +1,4 @@
+import type { Raw } from './fields.ts';
 import type { Effective } from './overlay.ts';
 import { SETTINGS } from './schema.ts';
 import type { Assignment, Source } from './sources.ts';
@@ -34,7 +35,13 @@ function shownValue({ raw, setting }: Assignment): string | readonly string[] {
   if (setting.holds === 'secret') return MASK;
   const value = setting.schema.parse(raw);
   if (typeof value === 'string') return setting.holds === 'url' ? redactUrl(value) : value;
-  if (Array.isArray(value)) return value.map(String);
+  // What a list was parsed into says less to people than how it was written.
+  if (Array.isArray(value)) return value.every((item) => typeof item === 'string') ? value : textsOf(raw);
   if (typeof value === 'boolean') return String(value);
   return String(raw).trim();
+}
+
+function textsOf(raw: Raw): readonly string[] {
+  const texts = typeof raw === 'string' ? raw.split(',') : raw;
+  return texts.map((text) => text.trim());
 }

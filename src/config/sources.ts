@@ -87,6 +87,16 @@ export function fromDefaults(): Assignment[] {
   );
 }
 
+/** A registry is at `https://` and its own name, unless something else is said. `maps`: those that a file names. */
+export function fromHosts(maps: readonly { readonly map: Place }[]): Assignment[] {
+  return maps.flatMap(({ map }) => {
+    const [first, host] = map.path;
+    const url = first === 'upstreams' && map.path.length === 2 ? slotIn(map, 'url') : undefined;
+    if (url === undefined || host === DOCKER_HUB) return [];
+    return [{ ...url, raw: `https://${host}`, source: { kind: 'default' } as const }];
+  });
+}
+
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The variable that names the settings file. */

@@ -16,6 +16,7 @@ export class UpstreamMetrics {
   readonly #low;
   readonly #emptyAt;
   readonly #foreign;
+  readonly #throttled;
 
   constructor(registry: Registry) {
     this.#registry = registry;
@@ -64,6 +65,16 @@ export class UpstreamMetrics {
       labelNames: identity,
       registers,
     });
+    this.#throttled = new Counter({
+      name: 'pierhead_upstream_throttled_seconds_total',
+      help: 'How long pieces of bodies waited for the bandwidth of their upstream, all of them together',
+      labelNames: ['upstream'] as const,
+      registers,
+    });
+  }
+
+  throttled(upstream: string, ms: number): void {
+    this.#throttled.inc({ upstream }, ms / 1000);
   }
 
   /** Has these read at each scrape from now on; once. */

@@ -1,12 +1,11 @@
-import { redactUrl } from '../lib/redact-url.ts';
 import { headerLines } from './answer-headers.ts';
 import type { Answer } from './answer.ts';
-import { parseChallenges, type Challenge } from './challenge.ts';
-import { authorizationOf, isToken } from './credentials.ts';
+import { parseChallenges } from './challenge.ts';
+import { authorizationOf, isToken, proofOf } from './credentials.ts';
 import type { Login, Logins } from './logins.ts';
-import { unavailable } from './outcome.ts';
+import { unavailable, UpstreamFailure } from './outcome.ts';
 import type { TimeLimit } from './time-limit.ts';
-import type { TokenRequest, TokenService } from './token-service.ts';
+import { tokenServiceOf, type RequestToken, type TokenService } from './token-service.ts';
 import type { Token, TokenCache } from './tokens.ts';
 import type { Identity } from './upstream.ts';
 
@@ -31,10 +30,9 @@ export interface AuthenticatorOptions {
   readonly registry: URL;
   readonly logins: Logins;
   readonly tokens: TokenCache;
-  readonly requestToken: (
-    service: TokenService,
-    request: Pick<TokenRequest, 'scope' | 'authorization'>,
-  ) => Promise<Token>;
+  readonly requestToken: RequestToken;
+  /** Whether a token service at this host may be given the credentials. */
+  readonly isTrusted: (host: string) => boolean;
 }
 
 const NOTHING: Grant = { scheme: 'none', authorization: undefined, isFinal: false };
@@ -68,7 +66,7 @@ export class Authenticator {
   async next(access: Access, previous: Grant, answer: Answer): Promise<Grant | undefined> {
     const challenges = parseChallenges(headerLines(answer.headers, 'www-authenticate'));
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
-    if (bearer !== undefined) this.#asks = this.#tokenService(bearer);
+    if (bearer !== undefined) this.#asks = tokenServiceOf(bearer, this.#options.registry);
     else if (challenges.some(({ scheme }) => scheme === 'basic')) this.#asks = 'basic';
     if (this.#asks === undefined) return undefined;
     const scheme = this.#asks === 'basic' ? 'basic' : 'bearer';
@@ -78,6 +76,7 @@ export class Authenticator {
       );
       const isLogin = previous.scheme !== 'bearer' && previous.authorization !== undefined;
       if (answer.status !== 401 || isAboutScope || !isLogin) return undefined;
+      if (this.#loginFor(access).credentials?.source?.rejected() === true) return this.#basic(access);
       throw unavailable('credentials', `${answer.url.host} rejects the configured credentials`);
     }
     if (this.#asks === 'basic') {
@@ -112,33 +111,38 @@ export class Authenticator {
     const { tokens, requestToken } = this.#options;
     const login = this.#loginFor(access);
     const { credentials } = login;
-    const issue = async (): Promise<Token> => {
-      const authorization = credentials === undefined ? undefined : await authorizationOf(credentials);
-      return requestToken(service, { scope: pullScope(repository, details.scope), authorization });
-    };
+    this.#requireTrusted(service, login);
+    const scope = pullScope(repository, details.scope);
+    const issueOnce = async (): Promise<Token> =>
+      requestToken(service, { scope, ...(await proofOf(credentials)) });
+    const issue = (): Promise<Token> =>
+      issueOnce().catch((error: unknown) => {
+        // A helper may have others by now: those of clouds last for an hour or a few.
+        if (!isRejection(error) || credentials?.source?.rejected() !== true) throw error;
+        return issueOnce();
+      });
     const rejected = details.rejected?.replace(/^Bearer /, '');
     const token = tokens.get(tokenKey(login, repository), { issue, rejected });
     const { value, isFresh } = await limit.wait(token, service.realm.host);
     return { scheme: 'bearer', authorization: `Bearer ${value}`, isFinal: isFresh };
   }
 
-  #tokenService({ parameters }: Challenge): TokenService {
-    const { registry } = this.#options;
-    const text = parameters.get('realm') ?? '';
-    const realm = URL.canParse(text) ? new URL(text) : undefined;
-    if (realm === undefined) {
-      throw unavailable('not-a-registry', `${registry.host} names no token service that can be asked`);
-    }
-    if (realm.protocol !== 'https:' && !(realm.protocol === 'http:' && registry.protocol === 'http:')) {
-      const reason = `${registry.host} names the token service ${redactUrl(realm)}, which is not https`;
-      throw unavailable('not-a-registry', reason);
-    }
-    return { realm, service: parameters.get('service') };
+  /** The registry alone says who its token service is, and it may have been made to. */
+  #requireTrusted({ realm }: TokenService, { credentials }: Login): void {
+    if (credentials === undefined || this.#options.isTrusted(realm.host)) return;
+    const { host } = this.#options.registry;
+    const rule = 'which gets no credentials unless credentialHosts names it';
+    throw unavailable('credentials', `${host} has its token service at ${realm.host}, ${rule}`);
   }
 
   #loginFor(access: Access): Login {
     return this.#options.logins.of(access.repository, access.identity);
   }
+}
+
+function isRejection(error: unknown): boolean {
+  if (!(error instanceof UpstreamFailure)) return false;
+  return error.failure.kind === 'unavailable' && error.failure.cause === 'credentials';
 }
 
 function tokenKey(login: Login, repository: string): string {

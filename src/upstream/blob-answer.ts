@@ -1,5 +1,6 @@
 import { contentLength, contentRange } from './answer-headers.ts';
 import type { Answer } from './answer.ts';
+import type { Bandwidth } from './bandwidth.ts';
 import { canDecode, contentCodings, decoded } from './content-coding.ts';
 import { isStall } from './network-failure.ts';
 import { unavailable, type UpstreamFailure } from './outcome.ts';
@@ -12,6 +13,7 @@ export interface BlobStreamOptions {
   readonly expectedSize: number | undefined;
   readonly idleTimeoutMs: number;
   readonly onBytes: ((count: number) => void) | undefined;
+  readonly bandwidth: Bandwidth | undefined;
 }
 
 /** Where a body begins, how long it is and how long the whole blob, as far as the headers tell. */
@@ -91,13 +93,14 @@ async function* bytesOf(
   length: number | undefined,
   options: BlobStreamOptions,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const { idleTimeoutMs, onBytes } = options;
+  const { idleTimeoutMs, onBytes, bandwidth } = options;
   const { host } = answer.url;
   let received = 0;
   try {
     for await (const chunk of answer.body) {
       received += chunk.length;
       onBytes?.(chunk.length);
+      await bandwidth?.take(chunk.length);
       yield chunk;
     }
   } catch (error) {

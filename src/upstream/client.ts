@@ -78,6 +78,7 @@ class RegistryClient implements Upstream {
       });
       const manifest = await readManifest(answer, access.limit);
       this.#options.onBytes?.(manifest.bytes.length);
+      this.#options.bandwidth?.spend(manifest.bytes.length);
       return manifest;
     });
   }
@@ -112,8 +113,8 @@ class RegistryClient implements Upstream {
     return this.#ask(request, options, async (access) => {
       const { answer, asked } = await this.#send(request, access);
       await requireStatus(answer, asked, [200, 206]);
-      const { idleTimeoutMs, onBytes } = this.#options;
-      return blobStream(answer, { offset, expectedSize, idleTimeoutMs, onBytes });
+      const { idleTimeoutMs, onBytes, bandwidth } = this.#options;
+      return blobStream(answer, { offset, expectedSize, idleTimeoutMs, onBytes, bandwidth });
     });
   }
 
@@ -173,6 +174,7 @@ class RegistryClient implements Upstream {
   }
 
   close(): Promise<void> {
+    this.#options.bandwidth?.close();
     return this.#courier.close();
   }
 

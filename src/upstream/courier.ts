@@ -1,20 +1,23 @@
+import { sharesDomain } from '../lib/domain.ts';
 import type { SharedBudgets } from '../oci/pull-budget.ts';
 import type { Asked } from './answer-failure.ts';
 import type { Answer } from './answer.ts';
 import { Authenticator, type Access } from './auth.ts';
+import type { Bandwidth } from './bandwidth.ts';
 import { Breakers } from './breakers.ts';
 import type { Budget, BudgetLimits, CountedRequest } from './budget.ts';
 import { budgetReading } from './budget-reading.ts';
 import { Budgets } from './budgets.ts';
 import type { Credentials } from './credentials.ts';
 import { DialGuard, type Resolve } from './dial-guard.ts';
+import { GuestTokens } from './guest-tokens.ts';
 import { Logins, type PatternCredentials } from './logins.ts';
 import { observedOutcome, type UpstreamObserver } from './observer.ts';
 import { UpstreamFailure } from './outcome.ts';
 import { sendFollowing } from './redirect.ts';
 import { sendPatiently } from './retry.ts';
 import { TimeLimit } from './time-limit.ts';
-import { requestToken, type TokenRequest, type TokenService } from './token-service.ts';
+import { requestToken, type RequestToken, type TokenService } from './token-service.ts';
 import { TokenCache, type Token } from './tokens.ts';
 import { Transport, type TransportOptions, type TransportRequest } from './transport.ts';
 
@@ -26,18 +29,29 @@ export interface CourierOptions extends TransportOptions, UpstreamObserver {
   readonly credentials?: Credentials;
   /** Others, for the repositories that their patterns name; the first that fits counts. */
   readonly identities?: readonly PatternCredentials[];
+  /** Hosts that may be given the credentials although they are outside the registry's domain. */
+  readonly credentialHosts?: readonly string[];
   /** Networks besides the registry's own that redirects and token services may lead to, in CIDR notation. */
   readonly networks?: readonly string[];
   /** How names become addresses. Default the system's way. */
   readonly resolve?: Resolve;
   /** For everything up to the headers of the final answer: tokens, redirects and retries are part of it. */
   readonly headersTimeoutMs: number;
+  /** How fast bodies may come, all together; ends with this. */
+  readonly bandwidth?: Bandwidth;
   /** When to save pulls. */
   readonly budget: BudgetLimits;
   /** Other servers that pull under the same identities. */
   readonly sharedBudgets?: SharedBudgets;
   /** The clock of tokens, breakers and budgets, ms since the epoch. Default the real one. */
   readonly now?: () => number;
+}
+
+/** Whether a server at `host` is one of those that credentials for `registry` belong to. */
+export function mayHaveCredentials(registry: URL, host: string, named: readonly string[]): boolean {
+  return (
+    sharesDomain(registry.host, host) || named.includes(host) || named.includes(host.replace(/:\d+$/, ''))
+  );
 }
 
 export interface RegistryRequest {
@@ -61,6 +75,7 @@ export class Courier {
   readonly #options: CourierOptions;
   readonly #transport: Transport;
   readonly #authenticator: Authenticator;
+  readonly #guests: GuestTokens;
   readonly #now: () => number;
 
   /** Throws CertificateFileError. */
@@ -72,12 +87,13 @@ export class Courier {
     this.#now = now;
     const guard = { registry: this.registry, networks: options.networks ?? [], resolve: options.resolve };
     this.#transport = new Transport(options, new DialGuard(guard));
-    this.#authenticator = new Authenticator({
-      registry: this.registry,
-      logins: this.logins,
-      tokens: new TokenCache(now),
-      requestToken: (service, request) => this.#requestToken(service, request),
-    });
+    const tokens = new TokenCache(now);
+    const ask: RequestToken = (service, request) => this.#requestToken(service, request);
+    const common = { registry: this.registry, tokens, requestToken: ask };
+    const { credentialHosts = [] } = options;
+    const isTrusted = (other: string): boolean => mayHaveCredentials(this.registry, other, credentialHosts);
+    this.#authenticator = new Authenticator({ ...common, logins: this.logins, isTrusted });
+    this.#guests = new GuestTokens(common);
     this.breakers = new Breakers({
       registry: this.registry,
       transport: this.#transport,
@@ -101,7 +117,12 @@ export class Courier {
     for (let tries = 1; ; tries++) {
       const answer = await this.#sendAs(request, access, grant.authorization);
       const isNo = answer.status === 401 || answer.status === 403;
-      if (!isNo || tries === MAX_TRIES || answer.url.origin !== this.registry.origin) return answer;
+      if (!isNo || tries === MAX_TRIES) return answer;
+      if (answer.url.origin !== this.registry.origin) {
+        if (!this.#guests.learn(answer, access)) return answer;
+        await answer.body.discard();
+        continue;
+      }
       const better = await this.#authenticator.next(access, grant, answer).catch(async (error: unknown) => {
         await answer.body.discard();
         throw error;
@@ -139,12 +160,18 @@ export class Courier {
     const send = (hop: TransportRequest) => this.breakers.send(hop);
     const counted = kind === 'manifest' ? this.#counted(method, access) : undefined;
     try {
-      return await sendFollowing(send, { method, url, headers: own, limit: access.limit }, (answer) => {
+      const elsewhere = (other: URL) => this.#guests.authorization(other, access);
+      const onFirst = (answer: Answer): void => {
         this.#options.onHeaders?.(kind, answer.headers);
         const reading = budgetReading(answer.headers);
         // An error without a word of a limit says nothing of it.
         if (reading !== undefined || answer.status === 200) counted?.answered(reading);
-      });
+      };
+      return await sendFollowing(
+        send,
+        { method, url, headers: own, limit: access.limit },
+        { onFirst, elsewhere },
+      );
     } finally {
       counted?.over();
     }
@@ -157,10 +184,7 @@ export class Courier {
   }
 
   /** For everybody who waits for that token, so within its own limit rather than that of any of them. */
-  async #requestToken(
-    service: TokenService,
-    request: Pick<TokenRequest, 'scope' | 'authorization'>,
-  ): Promise<Token> {
+  async #requestToken(service: TokenService, request: Parameters<RequestToken>[1]): Promise<Token> {
     const { host, headersTimeoutMs } = this.#options;
     const limit = new TimeLimit({ ms: headersTimeoutMs });
     const nowMs = this.#now();

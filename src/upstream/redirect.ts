@@ -10,6 +10,12 @@ const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 /** Sends one request to whom its URL names. Throws UpstreamFailure. */
 export type Send = (request: TransportRequest) => Promise<Answer>;
 
+export interface FollowOptions {
+  readonly onFirst?: (answer: Answer) => void;
+  /** The `Authorization` that another origin asks for, which has nothing to do with the one that stays behind. */
+  readonly elsewhere?: (url: URL) => Promise<string | undefined>;
+}
+
 /**
  * Sends a request and goes where the answers point, by the same method. `Authorization` stays behind when the origin
  * changes, for good: object stores reject it, and it is none of their business. Throws UpstreamFailure.
@@ -17,12 +23,12 @@ export type Send = (request: TransportRequest) => Promise<Answer>;
 export async function sendFollowing(
   send: Send,
   request: TransportRequest,
-  onFirst?: (answer: Answer) => void,
+  options: FollowOptions = {},
 ): Promise<Answer> {
   let next = request;
   for (let redirects = 0; ; redirects++) {
     const answer = await send(next);
-    if (redirects === 0) onFirst?.(answer);
+    if (redirects === 0) options.onFirst?.(answer);
     if (!REDIRECTS.includes(answer.status)) return answer;
     await answer.body.discard();
     if (redirects === MAX_REDIRECTS) {
@@ -31,7 +37,8 @@ export async function sendFollowing(
     const url = redirectTarget(answer.url, headerText(answer.headers, 'location'));
     const { authorization, ...others } = next.headers;
     const keeps = authorization !== undefined && url.origin === next.url.origin;
-    next = { ...next, url, headers: keeps ? { ...others, authorization } : others };
+    const sent = keeps ? authorization : await options.elsewhere?.(url);
+    next = { ...next, url, headers: sent === undefined ? others : { ...others, authorization: sent } };
   }
 }
 

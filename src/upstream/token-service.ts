@@ -1,10 +1,13 @@
 import { redactUrl } from '../lib/redact-url.ts';
 import { isForeign, retryAfterMs } from './answer-headers.ts';
+import type { Challenge } from './challenge.ts';
+import type { Proof } from './credentials.ts';
 import { readWhole, type Answer } from './answer.ts';
 import { limited, unavailable, UpstreamFailure } from './outcome.ts';
 import { sendFollowing, type Send } from './redirect.ts';
 import type { TimeLimit } from './time-limit.ts';
 import type { Token } from './tokens.ts';
+import type { TransportRequest } from './transport.ts';
 
 /** Where to ask for a token, by a Bearer challenge of the registry. */
 export interface TokenService {
@@ -12,36 +15,86 @@ export interface TokenService {
   readonly service: string | undefined;
 }
 
-export interface TokenRequest {
+export interface TokenRequest extends Proof {
   /** `repository:library/golang:pull`. */
   readonly scope: string;
-  /** Undefined: for anybody. */
-  readonly authorization: string | undefined;
   readonly limit: TimeLimit;
   /** Now; ms since the epoch. */
   readonly nowMs: number;
 }
 
+/** What is asked for and by whom; how long that may take is not the caller's business. */
+export type RequestToken = (
+  service: TokenService,
+  request: Pick<TokenRequest, 'scope' | 'authorization' | 'identityToken'>,
+) => Promise<Token>;
+
+/** Names us to token services, which is all that they ask for (distribution, "OAuth2 Token Authentication"). */
+const CLIENT_ID = 'pierhead';
 const MAX_ANSWER_BYTES = 64 * 1024;
 /** What a token is good for if its service does not say, and at least (distribution, "Token Authentication"). */
 const MIN_LIFETIME_MS = 60_000;
 
-/** Asks for a token by GET (distribution, "Token Authentication Specification"). Throws UpstreamFailure. */
+/** The token service that a Bearer challenge of `registry` names. Throws UpstreamFailure if it may not be asked. */
+export function tokenServiceOf({ parameters }: Challenge, registry: URL): TokenService {
+  const text = parameters.get('realm') ?? '';
+  const realm = URL.canParse(text) ? new URL(text) : undefined;
+  if (realm === undefined) {
+    throw unavailable('not-a-registry', `${registry.host} names no token service that can be asked`);
+  }
+  if (realm.protocol !== 'https:' && !(realm.protocol === 'http:' && registry.protocol === 'http:')) {
+    const reason = `${registry.host} names the token service ${redactUrl(realm)}, which is not https`;
+    throw unavailable('not-a-registry', reason);
+  }
+  return { realm, service: parameters.get('service') };
+}
+
+/**
+ * Asks for a token: by GET (distribution, "Token Authentication Specification"), or by POST in exchange for an identity
+ * token ("OAuth2 Token Authentication"). Throws UpstreamFailure.
+ */
 export async function requestToken(send: Send, service: TokenService, request: TokenRequest): Promise<Token> {
-  const { scope, authorization, limit, nowMs } = request;
-  const url = new URL(service.realm);
-  if (service.service !== undefined) url.searchParams.set('service', service.service);
-  url.searchParams.append('scope', scope);
-  const headers = { accept: 'application/json', ...(authorization === undefined ? {} : { authorization }) };
-  const answer = await sendFollowing(send, { method: 'GET', url, headers, limit });
+  const { authorization, identityToken, limit, nowMs } = request;
+  const answer =
+    identityToken === undefined
+      ? await sendFollowing(send, byGet(service, request))
+      : await send(byPost(service, request, identityToken));
   const who = `the token service at ${redactUrl(service.realm)}`;
   if (answer.status !== 200) {
     await answer.body.discard();
-    throw refusal(answer, { who, hasCredentials: authorization !== undefined });
+    throw refusal(answer, {
+      who,
+      hasCredentials: authorization !== undefined || identityToken !== undefined,
+    });
   }
   const token = parseToken(await readWhole(answer, { maxBytes: MAX_ANSWER_BYTES, limit }), nowMs);
   if (token === undefined) throw unavailable('not-a-registry', `${who} does not answer with a token`);
   return token;
+}
+
+function byGet(service: TokenService, { scope, authorization, limit }: TokenRequest): TransportRequest {
+  const url = new URL(service.realm);
+  if (service.service !== undefined) url.searchParams.set('service', service.service);
+  url.searchParams.append('scope', scope);
+  const headers = { accept: 'application/json', ...(authorization === undefined ? {} : { authorization }) };
+  return { method: 'GET', url, headers, limit };
+}
+
+/** What it is sent to is where it ends: a redirect would carry the identity token along. */
+function byPost(
+  service: TokenService,
+  { scope, limit }: TokenRequest,
+  identityToken: string,
+): TransportRequest {
+  const form = new URLSearchParams({
+    grant_type: 'refresh_token',
+    service: service.service ?? '',
+    client_id: CLIENT_ID,
+    scope,
+    refresh_token: identityToken,
+  });
+  const headers = { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' };
+  return { method: 'POST', url: service.realm, headers, limit, body: form.toString() };
 }
 
 function refusal(

@@ -20,7 +20,9 @@ export interface TransportOptions {
 }
 
 export interface TransportRequest {
-  readonly method: 'GET' | 'HEAD';
+  readonly method: 'GET' | 'HEAD' | 'POST';
+  /** With POST. */
+  readonly body?: string;
   /** User name, password and fragment are not sent. */
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
@@ -71,7 +73,7 @@ export class Transport {
 
   /** Resolves with the head of the answer, whatever its status. Throws UpstreamFailure or the caller's reason to stop. */
   async send(request: TransportRequest): Promise<Answer> {
-    const { method, url, headers, limit } = request;
+    const { method, url, headers, limit, body } = request;
     const exchange = new Exchange(url, this.#options.connectTimeoutMs);
     const forbidden = this.#guard.refusal(url);
     if (forbidden !== undefined) throw networkFailure(forbidden, { host: url.host, connectTimeoutMs: 0 });
@@ -80,6 +82,7 @@ export class Transport {
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method,
+        ...(body === undefined ? {} : { body }),
         headers: { 'accept-encoding': 'identity', 'user-agent': this.#options.userAgent, ...headers },
         // undici ends the connection after a HEAD unless it is told not to; HEADs are most of what we send.
         reset: false,

@@ -58,6 +58,8 @@ export class FakeHub {
   readonly #faults = new FaultBook();
   readonly #holds = new Set<{ readonly digest: string; readonly stop: Stop }>();
   readonly #tokens: TokenBook;
+  readonly #users: Record<string, string>;
+  readonly #identityTokens: Record<string, string> = {};
   readonly #budget: PullBudget;
   readonly #blobHost: BlobHost;
   readonly #servers: {
@@ -67,8 +69,10 @@ export class FakeHub {
   };
 
   constructor(options: FakeHubOptions) {
-    const { auth = 'bearer', users = {}, nowMs = Date.now, pulls = DEFAULT_PULLS } = options;
+    const { auth = 'bearer', nowMs = Date.now, pulls = DEFAULT_PULLS } = options;
     const { redirectBlobs = true, blobHostName = 'localhost' } = options;
+    const users = { ...options.users };
+    this.#users = users;
     const library = this.#library;
     const log = this.#log;
     this.#tokens = new TokenBook({ nowMs, lifetimeSeconds: options.tokenLifetimeSeconds ?? 300 });
@@ -92,7 +96,8 @@ export class FakeHub {
           ? `http://${blobHostName}:${this.#servers.blobs.port}${this.#blobHost.signedTarget(digest)}`
           : undefined,
     });
-    const tokenService = new TokenService({ library, users, tokens: this.#tokens });
+    const identityTokens = this.#identityTokens;
+    const tokenService = new TokenService({ library, users, identityTokens, tokens: this.#tokens });
     const common = {
       log,
       nowMs,
@@ -156,6 +161,16 @@ export class FakeHub {
 
   addManifest(repository: string, manifest: StoredManifest, tags: readonly string[] = []): void {
     this.add({ repository, tags, image: { root: manifest, manifests: [manifest], blobs: [] } });
+  }
+
+  /** Other users and passwords from now on. */
+  setUsers(users: Users): void {
+    replace(this.#users, users);
+  }
+
+  /** The users of identity tokens, which the token service gives others for. */
+  setIdentityTokens(users: Users): void {
+    replace(this.#identityTokens, users);
   }
 
   /** Lets only these users pull; undefined makes the repository public. */
@@ -260,6 +275,11 @@ export class FakeHub {
     if (request.kind !== 'blob' || !isContent(answer.status)) return [];
     return [...this.#holds].filter(({ digest }) => digest === request.reference).map(({ stop }) => stop);
   }
+}
+
+function replace(record: Record<string, string>, by: Readonly<Record<string, string>>): void {
+  for (const key of Object.keys(record)) delete record[key];
+  Object.assign(record, by);
 }
 
 function isContent(status: number | undefined): boolean {

@@ -9,6 +9,8 @@ export interface TokenServiceOptions {
   readonly library: Library;
   readonly tokens: TokenBook;
   readonly users: Users;
+  /** The user of each identity token. */
+  readonly identityTokens: Users;
 }
 
 const SCOPE = /^repository:([^:]+):([a-z,*]+)$/;
@@ -42,6 +44,10 @@ export class TokenService implements Site {
   }
 
   #grant(request: LoggedRequest, form: URLSearchParams): Answer {
+    if (form.get('grant_type') === 'refresh_token') {
+      const owner = this.#options.identityTokens[form.get('refresh_token') ?? ''];
+      return owner === undefined ? BAD_LOGIN : this.#issue(request, owner, form.getAll('scope'));
+    }
     if (form.get('grant_type') !== 'password') return jsonAnswer(400, { error: 'unsupported_grant_type' });
     const name = form.get('username') ?? '';
     const user = checkedUser(name, form.get('password') ?? '', this.#options.users);

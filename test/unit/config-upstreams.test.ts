@@ -112,6 +112,69 @@ describe('an upstream', () => {
     expect(upstreams(file, env)['docker.io']?.url).toBe('https://env.local');
   });
 
+  it.each([
+    'ghcr.io',
+    'quay.io',
+    'registry.k8s.io',
+    'gcr.io',
+    'public.ecr.aws',
+    'mcr.microsoft.com',
+    'lscr.io',
+    'registry.acme.example:5000',
+  ])('%s needs no more than its name', (host) => {
+    for (const line of [`${host}:`, `${host}: {}`, `${host}: { private: [a/*] }`]) {
+      expect(upstreams([line])[host]?.url).toBe(`https://${host}`);
+    }
+    expect(upstreams(['docker.io:'])['docker.io']?.url).toBe(HUB);
+  });
+
+  it('takes what is special of it', () => {
+    const special = [
+      'ghcr.io:',
+      '  fallbackUrls: [https://mirror.example/, http://127.0.0.1:5000/ghcr]',
+      '  credentialHelper: ecr-login',
+      '  credentialHosts: login.example',
+      '  allow: [acme/**, "grafana/grafana:11.*"]',
+      '  deny: [acme/secret]',
+      '  internalNetworks: 10.1.0.0/16',
+      '  bandwidth: [08:00-18:00=50Mbit/s, 22:00-06:00=unlimited, 10MB/s]',
+      '  connectTimeout: 1s',
+      '  headersTimeout: 2s',
+      '  idleTimeout: 3s',
+    ];
+    expect(upstreams(special)['ghcr.io']).toEqual({
+      url: 'https://ghcr.io',
+      fallbackUrls: ['https://mirror.example', 'http://127.0.0.1:5000/ghcr'],
+      credentialHelper: 'ecr-login',
+      credentialHosts: ['login.example'],
+      allow: ['acme/**', 'grafana/grafana:11.*'],
+      deny: ['acme/secret'],
+      internalNetworks: ['10.1.0.0/16'],
+      bandwidth: [
+        { between: { start: 480, end: 1080 }, bytesPerSecond: 6_250_000 },
+        { between: { start: 1320, end: 360 }, bytesPerSecond: undefined },
+        { bytesPerSecond: 10_000_000 },
+      ],
+      connectTimeoutMs: 1000,
+      headersTimeoutMs: 2000,
+      idleTimeoutMs: 3000,
+      identities: [],
+      private: [],
+    });
+    expect(upstreams(['ghcr.io: { dockerConfig: password }'])['ghcr.io']?.dockerConfig).toBe('/srv/password');
+  });
+
+  it('may be reached by plain HTTP, and is warned of where credentials go that way', () => {
+    const warnings = (url: string) =>
+      loadSettings({ flags: { upstream: url }, env: { PIERHEAD_UPSTREAM_TOKEN: 't' }, cwd: '/' }).warnings;
+    expect(warnings('http://hub.local:5000')).toEqual([
+      'upstreams.docker.io sends its credentials to http://hub.local:5000 by plain HTTP',
+    ]);
+    for (const url of ['http://127.0.0.1:5000', 'http://localhost', 'https://hub.local']) {
+      expect(warnings(url)).toEqual([]);
+    }
+  });
+
   it('that is not configured is not found, whatever the host is called', () => {
     const found = upstreams([]);
     expect(found['constructor']).toBeUndefined();
@@ -139,8 +202,35 @@ describe('an upstream', () => {
 
 describe('a wrong upstream', () => {
   it.each([
-    ['ghcr.io:', 'upstreams.ghcr.io.url (file p.yaml:2): is missing; allowed: http:// or https://'],
-    ['ghcr.io: {}', 'upstreams.ghcr.io.url (file p.yaml:2): is missing'],
+    [
+      'ghcr.io: { fallbackUrls: [https://a.example, b.example] }',
+      'upstreams.ghcr.io.fallbackUrls (file p.yaml:2): "b.example" is not an http or https URL',
+    ],
+    ['ghcr.io: { allow: [acme/**, "b:c d"] }', 'upstreams.ghcr.io.allow (file p.yaml:2): "b:c d" is not'],
+    ['ghcr.io: { deny: "A/*" }', 'upstreams.ghcr.io.deny (file p.yaml:2): "A/*" is not a repository pattern'],
+    [
+      'ghcr.io: { credentialHelper: "a; rm" }',
+      'upstreams.ghcr.io.credentialHelper (file p.yaml:2): "a; rm" is not the name of a helper',
+    ],
+    [
+      'ghcr.io: { credentialHelper: a, token: b }',
+      'upstreams.ghcr.io.credentialHelper (file p.yaml:2): cannot stand beside upstreams.ghcr.io.token',
+    ],
+    ['ghcr.io: { dockerConfig: gone }', 'upstreams.ghcr.io.dockerConfig (file p.yaml:2): cannot read'],
+    ['ghcr.io: { bandwidth: fast }', 'upstreams.ghcr.io.bandwidth (file p.yaml:2): "fast" is not a rate'],
+    [
+      'ghcr.io: { bandwidth: 25:00-26:00=1MB/s }',
+      'upstreams.ghcr.io.bandwidth (file p.yaml:2): "25:00-26:00=1MB/s" has no time of day',
+    ],
+    ['ghcr.io: { idleTimeout: 2h }', 'upstreams.ghcr.io.idleTimeout (file p.yaml:2): "2h" is not between'],
+    [
+      'ghcr.io: { internalNetworks: 10.0.0.0/33 }',
+      'upstreams.ghcr.io.internalNetworks (file p.yaml:2): "10.0.0.0/33" is not a network',
+    ],
+    [
+      'ghcr.io: { credentialHosts: https://a }',
+      'upstreams.ghcr.io.credentialHosts (file p.yaml:2): "https://a"',
+    ],
     ['ghcr.io: [https://ghcr.io]', 'upstreams.ghcr.io (file p.yaml:2): takes a url or a map'],
     [
       'ghcr.io: ftp://ghcr.io',

@@ -1,0 +1,118 @@
+import { spawn } from 'node:child_process';
+import { deferred } from '../lib/deferred.ts';
+import { unavailable } from './outcome.ts';
+import { storedLogin, type LoginSource, type StoredLogin } from './stored-login.ts';
+
+/** Some helpers ask a cloud. */
+const ANSWER_WITHIN_MS = 10_000;
+const MAX_ANSWER_BYTES = 64 * 1024;
+/** Much less than the 12 h of ECR or the hour of GAR: the helper has a cache of its own, and knows better. */
+const KEPT_MS = 5 * 60_000;
+/** A login that is refused right after it was got will not get better by asking at once. */
+const MIN_RENEWAL_MS = 1000;
+
+export interface CredentialHelperOptions {
+  /** What follows `docker-credential-`. */
+  readonly helper: string;
+  /** As Docker calls the registry there. */
+  readonly server: string;
+  /** Ms since the epoch. */
+  readonly now: () => number;
+}
+
+/**
+ * Asks the program `docker-credential-<helper>` (docker/docker-credential-helpers, `get`): the server's URL on its
+ * standard input, JSON on its standard output. Nothing of what it prints goes into a message.
+ */
+export class CredentialHelper implements LoginSource {
+  readonly #options: CredentialHelperOptions;
+  #login: Promise<StoredLogin> | undefined;
+  #askedAt = -Infinity;
+
+  constructor(options: CredentialHelperOptions) {
+    this.#options = options;
+  }
+
+  get name(): string {
+    return `docker-credential-${this.#options.helper}`;
+  }
+
+  get(): Promise<StoredLogin> {
+    const now = this.#options.now();
+    if (this.#login !== undefined && now - this.#askedAt < KEPT_MS) return this.#login;
+    this.#askedAt = now;
+    const login = this.#ask();
+    this.#login = login;
+    // A failure is not kept: the next request asks anew.
+    login.catch(() => {
+      if (this.#login === login) this.#login = undefined;
+    });
+    return login;
+  }
+
+  rejected(): boolean {
+    const isRecent = this.#options.now() - this.#askedAt < MIN_RENEWAL_MS;
+    if (!isRecent) this.#login = undefined;
+    return !isRecent;
+  }
+
+  async #ask(): Promise<StoredLogin> {
+    const { server } = this.#options;
+    const { code, output } = await run(this.name, server);
+    if (code !== 0) {
+      const isMissing = /credentials not found/i.test(output);
+      const what = isMissing ? `holds no credentials for ${server}` : `ended with exit code ${code}`;
+      throw unavailable('credentials', `${this.name} ${what}`);
+    }
+    const login = parseAnswer(output);
+    if (login === undefined) {
+      throw unavailable('credentials', `${this.name} does not answer with a user name and a secret`);
+    }
+    return login;
+  }
+}
+
+function parseAnswer(output: string): StoredLogin | undefined {
+  let document: unknown;
+  try {
+    document = JSON.parse(output);
+  } catch {
+    return undefined;
+  }
+  if (typeof document !== 'object' || document === null) return undefined;
+  const fields: { readonly [key: string]: unknown } = { ...document };
+  return storedLogin(fields['Username'], fields['Secret']);
+}
+
+/** Runs `program get` without a shell. Throws UpstreamFailure if it cannot be run, or says too much or too late. */
+async function run(program: string, input: string): Promise<{ code: number; output: string }> {
+  const ended = deferred<number>();
+  const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const giveUp = (reason: string): void => {
+    ended.reject(unavailable('credentials', `${program} ${reason}`));
+    child.kill('SIGKILL');
+  };
+  const timer = setTimeout(
+    () => giveUp(`did not answer within ${ANSWER_WITHIN_MS / 1000} s`),
+    ANSWER_WITHIN_MS,
+  );
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  child.stdout.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > MAX_ANSWER_BYTES) giveUp('says more than is allowed');
+    else chunks.push(chunk);
+  });
+  child.once('error', (error: NodeJS.ErrnoException) => {
+    ended.reject(unavailable('credentials', `${program} cannot be run (${error.code ?? 'unknown'})`));
+  });
+  child.once('close', (code) => ended.resolve(code ?? -1));
+  // A helper that ends without reading makes this an error, and its exit code tells more.
+  child.stdin.once('error', () => undefined);
+  child.stdin.end(input);
+  try {
+    return { code: await ended.promise, output: Buffer.concat(chunks).toString('utf8') };
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest';
+import { filledHub, GOLANG } from '../support/filled-hub.ts';
+import { CAROL, causeOf, CONFIGURED, hubAndUpstream, valueOf } from '../support/upstream-client.ts';
+
+const { repository } = GOLANG;
+const LATEST = { kind: 'tag', tag: 'latest' } as const;
+const MANIFEST = { kind: 'manifest' } as const;
+
+/** A registry that is no more than redirects to another one, which challenges for itself (registry.k8s.io, lscr.io). */
+async function doorAndHouse() {
+  const door = await hubAndUpstream({ auth: 'none' }, { credentials: CAROL });
+  const house = await filledHub();
+  const redirect = (path: string): void => {
+    door.hub.fault({
+      match: MANIFEST,
+      do: { status: { code: 307, headers: { location: house.url + path } } },
+    });
+  };
+  return { ...door, house, redirect };
+}
+
+describe('a registry that redirects to another one', () => {
+  test('is followed with a token that the other one asks for, got anonymously', async () => {
+    const { upstream, house, redirect } = await doorAndHouse();
+    redirect(`/v2/${repository}/manifests/latest`);
+    const manifest = valueOf(await upstream.getManifest(repository, LATEST, CONFIGURED));
+    expect(manifest.digest).toBe(GOLANG.image.root.digest);
+    const identities = house.requests.filter(({ status }) => status === 200).map(({ identity }) => identity);
+    expect(new Set(identities)).toEqual(new Set(['anonymous']));
+    expect(house.requests.filter(({ headers }) => headers.authorization?.startsWith('Basic'))).toEqual([]);
+  });
+
+  test('may know the repository by another name, for which the other one asks', async () => {
+    const { upstream, house, redirect } = await doorAndHouse();
+    redirect('/v2/library/plain/manifests/latest');
+    valueOf(await upstream.headManifest('images/plain', LATEST, CONFIGURED));
+    const scopes = house.requests
+      .filter(({ kind }) => kind === 'token')
+      .map(({ query }) => query.get('scope'));
+    expect(scopes).toEqual(['repository:library/plain:pull']);
+  });
+
+  test('costs the challenge once, and a new token when the other one no longer takes it', async () => {
+    const { upstream, house, redirect } = await doorAndHouse();
+    redirect(`/v2/${repository}/manifests/latest`);
+    const statuses = () =>
+      house.requests.filter(({ kind }) => kind === 'manifest').map(({ status }) => status);
+    for (let i = 0; i < 3; i++) valueOf(await upstream.headManifest(repository, LATEST, CONFIGURED));
+    expect(statuses()).toEqual([401, 200, 200, 200]);
+    house.expireTokens();
+    valueOf(await upstream.headManifest(repository, LATEST, CONFIGURED));
+    expect(statuses()).toEqual([401, 200, 200, 200, 401, 200]);
+  });
+
+  test('is refused what the other one refuses under a fresh token', async () => {
+    const { upstream, house, redirect } = await doorAndHouse();
+    redirect('/v2/carol/private/manifests/latest');
+    const outcome = await upstream.headManifest('carol/private', LATEST, CONFIGURED);
+    expect(outcome).toEqual({ kind: 'refused', status: 401 });
+    expect(house.count({ kind: 'manifest' })).toBe(2);
+  });
+});
+
+describe('credentials', () => {
+  test('do not go to a token service of another owner unless the settings name it', async () => {
+    const { hub, upstream } = await hubAndUpstream({}, { credentials: CAROL });
+    const service = hub.tokenUrl.replace('127.0.0.1', 'localhost');
+    const headers = { 'www-authenticate': `Bearer realm="${service}/token",service="registry.docker.io"` };
+    hub.fault({ match: MANIFEST, do: { status: { code: 401, headers } } });
+    const host = new URL(service).host;
+    expect(causeOf(await upstream.headManifest('carol/private', LATEST, CONFIGURED))).toBe(
+      `credentials: ${hub.host} has its token service at ${host}, which gets no credentials unless credentialHosts names it`,
+    );
+    expect(hub.count({ host: 'token' })).toBe(0);
+  });
+
+  test.each(['localhost', 'with its port'])('go to one that the settings name (%s)', async (named) => {
+    const hub = await filledHub();
+    const service = hub.tokenUrl.replace('127.0.0.1', 'localhost');
+    const credentialHosts = [named === 'localhost' ? named : new URL(service).host];
+    const { upstream, hub: registry } = await hubAndUpstream({}, { credentials: CAROL, credentialHosts });
+    const headers = { 'www-authenticate': `Bearer realm="${service}/token",service="registry.docker.io"` };
+    registry.fault({ match: MANIFEST, do: { status: { code: 401, headers } } });
+    await upstream.headManifest('carol/private', LATEST, CONFIGURED);
+    expect(hub.requests.map(({ identity }) => identity)).toContain('carol');
+  });
+});
