@@ -31,14 +31,21 @@ export function createOperations(
 ): { readonly operations: Operations; readonly care: ContentCare } {
   const { settings, log, metrics, upstreams, storage, pulls } = options;
   const { index, blobs, audit, space } = storage;
-  const { fetcher, freshness, negative, blobPuller } = pulls;
+  const { fetcher, freshness, negative, scope, blobPuller } = pulls;
   const store = storage.manifests;
   const care = new ContentCare({
     audit,
     manifests: index,
     bookmarks: index,
     blobs,
-    repair: new ContentRepair({ catalogue: index, store: index, upstreams, fetcher, blobs: blobPuller }),
+    repair: new ContentRepair({
+      catalogue: index,
+      store: index,
+      upstreams,
+      fetcher,
+      scope,
+      blobs: blobPuller,
+    }),
     clock: systemClock,
     onScrubbed: (bytes) => metrics.scrubbed(bytes),
     onFinding: findingReporter(log, metrics),
@@ -46,7 +53,7 @@ export function createOperations(
   });
   undo.push(() => care.close());
   const images = new ImageOperations(space.images);
-  const refresh = new TagRefresh({ store, upstreams, freshness, negative });
+  const refresh = new TagRefresh({ store, upstreams, freshness, negative, scope });
   const resolver = new ImageResolver({
     upstreams,
     manifests: pulls.manifests,

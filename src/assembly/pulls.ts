@@ -11,9 +11,11 @@ import { IndexMembers } from '../pull/index-members.ts';
 import { Listing } from '../pull/listing.ts';
 import { ManifestPuller } from '../pull/manifest-puller.ts';
 import { PlatformResolver } from '../pull/platform-resolver.ts';
+import { PullRules } from '../pull/pull-rules.ts';
 import { PullService, type PullServiceOptions } from '../pull/pull-service.ts';
 import { Referrers } from '../pull/referrers.ts';
 import { RepositoryAccess } from '../pull/repository-access.ts';
+import { TagScope } from '../pull/tag-scope.ts';
 import type { FleetLock } from '../store/fleet-lock.ts';
 import { createReferrersStore } from '../store/manifest/lmdb-referrers.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -43,6 +45,8 @@ export interface Pulls extends ManifestParts {
   readonly service: PullService;
   readonly manifests: ManifestPuller;
   readonly blobPuller: BlobPuller;
+  /** What the settings let anybody have. */
+  readonly scope: TagScope;
 }
 
 /** What is to be given back goes to `undo`. */
@@ -50,8 +54,10 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
   const { settings, log, metrics, upstreams, storage, lock, now } = options;
   const { index, blobs, links, space } = storage;
   const store = storage.manifests;
+  const scope = new TagScope(new PullRules(settings.upstreams), store);
   const access = new RepositoryAccess({
     store,
+    scope,
     privatePatterns: new Map(
       Object.entries(settings.upstreams).map(([host, entry]) => [host, entry.private]),
     ),
@@ -119,5 +125,5 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
     onManifest: followUps.manifestServed,
     onBlob: followUps.blobAsked,
   });
-  return { ...parts, service, manifests, blobPuller };
+  return { ...parts, service, manifests, blobPuller, scope };
 }

@@ -55,6 +55,8 @@ function answerFor(exchange: Exchange, error: unknown, failMode: FailMode): Erro
       return { status: 404, code: 'MANIFEST_UNKNOWN', message, noStore };
     case 'blob-unknown':
       return { status: 404, code: 'BLOB_UNKNOWN', message, noStore };
+    case 'denied':
+      return { status: 403, code: 'DENIED', message };
     case 'unavailable':
       return unavailable(exchange, message, failMode);
   }

@@ -1,4 +1,4 @@
-import type { Digest } from './digest.ts';
+import { parseDigest, type Digest } from './digest.ts';
 import { OCI_INDEX } from './media-types.ts';
 
 /** The list of no referrers (OCI distribution-spec, "Listing Referrers"). */
@@ -10,7 +10,7 @@ export const NO_REFERRERS = Buffer.from(
 const MAX_TAG_HEX = 64;
 
 interface Index {
-  readonly manifests?: readonly { readonly artifactType?: unknown }[];
+  readonly manifests?: readonly { readonly artifactType?: unknown; readonly digest?: unknown }[];
 }
 
 /** Under which tag they are listed where a registry has no referrers API (OCI distribution-spec, "Referrers Tag Schema"). */
@@ -22,6 +22,12 @@ export function referrersTag(digest: Digest): string {
 /** How many there are in an index that was parsed before. */
 export function countReferrers(bytes: Buffer): number {
   return (JSON.parse(bytes.toString('utf8')) as Index).manifests?.length ?? 0;
+}
+
+/** What an index that was parsed before names. */
+export function referrerDigests(bytes: Buffer): Digest[] {
+  const { manifests = [] } = JSON.parse(bytes.toString('utf8')) as Index;
+  return manifests.flatMap(({ digest }) => parseDigest(typeof digest === 'string' ? digest : '') ?? []);
 }
 
 /** Those of one of the artifact types; every other word of the index stays. */

@@ -5,12 +5,14 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobPuller } from './blob-puller.ts';
 import type { ManifestFetcher } from './manifest-fetcher.ts';
 import { PullError } from './pull-error.ts';
+import type { TagScope } from './tag-scope.ts';
 
 export interface ContentRepairOptions {
   readonly catalogue: Catalogue;
   readonly store: ManifestStore;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly fetcher: ManifestFetcher;
+  readonly scope: TagScope;
   readonly blobs: BlobPuller;
 }
 
@@ -92,6 +94,7 @@ export class ContentRepair {
         continue;
       }
       try {
+        await this.#options.scope.require(repository, { kind: 'digest', digest });
         await fetch(upstream, repository);
         return {};
       } catch (error) {

@@ -35,10 +35,16 @@ export class Listing {
   /** Upstream's tags; those in the cache when it cannot be asked. Throws PullError. */
   async tags(upstream: Upstream, repository: Repository, query: PageQuery): Promise<TagAnswer> {
     await this.#options.access.admit(upstream, repository, { kind: 'tags' });
-    const outcome = await upstream.listTags(repository.name, query, { identity: 'configured' });
-    if (outcome.kind === 'ok') return { ...outcome.value, cache: 'bypass' };
+    const { scope } = this.#options.access;
+    // The specification wants nothing at all then, and registries answer with all kinds of things.
+    const asked = query.n === '0' ? { ...query, n: '1' } : query;
+    const outcome = await upstream.listTags(repository.name, asked, { identity: 'configured' });
+    if (outcome.kind === 'ok') {
+      const { tags, next } = pageOf(outcome.value, query);
+      return { tags: scope.tags(repository, tags), ...(next === undefined ? {} : { next }), cache: 'bypass' };
+    }
     if (saysAbsent(outcome)) throw failureError(outcome, repository.name, 'repository-unknown');
-    const known = await this.#options.catalogue.listTags(repository);
+    const known = scope.tags(repository, await this.#options.catalogue.listTags(repository));
     if (known.length === 0)
       throw failureError(outcome, `the tag list of ${repository.name}`, 'repository-unknown');
     return { ...page(known, query), cache: 'stale', failure: failureReason(outcome) };
@@ -67,6 +73,18 @@ export class Listing {
     const upstream = this.#options.upstreams.get(repository.host);
     return upstream !== undefined && this.#options.access.isListed(upstream, repository);
   }
+}
+
+/** What upstream was asked for, even if it takes no notice of `n` and `last`. */
+function pageOf(list: TagList, { n, last }: PageQuery): TagList {
+  if (n === '0') return { tags: [] };
+  const at = last === undefined ? -1 : list.tags.indexOf(last);
+  const rest = list.tags.slice(at + 1);
+  const tags = n === undefined ? rest : rest.slice(0, Number(n));
+  const end = tags.at(-1);
+  if (tags.length < rest.length && n !== undefined && end !== undefined)
+    return { tags, next: { n, last: end } };
+  return { tags, ...(list.next === undefined ? {} : { next: list.next }) };
 }
 
 /** One page of `names`, which are in order; `next` if there are more. */

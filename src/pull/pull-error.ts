@@ -2,10 +2,11 @@
  * Why something cannot be served.
  * - `repository-unknown`, `manifest-unknown`, `blob-unknown`: upstream says so, or refuses the repository.
  * - `platform-unknown`: the tag is there, but has nothing that this client can take.
+ * - `denied`: the settings do not let anybody have it, wherever it is.
  * - `unavailable`: not cached, and upstream could not be asked, or did not answer as a registry should.
  */
 export type PullErrorCode =
-  'repository-unknown' | 'manifest-unknown' | 'blob-unknown' | 'platform-unknown' | 'unavailable';
+  'repository-unknown' | 'manifest-unknown' | 'blob-unknown' | 'platform-unknown' | 'denied' | 'unavailable';
 
 /** `message` is for people at the other end: it names no secret and no inner address. */
 export class PullError extends Error {

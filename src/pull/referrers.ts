@@ -3,7 +3,7 @@ import { CLOCK_SKEW_MS } from '../lib/clock.ts';
 import { withinMs } from '../lib/deadline.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
-import { countReferrers, NO_REFERRERS, referrersTag } from '../oci/referrers.ts';
+import { countReferrers, NO_REFERRERS, referrerDigests, referrersTag } from '../oci/referrers.ts';
 import { repositoryKey, type Repository } from '../oci/reference.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
 import type { ReferrersRecord, ReferrersStore } from '../store/referrers-store.ts';
@@ -62,13 +62,19 @@ export class Referrers {
 
   /** Throws PullError only for what upstream says does not exist or may not be seen, never for an outage. */
   async list(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
+    const answer = await this.#listInAnyCase(upstream, repository, digest);
+    this.#options.access.scope.name(repository, referrerDigests(answer.bytes));
+    return answer;
+  }
+
+  async #listInAnyCase(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
     let isAdmitted = false;
     const inOutage = async (reason: string): Promise<ReferrersAnswer> => {
       const known = isAdmitted ? await this.#knownOtherwise(repository, digest) : undefined;
       return answerInOutage(known, reason);
     };
     const listed = async (): Promise<ReferrersAnswer> => {
-      await this.#options.access.admit(upstream, repository, { kind: 'tags' });
+      await this.#options.access.admit(upstream, repository, { kind: 'referrers', digest });
       isAdmitted = true;
       return this.#listChecked(upstream, repository, digest);
     };

@@ -8,18 +8,21 @@ import { failureError, saysAbsent } from './outcome-error.ts';
 import { inPatience } from './patience.ts';
 import { PullError } from './pull-error.ts';
 import { SingleFlight } from './single-flight.ts';
+import type { TagScope, Wanted } from './tag-scope.ts';
 
 /** What a client asked for, which is what upstream is asked anonymously to learn whether it is public. */
 export type Probe =
   | { readonly kind: 'manifest'; readonly reference: Reference }
   | { readonly kind: 'blob'; readonly digest: Digest }
-  | { readonly kind: 'tags' };
+  | { readonly kind: 'tags' }
+  | { readonly kind: 'referrers'; readonly digest: Digest };
 
 /** How long a repository counts as public after upstream served it to an anonymous caller. */
 const PUBLIC_TTL_MS = 24 * 60 * 60 * 1000;
 
 export interface RepositoryAccessOptions {
   readonly store: ManifestStore;
+  readonly scope: TagScope;
   /** Repository patterns per upstream host that may be served although only our credentials can see them. */
   readonly privatePatterns: ReadonlyMap<string, readonly string[]>;
   readonly now: () => number;
@@ -32,20 +35,24 @@ export interface RepositoryAccessOptions {
  */
 export class RepositoryAccess {
   readonly #store: ManifestStore;
+  /** What may be pulled at all. */
+  readonly scope: TagScope;
   readonly #now: () => number;
   readonly #private: ReadonlyMap<string, readonly ((name: string) => boolean)[]>;
   readonly #probes = new SingleFlight<void>();
 
   constructor(options: RepositoryAccessOptions) {
     this.#store = options.store;
+    this.scope = options.scope;
     this.#now = options.now;
     this.#private = new Map(
       [...options.privatePatterns].map(([host, patterns]) => [host, patterns.map(compileGlob)]),
     );
   }
 
-  /** Resolves if the repository may be served. Throws PullError: unknown if it may not, unavailable if unclear. */
+  /** Resolves if that may be served. Throws PullError: denied or unknown if it may not, unavailable if unclear. */
   async admit(upstream: Upstream, repository: Repository, probe: Probe): Promise<void> {
+    await this.scope.require(repository, wantedBy(probe));
     const record = await this.#store.getRepository(repository);
     if (this.#isNamedPrivate(repository)) {
       if (upstream.hasCredentials && record?.publicAt === undefined && record?.restricted !== true) {
@@ -67,6 +74,7 @@ export class RepositoryAccess {
 
   /** Whether the repository may be shown in lists, by what is known without asking. */
   async isListed(upstream: Upstream, repository: Repository): Promise<boolean> {
+    if (!this.scope.isListed(repository)) return false;
     if (this.#isNamedPrivate(repository)) return true;
     const record = await this.#store.getRepository(repository);
     return this.#isVisible(upstream, record) || record?.publicAt !== undefined;
@@ -111,6 +119,18 @@ export class RepositoryAccess {
   }
 }
 
+function wantedBy(probe: Probe): Wanted {
+  switch (probe.kind) {
+    case 'manifest':
+      return probe.reference;
+    case 'blob':
+    case 'referrers':
+      return { kind: 'digest', digest: probe.digest };
+    case 'tags':
+      return { kind: 'list' };
+  }
+}
+
 function anonymousAnswer(upstream: Upstream, name: string, probe: Probe): Promise<Outcome<unknown>> {
   const options = { identity: 'anonymous' } as const;
   switch (probe.kind) {
@@ -119,6 +139,7 @@ function anonymousAnswer(upstream: Upstream, name: string, probe: Probe): Promis
     case 'blob':
       return upstream.headBlob(name, probe.digest, options);
     case 'tags':
+    case 'referrers':
       return upstream.listTags(name, { n: '1' }, options);
   }
 }

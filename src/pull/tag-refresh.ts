@@ -1,11 +1,14 @@
 import type { Digest } from '../oci/digest.ts';
 import { formatImageName, parseImageName } from '../oci/image-name.ts';
+import type { Repository } from '../oci/reference.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { TagFreshness } from './freshness.ts';
 import type { ImageRequest } from './image-operations.ts';
 import type { NegativeCache } from './negative-cache.ts';
 import { OperationError } from './operations.ts';
+import { PullError } from './pull-error.ts';
+import type { TagScope } from './tag-scope.ts';
 
 /** What came of checking a tag by order. `image` is what the name was taken for, `reason` for people. */
 export type Refreshed = { readonly image: string } & (
@@ -22,6 +25,7 @@ export interface TagRefreshOptions {
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly freshness: TagFreshness;
   readonly negative: NegativeCache;
+  readonly scope: TagScope;
 }
 
 /** Checks a cached tag now, however fresh it is. */
@@ -46,6 +50,7 @@ export class TagRefresh {
     if (upstream === undefined) {
       throw new OperationError('usage', `${repository.host} is not among the upstreams of the settings`);
     }
+    await this.#requireAllowed(repository, tag);
     negative.forget(repository, tag);
     const known = await store.getTag(repository, tag);
     if (known === undefined) throw new OperationError('not-found', `${image} is not kept here`);
@@ -63,6 +68,14 @@ export class TagRefresh {
         const reason = check.record.failure ?? 'upstream did not say';
         return { image, result: 'unchecked', reason, digest: check.record.descriptor.digest };
       }
+    }
+  }
+  async #requireAllowed(repository: Repository, tag: string): Promise<void> {
+    try {
+      await this.#options.scope.require(repository, { kind: 'tag', tag });
+    } catch (error) {
+      if (!(error instanceof PullError)) throw error;
+      throw new OperationError('failed', error.message, error);
     }
   }
 }
