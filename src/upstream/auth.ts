@@ -31,6 +31,8 @@ export interface AuthenticatorOptions {
   readonly logins: Logins;
   readonly tokens: TokenCache;
   readonly requestToken: RequestToken;
+  /** What the registry calls a repository. */
+  readonly nameOf: (repository: string) => string;
   /** Whether a token service at this host may be given the credentials. */
   readonly isTrusted: (host: string) => boolean;
 }
@@ -112,7 +114,7 @@ export class Authenticator {
     const login = this.#loginFor(access);
     const { credentials } = login;
     this.#requireTrusted(service, login);
-    const scope = pullScope(repository, details.scope);
+    const scope = pullScope(this.#options.nameOf(repository), details.scope);
     const issueOnce = async (): Promise<Token> =>
       requestToken(service, { scope, ...(await proofOf(credentials)) });
     const issue = (): Promise<Token> =>

@@ -22,6 +22,8 @@ export interface BreakerChange {
 
 export interface BreakersOptions {
   readonly registry: URL;
+  /** What shows that it is alive. */
+  readonly ping: URL;
   readonly transport: Transport;
   /** For the answer to a probe, as for any other. */
   readonly headersTimeoutMs: number;
@@ -42,8 +44,7 @@ export class Breakers {
 
   constructor(options: BreakersOptions) {
     this.#options = options;
-    const { origin, pathname } = options.registry;
-    this.registry = this.#make('registry', new URL(`${origin}${pathname.replace(/\/+$/, '')}/v2/`));
+    this.registry = this.#make('registry', options.ping);
   }
 
   /** Sends what is meant for the registry, or for where that has redirected it. Throws UpstreamFailure. */

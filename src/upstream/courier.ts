@@ -14,6 +14,7 @@ import { GuestTokens } from './guest-tokens.ts';
 import { Logins, type PatternCredentials } from './logins.ts';
 import { observedOutcome, type UpstreamObserver } from './observer.ts';
 import { UpstreamFailure } from './outcome.ts';
+import { registryAddress, type RegistryAddress } from './registry-address.ts';
 import { sendFollowing } from './redirect.ts';
 import { sendPatiently } from './retry.ts';
 import { TimeLimit } from './time-limit.ts';
@@ -72,6 +73,7 @@ export class Courier {
   readonly logins: Logins;
   readonly breakers: Breakers;
   readonly #budgets: Budgets;
+  readonly #address: RegistryAddress;
   readonly #options: CourierOptions;
   readonly #transport: Transport;
   readonly #authenticator: Authenticator;
@@ -82,6 +84,8 @@ export class Courier {
   constructor(options: CourierOptions) {
     const { url, credentials, identities, host, headersTimeoutMs, now = Date.now } = options;
     this.registry = new URL(url);
+    this.#address = registryAddress(this.registry);
+    const { nameOf, ping } = this.#address;
     this.logins = new Logins(credentials, identities);
     this.#options = options;
     this.#now = now;
@@ -92,10 +96,11 @@ export class Courier {
     const common = { registry: this.registry, tokens, requestToken: ask };
     const { credentialHosts = [] } = options;
     const isTrusted = (other: string): boolean => mayHaveCredentials(this.registry, other, credentialHosts);
-    this.#authenticator = new Authenticator({ ...common, logins: this.logins, isTrusted });
+    this.#authenticator = new Authenticator({ ...common, nameOf, logins: this.logins, isTrusted });
     this.#guests = new GuestTokens(common);
     this.breakers = new Breakers({
       registry: this.registry,
+      ping,
       transport: this.#transport,
       headersTimeoutMs,
       onChange: (change) => options.onBreaker?.({ upstream: host, ...change }),
@@ -154,8 +159,7 @@ export class Courier {
     authorization: string | undefined,
   ): Promise<Answer> {
     const { kind, method, repository, path, headers } = request;
-    const { origin, pathname } = this.registry;
-    const url = new URL(`${origin}${pathname.replace(/\/+$/, '')}/v2/${repository}${path}`);
+    const url = this.#address.urlOf(repository, path);
     const own = authorization === undefined ? headers : { ...headers, authorization };
     const send = (hop: TransportRequest) => this.breakers.send(hop);
     const counted = kind === 'manifest' ? this.#counted(method, access) : undefined;

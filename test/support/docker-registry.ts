@@ -14,6 +14,8 @@ export interface DockerRegistryOptions {
   readonly auth?: 'none' | 'basic';
   /** Content to serve, which stays when the registry is closed. Default an empty folder of its own. */
   readonly storagePath?: string;
+  /** It is a proxy cache in front of the registry at this URL. */
+  readonly remoteUrl?: string;
 }
 
 /** Debian's docker-registry (distribution 2.8) on a free port of 127.0.0.1. */
@@ -43,7 +45,7 @@ export class DockerRegistry {
 /** A registry that listens; `close()` it. */
 export async function startDockerRegistry(options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
   const folder = await tempFolder();
-  const { auth = 'none', storagePath = join(folder.path, 'storage') } = options;
+  const { auth = 'none', remoteUrl, storagePath = join(folder.path, 'storage') } = options;
   const htpasswd = join(folder.path, 'htpasswd');
   const config = join(folder.path, 'config.json');
   await writeFile(htpasswd, HTPASSWD);
@@ -54,6 +56,7 @@ export async function startDockerRegistry(options: DockerRegistryOptions = {}): 
       version: '0.1',
       storage: { filesystem: { rootdirectory: storagePath } },
       http: { addr: '127.0.0.1:0' },
+      ...(remoteUrl === undefined ? {} : { proxy: { remoteurl: remoteUrl } }),
       ...(auth === 'none' ? {} : { auth: { htpasswd: { realm: 'registry', path: htpasswd } } }),
     }),
   );
