@@ -81,7 +81,7 @@ async function answerInRepository(
   if (repository === undefined)
     throw new RequestError(404, 'NAME_INVALID', 'the repository name is malformed');
   exchange.repository = repositoryKey(repository);
-  if (namespace !== undefined) exchange.namespace = repository.host;
+  if (namespace !== undefined) exchange.namespace = namespace;
   switch (path.kind) {
     case 'manifest':
       return answerManifest(context, exchange, { repository, reference: path.reference, query });
