@@ -1,4 +1,5 @@
 import { systemClock, type Clock } from '../lib/clock.ts';
+import { deferred } from '../lib/deferred.ts';
 
 export interface BandwidthOptions {
   /** What holds at `nowMs` (since the epoch), in bytes per second; undefined: no limit. */
@@ -40,13 +41,23 @@ export class Bandwidth {
     this.#countedAt = this.#clock.now();
   }
 
-  /** Resolves when `bytes` may pass. */
-  async take(bytes: number): Promise<void> {
+  /** Resolves when `bytes` may pass, or when `signal` says that nobody waits for them any more. */
+  async take(bytes: number, signal?: AbortSignal): Promise<void> {
     const since = this.#clock.now();
-    if (this.#closed.signal.aborted || this.#options.limitAt(since) === undefined) return;
-    const turn = new Promise<void>((resolve) => this.#line.push({ bytes, since, resolve }));
+    if (this.#closed.signal.aborted || signal?.aborted === true) return;
+    if (this.#options.limitAt(since) === undefined) return;
+    const turn = deferred<void>();
+    const waiter = { bytes, since, resolve: turn.resolve };
+    const leave = (): void => {
+      const at = this.#line.indexOf(waiter);
+      if (at >= 0) this.#line.splice(at, 1);
+      turn.resolve();
+    };
+    this.#line.push(waiter);
+    signal?.addEventListener('abort', leave, { once: true });
     if (!this.#isServing) void this.#serve();
-    await turn;
+    await turn.promise;
+    signal?.removeEventListener('abort', leave);
   }
 
   /** What has come in all the same, and others pay for by waiting. */

@@ -50,9 +50,13 @@ export async function partialBlobSize(answer: Answer): Promise<{ readonly size?:
 export function blobStream(answer: Answer, options: BlobStreamOptions): BlobStream {
   const extent = answer.status === 206 ? partExtent(answer, options.offset) : wholeExtent(answer);
   if (extent === undefined) throw refused(answer, 'answered with another range than was asked for');
-  const close = (): void => answer.body.close();
+  const closed = new AbortController();
+  const close = (): void => {
+    closed.abort();
+    answer.body.close();
+  };
   const codings = contentCodings(answer.headers);
-  const bytes = bytesOf(answer, extent.length, options);
+  const bytes = bytesOf(answer, extent.length, { ...options, closed: closed.signal });
   // A blob that is itself compressed is sent with such a label by some stores; its size shows that nothing was done.
   const { offset, totalSize } = extent;
   if (codings.length === 0 || (totalSize !== undefined && totalSize === options.expectedSize)) {
@@ -91,16 +95,16 @@ function partExtent({ headers }: Answer, offset: number): Extent | undefined {
 async function* bytesOf(
   answer: Answer,
   length: number | undefined,
-  options: BlobStreamOptions,
+  options: BlobStreamOptions & { readonly closed: AbortSignal },
 ): AsyncGenerator<Buffer, void, undefined> {
-  const { idleTimeoutMs, onBytes, bandwidth } = options;
+  const { idleTimeoutMs, onBytes, bandwidth, closed } = options;
   const { host } = answer.url;
   let received = 0;
   try {
     for await (const chunk of answer.body) {
       received += chunk.length;
       onBytes?.(chunk.length);
-      await bandwidth?.take(chunk.length);
+      if (bandwidth !== undefined) await bandwidth.take(chunk.length, closed);
       yield chunk;
     }
   } catch (error) {

@@ -3,9 +3,9 @@ export interface RegistryAddress {
   /** What its breaker asks (OCI distribution-spec, end-1). */
   readonly ping: URL;
   /** The repository as the registry knows it: a Harbor puts the project of a proxy cache before it. */
-  nameOf(repository: string): string;
+  readonly nameOf: (repository: string) => string;
   /** Of something in a repository; `path` begins with a slash. */
-  urlOf(repository: string, path: string): URL;
+  readonly urlOf: (repository: string, path: string) => URL;
 }
 
 /**

@@ -72,6 +72,21 @@ describe('a bandwidth', () => {
     expect(waits).toEqual([10_000]);
   });
 
+  it('does not keep who no longer waits, nor count what that one wanted', async () => {
+    const clock = new SleepersClock();
+    const bandwidth = new Bandwidth({ limitAt: () => 1000, clock });
+    bandwidth.spend(5000);
+    const start = clock.ms;
+    const gone = new AbortController();
+    const leaver = bandwidth.take(1_000_000, gone.signal);
+    const next = bandwidth.take(1);
+    gone.abort();
+    await leaver;
+    await next;
+    await bandwidth.take(1);
+    expect(clock.ms - start).toBeLessThan(6000);
+  });
+
   it('that is closed keeps nobody', async () => {
     const bandwidth = new Bandwidth({ limitAt: () => 1 });
     await bandwidth.take(PIECE);
