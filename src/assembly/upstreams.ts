@@ -73,7 +73,8 @@ function upstreamFor(
     const isTrusted = mayHaveCredentials(new URL(entry.url), new URL(url).host, common.credentialHosts);
     return createUpstream({ ...common, ...(isTrusted ? login : {}), url });
   });
-  return fallbacks.length === 0 ? registry : createFallbackUpstream([registry, ...fallbacks]);
+  if (fallbacks.length === 0) return registry;
+  return createFallbackUpstream([registry, ...fallbacks], () => metrics.upstreams.fallback(host));
 }
 
 /** What holds for a registry and its fallback URLs alike. */

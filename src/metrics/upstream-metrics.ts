@@ -17,6 +17,7 @@ export class UpstreamMetrics {
   readonly #emptyAt;
   readonly #foreign;
   readonly #throttled;
+  readonly #fallbacks;
 
   constructor(registry: Registry) {
     this.#registry = registry;
@@ -65,12 +66,22 @@ export class UpstreamMetrics {
       labelNames: identity,
       registers,
     });
+    this.#fallbacks = new Counter({
+      name: 'pierhead_upstream_fallbacks_total',
+      help: 'Answers that a fallback URL gave in place of the registry',
+      labelNames: ['upstream'] as const,
+      registers,
+    });
     this.#throttled = new Counter({
       name: 'pierhead_upstream_throttled_seconds_total',
       help: 'How long pieces of bodies waited for the bandwidth of their upstream, all of them together',
       labelNames: ['upstream'] as const,
       registers,
     });
+  }
+
+  fallback(upstream: string): void {
+    this.#fallbacks.inc({ upstream });
   }
 
   throttled(upstream: string, ms: number): void {

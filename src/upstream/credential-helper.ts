@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { deferred } from '../lib/deferred.ts';
 import { unavailable } from './outcome.ts';
 import { storedLogin, type LoginSource, type StoredLogin } from './stored-login.ts';
@@ -18,6 +18,8 @@ export interface CredentialHelperOptions {
   readonly server: string;
   /** Ms since the epoch. */
   readonly now: () => number;
+  /** Default 10 s. */
+  readonly answerWithinMs?: number;
 }
 
 /**
@@ -57,8 +59,8 @@ export class CredentialHelper implements LoginSource {
   }
 
   async #ask(): Promise<StoredLogin> {
-    const { server } = this.#options;
-    const { code, output } = await run(this.name, server);
+    const { server, answerWithinMs = ANSWER_WITHIN_MS } = this.#options;
+    const { code, output } = await run(this.name, server, answerWithinMs);
     if (code !== 0) {
       const isMissing = /credentials not found/i.test(output);
       const what = isMissing ? `holds no credentials for ${server}` : `ended with exit code ${code}`;
@@ -85,17 +87,23 @@ function parseAnswer(output: string): StoredLogin | undefined {
 }
 
 /** Runs `program get` without a shell. Throws UpstreamFailure if it cannot be run, or says too much or too late. */
-async function run(program: string, input: string): Promise<{ code: number; output: string }> {
+async function run(
+  program: string,
+  input: string,
+  withinMs: number,
+): Promise<{ readonly code: number; readonly output: string }> {
   const ended = deferred<number>();
-  const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'] });
+  // A group of its own, so that what a script has started ends with it.
+  const child = spawn(program, ['get'], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+    env: helperEnv(),
+    detached: true,
+  });
   const giveUp = (reason: string): void => {
     ended.reject(unavailable('credentials', `${program} ${reason}`));
-    child.kill('SIGKILL');
+    killGroup(child);
   };
-  const timer = setTimeout(
-    () => giveUp(`did not answer within ${ANSWER_WITHIN_MS / 1000} s`),
-    ANSWER_WITHIN_MS,
-  );
+  const timer = setTimeout(() => giveUp(`did not answer within ${withinMs / 1000} s`), withinMs);
   const chunks: Buffer[] = [];
   let bytes = 0;
   child.stdout.on('data', (chunk: Buffer) => {
@@ -114,5 +122,18 @@ async function run(program: string, input: string): Promise<{ code: number; outp
     return { code: await ended.promise, output: Buffer.concat(chunks).toString('utf8') };
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/** Ours, without our own secrets, which are none of its business. */
+function helperEnv(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PIERHEAD_')));
+}
+
+function killGroup({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It has ended by itself.
   }
 }

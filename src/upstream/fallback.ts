@@ -12,9 +12,12 @@ import type {
   Upstream,
 } from './upstream.ts';
 
-/** The same content at several addresses; the first is the registry itself. */
-export function createFallbackUpstream(upstreams: readonly [Upstream, ...Upstream[]]): Upstream {
-  return new FallbackUpstream(upstreams);
+/** The same content at several addresses, the registry itself first; `onFallback` is told of what others give. */
+export function createFallbackUpstream(
+  upstreams: readonly [Upstream, ...Upstream[]],
+  onFallback: () => void,
+): Upstream {
+  return new FallbackUpstream(upstreams, onFallback);
 }
 
 /**
@@ -25,10 +28,12 @@ export function createFallbackUpstream(upstreams: readonly [Upstream, ...Upstrea
 class FallbackUpstream implements Upstream {
   readonly #first: Upstream;
   readonly #all: readonly Upstream[];
+  readonly #onFallback: () => void;
 
-  constructor(upstreams: readonly [Upstream, ...Upstream[]]) {
+  constructor(upstreams: readonly [Upstream, ...Upstream[]], onFallback: () => void) {
     this.#first = upstreams[0];
     this.#all = upstreams;
+    this.#onFallback = onFallback;
   }
 
   get host(): string {
@@ -124,8 +129,10 @@ class FallbackUpstream implements Upstream {
     for (const upstream of this.#all.slice(1)) {
       signal?.throwIfAborted();
       const outcome = await ask(upstream);
-      if (outcome.kind === 'ok') return outcome;
       // A mirror need not have everything that the registry has, so its "not found" says nothing.
+      if (outcome.kind !== 'ok') continue;
+      this.#onFallback();
+      return outcome;
     }
     return first;
   }

@@ -122,6 +122,19 @@ describe('a name', () => {
 });
 
 describe('a token service', () => {
+  test.each(['http://10.0.0.1/token', 'http://169.254.169.254/token', 'http://rebound.test/token'])(
+    'at %s is not asked, not even for a token for anybody',
+    async (realm) => {
+      const { resolve } = names(new Map([['rebound.test', ['10.0.0.1']]]));
+      const { hub, upstream } = await hubAndUpstream({}, { resolve });
+      const headers = { 'www-authenticate': `Bearer realm="${realm}",service="x"` };
+      hub.fault({ match: MANIFEST, do: { status: { code: 401, headers } } });
+      expect(causeOf(await upstream.getManifest(repository, LATEST, ANYBODY))).toMatch(
+        new RegExp(`^not-a-registry: ${new URL(realm).host} is not dialled, because it is at a`),
+      );
+    },
+  );
+
   test('at an address where we have no business gets neither a request nor credentials', async () => {
     const { hub, upstream } = await hubAndUpstream({}, { credentials: CAROL });
     const challenge = 'Bearer realm="http://10.0.0.1/token",service="x"';

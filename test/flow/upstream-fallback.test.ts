@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { startTestApp } from '../support/app.ts';
 import { generatedContent } from '../fake/content.ts';
 import { filledHub, GOLANG, PLAIN, served } from '../support/filled-hub.ts';
+import { metric } from '../support/metrics.ts';
 import { eventually } from '../support/wait.ts';
 
 const LATEST = '/v2/library/golang/manifests/latest';
@@ -28,6 +29,8 @@ describe('a fallback URL', () => {
     }
     expect((await app.get('/v2/library/plain/tags/list')).header('warning')).toBeUndefined();
     expect((await app.get('/readyz')).body.toString()).not.toContain('docker.io');
+    const given = await metric(app, 'pierhead_upstream_fallbacks_total', 'upstream="docker.io"');
+    expect(given).toBeGreaterThan(PLAIN.image.blobs.length);
   });
 
   test('costs no wait for the registry once that is known to be away', async () => {

@@ -5,6 +5,7 @@ import { CredentialHelper } from '../../src/upstream/credential-helper.ts';
 import { DockerConfig } from '../../src/upstream/docker-config.ts';
 import { UpstreamFailure } from '../../src/upstream/outcome.ts';
 import { testFolder } from '../support/temp.ts';
+import { eventually } from '../support/wait.ts';
 import { causeOf, CONFIGURED, hubAndUpstream, valueOf } from '../support/upstream-client.ts';
 
 const LATEST = { kind: 'tag', tag: 'latest' } as const;
@@ -37,6 +38,12 @@ async function helperProgram(script?: string): Promise<Helper> {
 
 function helper(clock = { ms: 1_700_000_000_000 }) {
   return new CredentialHelper({ helper: 'test', server: 'registry.example', now: () => clock.ms });
+}
+
+/** Whether a process runs; one that has ended and that nobody has asked for yet does not. */
+async function isAlive(pid: number): Promise<boolean> {
+  const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ') Z');
+  return !/\) [ZX]/.test(status);
 }
 
 /** Why there is no login. */
@@ -107,6 +114,22 @@ describe('a credential helper', () => {
   ])('that does %j says no more than why', async (script, why) => {
     await helperProgram(script);
     expect(await failure(helper())).toBe(`docker-credential-test ${why}`);
+  });
+
+  test('that takes too long is ended, with all that it has started', async () => {
+    const folder = await testFolder();
+    const pids = join(folder, 'pids');
+    await helperProgram(`sleep 600 & echo $! > ${pids}; wait`);
+    const source = new CredentialHelper({ helper: 'test', server: 'x', now: () => 0, answerWithinMs: 500 });
+    expect(await failure(source)).toBe('docker-credential-test did not answer within 0.5 s');
+    const pid = Number(await readFile(pids, 'utf8'));
+    await eventually(async () => !(await isAlive(pid)), 'what the helper started to be gone');
+  });
+
+  test('does not see the secrets of this server', async () => {
+    vi.stubEnv('PIERHEAD_ADMIN_TOKEN', 'very-secret');
+    await helperProgram(`[ -z "$PIERHEAD_ADMIN_TOKEN" ] || exit 7; echo '${CAROLS}'`);
+    expect((await helper().get()).kind).toBe('password');
   });
 
   test('that is not there is named', async () => {
