@@ -72,7 +72,8 @@ export class ManifestPuller {
       reference.kind === 'digest'
         ? await this.#byDigest(upstream, request, reference.digest)
         : await this.#byTag(upstream, request, reference.tag);
-    if (reference.kind === 'tag') this.#options.access.scope.name(repository, [answer.descriptor.digest]);
+    if (reference.kind === 'tag')
+      await this.#options.access.scope.name(repository, [answer.descriptor.digest]);
     if (request.headOnly) return answer;
     await this.#options.completeness.require(upstream, repository, manifestOf(answer));
     this.#options.usage.touch(answer.descriptor.digest);

@@ -63,7 +63,8 @@ export class Referrers {
   /** Throws PullError only for what upstream says does not exist or may not be seen, never for an outage. */
   async list(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
     const answer = await this.#listInAnyCase(upstream, repository, digest);
-    this.#options.access.scope.name(repository, referrerDigests(answer.bytes));
+    // What is listed may be asked for.
+    await this.#options.access.scope.name(repository, referrerDigests(answer.bytes));
     return answer;
   }
 

@@ -1,7 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { repositoryKey, type Repository } from '../oci/reference.ts';
-import type { ManifestStore } from '../store/manifest-store.ts';
+import type { Link, ManifestStore } from '../store/manifest-store.ts';
 import { PullError } from './pull-error.ts';
 import type { PullRules } from './pull-rules.ts';
 
@@ -12,8 +11,8 @@ export type Wanted =
   /** A list of what is in it. */
   | { readonly kind: 'list' };
 
-/** Digests that were named to clients and may not be linked yet; a pull asks for them within seconds. */
-const MAX_NAMED = 20_000;
+/** What upstream has said of a repository, without a manifest of ours that says so. */
+const BY_UPSTREAM: Link = { by: 'upstream' };
 
 /**
  * Holds requests to the rules. Where these let some tags through and not others, a digest is let through if it
@@ -23,7 +22,6 @@ const MAX_NAMED = 20_000;
 export class TagScope {
   readonly #rules: PullRules;
   readonly #store: ManifestStore;
-  readonly #named = new LRUCache<string, true>({ max: MAX_NAMED });
 
   constructor(rules: PullRules, store: ManifestStore) {
     this.#rules = rules;
@@ -42,16 +40,19 @@ export class TagScope {
         if (!this.#rules.allowsTag(repository, wanted.tag)) throw denied(repository, `:${wanted.tag}`);
         return;
       case 'digest':
-        if (this.#named.get(key(repository, wanted.digest)) === true) return;
         if ((await this.#store.getLink(repository, wanted.digest)) !== undefined) return;
         throw denied(repository, `@${wanted.digest}`, 'no tag that may be pulled is known to name it');
     }
   }
 
-  /** These go to somebody who may have what names them. */
-  name(repository: Repository, digests: Iterable<Digest>): void {
+  /** Upstream names these to somebody who may have them, and who may ask another server of the fleet for them next. */
+  async name(repository: Repository, digests: Iterable<Digest>): Promise<void> {
     if (this.#rules.of(repository) !== 'some-tags') return;
-    for (const digest of digests) this.#named.set(key(repository, digest), true);
+    const links = new Map<Digest, Link>();
+    for (const digest of digests) {
+      if ((await this.#store.getLink(repository, digest)) === undefined) links.set(digest, BY_UPSTREAM);
+    }
+    if (links.size > 0) await this.#store.putLinks(repository, links);
   }
 
   isListed(repository: Repository): boolean {
@@ -63,10 +64,6 @@ export class TagScope {
     if (this.#rules.of(repository) === 'all') return tags;
     return tags.filter((tag) => this.#rules.allowsTag(repository, tag));
   }
-}
-
-function key(repository: Repository, digest: Digest): string {
-  return `${repositoryKey(repository)}@${digest}`;
 }
 
 function denied(repository: Repository, what: string, why = 'by the settings of this mirror'): PullError {
