@@ -9,6 +9,8 @@ import { tempFolder, type TempFolder } from './temp.ts';
 export interface ContainerdOptions {
   /** `host:port` of the mirror of docker.io; the real one is out of reach. */
   readonly mirror: string;
+  /** A registry besides docker.io that it is to be asked for, too. */
+  readonly alsoFor?: string;
 }
 
 /** A containerd of its own, with an empty content store. */
@@ -53,11 +55,11 @@ export class Containerd {
 export async function startContainerd(options: ContainerdOptions): Promise<Containerd> {
   const folder = await tempFolder();
   const path = (name: string): string => join(folder.path, name);
-  await mkdir(join(hostsPath(folder), 'docker.io'), { recursive: true });
-  await writeFile(
-    join(hostsPath(folder), 'docker.io', 'hosts.toml'),
-    await clientConfig('hosts.toml', options.mirror),
-  );
+  const { mirror, alsoFor } = options;
+  const hosts = await clientConfig('hosts.toml', mirror);
+  await writeHosts(folder, 'docker.io', hosts);
+  if (alsoFor !== undefined)
+    await writeHosts(folder, alsoFor, hosts.replace('registry-1.docker.io', alsoFor));
   await writeFile(
     path('config.toml'),
     `version = 2
@@ -78,6 +80,11 @@ path = "${path('opt')}"
     folder,
   });
   return new Containerd(process, folder);
+}
+
+async function writeHosts(folder: TempFolder, registry: string, text: string): Promise<void> {
+  await mkdir(join(hostsPath(folder), registry), { recursive: true });
+  await writeFile(join(hostsPath(folder), registry, 'hosts.toml'), text);
 }
 
 function socketPath(folder: TempFolder): string {
