@@ -25,7 +25,7 @@ export function settingsYaml(): string {
     ...upstreams.map(([key, setting]) => yamlBlock(key, setting, '    ')),
     '# Other credentials for some repositories: the first pattern that fits counts. In this file only.\n#    identities:\n',
     ...yamlItem(IDENTITY_SETTINGS, '      '),
-    '# Another registry; where only the url matters, it may stand alone.\n#  ghcr.io: https://ghcr.io\n',
+    '# Other registries take the same keys; one at https:// and its own name needs none, and a url may stand alone.\n#  quay.io:\n#  ghcr.io: https://ghcr.io\n',
   ].join('\n');
 }
 

@@ -39,6 +39,7 @@ describe('config/pierhead.yaml', () => {
           ...Object.fromEntries(UPSTREAM.map(([key, setting]) => [key, inFile(setting)])),
           identities: [Object.fromEntries(IDENTITY.map(([key, setting]) => [key, inFile(setting)]))],
         },
+        'quay.io': '',
         'ghcr.io': 'https://ghcr.io',
       },
     });
