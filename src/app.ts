@@ -13,6 +13,7 @@ import { reportExchange, reportUnreadable } from './assembly/reports.ts';
 import { takeDataDir } from './store/data-dir.ts';
 import { listImages, type ImageEntry } from './store/image-list.ts';
 import { openIndex } from './store/manifest/lmdb.ts';
+import type { PullEntry } from './store/pull-history.ts';
 
 /*
  * The way of a request, and where to read on:
@@ -78,6 +79,19 @@ export async function* readImages(dataDir: string): AsyncGenerator<ImageEntry> {
   const index = openIndex(join(dataDir, 'index'), { readOnly: true });
   try {
     yield* listImages(index.tables);
+  } finally {
+    await index.close();
+  }
+}
+
+/** What was pulled in a span of time, read beside whoever owns the data directory. Throws IndexError. */
+export async function readPulls(
+  dataDir: string,
+  { since, until }: { readonly since: number; readonly until: number },
+): Promise<PullEntry[]> {
+  const index = openIndex(join(dataDir, 'index'), { readOnly: true });
+  try {
+    return [...index.tables.history.until(until)].filter(({ lastAt }) => lastAt >= since);
   } finally {
     await index.close();
   }

@@ -4,7 +4,9 @@ import { config } from './cli/config.ts';
 import { exitCodeOf } from './cli/failure.ts';
 import { health } from './cli/health.ts';
 import { images } from './cli/images.ts';
+import { lock } from './cli/lock.ts';
 import { pin, remove, unpin } from './cli/keep.ts';
+import { TIME_FORM } from './cli/point-in-time.ts';
 import { refresh } from './cli/refresh.ts';
 import { resolve } from './cli/resolve.ts';
 import { serve, type ExitCode } from './cli/serve.ts';
@@ -43,6 +45,18 @@ const COMMANDS: readonly CommandRow[] = [
       JSON_OPTION,
     ],
     action: resolve,
+  },
+  {
+    name: 'lock',
+    description: 'Writes what was pulled as a lock: images by their exact digests, with their platforms.',
+    options: [
+      ['--since <time>', `not before: ${TIME_FORM} (default: all that is remembered)`],
+      ['--until <time>', 'before: the same'],
+      ['--client <network>', 'by clients of this network, such as 10.2.0.0/16'],
+      ['--image <pattern>', 'of these names, such as golang, golang:1.* or ghcr.io/org/**'],
+      ['-o, --output <file>', 'where to (default: standard output)'],
+    ],
+    action: lock,
   },
   {
     name: 'pin',

@@ -4,7 +4,10 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import type { PullServiceOptions } from '../pull/pull-service.ts';
 import { PullStatistics } from '../pull/pull-statistics.ts';
+import { PullRecorder } from '../pull/pull-recorder.ts';
 import { ReadAhead, type ReadAheadOptions } from '../pull/read-ahead.ts';
+import type { PullHistory } from '../store/pull-history.ts';
+import { clientNetworks } from './known-clients.ts';
 
 export interface FollowUpParts extends Pick<
   ReadAheadOptions,
@@ -13,6 +16,7 @@ export interface FollowUpParts extends Pick<
   readonly settings: Settings;
   readonly log: Logger;
   readonly metrics: Metrics;
+  readonly history: PullHistory;
 }
 
 /** What happens besides a client getting what it asked for: what it will ask for next is fetched, and pulls are counted. */
@@ -23,8 +27,9 @@ export interface FollowUps {
   close(): Promise<void>;
 }
 
-export function createFollowUps({ settings, log, metrics, ...parts }: FollowUpParts): FollowUps {
+export function createFollowUps({ settings, log, metrics, history, ...parts }: FollowUpParts): FollowUps {
   const statistics = new PullStatistics({ ...parts, onPull: (pull) => metrics.pulled(pull) });
+  const recorder = new PullRecorder({ ...parts, history, networkOf: clientNetworks(settings) });
   const readAhead = new ReadAhead({
     ...parts,
     mode: settings.readAhead,
@@ -36,6 +41,7 @@ export function createFollowUps({ settings, log, metrics, ...parts }: FollowUpPa
   return {
     manifestServed: (served) => {
       statistics.manifestServed(served);
+      recorder.manifestServed(served);
       readAhead.manifestServed(served);
     },
     blobAsked: (asked) => readAhead.blobAsked(asked),

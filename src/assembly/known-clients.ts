@@ -1,4 +1,5 @@
 import type { Settings } from '../config/settings.ts';
+import { networkAround, networkOverlap } from '../lib/network.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import type { ImageResolverOptions } from '../pull/image-resolver.ts';
 
@@ -16,4 +17,15 @@ export function knownClients(settings: Settings): ImageResolverOptions['clients'
     const platform = parsePlatform(text);
     return platform === undefined ? [] : [{ platform, why }];
   });
+}
+
+/** The network that an address counts as: that of the first rule for clients that fits, else the one around it. */
+export function clientNetworks({ clients }: Settings): (address: string) => string {
+  const rules = clients.map(({ network }) => ({ network, holds: networkOverlap(network) }));
+  return function networkOf(address) {
+    const around = networkAround(address);
+    if (around === undefined) return '';
+    const bits = address.includes(':') ? 128 : 32;
+    return rules.find(({ holds }) => holds(`${address}/${bits}`))?.network ?? around;
+  };
 }

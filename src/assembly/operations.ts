@@ -69,6 +69,10 @@ export function createOperations(
     unpin: (request) => images.unpin(request),
     remove: (request) => images.remove(request),
     refresh: (request) => refresh.run(request),
+    flush: async () => {
+      await storage.history.flush();
+      return {};
+    },
   };
   return { operations, care };
 }

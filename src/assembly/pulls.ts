@@ -92,7 +92,7 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
   });
   undo.push(() => blobPuller.close());
   const ahead = { store, links, fetcher, negative, members, clients, blobs: blobPuller };
-  const followUps = createFollowUps({ settings, log, metrics, ...ahead });
+  const followUps = createFollowUps({ settings, log, metrics, history: storage.history, ...ahead });
   undo.push(() => followUps.close());
   const manifests = new ManifestPuller({
     ...parts,

@@ -9,6 +9,7 @@ import type { BlobStore } from '../store/blob-store.ts';
 import { openDiskBlobStore } from '../store/blob/disk.ts';
 import { DiskBlobAudit } from '../store/blob/disk-audit.ts';
 import { FileHasher } from '../store/blob/file-hasher.ts';
+import { HistoryNotes } from '../store/history-notes.ts';
 import { createGuardedStore, type GuardedStore } from '../store/manifest/guarded.ts';
 import { openIndex, type Index } from '../store/manifest/lmdb.ts';
 import { createMemoryStore } from '../store/manifest/memory.ts';
@@ -45,6 +46,7 @@ export interface Storage {
   readonly audit: BlobAudit;
   readonly links: ContentLinks;
   readonly space: Space;
+  readonly history: HistoryNotes;
 }
 
 /** Opens the data directory of the settings. What is to be given back goes to `undo`. */
@@ -99,5 +101,13 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
     onLost: lossReporter(log, metrics),
   });
   undo.push(() => blobs.close());
-  return { index, embedded, manifests, blobs, audit, links, space };
+  const history = new HistoryNotes({
+    tables: index.tables,
+    maxAgeMs: settings.historyAgeMs,
+    maxEntries: settings.historyEntries,
+    now,
+    onError: report.onError,
+  });
+  undo.push(() => history.close());
+  return { index, embedded, manifests, blobs, audit, links, space, history };
 }

@@ -10,7 +10,7 @@ import {
 } from 'yaml';
 import { parseDigest } from '../oci/digest.ts';
 import { formatRepositoryName, parseRepositoryName } from '../oci/image-name.ts';
-import { listedImageKey, type ListedImage } from '../oci/listed-image.ts';
+import { formatListedImage, type ListedImage } from '../oci/listed-image.ts';
 import { formatPlatform, parsePlatform, PLATFORM_FORM } from '../oci/platform.ts';
 import { isTag } from '../oci/reference.ts';
 import { ListError, quoted } from './list-error.ts';
@@ -45,7 +45,7 @@ function entryOf(image: ListedImage): [key: string, entry: object] {
     ...(digest === undefined ? {} : { digest }),
     ...(platforms.length === 0 ? {} : { platforms }),
   };
-  return [`${listedImageKey({ ...image, platforms: [] })} ${platforms.join(' ')}`, entry];
+  return [`${formatListedImage({ ...image, platforms: [] })} ${platforms.join(' ')}`, entry];
 }
 
 /** Reads a lock that the user calls `path`. Throws ListError, which names file and line. */

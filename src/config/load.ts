@@ -148,6 +148,7 @@ function settingsOf(values: Values): Settings {
   const {
     tagTtl,
     scrubInterval,
+    historyAge,
     redisTimeout,
     negativeTtl,
     connectTimeout,
@@ -161,6 +162,7 @@ function settingsOf(values: Values): Settings {
     ...rest,
     upstreams: Object.assign(Object.create(null), upstreamsOf(values)) as Settings['upstreams'],
     scrubIntervalMs: scrubInterval,
+    historyAgeMs: historyAge,
     tagTtlMs: tagTtl.otherwise,
     tagTtlRules: tagTtl.rules,
     redisTimeoutMs: redisTimeout,

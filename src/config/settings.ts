@@ -81,6 +81,10 @@ export interface Settings {
   readonly backgroundChecks: number;
   readonly deletedTags: 'drop' | 'keep';
   readonly negativeTtlMs: number;
+  /** What was pulled longer ago is forgotten. */
+  readonly historyAgeMs: number;
+  /** 0: nothing is taken down. */
+  readonly historyEntries: number;
   readonly offline: boolean;
   readonly failMode: 'fallthrough' | 'strict';
   /** The first whose network holds a client's address counts. */

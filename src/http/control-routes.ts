@@ -46,6 +46,7 @@ export function createControl(options: ControlOptions): Control {
   app.post('/v1/unpin', (context) => runs.answer(context, imageRequest, operations.unpin));
   app.post('/v1/remove', (context) => runs.answer(context, imageRequest, operations.remove));
   app.post('/v1/refresh', (context) => runs.answer(context, imageRequest, operations.refresh));
+  app.post('/v1/flush', (context) => runs.answer(context, () => ({}), operations.flush));
   app.notFound((context) =>
     refuse(context, 404, new OperationError('usage', `pierhead ${version} knows no such operation`)),
   );

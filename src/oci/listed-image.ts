@@ -1,5 +1,5 @@
 import { formatFullName, parseFullName, type FullName } from './image-name.ts';
-import { formatPlatform, type Platform } from './platform.ts';
+import { formatPlatform, parsePlatform, type Platform } from './platform.ts';
 
 /** An image as a list, a lock or a command names it, and for whom it is wanted. All of it is JSON. */
 export interface ListedImage extends FullName {
@@ -7,14 +7,21 @@ export interface ListedImage extends FullName {
   readonly platforms: readonly Platform[];
 }
 
-/** The image that `text` names, for no platform in particular; undefined if it names none. */
-export function parseListedImage(text: string): ListedImage | undefined {
-  const name = parseFullName(text);
-  return name === undefined ? undefined : { ...name, platforms: [] };
+/** An image and its platforms in one line: `golang:1.22@sha256:… linux/amd64,linux/arm64`. */
+export function formatListedImage({ platforms, ...name }: ListedImage): string {
+  const words = [formatFullName(name), platforms.map(formatPlatform).join(',')];
+  return words.filter((word) => word !== '').join(' ');
 }
 
-/** One line that no other image has: its name in order, then what else tells it apart. */
-export function listedImageKey(image: ListedImage): string {
-  const platforms = image.platforms.map(formatPlatform);
-  return [formatFullName(image), ...platforms].join(' ');
+/** The image that such a line names; undefined if it names none. */
+export function parseListedImage(line: string): ListedImage | undefined {
+  const [first = '', ...rest] = line.split(/[\s,]+/);
+  const name = parseFullName(first);
+  const platforms = rest.map(parsePlatform);
+  if (name === undefined || !isComplete(platforms)) return undefined;
+  return { ...name, platforms };
+}
+
+function isComplete(platforms: readonly (Platform | undefined)[]): platforms is Platform[] {
+  return !platforms.includes(undefined);
 }

@@ -17,6 +17,8 @@ interface KnownMember extends IndexMember {
 }
 
 const MAX_LISTS = 5000;
+/** Over all lists. */
+const MAX_NAMES = 200_000;
 const MAX_MEMBERS = 50_000;
 /** Of all of them: whoever makes an index can write megabytes into a platform. */
 const MAX_BYTES = 32 * 1024 * 1024;
@@ -31,8 +33,12 @@ const MAX_ATTESTATIONS = 4;
  * but that index went out shortly before.
  */
 export class IndexMembers {
-  /** Whose members are all known. */
-  readonly #lists = new LRUCache<Digest, true>({ max: MAX_LISTS });
+  /** What they name; those whose members are all known. */
+  readonly #lists = new LRUCache<Digest, ReadonlySet<Digest>>({
+    max: MAX_LISTS,
+    maxSize: MAX_NAMES,
+    sizeCalculation: (names) => names.size + 1,
+  });
   readonly #members = new LRUCache<Digest, KnownMember>({
     max: MAX_MEMBERS,
     maxSize: MAX_BYTES,
@@ -44,10 +50,10 @@ export class IndexMembers {
 
   /** `manifest` has gone out, or was looked into; nothing happens unless it is an index. */
   note(manifest: StoredManifest): void {
-    if (!isIndexType(manifest.mediaType) || this.#lists.get(manifest.digest) === true) return;
+    if (!isIndexType(manifest.mediaType) || this.#lists.get(manifest.digest) !== undefined) return;
     const { content } = parseManifest(manifest.bytes, manifest.mediaType);
     if (content.kind !== 'index') return;
-    this.#lists.set(manifest.digest, true);
+    this.#lists.set(manifest.digest, new Set(content.entries.map(({ digest }) => digest)));
     const attestations = attestationsIn(content.entries);
     const seen = new Set<Digest>();
     for (const { digest, mediaType, platform } of content.entries) {
@@ -60,6 +66,11 @@ export class IndexMembers {
         ...(platform === undefined ? {} : { platform }),
       });
     }
+  }
+
+  /** Whether a list that went out lately names `digest`. */
+  isIn(list: Digest, digest: Digest): boolean {
+    return this.#lists.get(list)?.has(digest) === true;
   }
 
   get(digest: Digest): IndexMember | undefined {

@@ -32,6 +32,8 @@ export interface ManifestAnswer {
   readonly bytes?: Buffer;
   readonly cache: CacheStatus;
   readonly stale?: Staleness;
+  /** The list that the tag names and that this was chosen out of for the client. */
+  readonly list?: Digest;
 }
 
 export interface ManifestPullerOptions {
@@ -122,12 +124,14 @@ export class ManifestPuller {
       return {
         descriptor: stored === undefined ? { digest, mediaType, size } : descriptorOf(stored),
         ...marks,
+        list: list.descriptor.digest,
       };
     }
     const answer = await this.#load(upstream, repository, digest);
     // The list may have been wrong about the type.
     resolver.requireAccepted(client, answer.descriptor.mediaType);
-    return { ...answer, ...(answer.cache === 'hit' ? marks : { ...marks, cache: answer.cache }) };
+    const cached = answer.cache === 'hit' ? marks : { ...marks, cache: answer.cache };
+    return { ...answer, ...cached, list: list.descriptor.digest };
   }
 
   /** What the tag names: by what is remembered if that is fresh, by asking upstream if not. */

@@ -3,6 +3,9 @@ import type { Resolution, ResolveRequest } from './image-resolution.ts';
 import type { Refreshed } from './tag-refresh.ts';
 import type { VerifyEvent, VerifyRequest, VerifySummary } from './verification.ts';
 
+export type FlushRequest = Readonly<Record<string, never>>;
+export type Flushed = Readonly<Record<string, never>>;
+
 /** How an operation is watched and ended by whoever asked for it. */
 export interface OperationRun<E> {
   /** Ends the operation, which then rejects with the signal's reason. */
@@ -21,6 +24,8 @@ export interface Operations {
   readonly unpin: Operation<ImageRequest, never, Unpinned>;
   readonly remove: Operation<ImageRequest, never, RemovedImage>;
   readonly refresh: Operation<ImageRequest, never, Refreshed>;
+  /** Writes what is noted in memory, so that commands which read the index see all that has happened. */
+  readonly flush: Operation<FlushRequest, never, Flushed>;
 }
 
 export type OperationName = keyof Operations;

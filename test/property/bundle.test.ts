@@ -5,7 +5,7 @@ import { ListError } from '../../src/bundle/list-error.ts';
 import { renderLockFile } from '../../src/bundle/lock-file.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { formatFullName, parseFullName } from '../../src/oci/image-name.ts';
-import { listedImageKey, type ListedImage } from '../../src/oci/listed-image.ts';
+import { formatListedImage, parseListedImage, type ListedImage } from '../../src/oci/listed-image.ts';
 import { formatPlatform, parsePlatform, type Platform } from '../../src/oci/platform.ts';
 
 const component = fc.stringMatching(/^[a-z0-9]{1,8}(?:(?:\.|_|__|-{1,3})[a-z0-9]{1,8}){0,2}$/);
@@ -42,12 +42,23 @@ describe('names of images', () => {
   });
 });
 
+describe('a line that names an image and its platforms', () => {
+  it('is read as it is written', () => {
+    fc.assert(
+      fc.property(image, (each) => {
+        expect(parseListedImage(formatListedImage(each))).toEqual(each);
+        expect(parseImageList('a', formatListedImage(each))).toEqual([each]);
+      }),
+    );
+  });
+});
+
 describe('a lock', () => {
   it('gives back what was put into it', () => {
     fc.assert(
       fc.property(fc.array(image, { maxLength: 8 }), (images) => {
         const read = parseImageList('a.lock', renderLockFile(images));
-        const keys = (list: readonly ListedImage[]) => [...new Set(list.map(listedImageKey))].sort();
+        const keys = (list: readonly ListedImage[]) => [...new Set(list.map(formatListedImage))].sort();
         expect(keys(read)).toEqual(keys(images));
         for (const each of read) expect(images).toContainEqual(each);
       }),
@@ -57,7 +68,7 @@ describe('a lock', () => {
   it('is the same for the same images in any order', () => {
     fc.assert(
       fc.property(
-        fc.uniqueArray(image, { maxLength: 8, selector: listedImageKey }),
+        fc.uniqueArray(image, { maxLength: 8, selector: formatListedImage }),
         fc.nat(),
         (images, at) => {
           const turned = images

@@ -49,6 +49,8 @@ describe('settings', () => {
       deletedTags: 'drop',
       negativeTtlMs: 10_000,
       scrubIntervalMs: 30 * 86_400_000,
+      historyAgeMs: 90 * 86_400_000,
+      historyEntries: 100_000,
       offline: false,
       failMode: 'fallthrough',
       clients: [],
@@ -92,6 +94,8 @@ allowNetworks: [10.1.0.0/16, 192.0.2.7]
 adminToken: 0123
 logLevel: debug
 scrubInterval: 7d
+historyAge: 14d
+historyEntries: 5000
 logFormat: json
 connectTimeout: 1s
 headersTimeout: 2s
@@ -104,6 +108,8 @@ idleTimeout: 1m30s
       cacheSize: { bytes: 20 * 2 ** 30 },
       tagTtlMs: 300_000,
       scrubIntervalMs: 7 * 86_400_000,
+      historyAgeMs: 14 * 86_400_000,
+      historyEntries: 5000,
       offline: true,
       failMode: 'strict',
       defaultPlatform: 'linux/arm64/v8',

@@ -39,6 +39,8 @@ backgroundChecks              60                             default
 deletedTags                   drop                           default
 negativeTtl                   10s                            default
 scrubInterval                 30d                            default
+historyAge                    90d                            default
+historyEntries                100000                         default
 offline                       true                           env PIERHEAD_OFFLINE
 failMode                      fallthrough                    default
 pullBudgetLow                 20%                            default

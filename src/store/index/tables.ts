@@ -2,6 +2,7 @@ import type { Database } from 'lmdb';
 import { BlobTable } from './blobs.ts';
 import { BookmarkTable } from './bookmarks.ts';
 import { IndexEnvironment } from './environment.ts';
+import { HistoryTable } from './history.ts';
 import { LinkTable } from './links.ts';
 import { ManifestTable } from './manifests.ts';
 import { PinTable } from './pins.ts';
@@ -30,6 +31,7 @@ export class IndexTables {
   readonly repositories: RepositoryTable;
   readonly bookmarks: BookmarkTable;
   readonly referrers: ReferrersTable;
+  readonly history: HistoryTable;
   /** What concerns the index itself. */
   readonly meta: Database<number, string>;
 
@@ -47,6 +49,7 @@ export class IndexTables {
     this.repositories = new RepositoryTable(this.environment, this);
     this.bookmarks = new BookmarkTable(this.environment);
     this.referrers = new ReferrersTable(this.environment);
+    this.history = new HistoryTable(this.environment);
     this.meta = openTable(this.environment, 'meta');
   }
 }

@@ -1,0 +1,89 @@
+import { readPulls } from '../app.ts';
+import { imagePattern } from '../bundle/image-pattern.ts';
+import { renderLockFile } from '../bundle/lock-file.ts';
+import { lockedImages, type PulledImage } from '../bundle/locked-images.ts';
+import { parseNetwork } from '../config/addresses.ts';
+import type { Flags } from '../config/flags.ts';
+import type { LoadedSettings } from '../config/load.ts';
+import { UnitError } from '../config/units.ts';
+import { counted } from '../lib/human.ts';
+import { networkOverlap } from '../lib/network.ts';
+import { parsePlatform } from '../oci/platform.ts';
+import { parseRepositoryKey } from '../oci/reference.ts';
+import { OperationError } from '../pull/operations.ts';
+import type { PullEntry } from '../store/pull-history.ts';
+import { askOwner } from './control-client.ts';
+import { requireDataDir } from './operation.ts';
+import { writeOutput } from './output-file.ts';
+import { parsePointInTime } from './point-in-time.ts';
+import type { ExitCode } from './serve.ts';
+
+/**
+ * Writes what was pulled in a span of time as a lock. It only reads the index, so it takes no lock of the data directory;
+ * a server that runs is asked to write what it has noted.
+ */
+export async function lock(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> {
+  const { dataDir } = loaded.settings;
+  requireDataDir(dataDir);
+  const wanted = wantedPulls(flags, Date.now());
+  await flushOwner(dataDir);
+  const pulls = (await readPulls(dataDir, wanted)).filter(wanted.fits);
+  const images = lockedImages(pulls.map(pulledImage));
+  const output = flags['output'];
+  const path = typeof output === 'string' ? output : '-';
+  await writeOutput(path, renderLockFile(images));
+  if (images.length === 0) process.stderr.write('pierhead: nothing was pulled that this selects\n');
+  else if (path !== '-') process.stdout.write(`${counted(images.length, 'image')} in ${path}\n`);
+  return 0;
+}
+
+interface WantedPulls {
+  readonly since: number;
+  readonly until: number;
+  readonly fits: (pull: PullEntry) => boolean;
+}
+
+function wantedPulls({ since, until, client, image }: Flags, nowMs: number): WantedPulls {
+  const isOfNetwork = typeof client === 'string' ? networkOverlap(networkOf(client)) : undefined;
+  const isNamed = typeof image === 'string' ? imagePattern(image) : undefined;
+  return {
+    since: typeof since === 'string' ? parsePointInTime('--since', since, nowMs) : -Infinity,
+    // What was pulled this very moment is to be in it.
+    until: typeof until === 'string' ? parsePointInTime('--until', until, nowMs) : Number.MAX_SAFE_INTEGER,
+    fits: ({ repository, tag, network }) =>
+      (isOfNetwork === undefined || (network !== '' && isOfNetwork(network))) &&
+      (isNamed === undefined || isNamed(parseRepositoryKey(repository), tag)),
+  };
+}
+
+function networkOf(text: string): string {
+  try {
+    return parseNetwork(text);
+  } catch (error) {
+    if (!(error instanceof UnitError)) throw error;
+    throw new OperationError('usage', `--client: ${error.message}`, error);
+  }
+}
+
+/** A server that cannot be asked loses the lock a few seconds of pulls, and no more. */
+async function flushOwner(dataDir: string): Promise<void> {
+  const run = { signal: new AbortController().signal, onEvent: () => undefined };
+  try {
+    await askOwner(dataDir, { name: 'flush', request: {}, run });
+  } catch (error) {
+    if (!(error instanceof OperationError)) throw error;
+    process.stderr.write(`pierhead: the last seconds may be missing: ${error.message}\n`);
+  }
+}
+
+function pulledImage({ repository, tag, root, child, platform: text, lastAt }: PullEntry): PulledImage {
+  const platform = text === undefined ? undefined : parsePlatform(text);
+  return {
+    repository: parseRepositoryKey(repository),
+    root,
+    lastAt,
+    ...(tag === undefined ? {} : { tag }),
+    ...(child === undefined ? {} : { child }),
+    ...(platform === undefined ? {} : { platform }),
+  };
+}
