@@ -1,0 +1,52 @@
+import { composeImages } from './compose-images.ts';
+import { dockerfileImages, isDockerfile } from './dockerfile-images.ts';
+import { parseImageList } from './image-list.ts';
+import { kubernetesImages } from './kubernetes-images.ts';
+import { ListError } from './list-error.ts';
+import { NeededImages, type ImageSource } from './needed-images.ts';
+import { parseYaml } from './yaml-tree.ts';
+
+export interface SourceFile {
+  /** What the user calls it. */
+  readonly path: string;
+  readonly text: string;
+  /** What variables in it stand for. */
+  readonly variables: (name: string) => string | undefined;
+}
+
+/**
+ * The images that a file needs: a Compose file, manifests of Kubernetes, a Dockerfile, a lock or a list of names, told
+ * apart by name and content. Throws ListError if it is none of them.
+ */
+export function readImageSource({ path, text, variables }: SourceFile): ImageSource {
+  const needed = new NeededImages(path);
+  if (isDockerfile(path, text)) dockerfileImages(text, needed);
+  else if (!isYaml(path, text)) return listed(path, text);
+  else {
+    for (const document of parseYaml(path, text)) {
+      if (document.get('services') !== undefined) composeImages(document, variables, needed);
+      else if (document.get('kind') !== undefined) kubernetesImages(document, needed);
+      else if (document.get('version') !== undefined) return listed(path, text);
+      else {
+        const what =
+          'this is no Compose file (services), no Kubernetes manifest (kind) and no lock (version)';
+        throw new ListError(`${path}:${document.line}: ${what}`);
+      }
+    }
+  }
+  return needed;
+}
+
+function listed(path: string, text: string): ImageSource {
+  return { images: parseImageList(path, text).map((image) => ({ image, place: path })), problems: [] };
+}
+
+const YAML_NAME = /\.(?:ya?ml|json)$/i;
+
+/** No name of an image is followed by a colon and a blank, or begins with a brace. */
+const YAML_START = /^(?:---|%YAML|[{[]|["']?[\w.-]+["']?\s*:(?:\s|$))/;
+
+function isYaml(path: string, text: string): boolean {
+  const first = text.split('\n').find((line) => !/^\s*(?:#|$)/.test(line)) ?? '';
+  return YAML_NAME.test(path) || YAML_START.test(first);
+}

@@ -1,0 +1,316 @@
+import { describe, expect, it } from 'vitest';
+import { parseDotenv } from '../../src/bundle/dotenv.ts';
+import { readImageSource } from '../../src/bundle/image-source.ts';
+import { interpolate } from '../../src/bundle/interpolation.ts';
+import type { ImageSource } from '../../src/bundle/needed-images.ts';
+import { formatListedImage } from '../../src/oci/listed-image.ts';
+
+const DIGEST = `sha256:${'a1'.repeat(32)}`;
+
+/** What a file needs, a line each: the image, its platforms and the line where it is named. */
+function needs(path: string, text: string, variables: Readonly<Record<string, string>> = {}): string[] {
+  return shown(source(path, text, variables));
+}
+
+function source(path: string, text: string, variables: Readonly<Record<string, string>> = {}): ImageSource {
+  return readImageSource({ path, text, variables: (name) => variables[name] });
+}
+
+function shown({ images, problems }: ImageSource): string[] {
+  return [...images.map(({ image, place }) => `${formatListedImage(image)} ${place}`), ...problems];
+}
+
+describe('a Dockerfile', () => {
+  it('needs what its stages begin with, ARGs at their defaults', () => {
+    const text = `# syntax=docker/dockerfile:1.7
+# what we build
+ARG GO=1.22 \\
+    # a comment between lines
+    DISTRO="alpine"
+ARG BASE=golang:\${GO}-$DISTRO
+FROM --platform=$BUILDPLATFORM \${BASE} AS Build
+ARG GO=9.9
+RUN go build
+from --platform=linux/arm64 debian:\${RELEASE:-bookworm} as base
+FROM scratch
+COPY --from=build /app /app
+`;
+    expect(needs('Dockerfile', text)).toEqual([
+      'docker/dockerfile:1.7 Dockerfile:1',
+      'golang:1.22-alpine Dockerfile:7',
+      'debian:bookworm linux/arm64 Dockerfile:10',
+    ]);
+  });
+
+  it('needs what it copies and mounts from, unless that is a stage', () => {
+    const text = `FROM alpine AS one
+FROM one AS two
+COPY --chown=1:1 --from=nginx:1.27 /etc/nginx /etc/nginx
+COPY --from=ONE /a /b
+COPY --from=0 /a /b
+COPY a --from=not-a-flag /b
+RUN --mount=type=bind,from=busybox:1.36,target=/mnt --mount=type=cache,target=/c true
+`;
+    expect(needs('app/Dockerfile.prod', text)).toEqual([
+      'alpine:latest app/Dockerfile.prod:1',
+      'nginx:1.27 app/Dockerfile.prod:3',
+      'busybox:1.36 app/Dockerfile.prod:7',
+    ]);
+  });
+
+  it('is not misled by here-documents, escapes and continued lines', () => {
+    const text = `# escape=\`
+FROM mcr.microsoft.com/windows/\`
+nanoserver:ltsc2022
+RUN <<EOF
+FROM not-an-image
+EOF
+COPY <<-"A" <<B /x
+FROM neither
+	A
+FROM nor-this
+B
+RUN cat <<<word
+
+FROM alpine@${DIGEST}
+`;
+    expect(needs('Dockerfile', text)).toEqual([
+      'mcr.microsoft.com/windows/nanoserver:ltsc2022 Dockerfile:2',
+      `alpine@${DIGEST} Dockerfile:14`,
+    ]);
+  });
+
+  it('says what cannot be told', () => {
+    const text = `ARG TAG
+FROM golang:$TAG AS a
+FROM app-\${TARGETARCH}
+FROM Golang
+FROM --platform=arm64 alpine
+COPY --from=$X /a /b
+COPY --from=a /a /b
+`;
+    expect(needs('x.dockerfile', text)).toEqual([
+      'x.dockerfile:2: TAG is not set and has no default',
+      'x.dockerfile:3: TARGETARCH is not set and has no default',
+      'x.dockerfile:4: "Golang" is not the name of an image',
+      'x.dockerfile:5: "arm64" is not a platform',
+      'x.dockerfile:6: a variable in from= is not expanded by builders; a stage of its own is needed',
+    ]);
+  });
+
+  it('is known by its content, whatever it is called', () => {
+    expect(needs('build.txt', '\n# x\nFROM alpine\n')).toEqual(['alpine:latest build.txt:3']);
+  });
+});
+
+describe('a Compose file', () => {
+  it('needs the images of its services, variables by their values and defaults', () => {
+    const text = `services:
+  web:
+    image: nginx:\${NGINX:-1.27}
+    platform: linux/arm64
+  db:
+    image: "\${REGISTRY-ghcr.io}/org/db:\${DB_TAG:?set it}"
+  cache:
+    image: redis:$REDIS\${EMPTY:+x}
+  job:
+    image: busybox:\${A:-\${B:-1.36}}
+`;
+    expect(needs('compose.yaml', text, { REDIS: '7', DB_TAG: 'v1', EMPTY: '' })).toEqual([
+      'nginx:1.27 linux/arm64 compose.yaml:3',
+      'ghcr.io/org/db:v1 compose.yaml:6',
+      'redis:7 compose.yaml:8',
+      'busybox:1.36 compose.yaml:10',
+    ]);
+  });
+
+  it('needs nothing for what is built or never pulled', () => {
+    const text = `version: "3.8"
+services:
+  app: { build: ., image: "app:dev" }
+  local: { image: "app:dev", pull_policy: never }
+  worker: { command: x }
+`;
+    expect(needs('docker-compose.yml', text)).toEqual([]);
+  });
+
+  it('has anchors, aliases and merged maps', () => {
+    const text = `x-base: &base
+  image: alpine:3.20
+x-tag: &tag golang:1.22
+services:
+  one: *base
+  two:
+    <<: *base
+  three:
+    <<: [*base, { platform: linux/amd64 }]
+    image: *tag
+`;
+    expect(needs('compose.yaml', text)).toEqual([
+      'alpine:3.20 compose.yaml:2',
+      'alpine:3.20 compose.yaml:2',
+      'golang:1.22 linux/amd64 compose.yaml:10',
+    ]);
+  });
+
+  it('says what cannot be told', () => {
+    const text = `include: [other.yaml]
+services:
+  a: { image: "golang:$UNSET" }
+  b:
+    image: "x:\${TAG:?is needed}"
+  c: { extends: { file: base.yaml, service: c } }
+  d: { image: Golang }
+`;
+    expect(needs('c.yaml', text)).toEqual([
+      'c.yaml:1: what it includes is not looked into: name that, too',
+      'c.yaml:3: a: UNSET is not set and has no default',
+      'c.yaml:5: b: TAG is not set: is needed',
+      'c.yaml:6: what c extends is not looked into: name that, too',
+      'c.yaml:7: "Golang" is not the name of an image',
+    ]);
+  });
+});
+
+describe('manifests of Kubernetes', () => {
+  it('need the images of all containers of all pods, whatever makes them', () => {
+    const pod = (image: string) => `containers: [{ name: x, image: "${image}" }]`;
+    const text = `apiVersion: v1
+kind: Pod
+spec:
+  initContainers:
+    - { name: a, image: "busybox:1" }
+  containers:
+    - name: b
+      image: nginx:1.27
+  ephemeralContainers: [{ name: c, image: "alpine:3" }]
+  volumes:
+    - { name: v, image: { reference: "ghcr.io/org/data:1" } }
+    - { name: w, emptyDir: {} }
+---
+# nothing
+---
+kind: Deployment
+spec: { template: { spec: { nodeSelector: { kubernetes.io/arch: arm64 }, ${pod('one')} } } }
+---
+kind: StatefulSet
+spec: { template: { spec: { ${pod('two')} } } }
+---
+kind: DaemonSet
+spec: { template: { spec: { nodeSelector: { kubernetes.io/arch: amd64, kubernetes.io/os: windows }, ${pod('three')} } } }
+---
+kind: Job
+spec: { template: { spec: { ${pod('four')} } } }
+---
+kind: CronJob
+spec: { jobTemplate: { spec: { template: { spec: { ${pod('five')} } } } } }
+---
+kind: List
+items:
+  - { kind: ReplicaSet, spec: { template: { spec: { ${pod('six')} } } } }
+  - { kind: PodTemplate, template: { spec: { ${pod(`seven:1@${DIGEST}`)} } } }
+---
+kind: ConfigMap
+data: { image: eight }
+`;
+    expect(needs('all.yaml', text).map((line) => line.replace(/ all.yaml:.*/, ''))).toEqual([
+      'busybox:1',
+      'nginx:1.27',
+      'alpine:3',
+      'ghcr.io/org/data:1',
+      'one:latest linux/arm64',
+      'two:latest',
+      'three:latest windows/amd64',
+      'four:latest',
+      'five:latest',
+      'six:latest',
+      `seven@${DIGEST}`,
+    ]);
+    expect(needs('all.yaml', text)[1]).toBe('nginx:1.27 all.yaml:8');
+  });
+
+  it('may be JSON, and a list that holds itself ends', () => {
+    const json = JSON.stringify({ kind: 'Pod', spec: { containers: [{ image: 'nginx' }] } }, undefined, 2);
+    expect(needs('pod.json', json)).toEqual(['nginx:latest pod.json:6']);
+    expect(
+      needs('x.yaml', '&a\nkind: List\nitems: [*a]\nspec: { containers: [{ image: nginx }] }\n'),
+    ).toHaveLength(5);
+  });
+
+  it('that are templates are refused where they are', () => {
+    expect(() => needs('chart.yaml', 'kind: Pod\nspec:\n  {{- toYaml .x }}\n')).toThrow(
+      /^chart.yaml:3: this is not valid YAML/,
+    );
+    expect(needs('c.yaml', 'kind: Pod\nspec: { containers: [{ image: "{{ .image }}" }] }')).toEqual([
+      'c.yaml:2: "{{ .image }}" is not the name of an image',
+    ]);
+  });
+});
+
+describe('a file that names images', () => {
+  it('can be a lock or a list as well', () => {
+    expect(needs('images.lock', `version: 1\nimages:\n  - { image: golang, digest: "${DIGEST}" }\n`)).toEqual(
+      [`golang@${DIGEST} images.lock`],
+    );
+    expect(needs('images.txt', 'golang:1.22\n')).toEqual(['golang:1.22 images.txt']);
+    expect(needs('images.txt', '')).toEqual([]);
+  });
+
+  it('is refused if it is YAML of another kind', () => {
+    expect(() => needs('x.yaml', '---\nname: x\n')).toThrow('x.yaml:2: this is no Compose file');
+    expect(() => needs('x', 'name: x\n')).toThrow('x:1: this is no Compose file');
+  });
+});
+
+describe('variables', () => {
+  const variables = (name: string) => ({ A: 'a', EMPTY: '' })[name];
+
+  it.each([
+    ['$A-${A}', 'a-a'],
+    ['${B:-x}${EMPTY:-y}${EMPTY-z}', 'xy'],
+    ['${A:+x}${EMPTY:+y}${EMPTY+z}${B+w}', 'xz'],
+    ['${A:-${B}}', 'a'],
+    ['${B:-${A}}', 'a'],
+    ['$$A $', '$A $'],
+    ['${A:?why}', 'a'],
+    ['$A}', 'a}'],
+  ])('%s is %j', (text, expected) => {
+    expect(interpolate(text, { variables, escape: '$$' })).toBe(expected);
+  });
+
+  it.each([
+    ['$B', 'B is not set and has no default'],
+    ['${B}', 'B is not set and has no default'],
+    ['${EMPTY:?say it}', 'EMPTY is not set: say it'],
+    ['${B?}', 'B is not set'],
+    ['${A', 'a ${ is not closed by }'],
+    ['${}', 'a ${ is not closed by }'],
+    ['${B:-'.repeat(50), 'a ${ is not closed by }'],
+  ])('%s has no value', (text, message) => {
+    expect(() => interpolate(text, { variables, escape: '$$' })).toThrow(message);
+  });
+
+  it('come from an .env file', () => {
+    const text = `# comment
+A=1
+export B = two words # comment
+C="x \\"y\\" #z \${A}"
+D='raw $A'
+E=\${A}-\${OUTER}-\${NONE}
+F=
+nonsense
+G=a#b
+H="line\\nbreak"
+`;
+    expect([...parseDotenv(text, (name) => (name === 'OUTER' ? 'o' : undefined))]).toEqual([
+      ['A', '1'],
+      ['B', 'two words'],
+      ['C', 'x "y" #z 1'],
+      ['D', 'raw $A'],
+      ['E', '1-o-'],
+      ['F', ''],
+      ['G', 'a#b'],
+      ['H', 'line\nbreak'],
+    ]);
+  });
+});
