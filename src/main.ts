@@ -11,6 +11,7 @@ import { refresh } from './cli/refresh.ts';
 import { resolve } from './cli/resolve.ts';
 import { serve, type ExitCode } from './cli/serve.ts';
 import { verify } from './cli/verify.ts';
+import { warm } from './cli/warm.ts';
 import { packageVersion } from './cli/version.ts';
 import { SETTING_FLAGS, type Flags } from './config/flags.ts';
 import { loadSettings, type LoadedSettings } from './config/load.ts';
@@ -26,6 +27,10 @@ interface CommandRow {
 }
 
 const IMAGES = ['<image...>', 'such as golang, golang:1.22 or ghcr.io/org/app@sha256:…'] as const;
+const PLATFORM_LIST = [
+  '--platform <platforms>',
+  'for these, such as linux/amd64,linux/arm64, or all (default: those of the file, else of the settings)',
+] as const;
 const JSON_OPTION = ['--json', 'as JSON'] as const;
 
 const COMMANDS: readonly CommandRow[] = [
@@ -57,6 +62,18 @@ const COMMANDS: readonly CommandRow[] = [
       ['-o, --output <file>', 'where to (default: standard output)'],
     ],
     action: lock,
+  },
+  {
+    name: 'warm',
+    description:
+      'Brings images into the cache, behind what clients wait for. Can be cut off and begun again.',
+    argument: ['[image...]', IMAGES[1]],
+    options: [
+      ['-f, --file <file>', 'images of a lock, a list of names, a Compose file, …; - is standard input'],
+      PLATFORM_LIST,
+      JSON_OPTION,
+    ],
+    action: warm,
   },
   {
     name: 'pin',

@@ -7,6 +7,7 @@ import { ContentCare } from '../pull/content-care.ts';
 import { ContentRepair } from '../pull/content-repair.ts';
 import { ImageOperations } from '../pull/image-operations.ts';
 import { ImageResolver } from '../pull/image-resolver.ts';
+import { ImageWarmer } from '../pull/image-warmer.ts';
 import type { Operations } from '../pull/operations.ts';
 import { TagRefresh } from '../pull/tag-refresh.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -62,6 +63,16 @@ export function createOperations(
     blobs,
     clients: knownClients(settings),
   });
+  const warmer = new ImageWarmer({
+    upstreams,
+    manifests: pulls.manifests,
+    store,
+    blobs,
+    puller: blobPuller,
+    referrers: pulls.referrers,
+    platforms: knownClients(settings).map(({ platform }) => platform),
+    maxFills: settings.fills,
+  });
   const operations: Operations = {
     verify: (request, run) => care.verify(request, run),
     resolve: (request, { signal }) => resolver.resolve(request, signal),
@@ -69,6 +80,7 @@ export function createOperations(
     unpin: (request) => images.unpin(request),
     remove: (request) => images.remove(request),
     refresh: (request) => refresh.run(request),
+    warm: (request, run) => warmer.run(request, run),
     flush: async () => {
       await storage.history.flush();
       return {};

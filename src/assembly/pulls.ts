@@ -47,6 +47,7 @@ export interface Pulls extends ManifestParts {
   readonly blobPuller: BlobPuller;
   /** What the settings let anybody have. */
   readonly scope: TagScope;
+  readonly referrers: Referrers;
 }
 
 /** What is to be given back goes to `undo`. */
@@ -104,26 +105,27 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
     usage: space.usage,
     completeness: new Completeness({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
   });
+  const referrers = new Referrers({
+    tags: store,
+    store: createReferrersStore({
+      tables: index.tables,
+      onError: indexReporter(log, metrics).onError,
+      hasRoom: (bytes) => storage.space.mayGrow(bytes),
+    }),
+    access,
+    negative,
+    ttlMs: settings.tagTtlMs === 'never' ? MAX_REFERRERS_TTL_MS : settings.tagTtlMs,
+    now,
+  });
   const service = new PullService({
     upstreams,
     manifests,
     blobs: blobPuller,
     listing: new Listing({ catalogue: index, access, upstreams }),
-    referrers: new Referrers({
-      tags: store,
-      store: createReferrersStore({
-        tables: index.tables,
-        onError: indexReporter(log, metrics).onError,
-        hasRoom: (bytes) => storage.space.mayGrow(bytes),
-      }),
-      access,
-      negative,
-      ttlMs: settings.tagTtlMs === 'never' ? MAX_REFERRERS_TTL_MS : settings.tagTtlMs,
-      now,
-    }),
+    referrers,
     duringRequest: options.duringRequest,
     onManifest: followUps.manifestServed,
     onBlob: followUps.blobAsked,
   });
-  return { ...parts, service, manifests, blobPuller, scope };
+  return { ...parts, service, manifests, blobPuller, referrers, scope };
 }

@@ -7,6 +7,7 @@ import type { ImageRequest } from '../pull/image-operations.ts';
 import type { ResolveRequest } from '../pull/image-resolution.ts';
 import { OperationError, type Operation, type Operations } from '../pull/operations.ts';
 import type { VerifyRequest } from '../pull/verification.ts';
+import type { ImagesRequest } from '../pull/wanted-images.ts';
 
 export interface ControlOptions {
   readonly operations: Operations;
@@ -46,6 +47,7 @@ export function createControl(options: ControlOptions): Control {
   app.post('/v1/unpin', (context) => runs.answer(context, imageRequest, operations.unpin));
   app.post('/v1/remove', (context) => runs.answer(context, imageRequest, operations.remove));
   app.post('/v1/refresh', (context) => runs.answer(context, imageRequest, operations.refresh));
+  app.post('/v1/warm', (context) => runs.answer(context, imagesRequest, operations.warm));
   app.post('/v1/flush', (context) => runs.answer(context, () => ({}), operations.flush));
   app.notFound((context) =>
     refuse(context, 404, new OperationError('usage', `pierhead ${version} knows no such operation`)),
@@ -79,6 +81,17 @@ function resolveRequest({ image, platform }: Json): ResolveRequest {
   if (platform !== undefined && typeof platform !== 'string')
     throw new OperationError('usage', 'platform must be a platform');
   return { ...imageRequest({ image }), ...(platform === undefined ? {} : { platform }) };
+}
+
+function imagesRequest({ images, platforms }: Json): ImagesRequest {
+  if (!isTexts(images)) throw new OperationError('usage', 'images must be a list of names of images');
+  if (platforms === undefined) return { images };
+  if (!isTexts(platforms)) throw new OperationError('usage', 'platforms must be a list of platforms');
+  return { images, platforms };
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string');
 }
 
 /** The operations that are being done for callers. */

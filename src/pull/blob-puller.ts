@@ -163,6 +163,29 @@ export class BlobPuller {
     throw new PullError('unavailable', reason, { cause: end?.error });
   }
 
+  /**
+   * Has a blob stored, behind all those that somebody reads; resolves when it is, at once if it was. Clients can join.
+   * Throws PullError.
+   */
+  async store(blob: Omit<BlobRequest, 'client'>): Promise<void> {
+    const { repository, digest } = blob;
+    if ((await this.#options.blobs.stat(digest)) !== undefined) return;
+    const link = await this.#options.links.get(repository, digest);
+    const running = this.#fills.get(digest);
+    const fill = running?.fill ?? this.#start({ ...blob, client: '' }, link);
+    const { result, error } = await fill.ended;
+    if (result === 'stored') return;
+    // The failure of what another one had begun need not be ours.
+    if (running !== undefined && !this.#isClosed) return this.store(blob);
+    const reason = error instanceof Error ? error.message : `it could not be stored (${result})`;
+    throw new PullError('unavailable', reason, { cause: error });
+  }
+
+  /** What is written of a blob that is on its way, in bytes. */
+  writtenBytes(digest: Digest): number {
+    return this.#fills.get(digest)?.fill.progress.written.bytes ?? 0;
+  }
+
   /** Ends all fills; resolves when what they have is kept for the next start. */
   async close(): Promise<void> {
     this.#isClosed = true;

@@ -58,7 +58,7 @@ export interface ClosureOptions {
   /** Undefined: it is not to be had here. Throws PullError if upstream was asked in vain. */
   readonly read: (digest: Digest) => Promise<StoredManifest | undefined>;
   /** What refers to a manifest, as far as the caller knows; absent: referrers are left out. */
-  readonly referrers?: (subject: Digest) => Promise<readonly Descriptor[]>;
+  readonly referrers?: (subject: Digest) => Promise<readonly Pick<Descriptor, 'digest'>[]>;
   readonly signal?: AbortSignal;
 }
 

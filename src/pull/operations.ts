@@ -1,7 +1,9 @@
 import type { ImageRequest, Pinned, RemovedImage, Unpinned } from './image-operations.ts';
 import type { Resolution, ResolveRequest } from './image-resolution.ts';
+import type { WarmEvent, WarmSummary } from './image-warming.ts';
 import type { Refreshed } from './tag-refresh.ts';
 import type { VerifyEvent, VerifyRequest, VerifySummary } from './verification.ts';
+import type { ImagesRequest } from './wanted-images.ts';
 
 export type FlushRequest = Readonly<Record<string, never>>;
 export type Flushed = Readonly<Record<string, never>>;
@@ -24,6 +26,7 @@ export interface Operations {
   readonly unpin: Operation<ImageRequest, never, Unpinned>;
   readonly remove: Operation<ImageRequest, never, RemovedImage>;
   readonly refresh: Operation<ImageRequest, never, Refreshed>;
+  readonly warm: Operation<ImagesRequest, WarmEvent, WarmSummary>;
   /** Writes what is noted in memory, so that commands which read the index see all that has happened. */
   readonly flush: Operation<FlushRequest, never, Flushed>;
 }

@@ -4,6 +4,7 @@ import type { BudgetReading } from './budget-reading.ts';
 import { BypassDetector } from './bypass-detector.ts';
 import { Forecast } from './forecast.ts';
 import type { Failure } from './outcome.ts';
+import type { Allowance } from './upstream.ts';
 
 export interface BudgetLimits {
   /** Below this share of the limit (0 to 1) only real misses are fetched. */
@@ -152,6 +153,14 @@ export class Budget {
     const { limit, remaining } = this.#reading;
     const left = limit === undefined ? `${remaining} pulls` : `${remaining} of ${limit} pulls`;
     return `only ${left} are left, which are kept for what is not in the cache`;
+  }
+
+  /** What is left; undefined: nobody has told, or pulls of the repository do not count. */
+  allowance(repository: string): Allowance | undefined {
+    const { limit, remaining } = this.#reading;
+    if (limit === undefined || remaining === undefined) return undefined;
+    if (this.#repositories.peek(repository)?.counts === false) return undefined;
+    return { identity: this.#options.identity, limit, remaining: this.#isSpent() ? 0 : remaining };
   }
 
   #read(

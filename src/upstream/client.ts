@@ -14,6 +14,7 @@ import { readReferrers } from './referrers-list.ts';
 import { readTagList } from './tag-list.ts';
 import { TimeLimit } from './time-limit.ts';
 import type {
+  Allowance,
   AskOptions,
   BlobOptions,
   BlobStream,
@@ -167,6 +168,10 @@ class RegistryClient implements Upstream {
 
   shortage(repository: string): string | undefined {
     return this.#courier.budgetOf({ repository, identity: 'configured' }).shortage(repository);
+  }
+
+  allowance(repository: string): Allowance | undefined {
+    return this.#courier.budgetOf({ repository, identity: 'configured' }).allowance(repository);
   }
 
   mayPrefetch(repository: string): boolean {

@@ -2,6 +2,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import type { Reference } from '../oci/reference.ts';
 import type {
+  Allowance,
   AskOptions,
   BlobOptions,
   BlobStream,
@@ -103,6 +104,10 @@ class FallbackUpstream implements Upstream {
 
   shortage(repository: string): string | undefined {
     return this.#current(repository).shortage(repository);
+  }
+
+  allowance(repository: string): Allowance | undefined {
+    return this.#current(repository).allowance(repository);
   }
 
   mayPrefetch(repository: string): boolean {

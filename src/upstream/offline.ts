@@ -23,6 +23,7 @@ export function createOfflineUpstream(options: {
     isSilent: () => false,
     waitedInVain: () => undefined,
     shortage: () => undefined,
+    allowance: () => undefined,
     mayPrefetch: () => false,
     close: () => Promise.resolve(),
   };

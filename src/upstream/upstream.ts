@@ -136,9 +136,19 @@ export interface Upstream {
   waitedInVain(since: number): void;
   /** Why manifests are to be got for real misses only, as half a sentence; undefined: there are pulls enough. */
   shortage(repository: string): string | undefined;
+  /** What is left of the pull limit; undefined: upstream has told of none, or the repository does not count. */
+  allowance(repository: string): Allowance | undefined;
   /** Whether what nobody waits for may be fetched now: there are pulls enough, and upstream is in reach. */
   mayPrefetch(repository: string): boolean;
   close(): Promise<void>;
+}
+
+/** The pull limit of whoever pulls, as upstream told it last. */
+export interface Allowance {
+  /** `anonymous`, a user name, or which token. */
+  readonly identity: string;
+  readonly limit: number;
+  readonly remaining: number;
 }
 
 /** The body of a blob ended before its time; what came before is good as far as it goes. */

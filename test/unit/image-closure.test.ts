@@ -130,7 +130,7 @@ describe('all that an image consists of', () => {
     const closure = await imageClosure(list.root.digest, {
       platforms: platforms('linux/amd64'),
       ...reading([...list.manifests, signature.root]),
-      referrers: (subject) => Promise.resolve(subject === signed ? [manifestDescriptor(signature.root)] : []),
+      referrers: (subject) => Promise.resolve(subject === signed ? [signature.root] : []),
     });
     expect(closure.manifests.at(-1)).toMatchObject({
       digest: signature.root.digest,
