@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { check } from './cli/check.ts';
 import { config } from './cli/config.ts';
 import { exitCodeOf } from './cli/failure.ts';
 import { health } from './cli/health.ts';
@@ -74,6 +75,17 @@ const COMMANDS: readonly CommandRow[] = [
       JSON_OPTION,
     ],
     action: warm,
+  },
+  {
+    name: 'check',
+    description:
+      'Says which images could be pulled now if upstream were gone, and what is missing of the others.',
+    argument: [
+      '<what...>',
+      'Compose files, Kubernetes manifests, Dockerfiles, locks, lists of names, - or images',
+    ],
+    options: [['--warm', 'fetch what is missing first'], PLATFORM_LIST, JSON_OPTION],
+    action: check,
   },
   {
     name: 'pin',

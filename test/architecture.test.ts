@@ -43,6 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'pull/operations.ts',
     'pull/verification.ts',
     'pull/image-resolution.ts',
+    'pull/image-readiness.ts',
     'pull/image-warming.ts',
     'pull/wanted-images.ts',
     'oci',

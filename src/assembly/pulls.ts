@@ -23,6 +23,7 @@ import { createFollowUps } from './follow-ups.ts';
 import { createManifestParts, type ManifestParts } from './manifests.ts';
 import { fillReporter, indexReporter } from './reports.ts';
 import type { Storage } from './storage.ts';
+import { privatePatterns } from './upstreams.ts';
 
 /** Lists of referrers grow, even where tags never move. */
 const MAX_REFERRERS_TTL_MS = 24 * 60 * 60 * 1000;
@@ -56,14 +57,7 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
   const { index, blobs, links, space } = storage;
   const store = storage.manifests;
   const scope = new TagScope(new PullRules(settings.upstreams), store);
-  const access = new RepositoryAccess({
-    store,
-    scope,
-    privatePatterns: new Map(
-      Object.entries(settings.upstreams).map(([host, entry]) => [host, entry.private]),
-    ),
-    now,
-  });
+  const access = new RepositoryAccess({ store, scope, privatePatterns: privatePatterns(settings), now });
   const { pins } = index.tables;
   const parts = createManifestParts({
     settings,

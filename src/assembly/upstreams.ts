@@ -44,17 +44,30 @@ export function upstreamState(upstream: Upstream, { offline }: Settings): Upstre
   return upstream.isSilent() ? 'silent' : 'up';
 }
 
+/** Whether some or all of its repositories are pulled by somebody in particular. */
+export function usesCredentials(entry: UpstreamSettings): boolean {
+  return hasCredentials(entry) || entry.identities.length > 0;
+}
+
+/** Repository patterns per host that may be served although only the credentials can see them. */
+export function privatePatterns({ upstreams }: Settings): ReadonlyMap<string, readonly string[]> {
+  return new Map(Object.entries(upstreams).map(([host, entry]) => [host, entry.private]));
+}
+
+function hasCredentials(entry: UpstreamSettings): boolean {
+  const { username, token, tokenFile, credentialHelper, dockerConfig } = entry;
+  return [username, token, tokenFile, credentialHelper, dockerConfig].some((value) => value !== undefined);
+}
+
 function upstreamFor(
   host: string,
   entry: UpstreamSettings,
   options: UpstreamsOptions,
   metrics: Metrics,
 ): Upstream {
+  if (options.settings.offline)
+    return createOfflineUpstream({ host, hasCredentials: usesCredentials(entry) });
   const credentials = credentialsOf(host, entry);
-  if (options.settings.offline) {
-    const hasCredentials = credentials !== undefined || entry.identities.length > 0;
-    return createOfflineUpstream({ host, hasCredentials });
-  }
   const common = commonOptions(host, entry, options, metrics);
   const { sharedBudgets } = options;
   const login = { ...(credentials === undefined ? {} : { credentials }), identities: entry.identities };
@@ -119,6 +132,5 @@ function credentialsOf(host: string, entry: UpstreamSettings): Credentials | und
     return { source: new CredentialHelper({ helper: credentialHelper, server: dockerServer(host), now }) };
   }
   if (dockerConfig !== undefined) return { source: new DockerConfig({ path: dockerConfig, host, now }) };
-  const isNone = username === undefined && token === undefined && tokenFile === undefined;
-  return isNone ? undefined : { username, password, passwordFile, token, tokenFile };
+  return hasCredentials(entry) ? { username, password, passwordFile, token, tokenFile } : undefined;
 }

@@ -55,7 +55,7 @@ export async function runWarm(loaded: LoadedSettings, request: ImagesRequest): P
 }
 
 async function warmRequest(flags: Flags, words: readonly string[]): Promise<ImagesRequest> {
-  const { file, platform } = flags;
+  const { file } = flags;
   const images = namedImages(words);
   if (typeof file === 'string') {
     const source = await readImageFile(file);
@@ -65,7 +65,12 @@ async function warmRequest(flags: Flags, words: readonly string[]): Promise<Imag
   } else if (words.length === 0) {
     throw new OperationError('usage', 'name images, or a file that does with -f');
   }
-  return { images, ...(typeof platform === 'string' ? { platforms: platform.split(',') } : {}) };
+  return { images, ...platformsOf(flags) };
+}
+
+/** What `--platform` says. */
+export function platformsOf({ platform }: Flags): Pick<ImagesRequest, 'platforms'> {
+  return typeof platform === 'string' ? { platforms: platform.split(',') } : {};
 }
 
 function namedImages(words: readonly string[]): string[] {

@@ -1,0 +1,64 @@
+import { counted, humanBytes } from '../lib/human.ts';
+import type { MissingPart, PlatformReadiness, Readiness } from '../pull/image-readiness.ts';
+import { table } from './table.ts';
+
+export interface CheckedImage extends Readiness {
+  /** Files and lines. */
+  readonly neededBy: readonly string[];
+}
+
+export function checkJson(images: readonly CheckedImage[], problems: readonly string[]): string {
+  const isReady = problems.length === 0 && images.every((image) => image.isReady);
+  return `${JSON.stringify({ isReady, problems, images }, undefined, 2)}\n`;
+}
+
+/** A row for each platform of each image, what could not be read, and the verdict. */
+export function checkText(images: readonly CheckedImage[], problems: readonly string[]): string {
+  const rows = images.flatMap(rowsOf);
+  const ready = images.filter(({ isReady }) => isReady).length;
+  const verdict =
+    ready === images.length
+      ? `${counted(images.length, 'image')}: all could be pulled now with upstream unplugged`
+      : `${ready} of ${counted(images.length, 'image')} could be pulled now with upstream unplugged`;
+  return [
+    rows.length === 0 ? '' : table([['IMAGE', 'PLATFORM', 'SIZE', 'STATE', 'NEEDED BY'], ...rows]),
+    ...problems.map((problem) => `not understood: ${problem}\n`),
+    `${verdict}\n`,
+  ].join('');
+}
+
+function rowsOf(image: CheckedImage): string[][] {
+  const by = image.neededBy.join(', ');
+  if (image.platforms.length === 0) return [[image.image, '-', '-', image.problems.join('; '), by]];
+  return image.platforms.map((platform) => [
+    image.image,
+    platform.platform,
+    humanBytes(platform.bytes),
+    stateOf(image, platform),
+    by,
+  ]);
+}
+
+function stateOf(
+  { problems, foreignLayers }: CheckedImage,
+  { isComplete, missing, blobs }: PlatformReadiness,
+) {
+  const foreign = foreignLayers === 0 ? [] : [`${counted(foreignLayers, 'layer')} held elsewhere`];
+  const what = isComplete ? 'complete' : missingText(missing, blobs);
+  return [...problems, what, ...foreign].join('; ');
+}
+
+/** The digests are in the JSON. */
+function missingText(missing: readonly MissingPart[], blobs: number): string {
+  const ofKind = (kind: MissingPart['kind']) => missing.filter((part) => part.kind === kind);
+  const manifests = ofKind('manifest');
+  const lost = ofKind('blob');
+  const bytes = lost.reduce((sum, { size = 0 }) => sum + size, 0);
+  return [
+    ...ofKind('platform').map(({ reason }) => reason),
+    ...(manifests.length === 0 ? [] : [`${counted(manifests.length, 'manifest')} missing`]),
+    ...(lost.length === 0
+      ? []
+      : [`${lost.length} of ${counted(blobs, 'blob')} missing (${humanBytes(bytes)})`]),
+  ].join(', ');
+}
