@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Settings } from '../config/settings.ts';
 import { networkAround, networkOverlap } from '../lib/network.ts';
 import { parsePlatform } from '../oci/platform.ts';
@@ -19,13 +20,20 @@ export function knownClients(settings: Settings): ImageResolverOptions['clients'
   });
 }
 
+/** Clients come back. */
+const MAX_REMEMBERED = 10_000;
+
 /** The network that an address counts as: that of the first rule for clients that fits, else the one around it. */
 export function clientNetworks({ clients }: Settings): (address: string) => string {
   const rules = clients.map(({ network }) => ({ network, holds: networkOverlap(network) }));
-  return function networkOf(address) {
-    const around = networkAround(address);
-    if (around === undefined) return '';
-    const bits = address.includes(':') ? 128 : 32;
-    return rules.find(({ holds }) => holds(`${address}/${bits}`))?.network ?? around;
-  };
+  const known = new LRUCache<string, string>({
+    max: MAX_REMEMBERED,
+    memoMethod: (address) => {
+      const around = networkAround(address);
+      if (around === undefined) return '';
+      const own = `${address}/${address.includes(':') ? 128 : 32}`;
+      return rules.find(({ holds }) => holds(own))?.network ?? around;
+    },
+  });
+  return (address) => known.memo(address);
 }
