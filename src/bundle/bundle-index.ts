@@ -1,0 +1,72 @@
+import { parseImageName, type ImageName } from '../oci/image-name.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Descriptor } from '../oci/manifest.ts';
+import { OCI_INDEX } from '../oci/media-types.ts';
+import { referenceText, repositoryKey } from '../oci/reference.ts';
+import { BundleError } from './bundle-error.ts';
+import { BUNDLE_CONTENTS, BUNDLE_VERSION, CONTAINERD_NAME, REF_NAME } from './bundle-layout.ts';
+import { arrayIn, bytesIn, digestIn, objectIn, parseJson, textIn, type Json } from './json.ts';
+
+const VERSION = '1';
+
+/** What a bundle brings under a name. */
+export interface BundledImage {
+  readonly name: ImageName;
+  readonly root: Descriptor;
+}
+
+/** The whole name, `docker.io/library/golang:1.22`. */
+export function wholeName({ repository, reference }: ImageName): string {
+  const separator = reference.kind === 'tag' ? ':' : '@';
+  return `${repositoryKey(repository)}${separator}${referenceText(reference)}`;
+}
+
+/** `index.json`. `contents` is the digest of what says which files follow. */
+export function renderBundleIndex(images: readonly BundledImage[], contents: Digest): Buffer {
+  const manifests = images.map(({ name, root: { mediaType, digest, size } }) => {
+    const text = wholeName(name);
+    return { mediaType, digest, size, annotations: { [CONTAINERD_NAME]: text, [REF_NAME]: text } };
+  });
+  const annotations = { [BUNDLE_CONTENTS]: contents, [BUNDLE_VERSION]: VERSION };
+  return Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests, annotations }));
+}
+
+/** Throws BundleError `not-a-bundle`, `version`, `corrupt`. */
+export function parseBundleIndex(bytes: Buffer): {
+  readonly images: readonly BundledImage[];
+  readonly contents: Digest;
+} {
+  const document = parseJson(bytes, 'index.json');
+  const annotations = objectIn(document['annotations'] ?? {}, 'annotations of index.json');
+  const version = annotations[BUNDLE_VERSION];
+  if (version === undefined) {
+    throw new BundleError('not-a-bundle', 'this is an image layout that pierhead has not written');
+  }
+  if (version !== VERSION) {
+    const what = `the bundle is of version ${JSON.stringify(version)}; this pierhead reads version ${VERSION}`;
+    throw new BundleError('version', what);
+  }
+  return {
+    images: arrayIn(document['manifests'], 'manifests of index.json').map((entry) =>
+      imageOf(objectIn(entry, 'an image')),
+    ),
+    contents: digestIn(annotations[BUNDLE_CONTENTS], BUNDLE_CONTENTS),
+  };
+}
+
+function imageOf(entry: Json): BundledImage {
+  const annotations = objectIn(entry['annotations'], 'annotations of an image');
+  const text = textIn(annotations[CONTAINERD_NAME], 'the name of an image');
+  const name = parseImageName(text);
+  if (name === undefined)
+    throw new BundleError('corrupt', `${JSON.stringify(text)} is not the name of an image`);
+  const root = {
+    digest: digestIn(entry['digest'], `the digest of ${text}`),
+    mediaType: textIn(entry['mediaType'], `the type of ${text}`),
+    size: bytesIn(entry['size'], `the size of ${text}`),
+  };
+  if (name.reference.kind === 'digest' && name.reference.digest !== root.digest) {
+    throw new BundleError('corrupt', `${text} is said to be ${root.digest}`);
+  }
+  return { name, root };
+}

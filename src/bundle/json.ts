@@ -1,0 +1,40 @@
+import { parseDigest, type Digest } from '../oci/digest.ts';
+import { BundleError } from './bundle-error.ts';
+
+/** Reading JSON that anybody may have written: each throws BundleError `corrupt`, which names `what`. */
+export type Json = Readonly<Record<string, unknown>>;
+
+export function parseJson(bytes: Buffer, what: string): Json {
+  try {
+    return objectIn(JSON.parse(bytes.toString('utf8')), what);
+  } catch (error) {
+    if (error instanceof BundleError) throw error;
+    throw new BundleError('corrupt', `${what} is not JSON`, error);
+  }
+}
+
+export function objectIn(value: unknown, what: string): Json {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json;
+  throw new BundleError('corrupt', `${what} is not an object`);
+}
+
+export function arrayIn(value: unknown, what: string): readonly unknown[] {
+  if (Array.isArray(value)) return value;
+  throw new BundleError('corrupt', `${what} is not a list`);
+}
+
+export function textIn(value: unknown, what: string): string {
+  if (typeof value === 'string') return value;
+  throw new BundleError('corrupt', `${what} is not a text`);
+}
+
+export function digestIn(value: unknown, what: string): Digest {
+  const digest = parseDigest(textIn(value, what));
+  if (digest === undefined) throw new BundleError('corrupt', `${what} is not a digest`);
+  return digest;
+}
+
+export function bytesIn(value: unknown, what: string): number {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
+  throw new BundleError('corrupt', `${what} is not a size`);
+}

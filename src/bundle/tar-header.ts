@@ -1,0 +1,94 @@
+/** Archives consist of blocks: a header, then the bytes of the file, filled up with zeros (POSIX.1-1988, ustar). */
+export const BLOCK_BYTES = 512;
+
+export interface TarEntry {
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+const FIELDS = {
+  name: [0, 100],
+  mode: [100, 8],
+  owner: [108, 8],
+  group: [116, 8],
+  size: [124, 12],
+  mtime: [136, 12],
+  checksum: [148, 8],
+  type: [156, 1],
+  magic: [257, 8],
+} as const;
+const REGULAR_FILE = '0';
+const MAGIC = 'ustar\u000000';
+/** From here on the octal digits do not suffice, and the size is a binary number that begins with a set bit (GNU tar). */
+const MIN_BINARY_SIZE = 8 ** 11;
+const BINARY_MARK = 0x80;
+
+/** The header of a plain file that anyone may read: root's, of the epoch, so that the same files make the same bytes. */
+export function encodeTarHeader({ name, size }: TarEntry): Buffer {
+  const header = Buffer.alloc(BLOCK_BYTES);
+  if (Buffer.byteLength(name) > FIELDS.name[1]) throw new RangeError(`too long for ustar: ${name}`);
+  header.write(name, FIELDS.name[0]);
+  putOctal(header, FIELDS.mode, 0o644);
+  putOctal(header, FIELDS.owner, 0);
+  putOctal(header, FIELDS.group, 0);
+  putSize(header, size);
+  putOctal(header, FIELDS.mtime, 0);
+  header.write(REGULAR_FILE, FIELDS.type[0]);
+  header.write(MAGIC, FIELDS.magic[0], 'latin1');
+  header.write(`${checksum(header).toString(8).padStart(6, '0')}\0 `, FIELDS.checksum[0]);
+  return header;
+}
+
+/** What a header says, `undefined` if it is none of a plain file. */
+export function parseTarHeader(header: Buffer): TarEntry | undefined {
+  const type = textOf(header, FIELDS.type);
+  if (octalOf(header, FIELDS.checksum) !== checksum(header)) return undefined;
+  if (type !== REGULAR_FILE && type !== '') return undefined;
+  const size = sizeOf(header);
+  return size === undefined ? undefined : { name: textOf(header, FIELDS.name), size };
+}
+
+/** The zeros behind a file of `size` bytes. */
+export function paddingBytes(size: number): number {
+  return (BLOCK_BYTES - (size % BLOCK_BYTES)) % BLOCK_BYTES;
+}
+
+type Field = readonly [offset: number, length: number];
+
+function putOctal(header: Buffer, [offset, length]: Field, value: number): void {
+  header.write(value.toString(8).padStart(length - 1, '0'), offset);
+}
+
+function putSize(header: Buffer, size: number): void {
+  if (size < MIN_BINARY_SIZE) return putOctal(header, FIELDS.size, size);
+  const [offset, length] = FIELDS.size;
+  header.writeUInt8(BINARY_MARK, offset);
+  header.writeBigUInt64BE(BigInt(size), offset + length - 8);
+}
+
+function sizeOf(header: Buffer): number | undefined {
+  const [offset, length] = FIELDS.size;
+  const isBinary = header.readUInt8(offset) === BINARY_MARK;
+  const size = isBinary ? Number(header.readBigUInt64BE(offset + length - 8)) : octalOf(header, FIELDS.size);
+  return Number.isSafeInteger(size) ? size : undefined;
+}
+
+/** NaN if there are other characters. */
+function octalOf(header: Buffer, field: Field): number {
+  const digits = textOf(header, field).trim();
+  return /^[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number.NaN;
+}
+
+function textOf(header: Buffer, [offset, length]: Field): string {
+  const [text = ''] = header.toString('latin1', offset, offset + length).split('\0', 1);
+  return text;
+}
+
+/** The sum of all bytes, with blanks in place of the sum itself. */
+function checksum(header: Buffer): number {
+  const [offset, length] = FIELDS.checksum;
+  let sum = length * 0x20;
+  for (const [at, byte] of header.entries()) if (at < offset || at >= offset + length) sum += byte;
+  return sum;
+}

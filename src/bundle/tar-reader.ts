@@ -1,0 +1,91 @@
+import { BundleError } from './bundle-error.ts';
+import { ByteSource } from './byte-source.ts';
+import { BLOCK_BYTES, paddingBytes, parseTarHeader, type TarEntry } from './tar-header.ts';
+
+const MAX_CHUNK_BYTES = 1024 * 1024;
+
+/**
+ * An archive as it comes, a file at a time, in the order in which they lie there. Plain files only: nothing else is in
+ * a bundle. All methods throw BundleError `cut-short` or `corrupt`, and what the stream throws.
+ */
+export class TarReader {
+  readonly #source: ByteSource;
+  /** Of the current file: bytes that nobody has read, its padding, and its name for messages. */
+  #leftBytes = 0;
+  #paddingBytes = 0;
+  #name = 'the beginning';
+
+  constructor(stream: AsyncIterable<Buffer>) {
+    this.#source = new ByteSource(stream);
+  }
+
+  /** The next file; undefined at the end of the archive. What was not read of the one before is skipped. */
+  async next(): Promise<TarEntry | undefined> {
+    await this.#skip();
+    const header = await this.#source.exactly(BLOCK_BYTES);
+    if (header.length < BLOCK_BYTES) throw this.#cutShort();
+    if (isZero(header)) {
+      await this.#end();
+      return undefined;
+    }
+    const entry = parseTarHeader(header);
+    if (entry === undefined) {
+      const at = this.#source.position - BLOCK_BYTES;
+      throw new BundleError('corrupt', `what follows ${this.#name}, at byte ${at}, is no file of an archive`);
+    }
+    this.#name = entry.name;
+    this.#leftBytes = entry.size;
+    this.#paddingBytes = paddingBytes(entry.size);
+    return entry;
+  }
+
+  /** The current file's bytes that were not read yet. */
+  async *chunks(): AsyncGenerator<Buffer, void> {
+    while (this.#leftBytes > 0) {
+      const chunk = await this.#source.some(Math.min(this.#leftBytes, MAX_CHUNK_BYTES));
+      if (chunk === undefined) throw this.#cutShort();
+      this.#leftBytes -= chunk.length;
+      yield chunk;
+    }
+  }
+
+  /** All of the current file; undefined if it is larger than `maxBytes`. */
+  async whole(maxBytes: number): Promise<Buffer | undefined> {
+    if (this.#leftBytes > maxBytes) return undefined;
+    const chunks: Buffer[] = [];
+    for await (const chunk of this.chunks()) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+
+  async #skip(): Promise<void> {
+    for await (const _chunk of this.chunks());
+    const padding = await this.#source.exactly(this.#paddingBytes);
+    if (padding.length < this.#paddingBytes) throw this.#cutShort();
+    this.#paddingBytes = 0;
+  }
+
+  /** The rest must be there, since whoever sends it waits for it to be taken, and must be nothing. */
+  async #end(): Promise<void> {
+    if ((await this.#source.exactly(BLOCK_BYTES)).length < BLOCK_BYTES) throw this.#cutShort();
+    for (let rest = await this.#some(); rest !== undefined; rest = await this.#some()) {
+      if (isZero(rest)) continue;
+      const at = this.#source.position - rest.length;
+      throw new BundleError('corrupt', `something follows the end of the archive, at byte ${at}`);
+    }
+  }
+
+  #some(): Promise<Buffer | undefined> {
+    return this.#source.some(MAX_CHUNK_BYTES);
+  }
+
+  #cutShort(): BundleError {
+    return new BundleError(
+      'cut-short',
+      `the bundle is cut short: it ends at byte ${this.#source.position}, in or after ${this.#name}`,
+    );
+  }
+}
+
+function isZero(bytes: Buffer): boolean {
+  return bytes.every((byte) => byte === 0);
+}
