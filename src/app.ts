@@ -2,6 +2,7 @@ import { createAdaptorServer } from '@hono/node-server';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { assemble, type AssemblyOptions, type Parts } from './assembly/assembly.ts';
+import { openContent, type StoredContent } from './assembly/content.ts';
 import type { ShownSetting } from './config/shown.ts';
 import { createAdminRoutes } from './http/admin-routes.ts';
 import type { Health } from './http/health.ts';
@@ -45,6 +46,8 @@ export interface App {
   /** Stops accepting, lets answers finish for up to 30 s, and gives everything back. */
   stop(): Promise<void>;
 }
+
+export type { StoredContent } from './assembly/content.ts';
 
 /** The data directory in the hands of a command: no address is listened on. */
 export interface CommandApp {
@@ -97,6 +100,19 @@ export async function readPulls(
     return [...index.tables.history.until(until)].filter(({ lastAt }) => lastAt >= since);
   } finally {
     await index.close();
+  }
+}
+
+/** All that is stored, for as long as `use` takes, beside whoever owns the data directory. Throws IndexError. */
+export async function readContent<T>(
+  dataDir: string,
+  use: (content: StoredContent) => Promise<T>,
+): Promise<T> {
+  const content = openContent(dataDir);
+  try {
+    return await use(content);
+  } finally {
+    await content.close();
   }
 }
 

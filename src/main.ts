@@ -2,15 +2,18 @@
 import { Command, CommanderError } from 'commander';
 import { check } from './cli/check.ts';
 import { config } from './cli/config.ts';
+import { exportBundle } from './cli/export.ts';
 import { exitCodeOf } from './cli/failure.ts';
 import { health } from './cli/health.ts';
 import { images } from './cli/images.ts';
 import { lock } from './cli/lock.ts';
+import { importBundles } from './cli/import.ts';
 import { pin, remove, unpin } from './cli/keep.ts';
 import { TIME_FORM } from './cli/point-in-time.ts';
 import { refresh } from './cli/refresh.ts';
 import { resolve } from './cli/resolve.ts';
 import { serve, type ExitCode } from './cli/serve.ts';
+import { siteIndex } from './cli/site-index.ts';
 import { verify } from './cli/verify.ts';
 import { warm } from './cli/warm.ts';
 import { packageVersion } from './cli/version.ts';
@@ -33,6 +36,7 @@ const PLATFORM_LIST = [
   'for these, such as linux/amd64,linux/arm64, or all (default: those of the file, else of the settings)',
 ] as const;
 const JSON_OPTION = ['--json', 'as JSON'] as const;
+const OUTPUT_OPTION = ['-o, --output <file>', 'the file to write, or - for the standard output'] as const;
 
 const COMMANDS: readonly CommandRow[] = [
   { name: 'serve', description: 'Runs the mirror. SIGTERM stops it gracefully.', action: serve },
@@ -105,6 +109,41 @@ const COMMANDS: readonly CommandRow[] = [
     description: 'Asks upstream now whether cached tags have moved.',
     argument: ['<image...>', 'such as golang or ghcr.io/org/app:v1'],
     action: refresh,
+  },
+  {
+    name: 'export',
+    description:
+      'Writes images into a bundle, to be imported elsewhere; without a name, everything that is whole.',
+    argument: ['[image...]', 'such as golang, golang:1.22 or ghcr.io/org/app@sha256:…'],
+    options: [
+      OUTPUT_OPTION,
+      ['-f, --file <file>', 'the images of a lock or list, besides'],
+      [
+        '--platform <platforms>',
+        'such as linux/amd64,linux/arm64, or all (default: those of the lock, else what is whole)',
+      ],
+      ['--since <file>', 'leave out the blobs of this earlier bundle, or index of the other side'],
+      ['--split <size>', 'in parts of this size, such as 4GB: <file>.001, <file>.002 …'],
+      ['--sign <key>', 'sign it with this Ed25519 private key (PEM)'],
+      ['--docker-platform <platform>', 'what docker load gets of an image (default: that of the settings)'],
+      ['--foreign', 'with foreign layers (Windows), as far as they are stored'],
+      ['--allow-incomplete', 'write what there is of images that are not whole'],
+      JSON_OPTION,
+    ],
+    action: exportBundle,
+  },
+  {
+    name: 'import',
+    description: 'Takes bundles in: all of one, or nothing. Parts of one in order, - is the standard input.',
+    argument: ['<bundle...>', 'such as images.tar, images.tar.* or -'],
+    options: [['--verify <key>', 'only if it is signed by this Ed25519 public key (PEM)'], JSON_OPTION],
+    action: importBundles,
+  },
+  {
+    name: 'index',
+    description: 'Writes which blobs are stored here, for bundles from elsewhere to leave them out.',
+    options: [OUTPUT_OPTION],
+    action: siteIndex,
   },
   {
     name: 'verify',

@@ -65,7 +65,10 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
     },
     undo,
   );
-  const { operations, care } = createOperations({ settings, log, metrics, upstreams, storage, pulls }, undo);
+  const { operations, care } = createOperations(
+    { settings, log, metrics, upstreams, storage, pulls, now },
+    undo,
+  );
   const control = createControl({
     operations,
     version,

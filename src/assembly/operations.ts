@@ -1,8 +1,11 @@
+import { readFile } from 'node:fs/promises';
 import type { Settings } from '../config/settings.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { Undo } from '../lib/undo.ts';
 import type { Logger } from '../log/log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { BundleImport } from '../pull/bundle-import.ts';
+import { BundlePublisher } from '../pull/bundle-publisher.ts';
 import { ContentCare } from '../pull/content-care.ts';
 import { ContentRepair } from '../pull/content-repair.ts';
 import { ImageOperations } from '../pull/image-operations.ts';
@@ -23,6 +26,8 @@ export interface OperationsOptions {
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly storage: Storage;
   readonly pulls: Pulls;
+  /** Ms since the epoch. */
+  readonly now: () => number;
 }
 
 /** What commands can have done, and the care for content that `verify` shares with the idle server. */
@@ -73,6 +78,7 @@ export function createOperations(
     platforms: knownClients(settings).map(({ platform }) => platform),
     maxFills: settings.fills,
   });
+  const bundles = createImport(options);
   const operations: Operations = {
     verify: (request, run) => care.verify(request, run),
     resolve: (request, { signal }) => resolver.resolve(request, signal),
@@ -85,6 +91,31 @@ export function createOperations(
       await storage.history.flush();
       return {};
     },
+    import: (request, run, bytes) => bundles.run(request, run, bytes),
   };
   return { operations, care };
+}
+
+function createImport({ settings, upstreams, storage, pulls, now }: OperationsOptions): BundleImport {
+  const { manifests: store, index, blobs, space } = storage;
+  const { access, negative, referrers } = pulls;
+  const { importVerify: keyFile } = settings;
+  return new BundleImport({
+    blobs,
+    images: space.images,
+    publisher: new BundlePublisher({
+      store,
+      durable: index,
+      access,
+      negative,
+      referrers,
+      usage: space.usage,
+      now,
+    }),
+    hold: (digest) => space.holds.hold(digest),
+    makeRoom: async (bytes) => (await space.room.reserve(bytes)).release(),
+    pins: settings.importPins,
+    requiredKey: async () => (keyFile === undefined ? undefined : readFile(keyFile, 'utf8')),
+    isServed: (host) => upstreams.has(host),
+  });
 }

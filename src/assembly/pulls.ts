@@ -48,6 +48,7 @@ export interface Pulls extends ManifestParts {
   readonly blobPuller: BlobPuller;
   /** What the settings let anybody have. */
   readonly scope: TagScope;
+  readonly access: RepositoryAccess;
   readonly referrers: Referrers;
 }
 
@@ -121,5 +122,5 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
     onManifest: followUps.manifestServed,
     onBlob: followUps.blobAsked,
   });
-  return { ...parts, service, manifests, blobPuller, referrers, scope };
+  return { ...parts, service, manifests, blobPuller, access, referrers, scope };
 }

@@ -1,7 +1,13 @@
 import { once } from 'node:events';
-import { request, type IncomingMessage } from 'node:http';
+import { request, type ClientRequest, type IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { CONTROL_PROTOCOL, PROTOCOL_HEADER, type ControlLine } from '../lib/control-protocol.ts';
+import {
+  CONTROL_PROTOCOL,
+  PROTOCOL_HEADER,
+  REQUEST_PARAMETER,
+  type ControlLine,
+} from '../lib/control-protocol.ts';
 import { socketPath } from '../lib/socket-path.ts';
 import {
   OperationError,
@@ -21,39 +27,84 @@ import { controlSocket } from '../store/data-dir.ts';
 export type OwnerAnswer<R> =
   { readonly kind: 'done'; readonly result: R } | { readonly kind: 'none' } | { readonly kind: 'ending' };
 
-/** Has the owner of the data directory do an operation. Throws OperationError. */
-export async function askOwner<N extends OperationName>(
-  dataDir: string,
-  { name, request: question, run }: { name: N; request: RequestOf<N>; run: OperationRun<EventOf<N>> },
-): Promise<OwnerAnswer<ResultOf<N>>> {
-  const response = await post(dataDir, `/v1/${name}`, { body: JSON.stringify(question), signal: run.signal });
-  if (response === undefined) return { kind: 'none' };
-  if (response.statusCode === 503) {
-    response.destroy();
-    return { kind: 'ending' };
-  }
-  if (response.statusCode !== 200) throw refusal(await text(response));
-  // Both ends speak the same protocol, and the other one is of the same user.
-  const onEvent = run.onEvent as (event: unknown) => void;
-  return { kind: 'done', result: (await lastLine(response, onEvent, run.signal)) as ResultOf<N> };
+/** What is to be done, and how it is watched. `bytes`: what an operation is given that takes any. */
+export interface Order<N extends OperationName> {
+  readonly name: N;
+  readonly request: RequestOf<N>;
+  readonly run: OperationRun<EventOf<N>>;
+  readonly bytes?: () => AsyncIterable<Buffer>;
 }
 
-/** The head of the answer; undefined if nobody is there. */
+/** Has the owner of the data directory do an operation. Throws OperationError, and what `bytes` throws. */
+export async function askOwner<N extends OperationName>(
+  dataDir: string,
+  { name, request: question, run, bytes }: Order<N>,
+): Promise<OwnerAnswer<ResultOf<N>>> {
+  const json = JSON.stringify(question);
+  const exchange =
+    bytes === undefined
+      ? await post(dataDir, `/v1/${name}`, { body: json, signal: run.signal })
+      : await post(dataDir, `/v1/${name}?${REQUEST_PARAMETER}=${encodeURIComponent(json)}`, run);
+  if (exchange === undefined) return { kind: 'none' };
+  const { asked, response } = exchange;
+  if (response.statusCode === 503) {
+    asked.destroy();
+    return { kind: 'ending' };
+  }
+  if (response.statusCode !== 200) {
+    asked.end();
+    throw refusal(await text(response));
+  }
+  // Both ends speak the same protocol, and the other one is of the same user.
+  const onEvent = run.onEvent as (event: unknown) => void;
+  const answer = lastLine(response, onEvent, run.signal);
+  if (bytes === undefined) return { kind: 'done', result: (await answer) as ResultOf<N> };
+  return { kind: 'done', result: (await whileSending(bytes(), asked, answer)) as ResultOf<N> };
+}
+
+/** The answer counts, and may come before everything is sent; but what cannot be read cannot be sent either. */
+async function whileSending<T>(
+  bytes: AsyncIterable<Buffer>,
+  asked: ClientRequest,
+  answer: Promise<T>,
+): Promise<T> {
+  const source = Readable.from(bytes);
+  const unreadable = new Promise<never>((_resolve, reject) => source.once('error', reject));
+  // Without an end of the body, the other side takes what it got for all there is to come.
+  source.pipe(asked);
+  try {
+    return await Promise.race([answer, unreadable]);
+  } finally {
+    answer.catch(() => undefined);
+    unreadable.catch(() => undefined);
+    source.destroy();
+    asked.destroy();
+  }
+}
+
+interface Asked {
+  readonly asked: ClientRequest;
+  /** Its head has come. */
+  readonly response: IncomingMessage;
+}
+
+/** Without `body` the request stays open for one. Undefined if nobody is there. */
 async function post(
   dataDir: string,
   path: string,
-  { body, signal }: { body: string; signal: AbortSignal },
-): Promise<IncomingMessage | undefined> {
+  { body, signal }: { readonly body?: string; readonly signal: AbortSignal },
+): Promise<Asked | undefined> {
   const socket = await socketPath(controlSocket(dataDir)).catch(absent);
   if (socket === undefined) return undefined;
   try {
     const headers = { [PROTOCOL_HEADER]: CONTROL_PROTOCOL, 'Content-Type': 'application/json' };
     const asked = request({ socketPath: socket.path, path, method: 'POST', headers, signal, agent: false });
-    asked.end(body);
+    if (body === undefined) asked.flushHeaders();
+    else asked.end(body);
     // Of the answer's body, the answer tells itself.
     asked.on('error', () => undefined);
     const [response] = (await once(asked, 'response')) as [IncomingMessage];
-    return response;
+    return { asked, response };
   } catch (error) {
     signal.throwIfAborted();
     return absent(error);
@@ -87,7 +138,7 @@ async function lastLine(
       const line = JSON.parse(each) as ControlLine;
       if ('result' in line) return line.result;
       if ('error' in line) throw told(line.error);
-      onEvent(line.event);
+      if ('event' in line) onEvent(line.event);
     }
   } catch (error) {
     signal.throwIfAborted();

@@ -6,12 +6,12 @@ import {
   OperationError,
   type EventOf,
   type OperationName,
-  type OperationRun,
   type RequestOf,
   type ResultOf,
 } from '../pull/operations.ts';
 import { DataDirError, isDataDir } from '../store/data-dir.ts';
-import { askOwner } from './control-client.ts';
+import { askOwner, type Order } from './control-client.ts';
+import { untilSignal } from './signals.ts';
 import { packageVersion } from './version.ts';
 
 /** A server that is stopping lets answers finish for 30 s; whoever waits for its end waits a little longer. */
@@ -28,30 +28,19 @@ export async function runOperation<N extends OperationName>(
     readonly name: N;
     readonly request: RequestOf<N>;
     readonly onEvent: (event: EventOf<N>) => void;
+    /** What an operation is given that takes bytes; called once they are wanted. */
+    readonly bytes?: () => AsyncIterable<Buffer>;
   },
 ): Promise<ResultOf<N>> {
-  const ending = new AbortController();
-  const end = (): void => ending.abort(new OperationError('stopped', 'interrupted'));
-  const signals = ['SIGINT', 'SIGTERM'] as const;
-  for (const name of signals) process.once(name, end);
-  const run = { signal: ending.signal, onEvent: operation.onEvent };
-  try {
-    return await byOwner(loaded, { ...operation, run });
-  } finally {
-    for (const name of signals) process.off(name, end);
-  }
+  return untilSignal((signal) =>
+    byOwner(loaded, { ...operation, run: { signal, onEvent: operation.onEvent } }),
+  );
 }
 
 /** A command makes no data directory: what is not there was misspelt. Throws OperationError. */
 export function requireDataDir(dataDir: string): void {
   if (isDataDir(dataDir)) return;
   throw new OperationError('usage', `there is no data of pierhead in ${dataDir} (setting dataDir)`);
-}
-
-interface Order<N extends OperationName> {
-  readonly name: N;
-  readonly request: RequestOf<N>;
-  readonly run: OperationRun<EventOf<N>>;
 }
 
 async function byOwner<N extends OperationName>(
@@ -91,12 +80,12 @@ async function takenHere({ settings, sources }: LoadedSettings): Promise<Command
 
 async function byThisProcess<N extends OperationName>(
   app: CommandApp,
-  { name, request, run }: Order<N>,
+  { name, request, run, bytes }: Order<N>,
 ): Promise<ResultOf<N>> {
   // Taken from the table by its name, the function is that of the name; the compiler does not follow that.
   const operation = app.operations[name] as (...each: unknown[]) => Promise<unknown>;
   try {
-    const result = await operation(request, run);
+    const result = await operation(request, run, ...(bytes === undefined ? [] : [bytes()]));
     await app.finish();
     return result as ResultOf<N>;
   } finally {

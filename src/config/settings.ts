@@ -98,6 +98,9 @@ export interface Settings {
   /** Of all clients; empty: any. */
   readonly platforms: readonly string[];
   readonly readAhead: 'off' | 'manifests' | 'layers';
+  readonly importPins: boolean;
+  /** Path of a public key. */
+  readonly importVerify?: string;
   /** CIDR notation. */
   readonly allowNetworks: readonly string[];
   readonly adminToken?: string;

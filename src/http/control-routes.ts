@@ -1,11 +1,23 @@
-import { getRequestListener } from '@hono/node-server';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { Hono, type Context } from 'hono';
 import { stream } from 'hono/streaming';
 import type { RequestListener } from 'node:http';
-import { CONTROL_PROTOCOL, PROTOCOL_HEADER, type ControlLine } from '../lib/control-protocol.ts';
+import {
+  CONTROL_PROTOCOL,
+  PROTOCOL_HEADER,
+  REQUEST_PARAMETER,
+  type ControlLine,
+} from '../lib/control-protocol.ts';
+import type { ImportRequest } from '../pull/bundle-operations.ts';
 import type { ImageRequest } from '../pull/image-operations.ts';
 import type { ResolveRequest } from '../pull/image-resolution.ts';
-import { OperationError, type Operation, type Operations } from '../pull/operations.ts';
+import {
+  OperationError,
+  type IntakeOperation,
+  type Operation,
+  type OperationRun,
+  type Operations,
+} from '../pull/operations.ts';
 import type { VerifyRequest } from '../pull/verification.ts';
 import type { ImagesRequest } from '../pull/wanted-images.ts';
 
@@ -28,12 +40,13 @@ export interface Control {
 
 /**
  * The routes of the control socket: `POST /v1/<operation>` with the request as JSON, answered line by line for as long
- * as it takes. A caller that goes away ends its operation. Who may call is decided by the socket's permissions.
+ * as it takes. A caller that goes away ends its operation. Who may call is decided by the socket's permissions. Where an
+ * operation takes bytes, they are the body, and the request is in the query.
  */
 export function createControl(options: ControlOptions): Control {
   const { operations, version } = options;
   const runs = new OperationRuns(options.onInternalError);
-  const app = new Hono();
+  const app = new Hono<{ Bindings: HttpBindings }>();
   app.use(async (context, next) => {
     const spoken = context.req.header(PROTOCOL_HEADER);
     if (spoken === String(CONTROL_PROTOCOL)) return next();
@@ -49,6 +62,7 @@ export function createControl(options: ControlOptions): Control {
   app.post('/v1/refresh', (context) => runs.answer(context, imageRequest, operations.refresh));
   app.post('/v1/warm', (context) => runs.answer(context, imagesRequest, operations.warm));
   app.post('/v1/flush', (context) => runs.answer(context, () => ({}), operations.flush));
+  app.post('/v1/import', (context) => runs.answerIntake(context, importRequest, operations.import));
   app.notFound((context) =>
     refuse(context, 404, new OperationError('usage', `pierhead ${version} knows no such operation`)),
   );
@@ -94,6 +108,14 @@ function isTexts(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((each) => typeof each === 'string');
 }
 
+function importRequest({ pin, publicKey }: Json): ImportRequest {
+  if (pin !== undefined && typeof pin !== 'boolean')
+    throw new OperationError('usage', 'pin must be true or false');
+  if (publicKey !== undefined && typeof publicKey !== 'string')
+    throw new OperationError('usage', 'publicKey must be a text');
+  return { ...(pin === undefined ? {} : { pin }), ...(publicKey === undefined ? {} : { publicKey }) };
+}
+
 /** The operations that are being done for callers. */
 class OperationRuns {
   readonly #onInternalError: (error: unknown) => void;
@@ -110,10 +132,27 @@ class OperationRuns {
     parse: (json: Json) => Q,
     operation: Operation<Q, E, R>,
   ): Promise<Response> {
-    const json: unknown = await context.req.json().catch(() => undefined);
-    if (typeof json !== 'object' || json === null)
-      throw new OperationError('usage', 'the request is not JSON');
-    const request = parse(json as Json);
+    const request = parse(jsonIn(await context.req.text().catch(() => '')));
+    return this.#stream<E, R>(context, (run) => operation(request, run));
+  }
+
+  /** The answer begins before there is anything to tell: until then the caller keeps its bytes, and can go elsewhere. */
+  async answerIntake<Q, E, R>(
+    context: Context<{ Bindings: HttpBindings }>,
+    parse: (json: Json) => Q,
+    operation: IntakeOperation<Q, E, R>,
+  ): Promise<Response> {
+    const request = parse(jsonIn(context.req.query(REQUEST_PARAMETER) ?? ''));
+    // Through a web stream they would take several times as long.
+    const bytes = context.env.incoming as AsyncIterable<Buffer>;
+    return this.#stream<E, R>(context, (run) => operation(request, run, bytes), { begun: true });
+  }
+
+  #stream<E, R>(
+    context: Context,
+    operation: (run: OperationRun<E>) => Promise<R>,
+    first?: ControlLine,
+  ): Response {
     if (this.#isClosed) return refuse(context, 503, new OperationError('stopped', 'it is ending'));
     context.header('Content-Type', 'application/x-ndjson');
     return stream(context, async (out) => {
@@ -121,7 +160,8 @@ class OperationRuns {
       out.onAbort(() => gone.abort());
       const tell = (line: ControlLine): Promise<unknown> => out.write(`${JSON.stringify(line)}\n`);
       const signal = AbortSignal.any([gone.signal, this.#ending.signal]);
-      const run = operation(request, { signal, onEvent: (event) => void tell({ event }) }).then(
+      if (first !== undefined) await tell(first);
+      const run = operation({ signal, onEvent: (event) => void tell({ event }) }).then(
         (result) => ({ result }),
         (error: unknown) => ({ error: this.#told(error, signal) }),
       );
@@ -148,6 +188,16 @@ class OperationRuns {
     this.#onInternalError(error);
     return { code: 'failed', message: error instanceof Error ? error.message : String(error) };
   }
+}
+
+function jsonIn(text: string): Json {
+  try {
+    const json: unknown = JSON.parse(text);
+    if (typeof json === 'object' && json !== null) return json as Json;
+  } catch {
+    // Said below.
+  }
+  throw new OperationError('usage', 'the request is not JSON');
 }
 
 function refuse(context: Context, status: 400 | 404 | 500 | 503, error: OperationError): Response {

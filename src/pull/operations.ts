@@ -1,3 +1,4 @@
+import type { ImportProgress, ImportRequest, ImportSummary } from './bundle-operations.ts';
 import type { ImageRequest, Pinned, RemovedImage, Unpinned } from './image-operations.ts';
 import type { Resolution, ResolveRequest } from './image-resolution.ts';
 import type { WarmEvent, WarmSummary } from './image-warming.ts';
@@ -18,6 +19,13 @@ export interface OperationRun<E> {
 /** One thing that a command asks for. What goes in and comes out is JSON: it may be done in another process. */
 export type Operation<Q, E, R> = (request: Q, run: OperationRun<E>) => Promise<R>;
 
+/** One that is given bytes besides, which may be as many as they like. */
+export type IntakeOperation<Q, E, R> = (
+  request: Q,
+  run: OperationRun<E>,
+  bytes: AsyncIterable<Buffer>,
+) => Promise<R>;
+
 /** What commands can have done on a data directory, by whoever owns it. All throw OperationError. */
 export interface Operations {
   readonly verify: Operation<VerifyRequest, VerifyEvent, VerifySummary>;
@@ -29,6 +37,7 @@ export interface Operations {
   readonly warm: Operation<ImagesRequest, WarmEvent, WarmSummary>;
   /** Writes what is noted in memory, so that commands which read the index see all that has happened. */
   readonly flush: Operation<FlushRequest, never, Flushed>;
+  readonly import: IntakeOperation<ImportRequest, ImportProgress, ImportSummary>;
 }
 
 export type OperationName = keyof Operations;

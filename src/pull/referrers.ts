@@ -93,6 +93,12 @@ export class Referrers {
     return inOutage(`${repository.host} did not answer within ${MISS_WAIT_MS / 1000} s`);
   }
 
+  /** Takes over what somebody else was told by upstream. */
+  async learn(repository: Repository, digest: Digest, bytes: Buffer): Promise<void> {
+    this.#options.negative.forget(repository, name(digest));
+    await this.#keep(repository, digest, bytes);
+  }
+
   async #listChecked(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
     const { negative, now, ttlMs } = this.#options;
     const known = this.#known(repository, digest);

@@ -146,7 +146,8 @@ async function checkVersion(dataDir: string): Promise<void> {
 }
 
 async function listen(path: string, dataDir: string, listener: RequestListener): Promise<Server> {
-  const server = createServer(listener);
+  // A request may bring a bundle, which takes as long as it takes; Node would give it five minutes.
+  const server = createServer({ requestTimeout: 0 }, listener);
   const short = await socketPath(path);
   try {
     await new Promise<void>((resolve, reject) => {

@@ -57,20 +57,26 @@ export class Images {
 
   /** Keeps it from eviction: a tag with whatever it names from time to time. Throws ImageError `unknown`, `too-large`. */
   async pin(repository: Repository, reference: Reference): Promise<void> {
-    const { tables, pinned, limitBytes, now } = this.#options;
+    const { pinned } = this.#options;
     const pin = pinOf(repository, reference);
     this.#require(pin);
-    const { blobs } = await pinned.closure(pin);
-    const bytes = [...blobs.values()].reduce((sum, size) => sum + size, 0);
-    const maxBytes = Math.floor(PINNED_SHARE * limitBytes);
-    if (bytes > maxBytes) {
-      throw new ImageError(
-        'too-large',
-        `with ${describe(repository, reference)}, what is pinned would have ${bytes} bytes; at most ${maxBytes} of the cache's ${limitBytes} may be pinned`,
-      );
-    }
-    await tables.environment.write(() => tables.pins.put(pin, now()));
-    await pinned.measure();
+    this.#requireShare((await pinned.closure(pin)).blobs, describe(repository, reference));
+    await this.#put([pin]);
+  }
+
+  /** Throws ImageError `too-large` if pins could not keep these blobs besides all that they keep already. */
+  async requireRoom(added: ReadonlyMap<Digest, number>, what: string): Promise<void> {
+    const { blobs } = await this.#options.pinned.closure();
+    this.#requireShare(new Map([...blobs, ...added]), what);
+  }
+
+  /** Pins at once what there is room for, by `requireRoom`. Throws ImageError `unknown`. */
+  async pinAll(
+    names: readonly { readonly repository: Repository; readonly reference: Reference }[],
+  ): Promise<void> {
+    const pins = names.map(({ repository, reference }) => pinOf(repository, reference));
+    for (const pin of pins) this.#require(pin);
+    await this.#put(pins);
   }
 
   /** False if it was not pinned. */
@@ -106,6 +112,23 @@ export class Images {
       blobs: removed.blobs.size,
       bytes: [...removed.blobs.values()].reduce((sum, size) => sum + size, 0),
     };
+  }
+
+  async #put(pins: readonly Pin[]): Promise<void> {
+    const { tables, pinned, now } = this.#options;
+    await tables.environment.write(() => pins.forEach((pin) => tables.pins.put(pin, now())));
+    await pinned.measure();
+  }
+
+  #requireShare(blobs: ReadonlyMap<Digest, number>, what: string): void {
+    const { limitBytes } = this.#options;
+    const bytes = [...blobs.values()].reduce((sum, size) => sum + size, 0);
+    const maxBytes = Math.floor(PINNED_SHARE * limitBytes);
+    if (bytes <= maxBytes) return;
+    throw new ImageError(
+      'too-large',
+      `with ${what}, what is pinned would have ${bytes} bytes; at most ${maxBytes} of the cache's ${limitBytes} may be pinned`,
+    );
   }
 
   #require(pin: Pin): Digest {

@@ -1,0 +1,45 @@
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { SettingsError } from '../config/errors.ts';
+
+const STDIN = '-';
+const CHUNK_BYTES = 1024 * 1024;
+const PART = /^(.*)\.(\d{3})$/;
+
+/** A bundle as it lies in files: one, or the parts of one that was split, in order. */
+export interface BundleInput {
+  /** What the user calls it. */
+  readonly name: string;
+  readonly paths: readonly string[];
+}
+
+/**
+ * The bundles that these paths name: `x.001`, `x.002` … are parts of one, `-` is the standard input. Throws
+ * SettingsError if parts are missing, doubled or in another order: what a shell expands is in order.
+ */
+export function bundleInputs(paths: readonly string[]): BundleInput[] {
+  const inputs: { name: string; paths: string[] }[] = [];
+  for (const path of paths) {
+    const [, whole, number] = PART.exec(path) ?? [];
+    const last = inputs.at(-1);
+    if (whole === undefined) inputs.push({ name: path === STDIN ? 'standard input' : path, paths: [path] });
+    else if (Number(number) === 1) inputs.push({ name: whole, paths: [path] });
+    else if (last?.name === whole && Number(number) === last.paths.length + 1) last.paths.push(path);
+    else
+      throw new SettingsError([
+        `${path} is not where it belongs: name all parts in order, from ${whole}.001`,
+      ]);
+  }
+  if (paths.filter((path) => path === STDIN).length > 1) throw new SettingsError(['- can be named once']);
+  return inputs;
+}
+
+/** Throws the system's error. */
+export async function* readBundle({ paths }: BundleInput): AsyncGenerator<Buffer, void> {
+  // What is not there is noticed before the first part has been read for an hour.
+  for (const path of paths) if (path !== STDIN) await stat(path);
+  for (const path of paths) {
+    const stream = path === STDIN ? process.stdin : createReadStream(path, { highWaterMark: CHUNK_BYTES });
+    yield* stream as AsyncIterable<Buffer>;
+  }
+}

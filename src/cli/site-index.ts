@@ -1,0 +1,21 @@
+import { readContent } from '../app.ts';
+import { renderSiteIndex } from '../bundle/site-index.ts';
+import type { Flags } from '../config/flags.ts';
+import type { LoadedSettings } from '../config/load.ts';
+import { writeOutput } from './file-output.ts';
+import { requireDataDir } from './operation.ts';
+import { outputOf } from './output-flags.ts';
+import type { ExitCode } from './serve.ts';
+import { untilSignal } from './signals.ts';
+
+/** Writes which blobs this site has, for bundles that leave them out. */
+export async function siteIndex({ settings }: LoadedSettings, flags: Flags): Promise<ExitCode> {
+  const path = outputOf(flags);
+  requireDataDir(settings.dataDir);
+  await untilSignal((signal) =>
+    readContent(settings.dataDir, (content) =>
+      writeOutput(renderSiteIndex(content.blobs()), { path, partBytes: undefined, signal }),
+    ),
+  );
+  return 0;
+}

@@ -1,0 +1,248 @@
+import type { KeyObject } from 'node:crypto';
+import { unlessAborted } from '../lib/abort.ts';
+import { BundleError } from '../bundle/bundle-error.ts';
+import { unitsOf, type BundledUnit } from '../bundle/bundle-images.ts';
+import { BundleReader, type BundleHead } from '../bundle/bundle-reader.ts';
+import { KeyError, parsePublicKey } from '../bundle/signature.ts';
+import type { Digest } from '../oci/digest.ts';
+import { formatImageName } from '../oci/image-name.ts';
+import { BlobStoreError, type BlobStore } from '../store/blob-store.ts';
+import { ImageError, type Images } from '../store/images.ts';
+import { BlobIntake } from './blob-intake.ts';
+import type { ImportProgress, ImportRequest, ImportSummary } from './bundle-operations.ts';
+import type { BundlePublisher } from './bundle-publisher.ts';
+import { OperationError, type OperationRun } from './operations.ts';
+
+export interface BundleImportOptions {
+  readonly blobs: BlobStore;
+  readonly images: Pick<Images, 'requireRoom' | 'pinAll'>;
+  readonly publisher: BundlePublisher;
+  /** A blob is in use, and stays, until the function that this gives is called. */
+  readonly hold: (digest: Digest) => () => void;
+  /** Evicts until there is room for so many bytes. Throws BlobStoreError `no-space`. */
+  readonly makeRoom: (bytes: number) => Promise<void>;
+  /** Whether what comes is pinned unless a request says otherwise. */
+  readonly pins: boolean;
+  /** PEM: what every bundle must be signed by; undefined: nothing. Throws the system's error. */
+  readonly requiredKey: () => Promise<string | undefined>;
+  /** Whether clients can ask for images of a host. */
+  readonly isServed: (host: string) => boolean;
+}
+
+const PROGRESS_MS = 250;
+const MAX_NAMED = 5;
+
+/**
+ * Takes bundles in. Nothing of one is visible before all of it has come and was right; what of its blobs was right stays
+ * whatever becomes of the rest, so that the next attempt goes on from there.
+ */
+export class BundleImport {
+  readonly #options: BundleImportOptions;
+  #isRunning = false;
+
+  constructor(options: BundleImportOptions) {
+    this.#options = options;
+  }
+
+  /** `stream` is the bundle. Throws OperationError; `busy` while another one is being taken in. */
+  async run(
+    request: ImportRequest,
+    run: OperationRun<ImportProgress>,
+    stream: AsyncIterable<Buffer>,
+  ): Promise<ImportSummary> {
+    if (this.#isRunning) throw new OperationError('busy', 'a bundle is being imported already');
+    this.#isRunning = true;
+    try {
+      const keys = await this.#keys(request);
+      return await new ImportRun(this.#options, request, run).all(new BundleReader(stream, keys));
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  async #keys({ publicKey }: ImportRequest): Promise<KeyObject[]> {
+    const required = await this.#options.requiredKey().catch((error: unknown) => {
+      throw new OperationError(
+        'failed',
+        `the key of importVerify cannot be read: ${messageOf(error)}`,
+        error,
+      );
+    });
+    return [keyOf(publicKey, 'the key'), keyOf(required, 'the key of importVerify')].flat();
+  }
+}
+
+function keyOf(pem: string | undefined, what: string): KeyObject[] {
+  try {
+    return pem === undefined ? [] : [parsePublicKey(pem)];
+  } catch (error) {
+    if (!(error instanceof KeyError)) throw error;
+    throw new OperationError('usage', `${what} is ${error.message}`, error);
+  }
+}
+
+class ImportRun {
+  readonly #options: BundleImportOptions;
+  readonly #request: ImportRequest;
+  readonly #run: OperationRun<ImportProgress>;
+  readonly #startedAt = performance.now();
+  readonly #intake: BlobIntake;
+  readonly #releases: (() => void)[] = [];
+  #known = { blobs: 0, bytes: 0 };
+  #seen = { blobs: 0, bytes: 0 };
+  #toldAt = -Infinity;
+
+  constructor(options: BundleImportOptions, request: ImportRequest, run: OperationRun<ImportProgress>) {
+    this.#options = options;
+    this.#request = request;
+    this.#run = run;
+    this.#intake = new BlobIntake(options.blobs);
+  }
+
+  async all(reader: BundleReader): Promise<ImportSummary> {
+    try {
+      return await this.#import(reader);
+    } catch (error) {
+      await this.#intake.settled();
+      throw this.#explained(error);
+    } finally {
+      for (const release of this.#releases) release();
+    }
+  }
+
+  async #import(reader: BundleReader): Promise<ImportSummary> {
+    const head = await this.#unlessEnded(reader.head());
+    await this.#requireBase(head);
+    const known = await this.#knownBlobs(head);
+    await this.#requireRoom(head, known);
+    const { manifests, referrers } = await this.#unlessEnded(reader.manifests());
+    const units = unitsOf(head, manifests, referrers);
+    await this.#takeBlobs(reader, head, known);
+    const pins = this.#request.pin ?? this.#options.pins;
+    await this.#publish(units, pins);
+    return {
+      images: head.images.map(({ name, root }) => ({ image: formatImageName(name), digest: root.digest })),
+      manifests: manifests.size,
+      stored: this.#intake.totals,
+      known: this.#known,
+      isSigned: head.isSigned,
+      isPinned: pins,
+      unservedHosts: this.#unservedHosts(units),
+      durationMs: Math.round(performance.now() - this.#startedAt),
+    };
+  }
+
+  /** What a delta builds on stays while it comes. */
+  async #requireBase({ contents }: BundleHead): Promise<void> {
+    const missing: Digest[] = [];
+    for (const { digest } of contents.base) if (!(await this.#isHere(digest))) missing.push(digest);
+    if (missing.length === 0) return;
+    const named = missing.slice(0, MAX_NAMED).join(', ');
+    const rest = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : '';
+    throw new BundleError(
+      'base-missing',
+      `the bundle builds on ${contents.base.length} blobs of an earlier one, and of those ${missing.length} are not here: ${named}${rest}`,
+    );
+  }
+
+  async #knownBlobs({ contents }: BundleHead): Promise<ReadonlySet<Digest>> {
+    const known = new Set<Digest>();
+    for (const { digest } of contents.blobs) if (await this.#isHere(digest)) known.add(digest);
+    return known;
+  }
+
+  /** Held first, so that it does not go in between. */
+  async #isHere(digest: Digest): Promise<boolean> {
+    this.#run.signal.throwIfAborted();
+    this.#releases.push(this.#options.hold(digest));
+    return (await this.#options.blobs.stat(digest)) !== undefined;
+  }
+
+  async #requireRoom({ contents }: BundleHead, known: ReadonlySet<Digest>): Promise<void> {
+    const { images, makeRoom } = this.#options;
+    const all = [...contents.blobs, ...contents.base];
+    await images.requireRoom(new Map(all.map(({ digest, size }) => [digest, size])), 'this bundle');
+    const fresh = contents.blobs.filter(({ digest }) => !known.has(digest));
+    await makeRoom(fresh.reduce((sum, { size }) => sum + size, 0));
+  }
+
+  async #takeBlobs(reader: BundleReader, head: BundleHead, known: ReadonlySet<Digest>): Promise<void> {
+    for await (const { digest, size, chunks } of this.#ending(reader.blobs())) {
+      if (known.has(digest)) {
+        this.#known = { blobs: this.#known.blobs + 1, bytes: this.#known.bytes + size };
+        this.#seen.bytes += size;
+      } else {
+        await this.#intake.take({ digest, size }, this.#counted(this.#ending(chunks()), head));
+      }
+      this.#seen.blobs++;
+      this.#tellProgress(head);
+    }
+    await this.#intake.finish();
+  }
+
+  async *#counted(chunks: AsyncIterable<Buffer>, head: BundleHead): AsyncGenerator<Buffer, void> {
+    for await (const chunk of chunks) {
+      yield chunk;
+      this.#seen.bytes += chunk.length;
+      this.#tellProgress(head);
+    }
+  }
+
+  async #publish(units: readonly BundledUnit[], pins: boolean): Promise<void> {
+    for (const unit of units) {
+      this.#run.signal.throwIfAborted();
+      await this.#options.publisher.publish(unit);
+    }
+    if (!pins) return;
+    await this.#options.images.pinAll(
+      units.flatMap((unit) => (unit.kind === 'image' ? [unit.image.name] : [])),
+    );
+  }
+
+  #unservedHosts(units: readonly BundledUnit[]): string[] {
+    const hosts = new Set(units.map(({ repository }) => repository.host));
+    return [...hosts].filter((host) => !this.#options.isServed(host)).sort();
+  }
+
+  /** A stream that stalls does not hold an operation that is to end. */
+  #unlessEnded<T>(promise: Promise<T>): Promise<T> {
+    return unlessAborted(promise, this.#run.signal);
+  }
+
+  async *#ending<T>(items: AsyncIterable<T>): AsyncGenerator<T, void> {
+    const iterator = items[Symbol.asyncIterator]();
+    for (;;) {
+      const next = await this.#unlessEnded(iterator.next());
+      if (next.done === true) return;
+      yield next.value;
+    }
+  }
+
+  #tellProgress({ images, contents }: BundleHead): void {
+    const now = performance.now();
+    const isLast = this.#seen.blobs === contents.blobs.length;
+    if (!isLast && now - this.#toldAt < PROGRESS_MS) return;
+    this.#toldAt = now;
+    this.#run.onEvent({
+      images: images.length,
+      blobs: this.#seen.blobs,
+      totalBlobs: contents.blobs.length,
+      bytes: this.#seen.bytes,
+      totalBytes: contents.blobs.reduce((sum, { size }) => sum + size, 0),
+    });
+  }
+
+  #explained(error: unknown): unknown {
+    if (this.#run.signal.aborted) return this.#run.signal.reason;
+    const isOurs =
+      error instanceof BundleError || error instanceof ImageError || error instanceof BlobStoreError;
+    if (!isOurs) return error;
+    const { blobs } = this.#intake.totals;
+    const kept = blobs === 0 ? '' : `; ${blobs} of its blobs were right and are kept for the next attempt`;
+    return new OperationError('failed', `nothing is imported: ${error.message}${kept}`, error);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,240 @@
+import type { BundledBlob } from '../bundle/bundle-contents.ts';
+import type { BundledImage } from '../bundle/bundle-index.ts';
+import { wholeName } from '../bundle/bundle-index.ts';
+import type { BundleDraft, BundledManifest } from '../bundle/bundle-writer.ts';
+import type { Digest } from '../oci/digest.ts';
+import { formatImageName, type ImageName } from '../oci/image-name.ts';
+import type { ListedImage } from '../oci/listed-image.ts';
+import { parseManifest } from '../oci/manifest.ts';
+import { OCI_INDEX } from '../oci/media-types.ts';
+import { formatPlatform, type Platform } from '../oci/platform.ts';
+import { repositoryKey, type Repository } from '../oci/reference.ts';
+import type { BlobFiles } from '../store/blob-files.ts';
+import type { ManifestStore } from '../store/manifest-store.ts';
+import type { ReferrersStore } from '../store/referrers-store.ts';
+import type { ClosureManifest } from './image-closure.ts';
+import { dockerImages } from './docker-images.ts';
+import { isOfUse, selectImage, type Audience, type Selection } from './image-selection.ts';
+
+export interface PlanOptions {
+  readonly manifests: Pick<ManifestStore, 'getTag' | 'getManifest'>;
+  readonly referrers: Pick<ReferrersStore, 'getReferrers'>;
+  readonly files: Pick<BlobFiles, 'size'>;
+  /** Undefined: for whom each image is listed, else `stored`. */
+  readonly audience: Audience | undefined;
+  readonly withForeign: boolean;
+  /** What the other side has. */
+  readonly has: ReadonlySet<Digest>;
+  /** For which platform the images are that go to programs which take one. */
+  readonly dockerPlatform: Platform;
+  readonly signal: AbortSignal;
+}
+
+/** An image of which less goes into the bundle than was wanted, or nothing. */
+export interface LackingImage {
+  readonly image: string;
+  readonly lacks: readonly string[];
+}
+
+export interface PlannedImage {
+  readonly image: string;
+  readonly digest: Digest;
+  /** As the index says; empty: it does not. */
+  readonly platforms: readonly string[];
+}
+
+export interface BundlePlan {
+  readonly draft: BundleDraft;
+  readonly images: readonly PlannedImage[];
+  readonly lacking: readonly LackingImage[];
+  /** Foreign layers that are left out. */
+  readonly foreign: readonly { readonly image: string; readonly digest: Digest; readonly size: number }[];
+}
+
+/** Signatures and the like as tags beside the image, where a registry has no referrers (cosign; OCI distribution-spec). */
+const TAG_SUFFIXES = ['', '.sig', '.att', '.sbom'] as const;
+
+/** Finds out what goes into a bundle. The same images that are stored the same make the same plan. */
+export async function planBundle(images: readonly ListedImage[], options: PlanOptions): Promise<BundlePlan> {
+  const plan = new Planning(options);
+  for (const image of images) await plan.add(image);
+  return plan.done();
+}
+
+interface Chosen {
+  readonly name: ImageName;
+  readonly root: Digest;
+  readonly manifests: Map<Digest, ClosureManifest>;
+  readonly blobs: Map<Digest, BundledBlob>;
+}
+
+class Planning {
+  readonly #options: PlanOptions;
+  /** By their whole names. */
+  readonly #chosen = new Map<string, Chosen>();
+  readonly #lacking: LackingImage[] = [];
+  readonly #foreign = new Map<Digest, BundlePlan['foreign'][number]>();
+  readonly #sizes = new Map<Digest, number | undefined>();
+
+  constructor(options: PlanOptions) {
+    this.#options = options;
+  }
+
+  async add(image: ListedImage): Promise<void> {
+    const { repository, tag, platforms } = image;
+    const tagged = tag === undefined ? undefined : await this.#tagged(repository, tag);
+    const root = image.digest ?? tagged;
+    const shown = shownName(image);
+    if (root === undefined) {
+      this.#lacking.push({ image: shown, lacks: ['the tag is not known here'] });
+      return;
+    }
+    const audience = this.#options.audience ?? (platforms.length === 0 ? 'stored' : platforms);
+    const selection = await this.#select(repository, root, audience);
+    if (selection.lacks.length > 0) this.#lacking.push({ image: shown, lacks: selection.lacks });
+    if (!isOfUse(selection.manifests)) return;
+    this.#choose(await this.#nameFor(image, root, tagged), root, selection);
+    await this.#addSigned(repository, selection);
+  }
+
+  async done(): Promise<BundlePlan> {
+    const chosen = [...this.#chosen].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, each]) => each);
+    const manifests = new Map(chosen.flatMap((each) => [...each.manifests]));
+    const blobs = new Map(chosen.flatMap((each) => [...each.blobs]));
+    const { has } = this.#options;
+    const fresh = [...blobs.values()].filter(({ digest }) => !has.has(digest));
+    const draft: BundleDraft = {
+      images: chosen.map(bundled),
+      manifests: await this.#read([...manifests.keys()]),
+      referrers: this.#referrersOf(chosen),
+      blobs: fresh,
+      base: [...blobs.values()].filter(({ digest }) => has.has(digest)),
+      docker: await dockerImages(chosen, {
+        platform: this.#options.dockerPlatform,
+        held: new Set(fresh.map(({ digest }) => digest)),
+        read: (digest) => this.#options.manifests.getManifest(digest),
+      }),
+    };
+    return {
+      draft,
+      images: chosen.map(({ name, root, manifests: own }) => ({
+        image: formatImageName(name),
+        digest: root,
+        platforms: platformsOf([...own.values()]),
+      })),
+      lacking: this.#lacking,
+      foreign: [...this.#foreign.values()],
+    };
+  }
+
+  async #tagged(repository: Repository, tag: string): Promise<Digest | undefined> {
+    return (await this.#options.manifests.getTag(repository, tag))?.descriptor.digest;
+  }
+
+  #select(repository: Repository, root: Digest, audience: Audience): Promise<Selection> {
+    const { manifests, withForeign, signal } = this.#options;
+    return selectImage(root, audience, {
+      read: (digest) => manifests.getManifest(digest),
+      referrers: async (subject) => this.#listed(repository, subject),
+      files: { size: (digest) => this.#size(digest) },
+      withForeign,
+      signal,
+    });
+  }
+
+  async #size(digest: Digest): Promise<number | undefined> {
+    if (!this.#sizes.has(digest)) this.#sizes.set(digest, await this.#options.files.size(digest));
+    return this.#sizes.get(digest);
+  }
+
+  #listed(repository: Repository, subject: Digest) {
+    const record = this.#options.referrers.getReferrers(repository, subject);
+    if (record === undefined) return [];
+    const { content } = parseManifest(record.bytes, OCI_INDEX);
+    return content.kind === 'index' ? content.entries : [];
+  }
+
+  /**
+   * A lock can have a tag twice, with what it named before and after it moved: then the name is for what the tag names
+   * here, and the other one goes by its digest.
+   */
+  async #nameFor({ repository, tag }: ListedImage, root: Digest, tagged?: Digest): Promise<ImageName> {
+    const byDigest: ImageName = { repository, reference: { kind: 'digest', digest: root } };
+    if (tag === undefined) return byDigest;
+    const name: ImageName = { repository, reference: { kind: 'tag', tag } };
+    const other = this.#chosen.get(wholeName(name));
+    if (other === undefined || other.root === root) return name;
+    if (tagged !== root) return byDigest;
+    this.#chosen.delete(wholeName(name));
+    const moved: ImageName = { repository, reference: { kind: 'digest', digest: other.root } };
+    this.#chosen.set(wholeName(moved), { ...other, name: moved });
+    return name;
+  }
+
+  #choose(name: ImageName, root: Digest, { manifests, blobs, foreign }: Selection): void {
+    const key = wholeName(name);
+    const known = this.#chosen.get(key) ?? { name, root, manifests: new Map(), blobs: new Map() };
+    for (const manifest of manifests) known.manifests.set(manifest.digest, manifest);
+    for (const { digest } of blobs) {
+      const size = this.#sizes.get(digest);
+      if (size !== undefined) known.blobs.set(digest, { digest, size });
+    }
+    for (const { digest, size } of foreign) {
+      this.#foreign.set(digest, { image: formatImageName(name), digest, size });
+    }
+    this.#chosen.set(key, known);
+  }
+
+  async #addSigned(repository: Repository, { manifests }: Selection): Promise<void> {
+    for (const { digest, role } of manifests) {
+      if (role !== 'image' && role !== 'index') continue;
+      for (const suffix of TAG_SUFFIXES) {
+        const tag = `${digest.replace(':', '-')}${suffix}`;
+        const root = await this.#tagged(repository, tag);
+        if (root === undefined) continue;
+        const selection = await this.#select(repository, root, 'stored');
+        if (selection.lacks.length > 0) continue;
+        this.#choose({ repository, reference: { kind: 'tag', tag } }, root, selection);
+      }
+    }
+  }
+
+  async #read(digests: readonly Digest[]): Promise<BundledManifest[]> {
+    const read: BundledManifest[] = [];
+    for (const digest of digests) {
+      const manifest = await this.#options.manifests.getManifest(digest);
+      if (manifest !== undefined) read.push(manifest);
+    }
+    return read;
+  }
+
+  #referrersOf(chosen: readonly Chosen[]): BundleDraft['referrers'] {
+    const lists = new Map<string, BundleDraft['referrers'][number]>();
+    for (const { name, manifests } of chosen) {
+      const { repository } = name;
+      for (const subject of manifests.keys()) {
+        const record = this.#options.referrers.getReferrers(repository, subject);
+        if (record === undefined) continue;
+        lists.set(`${repositoryKey(repository)}@${subject}`, { repository, subject, bytes: record.bytes });
+      }
+    }
+    return [...lists.values()];
+  }
+}
+
+function bundled({ name, root, manifests }: Chosen): BundledImage {
+  const { mediaType = '', size = 0 } = manifests.get(root) ?? {};
+  return { name, root: { digest: root, mediaType, size } };
+}
+
+function platformsOf(manifests: readonly ClosureManifest[]): string[] {
+  const platforms = manifests.flatMap(({ role, platform }) =>
+    role === 'image' && platform !== undefined ? [formatPlatform(platform)] : [],
+  );
+  return [...new Set(platforms)].sort();
+}
+
+function shownName({ repository, tag, digest }: ListedImage): string {
+  if (digest !== undefined) return formatImageName({ repository, reference: { kind: 'digest', digest } });
+  return formatImageName({ repository, reference: { kind: 'tag', tag: tag ?? 'latest' } });
+}
