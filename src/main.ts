@@ -204,4 +204,13 @@ async function run(argv: readonly string[]): Promise<ExitCode> {
   }
 }
 
-process.exit(await run(process.argv));
+/** What a slow reader of a pipe has not taken yet would be lost with the process. */
+function flushed(output: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    output.write('', () => resolve());
+  });
+}
+
+const code = await run(process.argv);
+await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+process.exit(code);

@@ -1,5 +1,6 @@
 import { counted, humanBytes } from '../lib/human.ts';
 import type { BundlePlan } from '../pull/bundle-plan.ts';
+import { STDOUT } from './file-output.ts';
 
 export interface ExportResult {
   readonly plan: BundlePlan;
@@ -11,7 +12,8 @@ export interface ExportResult {
 export function exportText({ plan, files, bytes }: ExportResult): string {
   const { images, draft } = plan;
   const [first = '', ...rest] = files;
-  const name = rest.length === 0 ? first : `${first} to ${rest.at(-1)}`;
+  const one = first === STDOUT ? 'standard output' : first;
+  const name = rest.length === 0 ? one : `${first} to ${rest.at(-1)}`;
   const parts = [
     counted(images.length, 'image'),
     counted(draft.manifests.length, 'manifest'),

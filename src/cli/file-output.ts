@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { unlessAborted } from '../lib/abort.ts';
 import { OperationError } from '../pull/operations.ts';
 
 export const STDOUT = '-';
@@ -41,15 +41,14 @@ export async function writeOutput(bytes: AsyncIterable<Buffer>, options: OutputO
 }
 
 async function writeStdout(bytes: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
-  // That its reader has gone is told by an event alone, and one that nobody hears ends the process.
-  let failure: unknown;
-  process.stdout.on('error', (error) => {
-    failure = error;
-  });
+  // That its reader has gone is told by an event too, and one that nobody hears ends the process.
+  process.stdout.on('error', () => undefined);
   for await (const chunk of bytes) {
-    signal.throwIfAborted();
-    if (!process.stdout.write(chunk)) await once(process.stdout, 'drain', { signal });
-    if (failure !== undefined) throw failure;
+    // What is not written when the process ends is lost.
+    const written = new Promise<void>((resolve, reject) => {
+      process.stdout.write(chunk, (error) => (error instanceof Error ? reject(error) : resolve()));
+    });
+    await unlessAborted(written, signal);
   }
 }
 

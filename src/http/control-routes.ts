@@ -144,14 +144,19 @@ class OperationRuns {
   ): Promise<Response> {
     const request = parse(jsonIn(context.req.query(REQUEST_PARAMETER) ?? ''));
     // Through a web stream they would take several times as long.
-    const bytes = context.env.incoming as AsyncIterable<Buffer>;
-    return this.#stream<E, R>(context, (run) => operation(request, run, bytes), { begun: true });
+    const chunks: AsyncIterator<Buffer> = context.env.incoming[Symbol.asyncIterator]();
+    // Without a `return` whoever reads less than all does not close the connection on which the answer goes out.
+    const bytes = { [Symbol.asyncIterator]: () => ({ next: () => chunks.next() }) };
+    return this.#stream<E, R>(context, (run) => operation(request, run, bytes), {
+      first: { begun: true },
+      afterwards: () => readAway(chunks),
+    });
   }
 
   #stream<E, R>(
     context: Context,
     operation: (run: OperationRun<E>) => Promise<R>,
-    first?: ControlLine,
+    { first, afterwards }: { readonly first?: ControlLine; readonly afterwards?: () => Promise<void> } = {},
   ): Response {
     if (this.#isClosed) return refuse(context, 503, new OperationError('stopped', 'it is ending'));
     context.header('Content-Type', 'application/x-ndjson');
@@ -168,6 +173,7 @@ class OperationRuns {
       const told = run.then(tell).then(() => undefined);
       this.#running.add(told);
       await told.finally(() => this.#running.delete(told));
+      await afterwards?.();
     });
   }
 
@@ -187,6 +193,15 @@ class OperationRuns {
     if (signal.aborted) return { code: 'stopped', message: 'it was stopped' };
     this.#onInternalError(error);
     return { code: 'failed', message: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** A caller that is cut off while it sends would not read why. It goes away by itself once it knows. */
+async function readAway(chunks: AsyncIterator<Buffer>): Promise<void> {
+  try {
+    while ((await chunks.next()).done !== true);
+  } catch {
+    // It has gone.
   }
 }
 

@@ -34,6 +34,7 @@ const REQUIRES = {
   'test/support/skopeo.ts': ['skopeo'],
   'test/support/small-disk.ts': ['root'],
   'test/unit/image-fixtures.test.ts': ['readelf', 'skopeo'],
+  'test/unit/signature.test.ts': ['openssl'],
 };
 
 /** @returns {string[]} What of all that the tests need is not here. */

@@ -91,6 +91,8 @@ describe('the table of settings', () => {
         '--upstream',
         '--offline',
         '--no-offline',
+      '--import-pins',
+      '--no-import-pins',
         ...TOP.map(([, { flag }]) => flag),
       ]),
     );

@@ -1,0 +1,88 @@
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { writeOutput } from '../../src/cli/file-output.ts';
+import { testFolder } from '../support/temp.ts';
+
+const { signal } = new AbortController();
+
+async function* chunks(...texts: string[]): AsyncGenerator<Buffer, void> {
+  for (const text of texts) yield Buffer.from(text);
+}
+
+async function* failing(): AsyncGenerator<Buffer, void> {
+  yield Buffer.from('something');
+  throw new Error('it broke off');
+}
+
+describe('a file that is written', () => {
+  it('has its name once it is whole, and replaces what had it', async () => {
+    const folder = await testFolder();
+    const path = join(folder, 'out');
+    await writeFile(path, 'old');
+    const names = await writeOutput(
+      (async function* () {
+        yield Buffer.from('new');
+        expect((await readFile(path)).toString()).toBe('old');
+      })(),
+      { path, partBytes: undefined, signal },
+    );
+    expect(names).toEqual([path]);
+    expect((await readFile(path)).toString()).toBe('new');
+    expect(await readdir(folder)).toEqual(['out']);
+  });
+
+  it('comes in parts that make the whole one after the other', async () => {
+    const folder = await testFolder();
+    const path = join(folder, 'out');
+    const names = await writeOutput(chunks('abcd', 'efghijkl', '', 'mn'), { path, partBytes: 5, signal });
+    expect(names).toEqual([1, 2, 3].map((number) => `${path}.00${number}`));
+    const parts = await Promise.all(names.map((name) => readFile(name, 'utf8')));
+    expect(parts).toEqual(['abcde', 'fghij', 'klmn']);
+    expect(await readdir(folder)).toHaveLength(3);
+  });
+
+  it.each([
+    ['what is to be written breaks off', undefined],
+    ['it comes in parts and breaks off', 4],
+  ])('leaves nothing behind if %s', async (_what, partBytes) => {
+    const folder = await testFolder();
+    await expect(writeOutput(failing(), { path: join(folder, 'out'), partBytes, signal })).rejects.toThrow(
+      'broke',
+    );
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('leaves nothing behind if it is interrupted', async () => {
+    const folder = await testFolder();
+    const ending = new AbortController();
+    const bytes = (async function* () {
+      yield Buffer.from('a');
+      ending.abort(new Error('interrupted'));
+      yield Buffer.from('b');
+    })();
+    const options = { path: join(folder, 'out'), partBytes: undefined, signal: ending.signal };
+    await expect(writeOutput(bytes, options)).rejects.toThrow('interrupted');
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('leaves nothing behind if its name cannot be had', async () => {
+    const folder = await testFolder();
+    await mkdir(join(folder, 'out'));
+    const options = { path: join(folder, 'out'), partBytes: undefined, signal };
+    await expect(writeOutput(chunks('a'), options)).rejects.toThrow();
+    expect(await readdir(folder)).toEqual(['out']);
+    const nowhere = { path: join(folder, 'none', 'out'), partBytes: undefined, signal };
+    await expect(writeOutput(chunks('a'), nowhere)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  it('is not taken for one of more parts that were left by another', async () => {
+    const folder = await testFolder();
+    await writeFile(join(folder, 'out.003'), 'left');
+    const options = { path: join(folder, 'out'), partBytes: 4, signal };
+    await expect(writeOutput(chunks('abcdefgh'), options)).rejects.toThrow(
+      'out.003 is left of another bundle',
+    );
+    expect(await readdir(folder)).toEqual(['out.003']);
+  });
+});
