@@ -33,7 +33,7 @@ export function openContent(dataDir: string): StoredContent {
   return {
     manifests: index,
     // Nothing is written, so nothing can fail to be.
-    referrers: createReferrersStore(index.tables, () => undefined),
+    referrers: createReferrersStore({ tables: index.tables, onError: () => undefined, hasRoom: () => false }),
     files: createBlobFiles(dataDir, index),
     images: () => listedImages(index.tables),
     blobs: () => blobDigests(index.tables),

@@ -16,7 +16,7 @@ import { TagRefresh } from '../pull/tag-refresh.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { knownClients } from './known-clients.ts';
 import type { Pulls } from './pulls.ts';
-import { findingReporter } from './reports.ts';
+import { findingReporter, importReporter } from './reports.ts';
 import type { Storage } from './storage.ts';
 
 export interface OperationsOptions {
@@ -96,7 +96,8 @@ export function createOperations(
   return { operations, care };
 }
 
-function createImport({ settings, upstreams, storage, pulls, now }: OperationsOptions): BundleImport {
+function createImport(options: OperationsOptions): BundleImport {
+  const { settings, log, upstreams, storage, pulls, now } = options;
   const { manifests: store, index, blobs, space } = storage;
   const { access, negative, referrers } = pulls;
   const { importVerify: keyFile } = settings;
@@ -117,5 +118,6 @@ function createImport({ settings, upstreams, storage, pulls, now }: OperationsOp
     pins: settings.importPins,
     requiredKey: async () => (keyFile === undefined ? undefined : readFile(keyFile, 'utf8')),
     isServed: (host) => upstreams.has(host),
+    onImported: importReporter(log),
   });
 }

@@ -5,6 +5,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
 import { repositoryKey } from '../oci/reference.ts';
 import type { BlobPullerOptions } from '../pull/blob-puller.ts';
+import type { BundleImportOptions } from '../pull/bundle-import.ts';
 import type { ContentCareOptions } from '../pull/content-care.ts';
 
 /** What becomes of an event: a line in the log, a count in the metrics. */
@@ -43,6 +44,16 @@ export function findingReporter(log: Logger, metrics: Metrics): ContentCareOptio
   return ({ content, digest, problem, outcome, repositories, images, reason }, foundBy) => {
     if (content === 'blob') metrics.blobFault({ problem, found_by: foundBy, outcome });
     log.warn({ content, digest, problem, outcome, repositories, images, reason, foundBy }, 'bad content');
+  };
+}
+
+export function importReporter(log: Logger): BundleImportOptions['onImported'] {
+  return ({ images, stored, known, isSigned, isPinned, durationMs }) => {
+    const names = images.map(({ image }) => image);
+    log.info(
+      { images: names, stored, known: known.blobs, isSigned, isPinned, durationMs },
+      'bundle imported',
+    );
   };
 }
 

@@ -27,6 +27,8 @@ export interface BundleImportOptions {
   readonly requiredKey: () => Promise<string | undefined>;
   /** Whether clients can ask for images of a host. */
   readonly isServed: (host: string) => boolean;
+  /** Told of each bundle that was taken in, for the log. */
+  readonly onImported: (summary: ImportSummary) => void;
 }
 
 const PROGRESS_MS = 250;
@@ -54,7 +56,9 @@ export class BundleImport {
     this.#isRunning = true;
     try {
       const keys = await this.#keys(request);
-      return await new ImportRun(this.#options, request, run).all(new BundleReader(stream, keys));
+      const summary = await new ImportRun(this.#options, request, run).all(new BundleReader(stream, keys));
+      this.#options.onImported(summary);
+      return summary;
     } finally {
       this.#isRunning = false;
     }

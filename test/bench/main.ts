@@ -2,6 +2,7 @@ import { runCommand, type CommandContext } from './command.ts';
 import { COMPARISON } from './comparison.ts';
 import { renderGoals, type GoalRow } from './goals.ts';
 import { GROWTH } from './growth/growth.ts';
+import { IMPORT } from './import.ts';
 import { INDEX } from './index-million.ts';
 import { circumstances, type Circumstances } from './machine.ts';
 import { parseOptions, type ComparisonOptions } from './options.ts';
@@ -15,6 +16,7 @@ type Runner = (argv: readonly string[], context: CommandContext) => Promise<numb
 const COMMANDS: ReadonlyMap<string | undefined, Runner> = new Map<string, Runner>([
   ['growth', (argv, context) => runCommand(GROWTH, argv, context)],
   ['slow-readers', (argv, context) => runCommand(SLOW_READERS, argv, context)],
+  ['import', (argv, context) => runCommand(IMPORT, argv, context)],
   ['index', (argv, context) => runCommand(INDEX, argv, context)],
   ['soak', (argv, context) => runCommand(SOAK, argv, context)],
 ]);

@@ -21,6 +21,7 @@ export interface ComparisonOptions {
 
 export const USAGE = `npm run bench -- [options]
 npm run bench -- growth --help
+npm run bench -- import --help
 npm run bench -- index --help
 npm run bench -- slow-readers --help
 npm run bench -- soak --help

@@ -2,7 +2,16 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** What the bench writes, in the order of the page; each part is replaced as a whole and by itself. */
-const SECTIONS = ['goals', 'peers', 'releases', 'method', 'growth', 'slow-readers', 'index'] as const;
+const SECTIONS = [
+  'goals',
+  'peers',
+  'releases',
+  'method',
+  'growth',
+  'slow-readers',
+  'import',
+  'index',
+] as const;
 export type SectionName = (typeof SECTIONS)[number];
 
 /** Everything from this line on is written by hand and kept. */

@@ -392,6 +392,57 @@ describe('a bundle that is not right', () => {
   });
 });
 
+describe('who sends a bundle', () => {
+  it('is told why it is refused, however much there is to come', async () => {
+    const { publicKey } = signingKeys();
+    const bundle = await bundleOf();
+    const app = await siteB();
+    const endless = (async function* () {
+      yield bundle;
+      for (;;) yield Buffer.alloc(1_000_000);
+    })();
+    await expect(importInto(app.dataDir, endless, { publicKey })).rejects.toThrow('the bundle is not signed');
+    await expectNothingVisible(app);
+  });
+
+  it('is told that the server ends, which does not wait for the rest', async () => {
+    const bundle = await bundleOf();
+    const app = await siteB();
+    const sent = deferred<void>();
+    const stalled = (async function* () {
+      yield* chunksOf(bundle.subarray(0, -200_000));
+      sent.resolve();
+      await new Promise(() => undefined);
+    })();
+    const importing = importInto(app.dataDir, stalled);
+    importing.catch(() => undefined);
+    await sent.promise;
+    await app.stop();
+    await expect(importing).rejects.toMatchObject({ code: 'stopped' });
+    const next = await siteB({ dataDir: app.dataDir });
+    await expectNothingVisible(next);
+  });
+
+  it('hears of what it cannot read itself', async () => {
+    const app = await siteB();
+    const broken = (async function* () {
+      yield Buffer.alloc(10);
+      throw new Error('the medium cannot be read');
+    })();
+    await expect(importInto(app.dataDir, broken)).rejects.toThrow('the medium cannot be read');
+    expect((await importInto(app.dataDir, await bundleOf())).images).toHaveLength(3);
+  });
+
+  it('finds its import in the log', async () => {
+    const app = await siteB();
+    await importInto(app.dataDir, await bundleOf('golang:latest'));
+    expect(app.log.find(({ msg }) => msg === 'bundle imported')).toMatchObject({
+      images: ['golang:latest'],
+      isSigned: false,
+    });
+  });
+});
+
 describe('a delta', () => {
   it('is taken where its base is, and refused with what is missing where it is not', async () => {
     const app = await siteA();
