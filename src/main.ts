@@ -117,7 +117,7 @@ const COMMANDS: readonly CommandRow[] = [
     argument: ['[image...]', 'such as golang, golang:1.22 or ghcr.io/org/app@sha256:…'],
     options: [
       OUTPUT_OPTION,
-      ['-f, --file <file>', 'the images of a lock or list, besides'],
+      ['-f, --file <file>', 'those of a lock, a list of names, a Compose file, …; - is standard input'],
       [
         '--platform <platforms>',
         'such as linux/amd64,linux/arm64, or all (default: those of the lock, else what is whole)',
@@ -206,8 +206,8 @@ async function run(argv: readonly string[]): Promise<ExitCode> {
 
 /** What a slow reader of a pipe has not taken yet would be lost with the process. */
 function flushed(output: NodeJS.WriteStream): Promise<void> {
-  return new Promise((resolve) => {
-    output.write('', () => resolve());
+  return new Promise((done) => {
+    output.write('', () => done());
   });
 }
 

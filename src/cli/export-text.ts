@@ -1,6 +1,6 @@
 import { counted, humanBytes } from '../lib/human.ts';
 import type { BundlePlan } from '../pull/bundle-plan.ts';
-import { STDOUT } from './file-output.ts';
+import { STDOUT } from './stream-output.ts';
 
 export interface ExportResult {
   readonly plan: BundlePlan;

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { readContent, type StoredContent } from '../app.ts';
 import { BundleError } from '../bundle/bundle-error.ts';
 import { Bundle } from '../bundle/bundle-writer.ts';
-import { parseImageList, parseImageWords, type ListedImage } from '../bundle/image-list.ts';
+import { parseImageWords, type ListedImage } from '../bundle/image-list.ts';
 import { KeyError, parsePrivateKey } from '../bundle/signature.ts';
 import { readFailure, SettingsError } from '../config/errors.ts';
 import type { Flags } from '../config/flags.ts';
@@ -13,7 +13,8 @@ import type { Digest } from '../oci/digest.ts';
 import { parsePlatform, PLATFORM_FORM, type Platform } from '../oci/platform.ts';
 import { planBundle, type BundlePlan } from '../pull/bundle-plan.ts';
 import { exportJson, exportNotes, exportText } from './export-text.ts';
-import { STDOUT, writeOutput } from './file-output.ts';
+import { STDOUT, writeStream } from './stream-output.ts';
+import { readImageFile } from './image-files.ts';
 import { requireDataDir } from './operation.ts';
 import { outputOf } from './output-flags.ts';
 import { Progress } from './progress.ts';
@@ -66,7 +67,7 @@ export async function exportBundle(
         read: (digest) => stored(content, digest),
         ...(key === undefined ? {} : { key }),
       });
-      const files = await writeOutput(shown(bundle, plan), { path, partBytes, signal });
+      const files = await writeStream(shown(bundle, plan), { path, partBytes, signal });
       report({ plan, files, bytes: bundle.size }, flags);
       return 0;
     }),
@@ -77,10 +78,9 @@ export async function exportBundle(
 async function namedImages(flags: Flags, words: readonly string[]): Promise<ListedImage[] | undefined> {
   const path = textIn(flags, 'file');
   if (path === undefined) return words.length === 0 ? undefined : parseImageWords(words);
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw new SettingsError([`-f: cannot read ${path} (${readFailure(error)})`]);
-  });
-  return [...parseImageWords(words), ...parseImageList(path, text)];
+  const { images, problems } = await readImageFile(path);
+  if (problems.length > 0) throw new SettingsError(problems);
+  return [...parseImageWords(words), ...images.map(({ image }) => image)];
 }
 
 async function everything(content: StoredContent): Promise<ListedImage[]> {

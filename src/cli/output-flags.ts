@@ -1,6 +1,6 @@
 import { SettingsError } from '../config/errors.ts';
 import type { Flags } from '../config/flags.ts';
-import { STDOUT } from './file-output.ts';
+import { STDOUT } from './stream-output.ts';
 
 /** Where `-o` says that something goes. Throws SettingsError. */
 export function outputOf(flags: Flags): string {

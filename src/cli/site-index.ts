@@ -2,7 +2,7 @@ import { readContent } from '../app.ts';
 import { renderSiteIndex } from '../bundle/site-index.ts';
 import type { Flags } from '../config/flags.ts';
 import type { LoadedSettings } from '../config/load.ts';
-import { writeOutput } from './file-output.ts';
+import { writeStream } from './stream-output.ts';
 import { requireDataDir } from './operation.ts';
 import { outputOf } from './output-flags.ts';
 import type { ExitCode } from './serve.ts';
@@ -14,7 +14,7 @@ export async function siteIndex({ settings }: LoadedSettings, flags: Flags): Pro
   requireDataDir(settings.dataDir);
   await untilSignal((signal) =>
     readContent(settings.dataDir, (content) =>
-      writeOutput(renderSiteIndex(content.blobs()), { path, partBytes: undefined, signal }),
+      writeStream(renderSiteIndex(content.blobs()), { path, partBytes: undefined, signal }),
     ),
   );
   return 0;

@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { writeOutput } from '../../src/cli/file-output.ts';
+import { writeStream } from '../../src/cli/stream-output.ts';
 import { testFolder } from '../support/temp.ts';
 
 const { signal } = new AbortController();
@@ -20,7 +20,7 @@ describe('a file that is written', () => {
     const folder = await testFolder();
     const path = join(folder, 'out');
     await writeFile(path, 'old');
-    const names = await writeOutput(
+    const names = await writeStream(
       (async function* () {
         yield Buffer.from('new');
         expect((await readFile(path)).toString()).toBe('old');
@@ -35,7 +35,7 @@ describe('a file that is written', () => {
   it('comes in parts that make the whole one after the other', async () => {
     const folder = await testFolder();
     const path = join(folder, 'out');
-    const names = await writeOutput(chunks('abcd', 'efghijkl', '', 'mn'), { path, partBytes: 5, signal });
+    const names = await writeStream(chunks('abcd', 'efghijkl', '', 'mn'), { path, partBytes: 5, signal });
     expect(names).toEqual([1, 2, 3].map((number) => `${path}.00${number}`));
     const parts = await Promise.all(names.map((name) => readFile(name, 'utf8')));
     expect(parts).toEqual(['abcde', 'fghij', 'klmn']);
@@ -47,7 +47,7 @@ describe('a file that is written', () => {
     ['it comes in parts and breaks off', 4],
   ])('leaves nothing behind if %s', async (_what, partBytes) => {
     const folder = await testFolder();
-    await expect(writeOutput(failing(), { path: join(folder, 'out'), partBytes, signal })).rejects.toThrow(
+    await expect(writeStream(failing(), { path: join(folder, 'out'), partBytes, signal })).rejects.toThrow(
       'broke',
     );
     expect(await readdir(folder)).toEqual([]);
@@ -62,7 +62,7 @@ describe('a file that is written', () => {
       yield Buffer.from('b');
     })();
     const options = { path: join(folder, 'out'), partBytes: undefined, signal: ending.signal };
-    await expect(writeOutput(bytes, options)).rejects.toThrow('interrupted');
+    await expect(writeStream(bytes, options)).rejects.toThrow('interrupted');
     expect(await readdir(folder)).toEqual([]);
   });
 
@@ -70,17 +70,17 @@ describe('a file that is written', () => {
     const folder = await testFolder();
     await mkdir(join(folder, 'out'));
     const options = { path: join(folder, 'out'), partBytes: undefined, signal };
-    await expect(writeOutput(chunks('a'), options)).rejects.toThrow();
+    await expect(writeStream(chunks('a'), options)).rejects.toThrow();
     expect(await readdir(folder)).toEqual(['out']);
     const nowhere = { path: join(folder, 'none', 'out'), partBytes: undefined, signal };
-    await expect(writeOutput(chunks('a'), nowhere)).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(writeStream(chunks('a'), nowhere)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
   it('is not taken for one of more parts that were left by another', async () => {
     const folder = await testFolder();
     await writeFile(join(folder, 'out.003'), 'left');
     const options = { path: join(folder, 'out'), partBytes: 4, signal };
-    await expect(writeOutput(chunks('abcdefgh'), options)).rejects.toThrow(
+    await expect(writeStream(chunks('abcdefgh'), options)).rejects.toThrow(
       'out.003 is left of another bundle',
     );
     expect(await readdir(folder)).toEqual(['out.003']);

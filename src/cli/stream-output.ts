@@ -21,7 +21,7 @@ export interface OutputOptions {
  * written and on the disk; of what fails nothing is left. Gives the names. Throws OperationError, the system's error,
  * what `bytes` throws and the signal's reason.
  */
-export async function writeOutput(bytes: AsyncIterable<Buffer>, options: OutputOptions): Promise<string[]> {
+export async function writeStream(bytes: AsyncIterable<Buffer>, options: OutputOptions): Promise<string[]> {
   const { path, partBytes, signal } = options;
   if (path === STDOUT) {
     await writeStdout(bytes, signal);
