@@ -25,6 +25,7 @@ export const PACKAGES = {
 
 /** What a file runs: programs, or `root` for its rights. A test needs what it runs and what all that it imports runs. */
 const REQUIRES = {
+  'test/e2e/bundles.test.ts': ['openssl'],
   'test/support/certificates.ts': ['openssl'],
   'test/support/containerd.ts': ['root', 'containerd', 'ctr'],
   'test/support/docker-registry.ts': ['docker-registry'],

@@ -91,8 +91,6 @@ describe('the table of settings', () => {
         '--upstream',
         '--offline',
         '--no-offline',
-      '--import-pins',
-      '--no-import-pins',
         ...TOP.map(([, { flag }]) => flag),
       ]),
     );
@@ -100,6 +98,8 @@ describe('the table of settings', () => {
     expect(SETTING_FLAGS.filter(({ argument }) => argument === undefined).map(({ name }) => name)).toEqual([
       '--offline',
       '--no-offline',
+      '--import-pins',
+      '--no-import-pins',
     ]);
   });
 });
