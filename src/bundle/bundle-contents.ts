@@ -1,9 +1,10 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
-import { isRepositoryName, parseRepositoryKey, repositoryKey, type Repository } from '../oci/reference.ts';
+import { parseRepositoryName } from '../oci/image-name.ts';
+import { repositoryKey, type Repository } from '../oci/reference.ts';
 import { BundleError } from './bundle-error.ts';
 import { FILES } from './bundle-layout.ts';
-import { arrayIn, bytesIn, digestIn, objectIn, parseJson, textIn } from './json.ts';
+import { arrayIn, bytesIn, digestIn, nameIn, objectIn, parseJson, textIn } from './json.ts';
 
 /** Bytes that a bundle holds, or builds on. */
 export interface BundledBlob {
@@ -76,8 +77,8 @@ function blobIn(item: unknown): BundledBlob {
 
 function referrersIn(item: unknown): BundledReferrers {
   const { repository: key, subject } = objectIn(item, 'a list of referrers');
-  const repository = parseRepositoryKey(textIn(key, 'the repository of a list of referrers'));
-  if (!isRepositoryName(repository.name)) {
+  const repository = parseRepositoryName(nameIn(key, 'the repository of a list of referrers'));
+  if (repository === undefined) {
     throw new BundleError('corrupt', `${JSON.stringify(key)} is not the name of a repository`);
   }
   return { repository, subject: digestIn(subject, 'the subject of a list of referrers'), list: blobIn(item) };

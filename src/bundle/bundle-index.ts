@@ -5,7 +5,7 @@ import { OCI_INDEX } from '../oci/media-types.ts';
 import { referenceText, repositoryKey } from '../oci/reference.ts';
 import { BundleError } from './bundle-error.ts';
 import { BUNDLE_CONTENTS, BUNDLE_VERSION, CONTAINERD_NAME, REF_NAME } from './bundle-layout.ts';
-import { arrayIn, bytesIn, digestIn, objectIn, parseJson, textIn, type Json } from './json.ts';
+import { arrayIn, bytesIn, digestIn, nameIn, objectIn, parseJson, textIn, type Json } from './json.ts';
 
 const VERSION = '1';
 
@@ -56,7 +56,7 @@ export function parseBundleIndex(bytes: Buffer): {
 
 function imageOf(entry: Json): BundledImage {
   const annotations = objectIn(entry['annotations'], 'annotations of an image');
-  const text = textIn(annotations[CONTAINERD_NAME], 'the name of an image');
+  const text = nameIn(annotations[CONTAINERD_NAME], 'the name of an image');
   const name = parseImageName(text);
   if (name === undefined)
     throw new BundleError('corrupt', `${JSON.stringify(text)} is not the name of an image`);

@@ -54,8 +54,11 @@ export class Bundle {
 
   /** How many bytes it has. */
   get size(): number {
-    const sizes = [...this.#head.map(({ bytes }) => bytes.length), ...this.#blobs.map(({ size }) => size)];
-    return sizes.reduce((sum, size) => sum + tarFileBytes(size), tarEnd().length);
+    const files = [
+      ...this.#head.map(({ name, bytes }) => ({ name, size: bytes.length })),
+      ...this.#blobs.map(({ digest, size }) => ({ name: blobName(digest), size })),
+    ];
+    return files.reduce((sum, file) => sum + tarFileBytes(file), tarEnd().length);
   }
 
   /** Throws BundleError `changed` if a blob is not what it should be, and what reading it throws. */

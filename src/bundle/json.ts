@@ -1,6 +1,8 @@
 import { parseDigest, type Digest } from '../oci/digest.ts';
 import { BundleError } from './bundle-error.ts';
 
+const MAX_NAME_LENGTH = 640;
+
 /** Reading JSON that anybody may have written: each throws BundleError `corrupt`, which names `what`. */
 export type Json = Readonly<Record<string, unknown>>;
 
@@ -26,6 +28,13 @@ export function arrayIn(value: unknown, what: string): readonly unknown[] {
 export function textIn(value: unknown, what: string): string {
   if (typeof value === 'string') return value;
   throw new BundleError('corrupt', `${what} is not a text`);
+}
+
+/** What becomes part of a key, whose length is limited. */
+export function nameIn(value: unknown, what: string): string {
+  const text = textIn(value, what);
+  if (text.length <= MAX_NAME_LENGTH) return text;
+  throw new BundleError('corrupt', `${what} has ${text.length} characters`);
 }
 
 export function digestIn(value: unknown, what: string): Digest {

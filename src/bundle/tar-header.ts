@@ -19,34 +19,74 @@ const FIELDS = {
   magic: [257, 8],
 } as const;
 const REGULAR_FILE = '0';
+/** What is said of the next file besides its header (POSIX.1-2001, pax). */
+const EXTENDED_HEADER = 'x';
+const MAX_NAME_BYTES = FIELDS.name[1];
 const MAGIC = 'ustar\u000000';
 /** From here on the octal digits do not suffice, and the size is a binary number that begins with a set bit (GNU tar). */
 const MIN_BINARY_SIZE = 8 ** 11;
 const BINARY_MARK = 0x80;
 
-/** The header of a plain file that anyone may read: root's, of the epoch, so that the same files make the same bytes. */
-export function encodeTarHeader({ name, size }: TarEntry): Buffer {
+/**
+ * The header of a plain file that anyone may read: root's, of the epoch, so that the same files make the same bytes. One
+ * whose name is too long has another one before it, with the name: blobs by SHA-512 have such.
+ */
+export function encodeTarHeader(entry: TarEntry): Buffer {
+  if (Buffer.byteLength(entry.name) <= MAX_NAME_BYTES) return plainHeader(entry, REGULAR_FILE);
+  const record = Buffer.from(paxRecord('path', entry.name));
+  return Buffer.concat([
+    plainHeader({ name: 'pax', size: record.length }, EXTENDED_HEADER),
+    record,
+    Buffer.alloc(paddingBytes(record.length)),
+    plainHeader({ ...entry, name: entry.name.slice(0, MAX_NAME_BYTES) }, REGULAR_FILE),
+  ]);
+}
+
+function plainHeader({ name, size }: TarEntry, type: string): Buffer {
   const header = Buffer.alloc(BLOCK_BYTES);
-  if (Buffer.byteLength(name) > FIELDS.name[1]) throw new RangeError(`too long for ustar: ${name}`);
   header.write(name, FIELDS.name[0]);
   putOctal(header, FIELDS.mode, 0o644);
   putOctal(header, FIELDS.owner, 0);
   putOctal(header, FIELDS.group, 0);
   putSize(header, size);
   putOctal(header, FIELDS.mtime, 0);
-  header.write(REGULAR_FILE, FIELDS.type[0]);
+  header.write(type, FIELDS.type[0]);
   header.write(MAGIC, FIELDS.magic[0], 'latin1');
   header.write(`${checksum(header).toString(8).padStart(6, '0')}\0 `, FIELDS.checksum[0]);
   return header;
 }
 
-/** What a header says, `undefined` if it is none of a plain file. */
-export function parseTarHeader(header: Buffer): TarEntry | undefined {
-  const type = textOf(header, FIELDS.type);
+export interface TarHeader extends TarEntry {
+  /** `extended`: the file says the name of the one that follows. */
+  readonly kind: 'file' | 'extended';
+}
+
+/** What a header says, `undefined` if it is none of a plain file, or of what is said of one. */
+export function parseTarHeader(header: Buffer): TarHeader | undefined {
   if (octalOf(header, FIELDS.checksum) !== checksum(header)) return undefined;
-  if (type !== REGULAR_FILE && type !== '') return undefined;
+  const kind = kindOf(textOf(header, FIELDS.type));
   const size = sizeOf(header);
-  return size === undefined ? undefined : { name: textOf(header, FIELDS.name), size };
+  return size === undefined || kind === undefined
+    ? undefined
+    : { kind, name: textOf(header, FIELDS.name), size };
+}
+
+function kindOf(type: string): TarHeader['kind'] | undefined {
+  if (type === EXTENDED_HEADER) return 'extended';
+  return type === REGULAR_FILE || type === '' ? 'file' : undefined;
+}
+
+/** `<length> <key>=<value>`, the length being that of all of it. */
+function paxRecord(key: string, value: string): string {
+  const rest = ` ${key}=${value}\n`;
+  const digits = String(rest.length).length;
+  const length = rest.length + digits;
+  return `${String(length).length === digits ? length : length + 1}${rest}`;
+}
+
+/** The name that an extended header says; undefined if it is about something else. */
+export function paxPath(records: Buffer): string | undefined {
+  return /^\d+ path=([^\n]*)$/m.exec(records.toString('utf8'))?.[1];
 }
 
 /** The zeros behind a file of `size` bytes. */

@@ -1,7 +1,15 @@
 import { BundleError } from './bundle-error.ts';
 import { ByteSource } from './byte-source.ts';
-import { BLOCK_BYTES, paddingBytes, parseTarHeader, type TarEntry } from './tar-header.ts';
+import {
+  BLOCK_BYTES,
+  paddingBytes,
+  parseTarHeader,
+  paxPath,
+  type TarEntry,
+  type TarHeader,
+} from './tar-header.ts';
 
+const MAX_EXTENDED_BYTES = 4096;
 const MAX_CHUNK_BYTES = 1024 * 1024;
 
 /**
@@ -21,22 +29,29 @@ export class TarReader {
 
   /** The next file; undefined at the end of the archive. What was not read of the one before is skipped. */
   async next(): Promise<TarEntry | undefined> {
+    const header = await this.#header();
+    if (header?.kind !== 'extended') return header;
+    const path = paxPath((await this.whole(MAX_EXTENDED_BYTES)) ?? Buffer.alloc(0));
+    const next = await this.#header();
+    if (next?.kind !== 'file') throw this.#corrupt();
+    this.#name = path ?? next.name;
+    return { name: this.#name, size: next.size };
+  }
+
+  async #header(): Promise<TarHeader | undefined> {
     await this.#skip();
-    const header = await this.#source.exactly(BLOCK_BYTES);
-    if (header.length < BLOCK_BYTES) throw this.#cutShort();
-    if (isZero(header)) {
+    const block = await this.#source.exactly(BLOCK_BYTES);
+    if (block.length < BLOCK_BYTES) throw this.#cutShort();
+    if (isZero(block)) {
       await this.#end();
       return undefined;
     }
-    const entry = parseTarHeader(header);
-    if (entry === undefined) {
-      const at = this.#source.position - BLOCK_BYTES;
-      throw new BundleError('corrupt', `what follows ${this.#name}, at byte ${at}, is no file of an archive`);
-    }
-    this.#name = entry.name;
-    this.#leftBytes = entry.size;
-    this.#paddingBytes = paddingBytes(entry.size);
-    return entry;
+    const header = parseTarHeader(block);
+    if (header === undefined) throw this.#corrupt();
+    this.#name = header.name;
+    this.#leftBytes = header.size;
+    this.#paddingBytes = paddingBytes(header.size);
+    return header;
   }
 
   /** The current file's bytes that were not read yet. */
@@ -76,6 +91,11 @@ export class TarReader {
 
   #some(): Promise<Buffer | undefined> {
     return this.#source.some(MAX_CHUNK_BYTES);
+  }
+
+  #corrupt(): BundleError {
+    const at = this.#source.position - BLOCK_BYTES;
+    return new BundleError('corrupt', `what follows ${this.#name}, at byte ${at}, is no file of an archive`);
   }
 
   #cutShort(): BundleError {

@@ -16,6 +16,6 @@ export function tarEnd(): Buffer {
 }
 
 /** How many bytes `tarFile` gives. */
-export function tarFileBytes(size: number): number {
-  return BLOCK_BYTES + size + paddingBytes(size);
+export function tarFileBytes(entry: TarEntry): number {
+  return encodeTarHeader(entry).length + entry.size + paddingBytes(entry.size);
 }

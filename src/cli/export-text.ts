@@ -43,18 +43,11 @@ export function exportJson({ plan, files, bytes }: ExportResult): string {
 }
 
 /** What is not in it. */
-export function exportNotes({ images, draft, lacking, foreign }: BundlePlan): string {
+export function exportNotes({ lacking, unmatched, foreign }: BundlePlan): string {
   const lines = lacking.flatMap(({ image, lacks }) => lacks.map((lack) => `${image} is incomplete: ${lack}`));
   for (const { image, digest, size } of foreign) {
     lines.push(`${image} has a foreign layer that is left out: ${digest}, ${humanBytes(size)}`);
   }
-  const docker = new Set(draft.docker.flatMap(({ names }) => names));
-  const missing = draft.images.filter(({ name }) => !docker.has(name)).length;
-  // A delta is for nobody but another pierhead.
-  if (missing > 0 && draft.base.length === 0 && images.length > 0) {
-    lines.push(
-      `${counted(missing, 'image')} will not be seen by docker load: not for the platform of --docker-platform`,
-    );
-  }
+  for (const image of unmatched) lines.push(`${image} has nothing for docker load: see --docker-platform`);
   return lines.map((line) => `${line}\n`).join('');
 }

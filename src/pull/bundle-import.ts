@@ -94,6 +94,7 @@ class ImportRun {
   readonly #releases: (() => void)[] = [];
   #known = { blobs: 0, bytes: 0 };
   #seen = { blobs: 0, bytes: 0 };
+  #published = 0;
   #toldAt = -Infinity;
 
   constructor(options: BundleImportOptions, request: ImportRequest, run: OperationRun<ImportProgress>) {
@@ -194,8 +195,8 @@ class ImportRun {
 
   async #publish(units: readonly BundledUnit[], pins: boolean): Promise<void> {
     for (const unit of units) {
-      this.#run.signal.throwIfAborted();
       await this.#options.publisher.publish(unit);
+      if (unit.kind === 'image') this.#published++;
     }
     if (!pins) return;
     await this.#options.images.pinAll(
@@ -242,8 +243,10 @@ class ImportRun {
       error instanceof BundleError || error instanceof ImageError || error instanceof BlobStoreError;
     if (!isOurs) return error;
     const { blobs } = this.#intake.totals;
+    const what =
+      this.#published === 0 ? 'nothing is imported' : `only ${this.#published} images are imported`;
     const kept = blobs === 0 ? '' : `; ${blobs} of its blobs were right and are kept for the next attempt`;
-    return new OperationError('failed', `nothing is imported: ${error.message}${kept}`, error);
+    return new OperationError('failed', `${what}: ${error.message}${kept}`, error);
   }
 }
 

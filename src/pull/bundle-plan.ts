@@ -47,6 +47,8 @@ export interface BundlePlan {
   readonly draft: BundleDraft;
   readonly images: readonly PlannedImage[];
   readonly lacking: readonly LackingImage[];
+  /** Images that have nothing for `dockerPlatform`. */
+  readonly unmatched: readonly string[];
   /** Foreign layers that are left out. */
   readonly foreign: readonly { readonly image: string; readonly digest: Digest; readonly size: number }[];
 }
@@ -103,17 +105,18 @@ class Planning {
     const blobs = new Map(chosen.flatMap((each) => [...each.blobs]));
     const { has } = this.#options;
     const fresh = [...blobs.values()].filter(({ digest }) => !has.has(digest));
+    const docker = await dockerImages(chosen, {
+      platform: this.#options.dockerPlatform,
+      held: new Set(fresh.map(({ digest }) => digest)),
+      read: (digest) => this.#options.manifests.getManifest(digest),
+    });
     const draft: BundleDraft = {
       images: chosen.map(bundled),
       manifests: await this.#read([...manifests.keys()]),
       referrers: this.#referrersOf(chosen),
       blobs: fresh,
       base: [...blobs.values()].filter(({ digest }) => has.has(digest)),
-      docker: await dockerImages(chosen, {
-        platform: this.#options.dockerPlatform,
-        held: new Set(fresh.map(({ digest }) => digest)),
-        read: (digest) => this.#options.manifests.getManifest(digest),
-      }),
+      docker: docker.images,
     };
     return {
       draft,
@@ -123,6 +126,7 @@ class Planning {
         platforms: platformsOf([...own.values()]),
       })),
       lacking: this.#lacking,
+      unmatched: docker.unmatched.map(formatImageName),
       foreign: [...this.#foreign.values()],
     };
   }

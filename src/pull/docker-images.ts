@@ -17,28 +17,29 @@ export interface DockerImagesOptions {
 /** What stands in for a list that is not stored: one of nothing. */
 const NOTHING = Buffer.from('{"schemaVersion":2,"manifests":[]}');
 
-/** The images that a client of one platform would get by these names. */
+/** The images that a client of one platform would get by these names, and the names by which it would get none. */
 export async function dockerImages(
   named: readonly { readonly name: ImageName; readonly root: Digest }[],
   options: DockerImagesOptions,
-): Promise<DockerImage[]> {
+): Promise<{ readonly images: DockerImage[]; readonly unmatched: ImageName[] }> {
   const images = new Map<Digest, Omit<DockerImage, 'names'> & { readonly names: ImageName[] }>();
+  const unmatched: ImageName[] = [];
   for (const { name, root } of named) {
-    const image = await imageFor(root, options);
+    const manifest = await chosenManifest(root, options);
+    if (manifest === undefined) unmatched.push(name);
+    const image = manifest === undefined ? undefined : imageOf(manifest, options);
     if (image === undefined) continue;
     const known = images.get(image.config);
     if (known === undefined) images.set(image.config, { ...image, names: [name] });
     else known.names.push(name);
   }
-  return [...images.values()];
+  return { images: [...images.values()], unmatched };
 }
 
-async function imageFor(
-  root: Digest,
+function imageOf(
+  manifest: StoredManifest,
   options: DockerImagesOptions,
-): Promise<Omit<DockerImage, 'names'> | undefined> {
-  const manifest = await chosenManifest(root, options);
-  if (manifest === undefined) return undefined;
+): Omit<DockerImage, 'names'> | undefined {
   const { content } = parseManifest(manifest.bytes, manifest.mediaType);
   if (content.kind === 'index' || !isRunnableImage(content) || content.foreign.length > 0) return undefined;
   const config = content.config.digest;

@@ -124,6 +124,7 @@ describe('ten images that a site without a network needs', () => {
     const imported = await atB('import', path('images.tar'));
     expect(imported.status, imported.stderr).toBe(0);
     expect(imported.stdout.toString()).toContain(': 10 images, ');
+    expect((await atB('check', path('images.lock'))).status).toBe(0);
     for (const [name, { root }] of images) {
       await dockerB.docker('pull', name);
       await dockerB.docker('pull', `${name}@${root.digest}`);

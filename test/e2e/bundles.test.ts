@@ -6,6 +6,8 @@ import { image } from '../fixtures/images.ts';
 import { opaqueLayer } from '../fixtures/tar.ts';
 import { bigBlob, MIB } from '../support/big-blob.ts';
 import { run, type Outcome } from '../support/commands.ts';
+import type { ImportSummary } from '../../src/pull/bundle-operations.ts';
+import { chunksOf, importInto } from '../support/bundles.ts';
 import { runCommand } from '../support/command.ts';
 import { GOLANG, PLAIN } from '../support/filled-hub.ts';
 import { fetchRaw } from '../support/http.ts';
@@ -209,6 +211,34 @@ describe('`pierhead export` and `import`', () => {
     expect(wrong).toMatchObject({ status: 2 });
     expect(wrong.stderr).toContain('not an Ed25519 public key');
     expect((await inSource('export', '-o', signed ?? '', '--sign', publicKey ?? '')).status).toBe(2);
+  });
+
+  it('go on from where they were when the server was killed', async () => {
+    const path = join(await testFolder(), 'images.tar');
+    await inSource('export', '-o', path, 'golang', 'large');
+    const bytes = await readFile(path);
+    const { dataDir, server, run: command } = await site();
+    const stalled = (async function* () {
+      yield* chunksOf(bytes.subarray(0, -MIB));
+      await new Promise(() => undefined);
+    })();
+    const importing = importInto(dataDir, stalled);
+    importing.catch(() => undefined);
+    const isComing = async () =>
+      (await readdir(join(dataDir, 'parts'))).some((name) => name.startsWith(large.content.digest));
+    await eventually(isComing, 'the large blob to come in');
+    await server.kill();
+    await expect(importing).rejects.toThrow('the server ended before it was done');
+    const next = await startPierhead({ upstreamUrl: NOWHERE, dataDir, settings: { OFFLINE: 'true' } });
+    onTestFinished(() => next.close());
+    expect(await readdir(join(dataDir, 'parts'))).toEqual([]);
+    expect((await fetchRaw(`${next.url}/v2/library/golang/manifests/latest`)).status).toBe(503);
+    const [again] = JSON.parse(
+      (await command('import', path, '--json')).stdout.toString(),
+    ) as ImportSummary[];
+    expect(again?.known.blobs).toBeGreaterThan(10);
+    expect(again?.stored.blobs).toBeGreaterThan(0);
+    await expectLarge(next);
   });
 
   it('say what is wrong with their words', async () => {

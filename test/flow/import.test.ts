@@ -112,6 +112,16 @@ async function pinnedTags({ dataDir }: TestApp): Promise<string[]> {
   return tags;
 }
 
+/** Resolves when the last blob of a bundle of everything is coming in. */
+async function lastPart({ dataDir }: TestApp): Promise<void> {
+  const last = LAYERS.at(-1)?.content.digest ?? '';
+  const isThere = async (): Promise<boolean> => {
+    const parts = await readdir(join(dataDir, 'parts'));
+    return parts.length === 1 && parts[0]?.startsWith(last) === true;
+  };
+  await eventually(isThere, 'the part of the last blob');
+}
+
 const isBlobFile = ({ name }: ArchiveFile): boolean => name.startsWith('blobs/');
 
 /** The archive with one of its files changed. */
@@ -365,6 +375,7 @@ describe('a bundle that is not right', () => {
     })();
     const importing = importInto(app.dataDir, stalled, { signal: ending.signal });
     await sent.promise;
+    await lastPart(app);
     ending.abort(new Error('interrupted'));
     await expect(importing).rejects.toThrow('interrupted');
     await eventually(
@@ -417,6 +428,7 @@ describe('who sends a bundle', () => {
     const importing = importInto(app.dataDir, stalled);
     importing.catch(() => undefined);
     await sent.promise;
+    await lastPart(app);
     await app.stop();
     await expect(importing).rejects.toMatchObject({ code: 'stopped' });
     const next = await siteB({ dataDir: app.dataDir });

@@ -23,7 +23,9 @@ const made = fc
     base: fc.uniqueArray(fc.string(), { maxLength: 3 }),
   })
   .map(({ blobs, manifests, base }): Made => {
-    const contents = new Map(blobs.map((bytes) => [digestOf(bytes), Buffer.from(bytes)]));
+    const contents = new Map(
+      blobs.map((bytes, at) => [digestOf(bytes, at % 2 === 0 ? 'sha256' : 'sha512'), Buffer.from(bytes)]),
+    );
     const all = manifests.map((text) => {
       const bytes = Buffer.from(`manifest ${text}`);
       return { digest: digestOf(bytes), mediaType: OCI_INDEX, bytes };
