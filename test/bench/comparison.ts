@@ -11,7 +11,7 @@ import { lastRelease } from './machine.ts';
 import { measureScenario, type ScenarioResult } from './measure.ts';
 import { METHOD } from './method.ts';
 import { parseOptions, USAGE, type ComparisonOptions } from './options.ts';
-import { startPlaces } from './places.ts';
+import { startPlaces, type Places } from './places.ts';
 import { installHint, missingPrograms } from './programs.ts';
 import { buildRelease } from './release.ts';
 import { renderDetails, renderMain } from './report.ts';
@@ -115,51 +115,71 @@ function contestantsOf(options: ComparisonOptions, root: string): Contestant[] {
 
 async function measureAll(
   options: ComparisonOptions,
-  { root, say, folder, contestants }: Surroundings & { readonly contestants: readonly Contestant[] },
+  surroundings: Surroundings & { readonly contestants: readonly Contestant[] },
 ): Promise<ScenarioResult[]> {
+  const { root, say, folder, contestants } = surroundings;
   const scenarios = wantedOf(options);
   say('filling the upstream registry');
+  const { bench, places, stop } = await setUp(scenarios, options, surroundings);
+  const results: ScenarioResult[] = [];
+  try {
+    for (const scenario of scenarios) {
+      const startedAt = performance.now();
+      say(`${scenario.name}: ${scenario.title}`);
+      const among = contestants.filter(({ name }) => isAmong(name, scenario));
+      const result = await measureScenario(scenario, {
+        bench,
+        places,
+        contestants: await Promise.all(among.map((one) => profiled(one, scenario, options, root))),
+        repeats: options.repeats,
+        folder,
+        onSample: ({ name }, sample) => say(`  ${name.padEnd(16)} ${describe(scenario, sample)}`),
+        onFailure: (failure) => say(`  FAILED: ${failure}`),
+      });
+      say(`  took ${Math.round((performance.now() - startedAt) / 1000)} s`);
+      results.push(result);
+      await reportProfile(scenario, options, say);
+    }
+  } finally {
+    await stop();
+  }
+  return results;
+}
+
+interface SetUp {
+  readonly bench: Bench;
+  readonly places: Places;
+  readonly stop: () => Promise<void>;
+}
+
+/** Upstream, with what the scenarios want of it, and the ways to it. */
+async function setUp(
+  scenarios: readonly Scenario[],
+  { seconds }: ComparisonOptions,
+  { root, folder }: Surroundings,
+): Promise<SetUp> {
   const content = benchContent();
   const images = { light: layeredImage('light'), heavy: layeredImage('heavy', 6) };
   const blobs = [content.smallBlob, content.largeBlob, ...content.configs];
-  const upstream = await startUpstream(join(folder, 'upstream'), [
-    { ...content, blobs },
-    ...(scenarios.some(({ needs = [] }) => needs.includes('dockerd')) ? Object.values(images) : []),
-  ]);
-  const { seconds, repeats } = options;
+  const pulls = scenarios.some(({ needs = [] }) => needs.includes('dockerd'));
+  const pushed = [{ ...content, blobs }, ...(pulls ? Object.values(images) : [])];
   const names = scenarios.map(({ place = 'near' }) => place);
   const enough = Math.ceil((seconds * 1e9) / TORRENT_BLOB_BYTES) + 2;
   const torrent = names.includes('torrent') ? sparseBlobs(enough, TORRENT_BLOB_BYTES) : [];
   const summaryScript = join(root, 'test/bench/summary.lua');
-  const bench: Bench = { content, images, torrent, upstream, seconds, summaryScript, folder };
-  const results: ScenarioResult[] = [];
+  const upstream = await startUpstream(join(folder, 'upstream'), pushed);
   try {
     const places = await startPlaces({ names, torrent, folder, registryUrl: upstream.url });
-    try {
-      for (const scenario of scenarios) {
-        const startedAt = performance.now();
-        say(`${scenario.name}: ${scenario.title}`);
-        const among = contestants.filter(({ name }) => isAmong(name, scenario));
-        const result = await measureScenario(scenario, {
-          bench,
-          places,
-          contestants: await Promise.all(among.map((one) => profiled(one, scenario, options, root))),
-          repeats,
-          folder,
-          onSample: ({ name }, sample) => say(`  ${name.padEnd(16)} ${describe(scenario, sample)}`),
-          onFailure: (failure) => say(`  FAILED: ${failure}`),
-        });
-        say(`  took ${Math.round((performance.now() - startedAt) / 1000)} s`);
-        results.push(result);
-        await reportProfile(scenario, options, say);
-      }
-    } finally {
+    const stop = async (): Promise<void> => {
       await places.stop();
-    }
-  } finally {
+      await upstream.stop();
+    };
+    const bench = { content, images, torrent, upstream, seconds, summaryScript, folder };
+    return { bench, places, stop };
+  } catch (error) {
     await upstream.stop();
+    throw error;
   }
-  return results;
 }
 
 function isAmong(name: string, { contestants = CACHES }: Scenario): boolean {

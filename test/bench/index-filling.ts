@@ -60,7 +60,7 @@ export interface FillingOptions {
   readonly root: string;
   readonly dataDir: string;
   readonly images: Iterable<IndexedImage>;
-  /** Their blobs are entered as well; somebody else makes the files. */
+  /** Their blobs are stored as well; somebody else makes the files. */
   readonly withBlobs: boolean;
 }
 
@@ -91,8 +91,9 @@ function enter(tables: Tables, image: IndexedImage, withBlobs: boolean): void {
   const repository = `docker.io/${image.repository}`;
   tables.manifests.put({ digest, mediaType: MANIFEST_TYPE, bytes }, usedAt);
   tables.links.put(repository, digest, { by: 'upstream', size: bytes.length });
-  for (const blob of withBlobs ? blobs : []) {
-    tables.blobs.put(blob.digest, blob.size, usedAt);
+  for (const blob of blobs) {
+    if (withBlobs) tables.blobs.put(blob.digest, blob.size, usedAt);
+    // Without it the server would enter it itself, when the manifest is first asked for.
     tables.links.put(repository, blob.digest, { by: 'manifest', size: blob.size });
   }
   tables.repositories.list(repository);
