@@ -51,6 +51,7 @@ describe('settings', () => {
       scrubIntervalMs: 30 * 86_400_000,
       historyAgeMs: 90 * 86_400_000,
       historyEntries: 100_000,
+      importPins: true,
       offline: false,
       failMode: 'fallthrough',
       clients: [],

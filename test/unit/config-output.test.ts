@@ -48,6 +48,8 @@ pullBudgetReserve             10                             default
 defaultPlatform               linux/amd64                    default
 platforms                     none                           default
 readAhead                     manifests                      default
+importPins                    true                           default
+importVerify                  none                           default
 allowNetworks                 10.0.0.0/8, 192.0.2.7/32       env PIERHEAD_ALLOW_NETWORKS
 adminToken                    ********                       env PIERHEAD_ADMIN_TOKEN
 adminTokenFile                none                           default
