@@ -5,7 +5,7 @@ import { unitsOf, type BundledUnit } from '../bundle/bundle-images.ts';
 import { BundleReader, type BundleHead } from '../bundle/bundle-reader.ts';
 import { KeyError, parsePublicKey } from '../bundle/signature.ts';
 import type { Digest } from '../oci/digest.ts';
-import { formatImageName } from '../oci/image-name.ts';
+import { formatImageName, type ImageName } from '../oci/image-name.ts';
 import { BlobStoreError, type BlobStore } from '../store/blob-store.ts';
 import { ImageError, type Images } from '../store/images.ts';
 import { BlobIntake } from './blob-intake.ts';
@@ -198,10 +198,7 @@ class ImportRun {
       await this.#options.publisher.publish(unit);
       if (unit.kind === 'image') this.#published++;
     }
-    if (!pins) return;
-    await this.#options.images.pinAll(
-      units.flatMap((unit) => (unit.kind === 'image' ? [unit.image.name] : [])),
-    );
+    if (pins) await this.#options.images.pinAll(units.flatMap(namesOf));
   }
 
   #unservedHosts(units: readonly BundledUnit[]): string[] {
@@ -247,6 +244,19 @@ class ImportRun {
       this.#published === 0 ? 'nothing is imported' : `only ${this.#published} images are imported`;
     const kept = blobs === 0 ? '' : `; ${blobs} of its blobs were right and are kept for the next attempt`;
     return new OperationError('failed', `${what}: ${error.message}${kept}`, error);
+  }
+}
+
+/** By what a unit is kept: attestations go with their images, but what refers to an image from outside does not. */
+function namesOf(unit: BundledUnit): ImageName[] {
+  switch (unit.kind) {
+    case 'image':
+      return [unit.image.name];
+    case 'referrers':
+      return unit.manifests.map(({ digest }) => ({
+        repository: unit.repository,
+        reference: { kind: 'digest', digest },
+      }));
   }
 }
 

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { readImages } from '../../src/app.ts';
 import { deferred } from '../../src/lib/deferred.ts';
 import { digestMatches, parseDigest } from '../../src/oci/digest.ts';
+import type { ImageEntry } from '../../src/store/images.ts';
 import type { ImageContent } from '../fake/library.ts';
 import { image } from '../fixtures/images.ts';
 import { opaqueLayer } from '../fixtures/tar.ts';
@@ -106,10 +107,14 @@ async function expectNothingVisible(app: TestApp): Promise<void> {
   }
 }
 
-async function pinnedTags({ dataDir }: TestApp): Promise<string[]> {
-  const tags: string[] = [];
-  for await (const entry of readImages(dataDir)) if (entry.isPinned) tags.push(...entry.tags);
-  return tags;
+/** What is told of all that is pinned. */
+async function pinned(
+  { dataDir }: TestApp,
+  told: (entry: ImageEntry) => readonly string[],
+): Promise<string[]> {
+  const all: string[] = [];
+  for await (const entry of readImages(dataDir)) if (entry.isPinned) all.push(...told(entry));
+  return all;
 }
 
 /** Resolves when the last blob of a bundle of everything is coming in. */
@@ -257,6 +262,7 @@ describe('what a bundle has brought', () => {
     expect((await app.get(target)).body.toString()).toContain('"manifests":[]');
     await importInto(app.dataDir, bytes);
     expect((await app.get(target)).body.equals(list.body)).toBe(true);
+    expect(await pinned(app, ({ digest }) => [digest])).toContain(signature.root.digest);
     await expectServed(app, 'library/golang', { tags: [], image: signature });
   });
 
@@ -264,9 +270,9 @@ describe('what a bundle has brought', () => {
     const bundle = await bundleOf('golang:latest');
     const app = await siteB({ flags: { importPins: false } });
     expect((await importInto(app.dataDir, bundle)).isPinned).toBe(false);
-    expect(await pinnedTags(app)).toEqual([]);
+    expect(await pinned(app, ({ tags }) => tags)).toEqual([]);
     expect((await importInto(app.dataDir, bundle, { pin: true })).isPinned).toBe(true);
-    expect(await pinnedTags(app)).toEqual(['latest']);
+    expect(await pinned(app, ({ tags }) => tags)).toEqual(['latest']);
   });
 });
 
