@@ -1,4 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
+import type { ImageName } from '../oci/image-name.ts';
 import {
   ManifestInvalidError,
   parseManifest,
@@ -8,7 +9,6 @@ import {
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { repositoryKey, type Repository } from '../oci/reference.ts';
 import { BundleError } from './bundle-error.ts';
-import type { BundledImage } from './bundle-index.ts';
 import type { BundleHead, ReferrersList } from './bundle-reader.ts';
 import type { BundledManifest } from './bundle-writer.ts';
 
@@ -20,7 +20,7 @@ export interface ReadManifest extends BundledManifest {
 
 /** What a bundle brings to a repository: a name, or what refers to a manifest there. Its manifests, the root last. */
 export type BundledUnit = { readonly repository: Repository; readonly manifests: readonly ReadManifest[] } & (
-  | { readonly kind: 'image'; readonly image: BundledImage }
+  | { readonly kind: 'image'; readonly name: ImageName; readonly root: ReadManifest }
   | { readonly kind: 'referrers'; readonly list: ReferrersList }
 );
 
@@ -42,10 +42,10 @@ export function unitsOf(
     throw new BundleError('corrupt', `${digest} names ${missing.digest}, which the bundle does not speak of`);
   }
   return [
-    ...images.map((image): BundledUnit => {
-      const { root, name } = image;
-      if (!read.has(root.digest)) throw new BundleError('corrupt', `the manifest ${root.digest} is missing`);
-      return { kind: 'image', repository: name.repository, image, manifests: below([root], read) };
+    ...images.map(({ name, root: { digest } }): BundledUnit => {
+      const root = read.get(digest);
+      if (root === undefined) throw new BundleError('corrupt', `the manifest ${digest} is missing`);
+      return { kind: 'image', repository: name.repository, name, root, manifests: below([root], read) };
     }),
     ...referrers.map((list): BundledUnit => ({
       kind: 'referrers',
@@ -58,9 +58,9 @@ export function unitsOf(
 
 function parsed(manifest: BundledManifest, held: ReadonlySet<Digest>): ReadManifest {
   try {
-    const { content } = parseManifest(manifest.bytes, manifest.mediaType);
+    const { mediaType, content } = parseManifest(manifest.bytes, manifest.mediaType);
     const foreign = content.kind === 'index' ? [] : content.foreign.filter(({ digest }) => held.has(digest));
-    return { ...manifest, content, foreign };
+    return { ...manifest, mediaType, content, foreign };
   } catch (error) {
     if (!(error instanceof ManifestInvalidError)) throw error;
     throw new BundleError('corrupt', `${manifest.digest}: ${error.message}`, error);

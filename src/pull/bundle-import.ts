@@ -251,7 +251,7 @@ class ImportRun {
 function namesOf(unit: BundledUnit): ImageName[] {
   switch (unit.kind) {
     case 'image':
-      return [unit.image.name];
+      return [unit.name];
     case 'referrers':
       return unit.manifests.map(({ digest }) => ({
         repository: unit.repository,

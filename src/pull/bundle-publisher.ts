@@ -56,18 +56,23 @@ export class BundlePublisher {
     }
   }
 
-  async #publishName({ repository, image }: BundledUnit & { readonly kind: 'image' }): Promise<void> {
+  async #publishName({
+    repository,
+    name,
+    root: { digest, mediaType, bytes },
+  }: BundledUnit & { readonly kind: 'image' }): Promise<void> {
     const { store, durable, negative, usage, now } = this.#options;
-    const { name, root } = image;
-    usage.touch(root.digest);
+    // By its bytes: of what index.json says of it, the digest alone was held to them.
+    const descriptor = { digest, mediaType, size: bytes.length };
+    usage.touch(digest);
     negative.forget(repository, referenceText(name.reference));
     if (name.reference.kind === 'digest') return;
     // The import is as good as a check: where upstream answers, the next one is due after the tag's usual time.
     const at = now();
     const { tag } = name.reference;
-    await store.putTag(repository, tag, { descriptor: root, checkedAt: at, confirmedAt: at });
+    await store.putTag(repository, tag, { descriptor, checkedAt: at, confirmedAt: at });
     const kept = await durable.getTag(repository, tag);
-    if (kept?.descriptor.digest !== root.digest) throw refused(wholeName(name));
+    if (kept?.descriptor.digest !== digest) throw refused(wholeName(name));
   }
 }
 

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { readImages } from '../../src/app.ts';
 import { deferred } from '../../src/lib/deferred.ts';
 import { digestMatches, parseDigest } from '../../src/oci/digest.ts';
+import { OCI_INDEX } from '../../src/oci/media-types.ts';
 import type { ImageEntry } from '../../src/store/images.ts';
 import type { ImageContent } from '../fake/library.ts';
 import { image } from '../fixtures/images.ts';
@@ -166,6 +167,24 @@ describe('what a bundle has brought', () => {
     expect((await app.get('/v2/library/golang/manifests/latest')).header('cache-status')).toBe(
       'pierhead; hit',
     );
+  });
+
+  it('has the type that its bytes say, whatever index.json says', async () => {
+    const files = filesOf(await bundleOf('golang:latest')).map((file) => {
+      if (file.name !== 'index.json') return file;
+      const text = file.bytes.toString();
+      const end = text.indexOf('"annotations"');
+      const lied = text
+        .slice(0, end)
+        .replaceAll(OCI_INDEX, 'text/html')
+        .replace(/"size":\d+/, '"size":1');
+      return { ...file, bytes: Buffer.from(lied + text.slice(end)) };
+    });
+    const app = await siteB();
+    await importInto(app.dataDir, archiveOf(files));
+    const answer = await app.head('/v2/library/golang/manifests/latest');
+    expect(answer.header('content-type')).toBe(OCI_INDEX);
+    expect(answer.header('content-length')).toBe(String(GOLANG.image.root.bytes.length));
   });
 
   it('is there after a restart', async () => {
