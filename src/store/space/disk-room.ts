@@ -165,7 +165,10 @@ export class DiskRoom implements Room {
       const missing = await this.#diskShortage(bytes);
       if (missing <= 0) throw this.#full(await this.#shortage(bytes));
       this.#crampedBytes = bytes;
-      throw new NoRoomError(`the file system lacks ${missing} bytes of the room that is needed`, missing);
+      throw new NoRoomError(
+        `the file system lacks ${Math.ceil(missing)} bytes of the room that is needed`,
+        missing,
+      );
     }
     this.#crampedBytes = 0;
     this.#reservedBytes += bytes;
