@@ -14,6 +14,7 @@ import { refresh } from './cli/refresh.ts';
 import { resolve } from './cli/resolve.ts';
 import { serve, type ExitCode } from './cli/serve.ts';
 import { siteIndex } from './cli/site-index.ts';
+import { setup } from './cli/setup.ts';
 import { verify } from './cli/verify.ts';
 import { warm } from './cli/warm.ts';
 import { packageVersion } from './cli/version.ts';
@@ -156,6 +157,20 @@ const COMMANDS: readonly CommandRow[] = [
     description: 'Prints the effective settings and where each came from; secrets are masked.',
     options: [JSON_OPTION],
     action: config,
+  },
+  {
+    name: 'setup',
+    description: 'Prints the files that make a client use the mirror, or writes certificates for a trial.',
+    argument: ['[client]', 'docker, containerd, nerdctl, podman, buildkit, k3s or kaniko'],
+    options: [
+      ['--url <url>', 'where clients find the mirror, such as http://mirror.example.net:5000'],
+      ['--registry <host>', 'what it is a mirror of (default: docker.io)'],
+      ['--ca <file>', "the authority of an https:// mirror's certificate, if clients do not trust it yet"],
+      ['--tls', 'write an authority and certificates of it for a server and a client'],
+      ['--host <names>', "with --tls: the server's names and addresses, separated by commas"],
+      ['--out <folder>', 'with --tls: where to (default: tls)'],
+    ],
+    action: setup,
   },
   {
     name: 'health',

@@ -1,12 +1,15 @@
 import { ListError } from '../bundle/list-error.ts';
 import { SettingsError } from '../config/errors.ts';
+import { FileError } from '../lib/file-error.ts';
 import { OperationError } from '../pull/operations.ts';
 import { DataDirError } from '../store/data-dir.ts';
 import type { ExitCode } from './serve.ts';
 
 /** What a command that failed ends with: 2 if its words, its settings or its version are wrong, else 1. */
 export function exitCodeOf(error: unknown): ExitCode {
-  if (error instanceof SettingsError || error instanceof ListError) return 2;
+  const isWrongInput =
+    error instanceof SettingsError || error instanceof ListError || error instanceof FileError;
+  if (isWrongInput) return 2;
   if (error instanceof OperationError) return error.code === 'usage' || error.code === 'protocol' ? 2 : 1;
   return error instanceof DataDirError && error.code !== 'unusable' ? 2 : 1;
 }

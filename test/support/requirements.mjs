@@ -36,6 +36,7 @@ const REQUIRES = {
   'test/support/small-disk.ts': ['root'],
   'test/unit/image-fixtures.test.ts': ['readelf', 'skopeo'],
   'test/unit/signature.test.ts': ['openssl'],
+  'test/unit/tls-set.test.ts': ['openssl'],
 };
 
 /** @returns {string[]} What of all that the tests need is not here. */

@@ -1,0 +1,197 @@
+/** Where clients find the mirror. */
+export interface MirrorAddress {
+  /** Origin: `http://pierhead.example.net:5000`. */
+  readonly url: string;
+  /** What the mirror is for: `docker.io`. */
+  readonly registry: string;
+  /** Whether the clients' systems do not trust its certificate by themselves; its authority is then put beside. */
+  readonly hasOwnAuthority: boolean;
+}
+
+/** What makes a client use the mirror. */
+export interface ClientFiles {
+  readonly file: ClientFile;
+  /** Where the certificate of the authority goes, if it has one of its own. */
+  readonly authorityPath: string;
+  /** What is to be done when the files are there. */
+  readonly afterwards: string;
+}
+
+export interface ClientFile {
+  /** Under `config/clients/`. */
+  readonly name: string;
+  /** On the client. */
+  readonly path: string;
+  readonly text: string;
+}
+
+type Describe = (
+  address: MirrorAddress,
+  parts: { readonly host: string; readonly isPlain: boolean },
+) => ClientFiles;
+
+/** `pierhead setup <client>`, by client. */
+export const CLIENTS = {
+  docker,
+  containerd: hostsToml(
+    'ctr needs --hosts-dir /etc/containerd/certs.d, the CRI config_path = "/etc/containerd/certs.d"; nothing is to be restarted for hosts.toml itself',
+  ),
+  nerdctl: hostsToml(
+    'nothing more; rootless: ~/.config/containerd/certs.d instead of /etc/containerd/certs.d',
+  ),
+  podman,
+  buildkit,
+  k3s,
+  kaniko,
+} as const satisfies Readonly<Record<string, Describe>>;
+
+export type ClientName = keyof typeof CLIENTS;
+
+export function isClientName(text: string): text is ClientName {
+  return Object.hasOwn(CLIENTS, text);
+}
+
+/** The files for a client of a mirror. */
+export function clientFiles(client: ClientName, address: MirrorAddress): ClientFiles {
+  const { host, protocol } = new URL(address.url);
+  return CLIENTS[client](address, { host, isPlain: protocol === 'http:' });
+}
+
+/** Hosts of registries that differ from the name in references. */
+function serverOf(registry: string): string {
+  return registry === 'docker.io' ? 'https://registry-1.docker.io' : `https://${registry}`;
+}
+
+function docker({ url }: MirrorAddress, { host }: { readonly host: string }): ClientFiles {
+  return {
+    file: {
+      name: 'daemon.json',
+      path: '/etc/docker/daemon.json',
+      text: lines('{', `  "registry-mirrors": ["${url}"]`, '}'),
+    },
+    authorityPath: `/etc/docker/certs.d/${host}/ca.crt`,
+    afterwards: 'systemctl reload docker',
+  };
+}
+
+function hostsToml(afterwards: string): Describe {
+  return ({ url, registry, hasOwnAuthority }) => {
+    const folder = `/etc/containerd/certs.d/${registry}`;
+    const authorityPath = `${folder}/pierhead-ca.crt`;
+    return {
+      file: {
+        name: 'hosts.toml',
+        path: `${folder}/hosts.toml`,
+        text: lines(
+          `# containerd, nerdctl and ctr: ${folder}/hosts.toml`,
+          `server = "${serverOf(registry)}"`,
+          '',
+          `[host."${url}"]`,
+          '  capabilities = ["pull", "resolve"]',
+          ...(hasOwnAuthority ? [`  ca = "${authorityPath}"`] : []),
+        ),
+      },
+      authorityPath,
+      afterwards,
+    };
+  };
+}
+
+function podman(
+  { registry }: MirrorAddress,
+  { host, isPlain }: { readonly host: string; readonly isPlain: boolean },
+): ClientFiles {
+  const path = '/etc/containers/registries.conf.d/pierhead.conf';
+  return {
+    file: {
+      name: 'registries.conf',
+      path,
+      text: lines(
+        `# Podman, Skopeo, Buildah and CRI-O: ${path}`,
+        '[[registry]]',
+        `prefix = "${registry}"`,
+        `location = "${registry}"`,
+        '',
+        '[[registry.mirror]]',
+        `location = "${host}"`,
+        ...(isPlain ? ['# Plain HTTP: these clients otherwise insist on TLS.', 'insecure = true'] : []),
+      ),
+    },
+    authorityPath: `/etc/containers/certs.d/${host}/ca.crt`,
+    afterwards: 'nothing more; CRI-O: systemctl reload crio',
+  };
+}
+
+function buildkit(
+  { registry, hasOwnAuthority }: MirrorAddress,
+  { host, isPlain }: { readonly host: string; readonly isPlain: boolean },
+): ClientFiles {
+  const authorityPath = '/etc/buildkit/pierhead-ca.crt';
+  const trust = hasOwnAuthority ? [`  ca = ["${authorityPath}"]`] : [];
+  const about = isPlain ? ['  http = true'] : trust;
+  return {
+    file: {
+      name: 'buildkitd.toml',
+      path: '/etc/buildkit/buildkitd.toml',
+      text: lines(
+        '# BuildKit: docker buildx create --driver docker-container --buildkitd-config buildkitd.toml',
+        `[registry."${registry}"]`,
+        `  mirrors = ["${host}"]`,
+        ...(about.length === 0 ? [] : ['', `[registry."${host}"]`, ...about]),
+      ),
+    },
+    authorityPath,
+    afterwards:
+      'docker buildx create --driver docker-container --buildkitd-config /etc/buildkit/buildkitd.toml',
+  };
+}
+
+function k3s(
+  { url, registry, hasOwnAuthority }: MirrorAddress,
+  { host }: { readonly host: string },
+): ClientFiles {
+  const authorityPath = '/etc/rancher/k3s/pierhead-ca.crt';
+  const trust = ['configs:', `  '${host}':`, '    tls:', `      ca_file: ${authorityPath}`];
+  return {
+    file: {
+      name: 'registries.yaml',
+      path: '/etc/rancher/k3s/registries.yaml',
+      text: lines(
+        '# k3s: /etc/rancher/k3s/registries.yaml; RKE2: /etc/rancher/rke2/registries.yaml',
+        'mirrors:',
+        `  ${registry}:`,
+        '    endpoint:',
+        `      - ${url}`,
+        ...(hasOwnAuthority ? trust : []),
+      ),
+    },
+    authorityPath,
+    afterwards: 'systemctl restart k3s, or k3s-agent, on each node',
+  };
+}
+
+function kaniko(
+  { registry, hasOwnAuthority }: MirrorAddress,
+  { host, isPlain }: { readonly host: string; readonly isPlain: boolean },
+): ClientFiles {
+  const authorityPath = '/kaniko/pierhead-ca.crt';
+  return {
+    file: {
+      name: 'kaniko.yaml',
+      path: 'the arguments of the executor, in the pod that runs it',
+      text: lines(
+        '# kaniko: arguments of the executor',
+        'args:',
+        registry === 'docker.io' ? `  - --registry-mirror=${host}` : `  - --registry-map=${registry}=${host}`,
+        ...(isPlain ? [`  - --insecure-registry=${host}`] : []),
+        ...(hasOwnAuthority ? [`  - --registry-certificate=${host}=${authorityPath}`] : []),
+      ),
+    },
+    authorityPath,
+    afterwards: 'nothing more',
+  };
+}
+
+function lines(...all: readonly string[]): string {
+  return `${all.join('\n')}\n`;
+}
