@@ -1,16 +1,11 @@
-import { createAdaptorServer } from '@hono/node-server';
-import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { assemble, type AssemblyOptions, type Parts } from './assembly/assembly.ts';
 import { openContent, type StoredContent } from './assembly/content.ts';
+import { openListeners } from './assembly/listeners.ts';
 import type { ShownSetting } from './config/shown.ts';
-import { createAdminRoutes } from './http/admin-routes.ts';
 import type { Health } from './http/health.ts';
-import { drainWithin, listen } from './http/listener.ts';
-import { createRegistryServer } from './http/registry-server.ts';
 import { Undo } from './lib/undo.ts';
 import type { Operations } from './pull/operations.ts';
-import { reportExchange, reportUnreadable } from './assembly/reports.ts';
 import { takeDataDir } from './store/data-dir.ts';
 import { listImages, type ImageEntry } from './store/image-list.ts';
 import { openIndex } from './store/manifest/lmdb.ts';
@@ -32,9 +27,6 @@ import type { PullEntry } from './store/pull-history.ts';
  * 9. When the answer is over: one line in the log, one count in the metrics.
  */
 
-/** How long running answers may take to finish when the server stops. */
-const DRAIN_MS = 30_000;
-
 export interface AppOptions extends AssemblyOptions {
   /** The settings with their sources, secrets masked, for the admin API. */
   readonly shown: readonly ShownSetting[];
@@ -42,6 +34,8 @@ export interface AppOptions extends AssemblyOptions {
 
 export interface App {
   readonly listenUrl: string;
+  /** Undefined: there are no accounts. */
+  readonly authUrl: string | undefined;
   readonly adminUrl: string | undefined;
   /** Stops accepting, lets answers finish for up to 30 s, and gives everything back. */
   stop(): Promise<void>;
@@ -134,46 +128,22 @@ async function takenDataDir<T>(
 
 async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App> {
   const { settings, log, shown } = options;
-  const { pull, metrics, control, care, space } = parts;
+  const { control, care, space } = parts;
   let isStopping = false;
   const health = (): Health => ({ isStopping, degraded: parts.degraded() });
-  const registry = createRegistryServer({
-    pull,
-    allowNetworks: settings.allowNetworks,
-    failMode: settings.failMode,
-    clients: settings.clients,
-    health,
-    onExchange: (exchange) => reportExchange(exchange, log, metrics),
-    onUnreadable: (unreadable) => reportUnreadable(unreadable, log, metrics),
-    onInternalError: (error, exchange) => log.error({ err: error, kind: exchange.kind }, 'internal error'),
-  });
-  const admin = createAdminRoutes({
-    adminToken: settings.adminToken,
-    health,
-    metrics: () => metrics.render(),
-    settings: () => shown,
-    operations: parts.operations,
-    onInternalError: (error) => log.error({ err: error, kind: 'admin' }, 'internal error'),
-  });
-
-  const listener = await listen(registry, settings.listen);
-  undo.push(() => drainWithin(listener, DRAIN_MS));
-  const adminListener =
-    settings.adminListen === undefined
-      ? undefined
-      : await listen(createAdaptorServer({ fetch: admin.fetch }) as Server, settings.adminListen);
+  const listeners = await openListeners({ settings, shown, log, parts, health }, undo);
   await space.start();
   if (settings.scrubIntervalMs !== undefined) {
-    care.startScrub({ intervalMs: settings.scrubIntervalMs, isIdle: () => listener.answering === 0 });
+    care.startScrub({ intervalMs: settings.scrubIntervalMs, isIdle: () => listeners.answering === 0 });
   }
+  const { listenUrl, authUrl, adminUrl } = listeners;
   return {
-    listenUrl: listener.url,
-    adminUrl: adminListener?.url,
+    listenUrl,
+    authUrl,
+    adminUrl,
     stop: async () => {
       isStopping = true;
-      await Promise.all([drainWithin(listener, DRAIN_MS), control.stop(), care.close()]);
-      adminListener?.cut();
-      await adminListener?.drain();
+      await Promise.all([listeners.drain(), control.stop(), care.close()]);
       await undo.giveBack();
     },
   };

@@ -1,4 +1,5 @@
 import { answerStatus, type Exchange, type Unreadable } from '../http/exchange.ts';
+import type { HttpServerOptions } from '../http/http-server.ts';
 import { logExchange } from '../log/access-log.ts';
 import type { Logger } from '../log/log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
@@ -7,6 +8,9 @@ import { repositoryKey } from '../oci/reference.ts';
 import type { BlobPullerOptions } from '../pull/blob-puller.ts';
 import type { BundleImportOptions } from '../pull/bundle-import.ts';
 import type { ContentCareOptions } from '../pull/content-care.ts';
+
+/** How long nothing more is said of connections over a limit. */
+const QUIET_MS = 60_000;
 
 /** What becomes of an event: a line in the log, a count in the metrics. */
 
@@ -90,6 +94,31 @@ export function reportExchange(exchange: Exchange, log: Logger, metrics: Metrics
     bytes: exchange.bytes,
     durationMs: performance.now() - exchange.startedAt,
   });
+}
+
+/** Many connections over a limit are one event; each failed handshake is one of its own. */
+export function connectionReporter(log: Logger, metrics: Metrics): HttpServerOptions['onRefused'] {
+  const told = new Map<string, number>();
+  return (why, client, error) => {
+    metrics.refusedConnection(why);
+    if (why === 'tls') {
+      log.info({ client, reason: error?.message }, 'TLS handshake failed');
+      return;
+    }
+    const now = performance.now();
+    if (now - (told.get(why) ?? -Infinity) < QUIET_MS) return;
+    told.set(why, now);
+    const setting = why === 'connections' ? 'maxConnections' : 'maxClientConnections';
+    log.warn({ client, setting }, 'connections over the limit are closed');
+  };
+}
+
+/** Files of the settings that were read again, or that cannot be used: what they said before holds on. */
+export function reloadReporter(log: Logger): (setting: string, error?: unknown) => void {
+  return (setting, error) => {
+    if (error === undefined) log.info({ setting }, 'read again');
+    else log.error({ setting, reason: error instanceof Error ? error.message : undefined }, 'not usable');
+  };
 }
 
 export function reportUnreadable({ client, status }: Unreadable, log: Logger, metrics: Metrics): void {

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { get as getPlain, type IncomingMessage } from 'node:http';
+import { get as getSecure } from 'node:https';
 import type { LoadedSettings } from '../config/load.ts';
 import type { Settings } from '../config/settings.ts';
 import type { ExitCode } from './serve.ts';
@@ -14,10 +17,16 @@ export async function health({ settings }: LoadedSettings): Promise<ExitCode> {
 /** Asks a running server of these settings whether it is alive; for container health checks. Undefined: it is. */
 async function unhealthy(settings: Settings): Promise<string | undefined> {
   const { host, port } = settings.listen;
-  const url = `http://${connectable(host)}:${port}/healthz`;
+  const scheme = settings.tlsCert === undefined ? 'http' : 'https';
+  const url = `${scheme}://${connectable(host)}:${port}/healthz`;
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-    return response.ok ? undefined : `${url} answered ${response.status}`;
+    // The certificate is for the names that clients use. Nothing is told that only the server may know.
+    const asked =
+      scheme === 'http' ? getPlain(url, { signal }) : getSecure(url, { signal, rejectUnauthorized: false });
+    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    response.resume();
+    return response.statusCode === 200 ? undefined : `${url} answered ${response.statusCode}`;
   } catch (error) {
     return `${url} does not answer: ${error instanceof Error ? error.message : String(error)}`;
   }

@@ -1,7 +1,7 @@
 import { startApp } from '../app.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { createLog } from '../log/log.ts';
-import { DataDirError } from '../store/data-dir.ts';
+import { exitCodeOf } from './failure.ts';
 import { packageVersion } from './version.ts';
 
 /** Exit codes of all commands: 1 failed, 2 wrong usage or settings. */
@@ -18,7 +18,15 @@ export async function serve(loaded: LoadedSettings): Promise<ExitCode> {
   const stopped = firstSignal(['SIGTERM', 'SIGINT']);
   try {
     const app = await startApp({ settings, shown: loaded.sources, version: packageVersion(), log });
-    log.info({ listen: app.listenUrl, adminListen: app.adminUrl, dataDir: settings.dataDir }, 'ready');
+    log.info(
+      {
+        listen: app.listenUrl,
+        authListen: app.authUrl,
+        adminListen: app.adminUrl,
+        dataDir: settings.dataDir,
+      },
+      'ready',
+    );
     const signal = await stopped;
     log.info({ signal }, 'stopping');
     const second = firstSignal(['SIGTERM', 'SIGINT']);
@@ -26,9 +34,12 @@ export async function serve(loaded: LoadedSettings): Promise<ExitCode> {
     log.info(isClean ? 'stopped' : 'stopped at once');
     return isClean ? 0 : 1;
   } catch (error) {
-    const isOwned = error instanceof DataDirError && error.code !== 'unusable';
-    log.fatal({ err: isOwned ? undefined : error }, error instanceof Error ? error.message : String(error));
-    return isOwned ? 2 : 1;
+    const code = exitCodeOf(error);
+    log.fatal(
+      { err: code === 2 ? undefined : error },
+      error instanceof Error ? error.message : String(error),
+    );
+    return code;
   }
 }
 

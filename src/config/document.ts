@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import { DOCKER_HUB } from '../oci/reference.ts';
+import { ACCOUNT_SETTINGS } from './access-schema.ts';
 import type { Raw } from './fields.ts';
 import { CLIENT_SETTINGS, SETTINGS } from './schema.ts';
 import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from './upstream-schema.ts';
@@ -21,6 +22,8 @@ export function settingsYaml(): string {
     ...Object.entries<Setting>(SETTINGS).map(([key, setting]) => yamlBlock(key, setting, '')),
     '# Rules for the clients of a network, from the top: the first that fits counts. In this file only.\n#clients:\n',
     ...yamlItem(CLIENT_SETTINGS, '  '),
+    '# What accounts of authListen may pull: the first that names one counts. In this file only.\n#accounts:\n',
+    ...yamlItem(ACCOUNT_SETTINGS, '  '),
     `# Registries to pull from, by host. Variables and flags set keys of ${DOCKER_HUB}, which is always there.\n#upstreams:\n#  ${DOCKER_HUB}:\n`,
     ...upstreams.map(([key, setting]) => yamlBlock(key, setting, '    ')),
     '# Other credentials for some repositories: the first pattern that fits counts. In this file only.\n#    identities:\n',
@@ -73,6 +76,9 @@ export function settingsTable(): string {
     ),
     ...Object.entries<Setting>(CLIENT_SETTINGS).map(([key, setting]) =>
       tableRow(`clients[].${key}`, setting),
+    ),
+    ...Object.entries<Setting>(ACCOUNT_SETTINGS).map(([key, setting]) =>
+      tableRow(`accounts[].${key}`, setting),
     ),
   ];
   const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));

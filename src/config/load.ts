@@ -155,6 +155,9 @@ function settingsOf(values: Values): Settings {
     headersTimeout,
     idleTimeout,
     fillSegmentGap,
+    clientHeadersTimeout,
+    clientIdleTimeout,
+    clientStallTimeout,
     adminTokenFile: _read,
     ...rest
   } = values;
@@ -171,6 +174,9 @@ function settingsOf(values: Values): Settings {
     headersTimeoutMs: headersTimeout,
     idleTimeoutMs: idleTimeout,
     fillSegmentGapBytes: fillSegmentGap,
+    clientHeadersTimeoutMs: clientHeadersTimeout,
+    clientIdleTimeoutMs: clientIdleTimeout,
+    clientStallTimeoutMs: clientStallTimeout,
   };
 }
 

@@ -1,5 +1,7 @@
 import { PLATFORM_FORM } from '../oci/platform.ts';
+import { ACCESS_SETTINGS } from './access-schema.ts';
 import { parseListen, parseNetwork } from './addresses.ts';
+import { CLIENT_LIMIT_SETTINGS } from './client-limit-schema.ts';
 import {
   bytes,
   durationMs,
@@ -7,7 +9,6 @@ import {
   line,
   list,
   oneOf,
-  secret,
   share,
   size,
   text,
@@ -17,6 +18,7 @@ import { parsePlatformText } from './platform-fields.ts';
 import { REDIS_SETTINGS } from './redis-schema.ts';
 import type { Setting } from './setting.ts';
 import { TAG_SETTINGS } from './tag-schema.ts';
+import { TLS_SETTINGS } from './tls-schema.ts';
 import { parseBoolean } from './units.ts';
 
 const TIMEOUT = { minMs: 1, maxMs: 3_600_000 };
@@ -171,45 +173,9 @@ export const SETTINGS = {
     holds: 'file',
     schema: line().exactOptional(),
   },
-  allowNetworks: {
-    env: 'PIERHEAD_ALLOW_NETWORKS',
-    flag: '--allow-networks',
-    argument: '<networks>',
-    default: [
-      '127.0.0.0/8',
-      '::1/128',
-      '10.0.0.0/8',
-      '172.16.0.0/12',
-      '192.168.0.0/16',
-      '100.64.0.0/10',
-      'fc00::/7',
-    ],
-    allowed: 'IPv4 and IPv6 networks such as 10.0.0.0/8, or addresses; a list, or separated by commas',
-    help: 'Networks whose clients are served; others get 403.',
-    schema: list(parseNetwork),
-  },
-  adminToken: {
-    env: 'PIERHEAD_ADMIN_TOKEN',
-    flag: '--admin-token',
-    argument: '<token>',
-    example: 'a-long-random-text',
-    allowed: 'text without control characters',
-    help: 'Token for the admin address off loopback, where without one only metrics and health are served; on a command line others can read it.',
-    holds: 'secret',
-    excludes: ['adminTokenFile'],
-    schema: secret().exactOptional(),
-  },
-  adminTokenFile: {
-    env: 'PIERHEAD_ADMIN_TOKEN_FILE',
-    flag: '--admin-token-file',
-    argument: '<file>',
-    example: '/run/secrets/admin-token',
-    allowed: 'a readable file, one line of text',
-    help: 'File that holds the admin token.',
-    holds: 'file',
-    excludes: ['adminToken'],
-    schema: line().exactOptional(),
-  },
+  ...ACCESS_SETTINGS,
+  ...TLS_SETTINGS,
+  ...CLIENT_LIMIT_SETTINGS,
   logLevel: {
     env: 'PIERHEAD_LOG_LEVEL',
     flag: '--log-level',

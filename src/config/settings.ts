@@ -1,5 +1,7 @@
 import type { DailyLimit } from '../lib/daily-limit.ts';
+import type { PrefixBits } from '../lib/network-prefix.ts';
 import type { ListenAddress } from './addresses.ts';
+import type { Rate } from './client-limit-fields.ts';
 import type { TagTtlRule, TtlMs } from './tag-ttl.ts';
 import type { Size } from './units.ts';
 
@@ -22,6 +24,14 @@ export interface ClientSettings {
   readonly platform?: string;
   /** Only beside `platform`. */
   readonly resolve?: 'negotiate' | 'always';
+}
+
+/** What an account may pull. */
+export interface AccountSettings {
+  /** `*`: all that no item before names. */
+  readonly name: string;
+  /** Globs of registry and repository. */
+  readonly allow: readonly string[];
 }
 
 /** One registry to pull from. Secrets are given here or are to be read from their files, which are absolute paths. */
@@ -103,7 +113,33 @@ export interface Settings {
   readonly importVerify?: string;
   /** CIDR notation. */
   readonly allowNetworks: readonly string[];
+  /** CIDR notation. */
+  readonly trustedProxies: readonly string[];
+  /** Absent: there are no accounts. */
+  readonly authListen?: ListenAddress;
+  /** CIDR notation. */
+  readonly authNetworks: readonly string[];
+  /** Absolute paths, as are those of TLS. */
+  readonly htpasswdFile?: string;
+  readonly tokensFile?: string;
+  /** The first that names an account counts; empty: each may pull all that is served. */
+  readonly accounts: readonly AccountSettings[];
   readonly adminToken?: string;
+  /** Absent: plain HTTP. Never without the key. */
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  /** Absent: clients need no certificate. */
+  readonly tlsClientCa?: string;
+  /** At each address. */
+  readonly maxConnections: number;
+  /** Of one IP address. */
+  readonly maxClientConnections: number;
+  readonly clientHeadersTimeoutMs: number;
+  readonly clientIdleTimeoutMs: number;
+  readonly clientStallTimeoutMs: number;
+  /** Undefined: switched off. */
+  readonly requestRate: Rate | undefined;
+  readonly requestRateNetworks: PrefixBits;
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
   readonly logFormat: 'auto' | 'json' | 'pretty';
   readonly connectTimeoutMs: number;

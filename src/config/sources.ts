@@ -1,4 +1,5 @@
 import { DOCKER_HUB } from '../oci/reference.ts';
+import { ACCOUNT_SETTINGS } from './access-schema.ts';
 import type { Raw } from './fields.ts';
 import { nearestName } from './nearest.ts';
 import { CLIENT_SETTINGS, SETTINGS } from './schema.ts';
@@ -45,6 +46,10 @@ export function upstreamPlace(host: string): Place {
 /** The lists of maps, which only a settings file can hold; `upstream` is the one whose `identities` they are. */
 export function clientPlace(index: number): Place {
   return { id: `clients[${index}]`, path: ['clients', index], table: CLIENT_SETTINGS };
+}
+
+export function accountPlace(index: number): Place {
+  return { id: `accounts[${index}]`, path: ['accounts', index], table: ACCOUNT_SETTINGS };
 }
 
 export function identityPlace(upstream: Place, index: number): Place {

@@ -1,10 +1,12 @@
 import { z } from 'zod';
+import { ACCOUNT_SETTINGS } from './access-schema.ts';
 import type { Raw } from './fields.ts';
 import type { Effective } from './overlay.ts';
 import { CLIENT_SETTINGS, SETTINGS } from './schema.ts';
 import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from './upstream-schema.ts';
 import type { Setting } from './setting.ts';
 import {
+  accountPlace,
   clientPlace,
   formatSource,
   identityPlace,
@@ -25,6 +27,7 @@ function schemasOf<const T extends Readonly<Record<string, Setting>>>(table: T):
 const VALUES = z.object({
   ...schemasOf(SETTINGS),
   clients: z.array(z.object(schemasOf(CLIENT_SETTINGS))).default([]),
+  accounts: z.array(z.object(schemasOf(ACCOUNT_SETTINGS))).default([]),
   upstreams: z.record(
     z.string(),
     z.object({
@@ -104,6 +107,7 @@ function problem(issue: z.core.$ZodIssue, effective: Effective, maps: readonly N
 function slotAt(path: readonly PropertyKey[]): Slot | undefined {
   const [first = '', second = '', third = '', fourth, fifth = ''] = path;
   if (first === 'clients') return slotIn(clientPlace(Number(second)), String(third));
+  if (first === 'accounts') return slotIn(accountPlace(Number(second)), String(third));
   if (first !== 'upstreams') return settingSlot(String(first));
   const upstream = upstreamPlace(String(second));
   if (third !== 'identities') return slotIn(upstream, String(third));

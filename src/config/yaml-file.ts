@@ -3,6 +3,7 @@ import { isRegistryHost } from './addresses.ts';
 import type { Raw } from './fields.ts';
 import { nearestName } from './nearest.ts';
 import {
+  accountPlace,
   clientPlace,
   identityPlace,
   settingSlot,
@@ -75,8 +76,14 @@ class YamlFile {
       const slot = settingSlot(entry.key);
       if (entry.key === 'upstreams') this.#readUpstreams(entry);
       else if (entry.key === 'clients') this.#readList(entry, { id: 'clients', placeOf: clientPlace });
+      else if (entry.key === 'accounts') this.#readList(entry, { id: 'accounts', placeOf: accountPlace });
       else if (slot === undefined) {
-        this.#unknown(keyName(entry.key), entry, ['upstreams', 'clients', ...Object.keys(SETTINGS)]);
+        this.#unknown(keyName(entry.key), entry, [
+          'upstreams',
+          'clients',
+          'accounts',
+          ...Object.keys(SETTINGS),
+        ]);
       } else this.#assign(slot, entry);
     }
   }

@@ -97,8 +97,9 @@ function guard(adminToken: string | undefined) {
       if (bearer !== undefined && isSameSecret(bearer, adminToken)) return next();
       return context.json({ error: 'the admin token is needed' }, 401, { 'WWW-Authenticate': 'Bearer' });
     }
-    const address = context.env.incoming.socket.remoteAddress ?? '';
-    if (!isLoopbackAddress(address))
+    // A proxy on this machine passes on requests from anywhere.
+    const isForwarded = ['X-Forwarded-For', 'Forwarded', 'Via'].some((name) => context.req.header(name));
+    if (isForwarded || !isLoopback(context.env.incoming.socket.remoteAddress ?? ''))
       return context.json({ error: 'set adminToken to use the API from elsewhere' }, 403);
     const origin = context.req.header('Origin');
     if (!isLoopbackHost(context.req.header('Host')) || (origin !== undefined && !isLoopbackOrigin(origin))) {
@@ -113,8 +114,9 @@ function isSameSecret(given: string, expected: string): boolean {
   return timingSafeEqual(hash(given), hash(expected));
 }
 
-function isLoopbackAddress(address: string): boolean {
-  return address === '::1' || /^(::ffff:)?127\./.test(address);
+/** Whether an address, or what is listened on, can be reached from this machine only. */
+export function isLoopback(address: string): boolean {
+  return address === '::1' || address === 'localhost' || /^(::ffff:)?127\./.test(address);
 }
 
 function isLoopbackHost(host: string | undefined): boolean {

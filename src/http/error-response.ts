@@ -13,6 +13,7 @@ interface ErrorAnswer {
   readonly message: string;
   /** Whether a cache in front of this one may remember it. */
   readonly noStore?: boolean;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Answers with an OCI error (distribution-spec, "Error Codes"). */
@@ -26,6 +27,7 @@ export function sendError(exchange: Exchange, error: unknown, failMode: FailMode
       'Cache-Status': cacheStatusHeader(exchange.cache),
       ...(answer.noStore === true ? { 'Cache-Control': 'no-store' } : {}),
       ...(answer.status === 405 ? { Allow: 'GET, HEAD' } : {}),
+      ...answer.headers,
       ...(exchange.namespace === undefined ? {} : { 'OCI-Namespace': exchange.namespace }),
     },
     body: errorBody({ code: answer.code, message: answer.message }),
@@ -38,8 +40,11 @@ export function isInternal(error: unknown): boolean {
 }
 
 function answerFor(exchange: Exchange, error: unknown, failMode: FailMode): ErrorAnswer {
-  if (error instanceof RequestError)
-    return { status: error.status, code: error.ociCode, message: error.message };
+  if (error instanceof RequestError) {
+    const { status, ociCode: code, message, headers } = error;
+    // What was said of one client's credentials or pace holds for no other and not for long.
+    return { status, code, message, headers, noStore: [401, 429, 503].includes(status) };
+  }
   if (!(error instanceof PullError)) return { status: 500, code: 'UNKNOWN', message: 'internal error' };
   const { message, noStore } = error;
   switch (error.code) {

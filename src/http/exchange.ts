@@ -9,8 +9,11 @@ export type RequestKind =
 export interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
+  /** The address of the client, behind proxies that are trusted. */
   readonly client: string;
   readonly startedAt: number;
+  /** The name of who asks, where accounts are asked for. */
+  account?: string;
   kind: RequestKind;
   /** `docker.io/library/golang`, once known. */
   repository?: string;

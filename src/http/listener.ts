@@ -1,9 +1,10 @@
 import type { Server, ServerResponse } from 'node:http';
+import { Server as SecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 
 /** A listening HTTP server that can be stopped without cutting answers short. */
 export interface Listener {
-  /** Where it listens, as a URL: `http://127.0.0.1:5000`. */
+  /** Where it listens, as a URL: `http://127.0.0.1:5000`, or `https`. */
   readonly url: string;
   /** How many requests have come whose answers are not over. */
   readonly answering: number;
@@ -36,7 +37,7 @@ export async function listen(
     });
   });
   return {
-    url: urlOf(server.address() as AddressInfo),
+    url: `${server instanceof SecureServer ? 'https' : 'http'}://${authorityOf(server.address() as AddressInfo)}`,
     get answering() {
       return answering;
     },
@@ -57,6 +58,6 @@ export async function drainWithin(listener: Listener, ms: number): Promise<void>
   clearTimeout(timer);
 }
 
-function urlOf({ address, family, port }: AddressInfo): string {
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+function authorityOf({ address, family, port }: AddressInfo): string {
+  return `${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }

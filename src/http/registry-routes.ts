@@ -18,6 +18,8 @@ const EMPTY_OBJECT = Buffer.from('{}');
 export interface RegistryContext {
   readonly pull: PullService;
   readonly platforms: PlatformRules;
+  /** Whether who asks may see a repository (`docker.io/library/golang`); undefined: all that are served. */
+  readonly mayPull: ((repository: string) => boolean) | undefined;
 }
 
 export interface PlatformRules {
@@ -57,7 +59,7 @@ export async function answerRegistryRequest(
       return;
     case 'catalog':
       exchange.kind = 'catalog';
-      return answerCatalog(context.pull, exchange, query);
+      return answerCatalog(context, exchange, query);
     case 'unknown':
       throw new RequestError(404, 'NAME_UNKNOWN', 'no such resource in the registry API');
     case 'manifest':
@@ -81,6 +83,9 @@ async function answerInRepository(
   if (repository === undefined)
     throw new RequestError(404, 'NAME_INVALID', 'the repository name is malformed');
   exchange.repository = repositoryKey(repository);
+  if (context.mayPull?.(exchange.repository) === false) {
+    throw new RequestError(403, 'DENIED', `this account may not pull from ${exchange.repository}`);
+  }
   if (namespace !== undefined) exchange.namespace = namespace;
   switch (path.kind) {
     case 'manifest':
@@ -146,11 +151,15 @@ async function answerBlob(
   await sendBlob(exchange, digest, body);
 }
 
-async function answerCatalog(pull: PullService, exchange: Exchange, query: URLSearchParams): Promise<void> {
+async function answerCatalog(
+  { pull, mayPull }: RegistryContext,
+  exchange: Exchange,
+  query: URLSearchParams,
+): Promise<void> {
   const page = pageQuery(query);
   const limit = catalogLimit(page);
   const after = page.last === undefined ? {} : { after: page.last };
-  sendCatalog(exchange, await pull.repositories({ ...after, limit: limit + 1 }), limit);
+  sendCatalog(exchange, await pull.repositories({ ...after, limit: limit + 1, mayPull }), limit);
 }
 
 function requireDigest(exchange: Exchange, text: string): Digest {

@@ -1,24 +1,22 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PullService } from '../pull/pull-service.ts';
+import { admit, checkNetwork, type AdmissionOptions } from './admission.ts';
 import { clientRuleFinder, type ClientRule, type FoundRule } from './client-rules.ts';
 import { isInternal, sendError, type FailMode } from './error-response.ts';
 import { isRead, sendBytes, type Exchange, type Unreadable } from './exchange.ts';
+import { clientAddress } from './forwarded.ts';
 import { ALIVE, readiness, type Health } from './health.ts';
-import { networkMatcher, plainAddress } from './networks.ts';
+import { createHttpServer, type HttpServerOptions } from './http-server.ts';
 import { OpenAnswers } from './open-answers.ts';
 import { answerRegistryRequest } from './registry-routes.ts';
 import { RequestError } from './request-error.ts';
 import { refuseUnreadable, statusOf } from './unreadable.ts';
 
-/** Longer than any client's own, so that it is the client that closes idle connections. */
-const KEEP_ALIVE_MS = 90_000;
-const MAX_HEADER_BYTES = 16 * 1024;
-
-export interface RegistryServerOptions {
+export interface RegistryServerOptions extends HttpServerOptions {
   readonly pull: PullService;
-  /** CIDRs of the clients that are served. */
-  readonly allowNetworks: readonly string[];
+  readonly admission: AdmissionOptions;
   readonly failMode: FailMode;
   /** What is different for some clients. */
   readonly clients: readonly ClientRule[];
@@ -36,56 +34,48 @@ export interface RegistryServerOptions {
  * alone: a framework would normalise `/v2/a/../b` before anybody can refuse it.
  */
 export function createRegistryServer(options: RegistryServerOptions): Server {
-  const isAllowed = networkMatcher(options.allowNetworks);
   const open = new OpenAnswers();
   const ruleFor = clientRuleFinder(options.clients);
-  const server = createServer(
-    { keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: MAX_HEADER_BYTES, requireHostHeader: false },
-    (request, response) => {
-      const exchange = startExchange(request, response);
-      open.begin(exchange);
-      response.once('close', () => options.onExchange(exchange));
-      if (options.health().isStopping) response.setHeader('Connection', 'close');
-      answer(options, exchange, { isAllowed, ruleFor }).catch((error: unknown) => {
-        if (isInternal(error)) options.onInternalError(error, exchange);
-        if (response.headersSent || response.destroyed) response.destroy();
-        else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
-      });
-    },
-  );
+  const server = createHttpServer(options, (request, response) => {
+    const exchange = startExchange(request, response, options.isTrustedProxy);
+    open.begin(exchange);
+    response.once('close', () => options.onExchange(exchange));
+    if (options.health().isStopping) response.setHeader('Connection', 'close');
+    answer(options, exchange, ruleFor(exchange.client)).catch((error: unknown) => {
+      if (isInternal(error)) options.onInternalError(error, exchange);
+      if (response.headersSent || response.destroyed) response.destroy();
+      else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
+    });
+  });
   const { onUnreadable } = options;
   server.on('clientError', (error, connection) => refuseMalformed(error, connection, { open, onUnreadable }));
   // Node hands the connection over, or ends it without a word if nobody takes it: this is no proxy of that kind.
   server.on('connect', (_request, connection) => onUnreadable(refuseUnreadable(connection, 405)));
   // An expectation that is not known may be ignored (RFC 9110 section 10.1.1); Node's 417 would pass us by.
   server.on('checkExpectation', (request, response) => server.emit('request', request, response));
+  // Nothing has moved for a while. That is no fault of a client that waits for its answer.
+  server.on('timeout', (connection: Socket) => {
+    if (connection.writableLength > 0 || !open.isAnyOn(connection)) connection.destroy();
+  });
   return server;
 }
 
-function startExchange(request: IncomingMessage, response: ServerResponse): Exchange {
-  const client = plainAddress(request.socket.remoteAddress);
+function startExchange(
+  request: IncomingMessage,
+  response: ServerResponse,
+  isTrustedProxy: (address: string) => boolean,
+): Exchange {
+  const client = clientAddress(request, isTrustedProxy);
   return { request, response, client, startedAt: performance.now(), kind: 'other', cache: 'local', bytes: 0 };
-}
-
-/** What the settings say of an address. */
-interface AddressRules {
-  readonly isAllowed: (address: string) => boolean;
-  readonly ruleFor: (address: string) => FoundRule | undefined;
 }
 
 async function answer(
   options: RegistryServerOptions,
   exchange: Exchange,
-  { isAllowed, ruleFor }: AddressRules,
+  rule: FoundRule | undefined,
 ): Promise<void> {
   const { request } = exchange;
-  if (!isAllowed(exchange.client)) {
-    throw new RequestError(
-      403,
-      'DENIED',
-      `clients from ${exchange.client} are not served (setting allowNetworks)`,
-    );
-  }
+  checkNetwork(options.admission, exchange);
   // RFC 9112 section 3.2; HTTP/1.0 may do without.
   const hosts = request.headersDistinct['host']?.length ?? 0;
   if (hosts > 1 || (hosts === 0 && request.httpVersion === '1.1')) {
@@ -100,9 +90,11 @@ async function answer(
     sendBytes(exchange, status, { headers, body: Buffer.from(`${JSON.stringify(body)}\n`) });
     return;
   }
+  const account = await admit(options.admission, exchange);
+  if (account !== undefined) exchange.account = account.name;
   const varies = options.clients.some(({ platform }) => platform !== undefined) ? 'by-network' : 'by-headers';
-  const platforms = { rule: ruleFor(exchange.client), varies } as const;
-  await answerRegistryRequest({ pull: options.pull, platforms }, exchange, target);
+  const context = { pull: options.pull, platforms: { rule, varies }, mayPull: account?.mayPull } as const;
+  await answerRegistryRequest(context, exchange, target);
 }
 
 /** Clients of a forward proxy send the absolute form (RFC 9112 section 3.2.2); only its path matters here. */
@@ -117,7 +109,9 @@ function refuseMalformed(
   connection: Duplex,
   { open, onUnreadable }: { open: OpenAnswers } & Pick<RegistryServerOptions, 'onUnreadable'>,
 ): void {
-  // In the middle of an answer, the error would be taken for a part of its body.
-  if (error.code === 'ECONNRESET' || !connection.writable || open.isAnyOn(connection)) connection.destroy();
+  // In the middle of an answer, the error would be taken for a part of its body. Others than Node's parser and its
+  // clock have no one left to tell, such as a TLS handshake that failed.
+  if (!/^(HPE|ERR_HTTP)_/.test(error.code ?? '') || !connection.writable || open.isAnyOn(connection))
+    connection.destroy();
   else onUnreadable(refuseUnreadable(connection, statusOf(error)));
 }

@@ -6,10 +6,18 @@ export class RequestError extends Error {
   readonly code = 'request';
   readonly status: number;
   readonly ociCode: OciErrorCode;
+  /** Besides those of every error. */
+  readonly headers: Readonly<Record<string, string>>;
 
-  constructor(status: number, ociCode: OciErrorCode, message: string) {
+  constructor(
+    status: number,
+    ociCode: OciErrorCode,
+    message: string,
+    headers: Readonly<Record<string, string>> = {},
+  ) {
     super(message);
     this.status = status;
     this.ociCode = ociCode;
+    this.headers = headers;
   }
 }

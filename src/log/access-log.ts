@@ -3,9 +3,10 @@ import type { Logger } from './log.ts';
 
 /** One line per request. The repository and reference are by the grammar when they are there; queries never are. */
 export function logExchange(log: Logger, exchange: Exchange): void {
-  const { request, response, client, kind, repository, reference, cache, bytes } = exchange;
+  const { request, response, client, account, kind, repository, reference, cache, bytes } = exchange;
   const line = {
     client,
+    account,
     method: request.method,
     kind,
     repository,

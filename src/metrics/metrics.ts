@@ -31,6 +31,12 @@ export class Metrics {
   readonly #registry = new Registry();
   readonly upstreams = new UpstreamMetrics(this.#registry);
   readonly #requests = this.#counter('requests_total', 'Requests of clients', ['kind', 'status', 'cache']);
+  readonly #refusedConnections = this.#counter(
+    'refused_connections_total',
+    'Connections of clients that came to nothing',
+    ['reason'],
+  );
+  #certificateExpiry: Gauge | undefined;
   readonly #clientBytes = this.#counter('response_body_bytes_total', 'Bytes of bodies sent to clients', [
     'kind',
   ]);
@@ -161,6 +167,20 @@ export class Metrics {
     this.#requests.inc({ kind, status: String(status), cache });
     if (bytes > 0) this.#clientBytes.inc({ kind }, bytes);
     this.#durations.observe({ kind }, durationMs / 1000);
+  }
+
+  refusedConnection(reason: string): void {
+    this.#refusedConnections.inc({ reason });
+  }
+
+  /** The certificate for clients is another. */
+  certificate(notAfter: Date): void {
+    this.#certificateExpiry ??= new Gauge({
+      name: 'pierhead_tls_certificate_expiry_timestamp_seconds',
+      help: 'When the certificate for clients expires',
+      registers: [this.#registry],
+    });
+    this.#certificateExpiry.set(notAfter.getTime() / 1000);
   }
 
   /** What came was no request; it was answered with `status` all the same. */

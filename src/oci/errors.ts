@@ -9,6 +9,7 @@ export type OciErrorCode =
   | 'NAME_UNKNOWN'
   | 'SIZE_INVALID'
   | 'TOOMANYREQUESTS'
+  | 'UNAUTHORIZED'
   | 'UNAVAILABLE'
   | 'UNKNOWN'
   | 'UNSUPPORTED';

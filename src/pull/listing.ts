@@ -12,6 +12,14 @@ export interface PageQuery {
   readonly last?: string;
 }
 
+/** Cached repositories asked for: at most `limit`, those after `after`. */
+export interface CatalogQuery {
+  readonly after?: string;
+  readonly limit: number;
+  /** Whether who asks may see a repository; undefined: all that are served. */
+  readonly mayPull?: ((key: string) => boolean) | undefined;
+}
+
 export interface TagAnswer extends TagList {
   readonly cache: CacheStatus;
   /** Why these are only the cached tags. */
@@ -51,7 +59,7 @@ export class Listing {
   }
 
   /** Keys (`docker.io/library/golang`) of the cached repositories that may be shown, at most `limit` after `after`. */
-  async repositories(options: { after?: string; limit: number }): Promise<string[]> {
+  async repositories(options: CatalogQuery): Promise<string[]> {
     const shown: string[] = [];
     let after = options.after;
     while (shown.length < options.limit) {
@@ -60,7 +68,8 @@ export class Listing {
         ...(after === undefined ? {} : { after }),
       });
       for (const key of keys) {
-        if (shown.length < options.limit && (await this.#isListed(key))) shown.push(key);
+        if (shown.length >= options.limit) break;
+        if (options.mayPull?.(key) !== false && (await this.#isListed(key))) shown.push(key);
       }
       if (keys.length < options.limit) break;
       after = keys.at(-1);

@@ -5,7 +5,7 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobBody } from './blob-body.ts';
 import type { BlobPuller } from './blob-puller.ts';
 import type { CacheStatus } from './cache-status.ts';
-import type { Listing, PageQuery, TagAnswer } from './listing.ts';
+import type { CatalogQuery, Listing, PageQuery, TagAnswer } from './listing.ts';
 import type { ManifestAnswer, ManifestPuller, ManifestRequest } from './manifest-puller.ts';
 import { PullError } from './pull-error.ts';
 import type { Referrers, ReferrersAnswer } from './referrers.ts';
@@ -92,7 +92,7 @@ export class PullService {
   }
 
   /** Cached repositories that may be shown, by key, in ascending order. */
-  repositories(options: { after?: string; limit: number }): Promise<string[]> {
+  repositories(options: CatalogQuery): Promise<string[]> {
     return this.#options.duringRequest(() => this.#options.listing.repositories(options));
   }
 

@@ -12,6 +12,8 @@ import { testFolder } from './temp.ts';
 /** A mirror that runs in this process, in front of a stand-in, until the running test ends. */
 export interface TestApp {
   readonly url: string;
+  /** Empty if there are no accounts. */
+  readonly authUrl: string;
   readonly adminUrl: string;
   readonly dataDir: string;
   /** What it has logged, line by line. */
@@ -76,6 +78,7 @@ export async function startTestApp(options: TestAppOptions): Promise<TestApp> {
     new RawExchange({ origin: app.listenUrl, target, ...request });
   return {
     url: app.listenUrl,
+    authUrl: app.authUrl ?? '',
     adminUrl: app.adminUrl ?? '',
     dataDir,
     log,

@@ -22,12 +22,15 @@ export class Pierhead {
   /** Of the registry API, e.g. `http://127.0.0.1:40123`. */
   readonly url: string;
   readonly adminUrl: string;
+  /** Undefined: it has no accounts. */
+  readonly authUrl: string | undefined;
   readonly #process: RunningProcess;
   readonly #folder: TempFolder;
 
   constructor(process: RunningProcess, addresses: Addresses, folder: TempFolder) {
     this.url = addresses.listen;
     this.adminUrl = addresses.adminListen;
+    this.authUrl = addresses.authListen;
     this.#process = process;
     this.#folder = folder;
   }
@@ -74,6 +77,7 @@ export class Pierhead {
 /** Base URLs. */
 export interface Addresses {
   readonly listen: string;
+  readonly authListen?: string;
   readonly adminListen: string;
 }
 

@@ -1,17 +1,20 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { ACCOUNT_SETTINGS } from '../../src/config/access-schema.ts';
 import { settingsYaml, withSettingsTable } from '../../src/config/document.ts';
 import { SETTING_FLAGS } from '../../src/config/flags.ts';
 import { loadSettings } from '../../src/config/load.ts';
 import { CLIENT_SETTINGS, SETTINGS } from '../../src/config/schema.ts';
 import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from '../../src/config/upstream-schema.ts';
 import type { Setting } from '../../src/config/setting.ts';
+import { neededBeside } from '../support/needed-settings.ts';
 
 const ROOT = new URL('../../', import.meta.url);
 const TOP = Object.entries<Setting>(SETTINGS);
 const UPSTREAM = Object.entries<Setting>(UPSTREAM_SETTINGS);
 const CLIENT = Object.entries<Setting>(CLIENT_SETTINGS);
+const ACCOUNT = Object.entries<Setting>(ACCOUNT_SETTINGS);
 const IDENTITY = Object.entries<Setting>(IDENTITY_SETTINGS);
 
 function inFile(setting: Setting): unknown {
@@ -34,6 +37,7 @@ describe('config/pierhead.yaml', () => {
     expect(parse(yaml, { schema: 'failsafe' })).toEqual({
       ...Object.fromEntries(TOP.map(([key, setting]) => [key, inFile(setting)])),
       clients: [Object.fromEntries(CLIENT.map(([key, setting]) => [key, inFile(setting)]))],
+      accounts: [Object.fromEntries(ACCOUNT.map(([key, setting]) => [key, inFile(setting)]))],
       upstreams: {
         'docker.io': {
           ...Object.fromEntries(UPSTREAM.map(([key, setting]) => [key, inFile(setting)])),
@@ -46,7 +50,8 @@ describe('config/pierhead.yaml', () => {
   });
 
   it.each(TOP)('shows a valid %s', (key, setting) => {
-    const yaml = JSON.stringify({ [key]: inFile(setting) });
+    const entries = [[key, setting] as const, ...neededBeside(key)];
+    const yaml = JSON.stringify(Object.fromEntries(entries.map(([each, row]) => [each, inFile(row)])));
     const { sources } = loadSettings({
       flags: { config: 'p.yaml' },
       env: {},

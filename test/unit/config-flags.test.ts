@@ -5,6 +5,7 @@ import { loadSettings } from '../../src/config/load.ts';
 import { SETTINGS } from '../../src/config/schema.ts';
 import { UPSTREAM_SETTINGS } from '../../src/config/upstream-schema.ts';
 import type { Setting } from '../../src/config/setting.ts';
+import { neededBeside } from '../support/needed-settings.ts';
 
 /** The settings of a command line, as commander takes it apart with the exported options. */
 function load(argv: readonly string[], env: Readonly<Record<string, string>> = {}) {
@@ -22,12 +23,16 @@ describe('flags', () => {
     expect(new Set(sources.map(({ source }) => source.kind))).toEqual(new Set(['default']));
   });
 
-  const settings = [...Object.values<Setting>(SETTINGS), ...Object.values<Setting>(UPSTREAM_SETTINGS)];
-  const valued = settings.flatMap(({ flag, argument, default: preset, example }) =>
-    flag === undefined || argument === undefined ? [] : [[flag, [preset ?? example ?? ''].flat().join(',')]],
-  );
-  it.each(valued)('%s sets its key', (flag = '', value = '') => {
-    const { sources } = load([flag, value]);
+  const words = ({ flag, argument, default: preset, example }: Setting): string[] =>
+    flag === undefined || argument === undefined ? [] : [flag, [preset ?? example ?? ''].flat().join(',')];
+  const settings = [...Object.entries<Setting>(SETTINGS), ...Object.entries<Setting>(UPSTREAM_SETTINGS)];
+  const valued = settings.flatMap(([key, setting]) => {
+    const [flag, value] = words(setting);
+    const beside = neededBeside(key).flatMap(([, each]) => words(each));
+    return flag === undefined || value === undefined ? [] : [[flag, [flag, value, ...beside]] as const];
+  });
+  it.each(valued)('%s sets its key', (flag, argv) => {
+    const { sources } = load(argv);
     expect(sources.filter(({ source }) => source.kind === 'flag').map(({ source }) => source)).toContainEqual(
       {
         kind: 'flag',

@@ -129,3 +129,54 @@ describe('the pull budget', () => {
     expect(problems(yaml)[0]).toContain(problem);
   });
 });
+
+describe('accounts', () => {
+  it('are rules in their order, and are shown with the lines they come from', () => {
+    const yaml =
+      'accounts:\n- name: ci\n  allow: [docker.io/library/*, "ghcr.io/**"]\n- name: "*"\n  allow: localhost/x\n';
+    const { settings, sources } = load(yaml);
+    expect(settings.accounts).toEqual([
+      { name: 'ci', allow: ['docker.io/library/*', 'ghcr.io/**'] },
+      { name: '*', allow: ['localhost/x'] },
+    ]);
+    expect(sources.filter(({ key }) => key.startsWith('accounts')).map(({ key }) => key)).toEqual([
+      'accounts[0].name',
+      'accounts[0].allow',
+      'accounts[1].name',
+      'accounts[1].allow',
+    ]);
+  });
+
+  it.each([
+    ['accounts:\n- name: ci', 'accounts[0].allow (file p.yaml:2)'],
+    ['accounts:\n- allow: ["**"]', 'accounts[0].name (file p.yaml:2): is missing'],
+    ['accounts:\n- name: a:b\n  allow: ["**"]', 'accounts[0].name (file p.yaml:2): "a:b" is not a user name'],
+    [
+      'accounts:\n- name: ci\n  allow: [library/golang]',
+      'accounts[0].allow (file p.yaml:3): "library/golang" does not begin with a registry; docker.io/library/golang',
+    ],
+    [
+      'accounts:\n- name: ci\n  allow: ["docker.io//x"]',
+      'accounts[0].allow (file p.yaml:3): "docker.io//x" is not',
+    ],
+    ['accounts:\n- name: ci\n  allow: ["**"]\n  deny: x', 'accounts[0].deny (file p.yaml:4): unknown key'],
+  ])('written as %j are refused by key and line', (yaml, problem) => {
+    const found = problems(yaml);
+    expect(found).toHaveLength(1);
+    expect(found[0]).toContain(problem);
+  });
+});
+
+describe('settings that need others', () => {
+  it.each([
+    [
+      'authListen: "127.0.0.1:0"',
+      'authListen (file p.yaml:1): stands alone; allowed: together with htpasswdFile or tokensFile',
+    ],
+    ['tlsCert: password', 'tlsCert (file p.yaml:1): stands alone; allowed: together with tlsKey'],
+    ['tlsKey: password', 'tlsKey (file p.yaml:1): stands alone; allowed: together with tlsCert'],
+    ['tlsClientCa: password', 'tlsClientCa (file p.yaml:1): stands alone; allowed: together with tlsCert'],
+  ])('are refused without: %s', (yaml, problem) => {
+    expect(problems(yaml)).toEqual([problem]);
+  });
+});

@@ -10,6 +10,7 @@ upstreams:
     username: bob
     password: hidden
     private: [acme/*, b/**]
+authNetworks: 10.0.0.0/8
 `;
 
 const { sources } = loadSettings({
@@ -51,8 +52,23 @@ readAhead                     manifests                      default
 importPins                    true                           default
 importVerify                  none                           default
 allowNetworks                 10.0.0.0/8, 192.0.2.7/32       env PIERHEAD_ALLOW_NETWORKS
+trustedProxies                none                           default
+authListen                    none                           default
+authNetworks                  10.0.0.0/8                     file pierhead.yaml:9
+htpasswdFile                  none                           default
+tokensFile                    none                           default
 adminToken                    ********                       env PIERHEAD_ADMIN_TOKEN
 adminTokenFile                none                           default
+tlsCert                       none                           default
+tlsKey                        none                           default
+tlsClientCa                   none                           default
+maxConnections                4000                           default
+maxClientConnections          1000                           default
+clientHeadersTimeout          10s                            default
+clientIdleTimeout             90s                            default
+clientStallTimeout            5m                             default
+requestRate                   off                            default
+requestRateNetworks           32/64                          default
 logLevel                      info                           default
 logFormat                     auto                           default
 connectTimeout                5s                             default
@@ -74,7 +90,7 @@ upstreams.ghcr.io.url         https://ghcr.io                file pierhead.yaml:
     const plain = loadSettings({ flags: {}, env: {}, cwd: '/srv' }).sources;
     const lines = configText(plain).trimEnd().split('\n');
     const columns = new Set(
-      lines.filter((line) => !line.startsWith('allowNetworks')).map((line) => line.lastIndexOf('default')),
+      lines.filter((line) => !/^(allow|auth)Networks/.test(line)).map((line) => line.lastIndexOf('default')),
     );
     expect(columns.size).toBe(1);
   });

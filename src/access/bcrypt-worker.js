@@ -1,0 +1,13 @@
+/*
+ * The thread of bcrypt-thread.ts. Plain JavaScript, because a thread is started from a file as it is, which Node 20 can
+ * only do with JavaScript, and tests run the sources.
+ */
+import { compareSync } from 'bcryptjs';
+import { parentPort } from 'node:worker_threads';
+
+parentPort?.on(
+  'message',
+  (/** @type {import('./bcrypt-thread.ts').BcryptOrder} */ { id, password, hash }) => {
+    parentPort?.postMessage({ id, matches: compareSync(password, hash) });
+  },
+);

@@ -1,0 +1,65 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+
+/** How long a password that was right is believed without another check, and one that was wrong not tried again. */
+const RIGHT_MS = 5 * 60_000;
+const WRONG_MS = 10_000;
+const MAX_REMEMBERED = 10_000;
+/** Waiting checks, ten a second or so: of all clients, and of one address, so that it cannot take all places. */
+const MAX_WAITING = 64;
+const MAX_WAITING_PER_CLIENT = 4;
+
+export interface PasswordCheck {
+  readonly name: string;
+  readonly password: string;
+  readonly hash: string;
+  /** The address of who asks. */
+  readonly client: string;
+}
+
+/** `busy`: too many are being checked, ask again. */
+export type Verdict = 'right' | 'wrong' | 'busy';
+
+/**
+ * Keeps slow checks rare and bounded. What came of them is remembered under a digest with a key of this process, so
+ * that memory holds no passwords, and under the hash too, so that a changed file counts at once.
+ */
+export class PasswordChecks {
+  readonly #compare: (password: string, hash: string) => Promise<boolean>;
+  readonly #key = randomBytes(32);
+  readonly #known = new LRUCache<string, 'right' | 'wrong'>({ max: MAX_REMEMBERED, ttl: RIGHT_MS });
+  readonly #running = new Map<string, Promise<'right' | 'wrong'>>();
+  readonly #waiting = new Map<string, number>();
+
+  constructor(compare: (password: string, hash: string) => Promise<boolean>) {
+    this.#compare = compare;
+  }
+
+  async check(check: PasswordCheck): Promise<Verdict> {
+    const { name, password, hash, client } = check;
+    const key = createHmac('sha256', this.#key)
+      .update(JSON.stringify([name, password, hash]))
+      .digest('base64');
+    const known = this.#known.get(key) ?? this.#running.get(key);
+    if (known !== undefined) return known;
+    const waiting = this.#waiting.get(client) ?? 0;
+    if (this.#running.size >= MAX_WAITING || waiting >= MAX_WAITING_PER_CLIENT) return 'busy';
+    const run = this.#run(key, check);
+    this.#running.set(key, run);
+    this.#waiting.set(client, waiting + 1);
+    try {
+      return await run;
+    } finally {
+      this.#running.delete(key);
+      const left = (this.#waiting.get(client) ?? 1) - 1;
+      if (left === 0) this.#waiting.delete(client);
+      else this.#waiting.set(client, left);
+    }
+  }
+
+  async #run(key: string, { password, hash }: PasswordCheck): Promise<'right' | 'wrong'> {
+    const verdict = (await this.#compare(password, hash)) ? 'right' : 'wrong';
+    this.#known.set(key, verdict, { ttl: verdict === 'right' ? RIGHT_MS : WRONG_MS });
+    return verdict;
+  }
+}

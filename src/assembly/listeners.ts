@@ -1,0 +1,186 @@
+import { getRequestListener } from '@hono/node-server';
+import { Accounts } from '../access/accounts.ts';
+import type { ListenAddress } from '../config/addresses.ts';
+import type { Settings } from '../config/settings.ts';
+import type { ShownSetting } from '../config/shown.ts';
+import type { AdmissionOptions } from '../http/admission.ts';
+import { createAdminRoutes, isLoopback } from '../http/admin-routes.ts';
+import type { Health } from '../http/health.ts';
+import { createHttpServer, type HttpServerOptions } from '../http/http-server.ts';
+import { drainWithin, listen, type Listener } from '../http/listener.ts';
+import { networkMatcher } from '../http/networks.ts';
+import { createRegistryServer } from '../http/registry-server.ts';
+import { RequestRates } from '../http/request-rates.ts';
+import { Tls } from '../http/tls.ts';
+import type { Undo } from '../lib/undo.ts';
+import type { Logger } from '../log/log.ts';
+import type { Parts } from './assembly.ts';
+import { connectionReporter, reloadReporter, reportExchange, reportUnreadable } from './reports.ts';
+
+/** How long running answers may take to finish when the server stops. */
+const DRAIN_MS = 30_000;
+
+export interface ListenersOptions {
+  readonly settings: Settings;
+  readonly shown: readonly ShownSetting[];
+  readonly log: Logger;
+  readonly parts: Parts;
+  readonly health: () => Health;
+}
+
+/** The addresses that are listened on. */
+export interface Listeners {
+  readonly listenUrl: string;
+  readonly authUrl: string | undefined;
+  readonly adminUrl: string | undefined;
+  /** Requests of clients whose answers are not over. */
+  readonly answering: number;
+  /** Stops accepting, and waits for running answers for up to 30 s. */
+  drain(): Promise<void>;
+}
+
+/** Listens on all addresses of the settings. Throws FileError, or the system's error for an address. */
+export async function openListeners(options: ListenersOptions, undo: Undo): Promise<Listeners> {
+  const { settings } = options;
+  const tls = openTls(options, undo);
+  const rate = settings.requestRate;
+  const rates =
+    rate === undefined ? undefined : new RequestRates({ ...rate, prefixBits: settings.requestRateNetworks });
+  const open = async (address: ListenAddress, admission: AdmissionOptions): Promise<Listener> => {
+    const listener = await listen(registryServer(options, tls, admission), address);
+    undo.push(() => drainWithin(listener, DRAIN_MS));
+    return listener;
+  };
+  const accounts = openAccounts(options, undo);
+  const registry = await open(settings.listen, {
+    isAllowed: networkMatcher(settings.allowNetworks),
+    networksSetting: 'allowNetworks',
+    needsClientCertificate: tls?.needsClientCertificate ?? false,
+    rates,
+    accounts: undefined,
+  });
+  const auth =
+    settings.authListen === undefined
+      ? undefined
+      : await open(settings.authListen, {
+          isAllowed: networkMatcher(settings.authNetworks),
+          networksSetting: 'authNetworks',
+          needsClientCertificate: false,
+          rates,
+          accounts,
+        });
+  const admin = await openAdmin(options, tls, undo);
+  const clientListeners = auth === undefined ? [registry] : [registry, auth];
+  return {
+    listenUrl: registry.url,
+    authUrl: auth?.url,
+    adminUrl: admin?.url,
+    get answering() {
+      return clientListeners.reduce((sum, { answering }) => sum + answering, 0);
+    },
+    drain: async () => {
+      await Promise.all(clientListeners.map((each) => drainWithin(each, DRAIN_MS)));
+      admin?.cut();
+      await admin?.drain();
+    },
+  };
+}
+
+function openTls({ settings, log, parts }: ListenersOptions, undo: Undo): Tls | undefined {
+  const { tlsCert: cert, tlsKey: key, tlsClientCa: clientCa } = settings;
+  if (cert === undefined || key === undefined) return undefined;
+  const report = reloadReporter(log);
+  const tls = new Tls({
+    cert,
+    key,
+    clientCa,
+    onReload: (notAfter, error) => {
+      report('tlsCert', error);
+      parts.metrics.certificate(notAfter);
+    },
+  });
+  undo.push(async () => tls.close());
+  parts.metrics.certificate(tls.identity.notAfter);
+  return tls;
+}
+
+function openAccounts({ settings, log }: ListenersOptions, undo: Undo): Accounts | undefined {
+  const { authListen, htpasswdFile, tokensFile, accounts: rules } = settings;
+  if (authListen === undefined) return undefined;
+  const accounts = new Accounts({ htpasswdFile, tokensFile, rules, onReload: reloadReporter(log) });
+  undo.push(() => accounts.close());
+  if (settings.tlsCert === undefined && !isLoopback(authListen.host)) {
+    log.warn('passwords and tokens cross the network in the clear: set tlsCert and tlsKey beside authListen');
+  }
+  return accounts;
+}
+
+function registryServer(
+  { settings, log, parts, health }: ListenersOptions,
+  tls: Tls | undefined,
+  admission: AdmissionOptions,
+) {
+  const { pull, metrics } = parts;
+  return createRegistryServer({
+    ...serverOptions(settings, log, parts),
+    tls,
+    asksForCertificates: admission.needsClientCertificate,
+    pull,
+    admission,
+    failMode: settings.failMode,
+    clients: settings.clients,
+    health,
+    onExchange: (exchange) => reportExchange(exchange, log, metrics),
+    onUnreadable: (unreadable) => reportUnreadable(unreadable, log, metrics),
+    onInternalError: (error, exchange) => log.error({ err: error, kind: exchange.kind }, 'internal error'),
+  });
+}
+
+async function openAdmin(
+  { settings, shown, log, parts, health }: ListenersOptions,
+  tls: Tls | undefined,
+  undo: Undo,
+): Promise<Listener | undefined> {
+  const { adminListen, adminToken } = settings;
+  if (adminListen === undefined) return undefined;
+  const { metrics, operations } = parts;
+  const routes = createAdminRoutes({
+    adminToken,
+    health,
+    metrics: () => metrics.render(),
+    settings: () => shown,
+    operations,
+    onInternalError: (error) => log.error({ err: error, kind: 'admin' }, 'internal error'),
+  });
+  const options = serverOptions(settings, log, parts);
+  // On this machine nobody listens in, and whoever scrapes metrics there needs no certificate.
+  const ownTls = isLoopback(adminListen.host) ? {} : { tls };
+  const answer = getRequestListener(routes.fetch);
+  const server = createHttpServer(
+    { ...options, ...ownTls, limits: { ...options.limits, stallTimeoutMs: 0 } },
+    (request, response) => void answer(request, response),
+  );
+  const listener = await listen(server, adminListen);
+  undo.push(async () => {
+    listener.cut();
+    await listener.drain();
+  });
+  return listener;
+}
+
+/** What holds at every address, to which TLS may be added. */
+function serverOptions(settings: Settings, log: Logger, { metrics }: Parts): HttpServerOptions {
+  return {
+    limits: {
+      maxConnections: settings.maxConnections,
+      maxConnectionsPerAddress: settings.maxClientConnections,
+      headersTimeoutMs: settings.clientHeadersTimeoutMs,
+      idleTimeoutMs: settings.clientIdleTimeoutMs,
+      stallTimeoutMs: settings.clientStallTimeoutMs,
+    },
+    tls: undefined,
+    asksForCertificates: false,
+    isTrustedProxy: networkMatcher(settings.trustedProxies),
+    onRefused: connectionReporter(log, metrics),
+  };
+}

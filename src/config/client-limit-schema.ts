@@ -1,0 +1,75 @@
+import { parsePrefixLengths, parseRequestRate } from './client-limit-fields.ts';
+import { durationMs, text, wholeNumber } from './fields.ts';
+import type { Setting } from './setting.ts';
+
+const CONNECTIONS = { min: 1, max: 1_000_000 };
+const CONNECTIONS_ALLOWED = 'a whole number from 1 to 1000000';
+const TIMEOUT = { minMs: 100, maxMs: 86_400_000 };
+const TIMEOUT_ALLOWED = 'a duration such as 10s or 5m, from 100ms to 1d';
+
+/** The settings of what clients may take by key. */
+export const CLIENT_LIMIT_SETTINGS = {
+  maxConnections: {
+    env: 'PIERHEAD_MAX_CONNECTIONS',
+    flag: '--max-connections',
+    argument: '<number>',
+    default: '4000',
+    allowed: CONNECTIONS_ALLOWED,
+    help: 'Connections of clients at a time, at each address; more are closed at once.',
+    schema: wholeNumber(CONNECTIONS),
+  },
+  maxClientConnections: {
+    env: 'PIERHEAD_MAX_CLIENT_CONNECTIONS',
+    flag: '--max-client-connections',
+    argument: '<number>',
+    default: '1000',
+    allowed: CONNECTIONS_ALLOWED,
+    help: 'The same for those from one IP address, unless it is of trustedProxies.',
+    schema: wholeNumber(CONNECTIONS),
+  },
+  clientHeadersTimeout: {
+    env: 'PIERHEAD_CLIENT_HEADERS_TIMEOUT',
+    flag: '--client-headers-timeout',
+    argument: '<duration>',
+    default: '10s',
+    allowed: TIMEOUT_ALLOWED,
+    help: 'By when a client must have sent the headers of its request, and before that be done with TLS.',
+    schema: durationMs(TIMEOUT),
+  },
+  clientIdleTimeout: {
+    env: 'PIERHEAD_CLIENT_IDLE_TIMEOUT',
+    flag: '--client-idle-timeout',
+    argument: '<duration>',
+    default: '90s',
+    allowed: TIMEOUT_ALLOWED,
+    help: 'How long a connection may wait for its next request; longer than clients wait, so that it is them who close it.',
+    schema: durationMs(TIMEOUT),
+  },
+  clientStallTimeout: {
+    env: 'PIERHEAD_CLIENT_STALL_TIMEOUT',
+    flag: '--client-stall-timeout',
+    argument: '<duration>',
+    default: '5m',
+    allowed: TIMEOUT_ALLOWED,
+    help: 'How long a client may take nothing of what is sent to it.',
+    schema: durationMs(TIMEOUT),
+  },
+  requestRate: {
+    env: 'PIERHEAD_REQUEST_RATE',
+    flag: '--request-rate',
+    argument: '<rate>',
+    default: 'off',
+    allowed: 'a number of requests in a second, minute or hour, such as 50/s, 3000/m or 100000/h; or off',
+    help: 'Requests of one network of clients; more get 429 with a Retry-After, which containerd repeats five times at once.',
+    schema: text(parseRequestRate),
+  },
+  requestRateNetworks: {
+    env: 'PIERHEAD_REQUEST_RATE_NETWORKS',
+    flag: '--request-rate-networks',
+    argument: '<lengths>',
+    default: '32/64',
+    allowed: 'two prefix lengths, that of IPv4 from 1 to 32 and that of IPv6 from 1 to 128, such as 24/56',
+    help: 'How many leading bits of their addresses make clients one network of requestRate.',
+    schema: text(parsePrefixLengths),
+  },
+} as const satisfies Readonly<Record<string, Setting>>;

@@ -1,0 +1,172 @@
+import { hashSync } from 'bcryptjs';
+import { describe, expect, it } from 'vitest';
+import { accountFinder } from '../../src/access/account.ts';
+import { parseCredentials } from '../../src/access/credentials.ts';
+import { parseHtpasswd } from '../../src/access/htpasswd.ts';
+import { PasswordChecks } from '../../src/access/password-checks.ts';
+import { parseTokenFile } from '../../src/access/token-file.ts';
+import { BcryptThread } from '../../src/access/bcrypt-thread.ts';
+import { deferred } from '../../src/lib/deferred.ts';
+
+const HASH = hashSync('password', 4);
+
+describe('an htpasswd file', () => {
+  it('holds bcrypt hashes in each of the spellings of their version', () => {
+    const spelt = ['$2a$', '$2b$', '$2y$'].map((version) => HASH.replace('$2b$', version));
+    const text = `# accounts\n\nann:${spelt[0]}\r\nbob:${spelt[1]}\ncarl o:${spelt[2]}`;
+    expect([...parseHtpasswd(text)]).toEqual([
+      ['ann', spelt[0]],
+      ['bob', spelt[1]],
+      ['carl o', spelt[2]],
+    ]);
+  });
+
+  it.each([
+    ['a password', 'ann:secret-word'],
+    ['MD5', 'ann:$apr1$secret-w$0123456789abcdefghijkl'],
+    ['SHA-1', 'ann:{SHA}secret-word1234567890123456='],
+    ['a cost that takes minutes', `ann:${HASH.replace('$04$', '$20$')}`],
+    ['a cost that is too little', `ann:${HASH.replace('$04$', '$03$')}`],
+    ['no name', `:${HASH}`],
+    ['a hash cut short', `ann:${HASH.slice(0, -1)}`],
+    ['a name that came before', `ann:${HASH}\nann:${HASH}`],
+  ])('with %s is refused by its line, and nothing of it is quoted', (_what, text) => {
+    const last = text.split('\n').length + 1;
+    const parse = () => parseHtpasswd(`bob:${HASH}\n${text}\n`);
+    expect(parse).toThrow(`line ${last} of the htpasswd file`);
+    expect(parse).not.toThrow(/secret|\$2/);
+  });
+});
+
+describe('a tokens file', () => {
+  it('may hold several tokens of one account', () => {
+    const [one, two] = ['a'.repeat(20), `${'b'.repeat(30)}==`];
+    expect([...parseTokenFile(`ci:${one}\n# next month\nci:${two}\n`)]).toEqual([
+      [one, 'ci'],
+      [two, 'ci'],
+    ]);
+  });
+
+  it.each([
+    'ci:short',
+    'ci',
+    `:${'a'.repeat(20)}`,
+    `ci:${'a'.repeat(20)} b`,
+    `ci:${'x'.repeat(20)}\nci:${'x'.repeat(20)}`,
+  ])('with %j is refused by its line, and nothing of it is quoted', (text) => {
+    const parse = () => parseTokenFile(text);
+    expect(parse).toThrow(`line ${text.split('\n').length} of the tokens file`);
+    expect(parse).not.toThrow(/short|aaaa|xxxx/);
+  });
+});
+
+describe('credentials', () => {
+  it.each([
+    ['Basic YW5uOnA6dw==', { kind: 'basic', name: 'ann', secret: 'p:w' }],
+    ['basic  w6RubjrDtg==', { kind: 'basic', name: 'änn', secret: 'ö' }],
+    ['Basic YW5uOg==', { kind: 'basic', name: 'ann', secret: '' }],
+    ['BEARER abc.def', { kind: 'bearer', secret: 'abc.def' }],
+    ['Basic OnB3', undefined],
+    ['Basic YW5u', undefined],
+    ['Basic', undefined],
+    ['Bearer', undefined],
+    ['Bearer a b', undefined],
+    ['Negotiate abc', undefined],
+    ['', undefined],
+    [undefined, undefined],
+  ])('in %j are %j', (header, credentials) => {
+    expect(parseCredentials(header)).toEqual(credentials);
+  });
+});
+
+describe('rules for accounts', () => {
+  const accountOf = accountFinder([
+    { name: 'ann', allow: ['docker.io/library/*', 'ghcr.io/acme/**'] },
+    { name: '*', allow: ['docker.io/library/alpine'] },
+    { name: 'bob', allow: ['**'] },
+  ]);
+
+  it.each([
+    ['ann', 'docker.io/library/golang', true],
+    ['ann', 'docker.io/library/golang/x', false],
+    ['ann', 'ghcr.io/acme/a/b', true],
+    ['ann', 'ghcr.io/acme', false],
+    ['ann', 'xdocker.io/library/golang', false],
+    ['bob', 'ghcr.io/acme/a', false],
+    ['bob', 'docker.io/library/alpine', true],
+  ])('say of %s and %s: %s', (name, repository, mayPull) => {
+    expect(accountOf(name).mayPull(repository)).toBe(mayPull);
+  });
+
+  it('that do not exist forbid nothing', () => {
+    expect(accountFinder([])('ann').mayPull('quay.io/a/b')).toBe(true);
+  });
+});
+
+describe('checks of passwords', () => {
+  /** Checks that end when told to, and what was compared. */
+  function held() {
+    const compared: string[] = [];
+    const gate = deferred<void>();
+    const checks = new PasswordChecks(async (password) => {
+      compared.push(password);
+      await gate.promise;
+      return password === 'right';
+    });
+    const check = (password: string, client = '192.0.2.1', hash = 'hash') =>
+      checks.check({ name: 'ann', password, hash, client });
+    return { compared, gate, check };
+  }
+
+  it('are made once for the same password, however many ask, and remembered', async () => {
+    const { compared, gate, check } = held();
+    const asked = Array.from({ length: 50 }, () => check('right'));
+    gate.resolve();
+    expect(new Set(await Promise.all(asked))).toEqual(new Set(['right']));
+    expect(await check('right')).toBe('right');
+    expect(await check('wrong')).toBe('wrong');
+    expect(await check('wrong')).toBe('wrong');
+    expect(compared).toEqual(['right', 'wrong']);
+  });
+
+  it('are made anew when the hash is another', async () => {
+    const { compared, gate, check } = held();
+    gate.resolve();
+    await check('right');
+    await check('right', '192.0.2.1', 'other hash');
+    expect(compared).toHaveLength(2);
+  });
+
+  it('wait in small numbers for each client, and not without bound for all', async () => {
+    const { compared, gate, check } = held();
+    const mine = Array.from({ length: 6 }, (_, at) => check(`guess ${at}`));
+    expect(compared).toHaveLength(4);
+    const others = Array.from({ length: 100 }, (_, at) => check(`guess ${at} of others`, `198.51.100.${at}`));
+    expect(compared).toHaveLength(64);
+    gate.resolve();
+    const verdicts = await Promise.all([...mine, ...others]);
+    expect(verdicts.filter((verdict) => verdict === 'busy')).toHaveLength(106 - 64);
+    expect(await check('right')).toBe('right');
+  });
+
+  it('give their places back when they fail', async () => {
+    let fails = true;
+    const checks = new PasswordChecks(() =>
+      fails ? Promise.reject(new Error('died')) : Promise.resolve(true),
+    );
+    const check = () => checks.check({ name: 'ann', password: 'right', hash: 'hash', client: '192.0.2.1' });
+    for (let i = 0; i < 10; i++) await expect(check()).rejects.toThrow('died');
+    fails = false;
+    expect(await check()).toBe('right');
+  });
+});
+
+it('the thread for bcrypt tells right from wrong, in bytes that are no ASCII too', async () => {
+  const thread = new BcryptThread();
+  const hash = hashSync('pässwörd', 4).replace('$2b$', '$2y$');
+  expect(await Promise.all([thread.matches('pässwörd', hash), thread.matches('password', hash)])).toEqual([
+    true,
+    false,
+  ]);
+  await thread.close();
+});
