@@ -3,7 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { check } from './cli/check.ts';
 import { config } from './cli/config.ts';
 import { exportBundle } from './cli/export.ts';
-import { exitCodeOf } from './cli/failure.ts';
+import { exitCodeOf, messageOf } from './cli/failure.ts';
 import { health } from './cli/health.ts';
 import { images } from './cli/images.ts';
 import { lock } from './cli/lock.ts';
@@ -214,7 +214,7 @@ async function run(argv: readonly string[]): Promise<ExitCode> {
   } catch (error) {
     // Commander has said what is wrong; help and version are no failures.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    process.stderr.write(`pierhead: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`pierhead: ${messageOf(error)}\n`);
     return exitCodeOf(error);
   }
 }

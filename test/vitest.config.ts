@@ -1,9 +1,18 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { configDefaults, defineConfig } from 'vitest/config';
 import { stuckTests } from './support/requirements.mjs';
 
 // CI leaves nothing out: there, what is missing has failed the run before it came here.
 const leftOut = process.env['CI'] === 'true' ? [] : stuckTests().map(({ file }) => file);
 const END_TO_END = 'test/e2e/**/*.test.ts';
+const AFTER_ALL = 'test/printed/**/*.test.ts';
+
+// What the end-to-end tests print, and which secrets they use, is looked at when all of them have run.
+const printed = mkdtempSync(join(tmpdir(), 'pierhead-printed-'));
+process.once('exit', () => rmSync(printed, { recursive: true, force: true }));
+const env = { PIERHEAD_TEST_PRINTED: printed };
 
 export default defineConfig({
   test: {
@@ -16,7 +25,7 @@ export default defineConfig({
         test: {
           name: 'parts',
           include: ['test/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, END_TO_END, ...leftOut],
+          exclude: [...configDefaults.exclude, END_TO_END, AFTER_ALL, ...leftOut],
           sequence: { groupOrder: 0 },
         },
       },
@@ -27,10 +36,15 @@ export default defineConfig({
           include: [END_TO_END],
           exclude: [...configDefaults.exclude, ...leftOut],
           testTimeout: 120_000,
+          env,
           // Each file runs daemons of its own, which want the whole machine.
           fileParallelism: false,
           sequence: { groupOrder: 1 },
         },
+      },
+      {
+        extends: true,
+        test: { name: 'printed', include: [AFTER_ALL], env, sequence: { groupOrder: 2 } },
       },
     ],
   },

@@ -1,9 +1,15 @@
 import { ListError } from '../bundle/list-error.ts';
 import { SettingsError } from '../config/errors.ts';
 import { FileError } from '../lib/file-error.ts';
+import { redactText } from '../lib/redact-text.ts';
 import { OperationError } from '../pull/operations.ts';
 import { DataDirError } from '../store/data-dir.ts';
 import type { ExitCode } from './serve.ts';
+
+/** What is wrong, for people. */
+export function messageOf(error: unknown): string {
+  return redactText(error instanceof Error ? error.message : String(error));
+}
 
 /** What a command that failed ends with: 2 if its words, its settings or its version are wrong, else 1. */
 export function exitCodeOf(error: unknown): ExitCode {

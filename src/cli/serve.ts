@@ -1,7 +1,7 @@
 import { startApp } from '../app.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { createLog } from '../log/log.ts';
-import { exitCodeOf } from './failure.ts';
+import { exitCodeOf, messageOf } from './failure.ts';
 import { packageVersion } from './version.ts';
 
 /** Exit codes of all commands: 1 failed, 2 wrong usage or settings. */
@@ -35,10 +35,7 @@ export async function serve(loaded: LoadedSettings): Promise<ExitCode> {
     return isClean ? 0 : 1;
   } catch (error) {
     const code = exitCodeOf(error);
-    log.fatal(
-      { err: code === 2 ? undefined : error },
-      error instanceof Error ? error.message : String(error),
-    );
+    log.fatal({ err: code === 2 ? undefined : error }, messageOf(error));
     return code;
   }
 }

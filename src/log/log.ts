@@ -1,7 +1,15 @@
 import pino, { type Logger } from 'pino';
 import pretty from 'pino-pretty';
+import { redactText } from '../lib/redact-text.ts';
+import { shownError } from './shown-error.ts';
 
 export type { Logger } from 'pino';
+
+/** How fields are written that hold what libraries and upstreams say. */
+export const LOG_SERIALIZERS = {
+  err: (error: unknown) => (error === undefined ? undefined : shownError(error)),
+  reason: (reason: unknown) => (typeof reason === 'string' ? redactText(reason) : undefined),
+};
 
 export interface LogOptions {
   readonly level: string;
@@ -15,7 +23,12 @@ export interface LogOptions {
 export function createLog(options: LogOptions): Logger {
   const { to = 'stdout' } = options;
   const isPretty = options.format === 'pretty' || (options.format === 'auto' && process[to].isTTY);
-  const base = { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
+  const base = {
+    level: options.level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    serializers: LOG_SERIALIZERS,
+  };
   if (isPretty)
     return pino(
       base,

@@ -5,6 +5,7 @@ import pino from 'pino';
 import { onTestFinished } from 'vitest';
 import { startApp, type App } from '../../src/app.ts';
 import { loadSettings } from '../../src/config/load.ts';
+import { LOG_SERIALIZERS } from '../../src/log/log.ts';
 import type { FakeHub } from '../fake/hub.ts';
 import { RawExchange, type RawRequest, type RawResponse } from './http.ts';
 import { testFolder } from './temp.ts';
@@ -68,7 +69,7 @@ export async function startTestApp(options: TestAppOptions): Promise<TestApp> {
     settings: loaded.settings,
     shown: loaded.sources,
     version: '0.0.0-test',
-    log: pino({ level: 'debug', base: null }, sink),
+    log: pino({ level: 'debug', base: null, serializers: LOG_SERIALIZERS }, sink),
     ...(options.now === undefined ? {} : { now: options.now }),
   });
   let stopped: Promise<void> | undefined;

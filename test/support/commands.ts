@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { buffer, text } from 'node:stream/consumers';
 import { launch, statusOf, type Command } from './launch.ts';
+import { notePrinted } from './printed.ts';
 import { withDeadline } from './wait.ts';
 
 /** How a command ended, and what it wrote. */
@@ -19,6 +20,7 @@ export async function attempt(command: Command, deadlineMs = DEADLINE_MS): Promi
   const all = Promise.all([buffer(child.stdout), text(child.stderr), once(child, 'close')]);
   try {
     const [stdout, stderr] = await withDeadline(all, `the end of ${lineOf(command)}`, deadlineMs);
+    notePrinted(child, stdout.toString() + stderr);
     return { status: statusOf(child) ?? 0, stdout, stderr };
   } finally {
     child.kill('SIGKILL');

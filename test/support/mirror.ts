@@ -31,10 +31,15 @@ export async function startMirror({ kind, content, settings = {} }: MirrorOption
     upstream,
     async close() {
       const status = await pierhead.stop();
+      const kept = await pierhead.filesWith(upstream.secrets());
       await pierhead.close();
       await upstream.close();
       checkNothingSecret(pierhead.output, upstream.secrets());
-      const faults = [...upstream.violations(), ...(status === 0 ? [] : [`Pierhead ended with ${status}`])];
+      const faults = [
+        ...upstream.violations(),
+        ...kept.map((file) => `${file} holds a secret`),
+        ...(status === 0 ? [] : [`Pierhead ended with ${status}`]),
+      ];
       if (faults.length > 0) throw new Error(faults.join('\n'));
     },
   };

@@ -1,3 +1,4 @@
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startServer, type RunningProcess } from './processes.ts';
 import { tempFolder, type TempFolder } from './temp.ts';
@@ -62,6 +63,19 @@ export class Pierhead {
   /** SIGTERM; gives the exit code. */
   stop(): Promise<number> {
     return this.#process.stop();
+  }
+
+  /** The files of its own folder whose names or contents hold one of `secrets`. */
+  async filesWith(secrets: readonly string[]): Promise<string[]> {
+    const entries = await readdir(this.#folder.path, { recursive: true, withFileTypes: true });
+    const holding: string[] = [];
+    for (const path of entries
+      .filter((each) => each.isFile())
+      .map((each) => join(each.parentPath, each.name))) {
+      const content = await readFile(path);
+      if (secrets.some((secret) => path.includes(secret) || content.includes(secret))) holding.push(path);
+    }
+    return holding;
   }
 
   kill(): Promise<void> {

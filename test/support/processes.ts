@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { deferred } from '../../src/lib/deferred.ts';
 import { launch, statusOf, type Command } from './launch.ts';
+import { notePrinted } from './printed.ts';
 import type { TempFolder } from './temp.ts';
 import { withDeadline } from './wait.ts';
 
@@ -33,6 +34,7 @@ export class RunningProcess {
       this.#changed();
     });
     child.once('close', () => {
+      notePrinted(child, this.#stdout + this.#stderr);
       this.#closed.resolve();
       this.#changed();
     });

@@ -1,4 +1,5 @@
 import type { LoggedRequest } from '../fake/log.ts';
+import { noteSecrets } from './printed.ts';
 
 /** Short values, such as the expiry date in a signed URL, are no secrets and may occur by chance. */
 const MIN_CHARACTERS = 16;
@@ -14,8 +15,9 @@ export function secretsOf(requests: readonly LoggedRequest[]): string[] {
   return [...new Set(found)].filter((secret) => secret.length >= MIN_CHARACTERS);
 }
 
-/** Throws if `text` holds one of `secrets`, and shows the line. */
+/** Throws if `text` holds one of `secrets`, and shows the line. They are also looked for at the end of the run. */
 export function checkNothingSecret(text: string, secrets: readonly string[]): void {
+  noteSecrets(secrets);
   for (const line of text.split('\n')) {
     if (secrets.some((secret) => line.includes(secret)))
       throw new Error(`something secret was printed: ${line}`);
