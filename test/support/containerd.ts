@@ -11,6 +11,14 @@ export interface ContainerdOptions {
   readonly mirror: string;
   /** A registry besides docker.io that it is to be asked for, too. */
   readonly alsoFor?: string;
+  /** The mirror has TLS. */
+  readonly tls?: ClientTls;
+}
+
+/** Paths of what a client trusts and, where the mirror wants to know who it is, shows. */
+export interface ClientTls {
+  readonly ca: string;
+  readonly client?: { readonly cert: string; readonly key: string };
 }
 
 /** A containerd of its own, with an empty content store. */
@@ -55,8 +63,8 @@ export class Containerd {
 export async function startContainerd(options: ContainerdOptions): Promise<Containerd> {
   const folder = await tempFolder();
   const path = (name: string): string => join(folder.path, name);
-  const { mirror, alsoFor } = options;
-  const hosts = await clientConfig('hosts.toml', mirror);
+  const { alsoFor } = options;
+  const hosts = await hostsToml(options);
   await writeHosts(folder, 'docker.io', hosts);
   if (alsoFor !== undefined)
     await writeHosts(folder, alsoFor, hosts.replace('registry-1.docker.io', alsoFor));
@@ -85,6 +93,15 @@ path = "${path('opt')}"
 async function writeHosts(folder: TempFolder, registry: string, text: string): Promise<void> {
   await mkdir(join(hostsPath(folder), registry), { recursive: true });
   await writeFile(join(hostsPath(folder), registry, 'hosts.toml'), text);
+}
+
+async function hostsToml({ mirror, tls }: ContainerdOptions): Promise<string> {
+  if (tls === undefined) return clientConfig('hosts.toml', mirror);
+  const text = await clientConfig('tls/hosts.toml', mirror);
+  const trusting = text.replace('/etc/containerd/certs.d/docker.io/pierhead-ca.crt', tls.ca);
+  if (trusting === text) throw new Error('the file names another authority');
+  const { client } = tls;
+  return client === undefined ? trusting : `${trusting}  client = [["${client.cert}", "${client.key}"]]\n`;
 }
 
 function socketPath(folder: TempFolder): string {

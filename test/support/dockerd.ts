@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { clientConfig } from './client-config.ts';
 import { attempt, run, type Outcome } from './commands.ts';
@@ -13,6 +13,8 @@ const BUILD_MS = 300_000;
 export interface DockerdOptions {
   /** `host:port` of the mirror of Docker Hub; the real one is out of reach. */
   readonly mirror: string;
+  /** The mirror has TLS, and the engine goes to all hosts through this proxy. */
+  readonly tls?: { readonly proxyUrl: string };
 }
 
 /** A Docker Engine of its own: images, containers and socket in a folder, no bridge, no firewall rules. */
@@ -33,6 +35,21 @@ export class Dockerd {
   /** Runs `docker <args>` to its end, whatever that is. */
   attempt(...args: readonly string[]): Promise<Outcome> {
     return attempt(this.#command(args));
+  }
+
+  /** Has the user logged in at Docker Hub, which is out of reach. */
+  async logInAtDockerHub({
+    name,
+    password,
+  }: {
+    readonly name: string;
+    readonly password: string;
+  }): Promise<void> {
+    const auth = Buffer.from(`${name}:${password}`).toString('base64');
+    const folder = join(this.#folder.path, 'client');
+    await mkdir(folder, { recursive: true });
+    const config = { auths: { 'https://index.docker.io/v1/': { auth } } };
+    await writeFile(join(folder, 'config.json'), JSON.stringify(config));
   }
 
   /** `docker build` with either builder. Gives all of its output. */
@@ -84,8 +101,9 @@ export interface BuildOptions {
 export async function startDockerd(options: DockerdOptions): Promise<Dockerd> {
   const folder = await tempFolder();
   const path = (name: string): string => join(folder.path, name);
+  const mirrors = options.tls === undefined ? 'daemon.json' : 'tls/daemon.json';
   const configuration = {
-    ...(JSON.parse(await clientConfig('daemon.json', options.mirror)) as Readonly<Record<string, unknown>>),
+    ...(JSON.parse(await clientConfig(mirrors, options.mirror)) as Readonly<Record<string, unknown>>),
     'data-root': path('data'),
     'exec-root': path('exec'),
     pidfile: path('dockerd.pid'),
@@ -98,6 +116,7 @@ export async function startDockerd(options: DockerdOptions): Promise<Dockerd> {
   const [process] = await startServer({
     program: 'dockerd',
     args: ['--config-file', path('daemon.json')],
+    ...(options.tls === undefined ? {} : { env: { HTTPS_PROXY: options.tls.proxyUrl } }),
     ready: ({ stderr }) => stderr.includes('API listen on') || undefined,
     readyLabel: 'word that the API listens',
     folder,

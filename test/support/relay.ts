@@ -1,0 +1,44 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+
+/** Stands between clients and a server, and keeps all that clients send. */
+export interface Relay {
+  /** `127.0.0.1:<port>`. */
+  readonly host: string;
+  /** What clients have sent so far. */
+  readonly sent: string;
+  close(): Promise<void>;
+}
+
+/** A relay to `host:port` on a free port of 127.0.0.1. */
+export async function startRelay(target: string): Promise<Relay> {
+  const [host = '', port] = target.split(':');
+  const sockets = new Set<Socket>();
+  let sent = '';
+  const server = createServer((client) => {
+    const upstream = connect({ host, port: Number(port) });
+    client.on('data', (chunk) => (sent += chunk.toString('latin1')));
+    client.pipe(upstream).pipe(client);
+    for (const [one, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(one);
+      one.on('error', () => other.destroy());
+      one.on('close', () => other.destroy());
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    get sent() {
+      return sent;
+    },
+    close: async () => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await once(server, 'close');
+    },
+  };
+}
