@@ -13,7 +13,8 @@ import type { PullEntry } from './store/pull-history.ts';
 
 /*
  * The way of a request, and where to read on:
- * 1. http/registry-server.ts takes it from the socket: is the client's network allowed? is it HTTP at all?
+ * 1. http/registry-server.ts takes it from the socket: is it HTTP at all? http/admission.ts says whether who asks is
+ *    served: network, pace, client certificate and, at the address for accounts, account (access/).
  * 2. http/registry-routes.ts parses target and headers (oci/) into a question: which repository, which reference?
  * 3. pull/pull-service.ts finds the upstream; pull/repository-access.ts says whether the repository may be served.
  * 4. A manifest: pull/manifest-puller.ts looks in the stores (memory, LMDB, Redis), has the tag checked by
