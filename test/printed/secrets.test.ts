@@ -5,7 +5,7 @@ import { readPrinted } from '../support/printed.ts';
 it('nothing that Pierhead printed in the end-to-end tests holds a secret that they used', () => {
   const { lines, secrets } = readPrinted();
   expect(lines.length, 'lines that were printed').toBeGreaterThan(50);
-  expect(secrets.length, 'secrets that were used').toBeGreaterThan(10);
+  expect(secrets.length, 'secrets that were used').toBeGreaterThan(0);
   const holding = lines.filter((line) => secrets.some((secret) => line.includes(secret)));
   expect(holding).toEqual([]);
 });

@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ClientTls } from './client-tls.ts';
 import { clientConfig } from './client-config.ts';
 import { run, type Outcome } from './commands.ts';
 import { unmountBelow } from './mounts.ts';
@@ -13,12 +14,6 @@ export interface ContainerdOptions {
   readonly alsoFor?: string;
   /** The mirror has TLS. */
   readonly tls?: ClientTls;
-}
-
-/** Paths of what a client trusts and, where the mirror wants to know who it is, shows. */
-export interface ClientTls {
-  readonly ca: string;
-  readonly client?: { readonly cert: string; readonly key: string };
 }
 
 /** A containerd of its own, with an empty content store. */

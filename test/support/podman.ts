@@ -1,8 +1,8 @@
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ClientTls } from './client-tls.ts';
 import { clientConfig } from './client-config.ts';
 import { run } from './commands.ts';
-import type { ClientTls } from './containerd.ts';
 import { tempFolder, type TempFolder } from './temp.ts';
 
 export interface PodmanOptions {

@@ -34,6 +34,8 @@ const REQUIRES = {
   'test/support/redis.ts': ['redis-cli', 'redis-server'],
   'test/support/skopeo.ts': ['skopeo'],
   'test/support/small-disk.ts': ['root'],
+  // Without these no end-to-end test that uses a secret runs before it.
+  'test/printed/secrets.test.ts': ['docker-registry', 'skopeo'],
   'test/unit/image-fixtures.test.ts': ['readelf', 'skopeo'],
   'test/unit/signature.test.ts': ['openssl'],
   'test/unit/tls-set.test.ts': ['openssl'],
