@@ -235,4 +235,16 @@ describe('many wrong passwords', () => {
     expect(busy.length).toBeGreaterThan(12);
     for (const answer of busy) expect(answer.header('retry-after')).toBe('1');
   });
+
+  it('are as much work under names that do not exist, so that nobody learns which do', async () => {
+    const folder = await testFolder();
+    const slow = await accountsFile(folder, 'slow', htpasswdLine(ALICE, 11));
+    const { ask } = await withAccounts({ flags: { htpasswdFile: slow } });
+    const guesses = Array.from({ length: 24 }, (_, at) =>
+      ask('/v2/', basic({ name: `nobody-${at}`, password: ALICE.password })),
+    );
+    const statuses = (await Promise.all(guesses)).map(({ status }) => status);
+    expect(new Set(statuses)).toEqual(new Set([401, 503]));
+    expect(statuses.filter((status) => status === 503).length).toBeGreaterThan(12);
+  });
 });
