@@ -62,11 +62,8 @@ export class DialGuard {
 
   /** Connects as undici's own connector does, and nowhere that it may not. */
   connector(options: buildConnector.BuildOptions): buildConnector.connector {
-    const direct = buildConnector(options);
-    const lookup: LookupFunction = (hostname, lookupOptions, callback) => {
-      this.#lookup(hostname, lookupOptions, callback);
-    };
-    const guarded = buildConnector({ ...options, lookup });
+    const direct = buildConnector({ ...options, lookup: this.#lookup(() => true) });
+    const guarded = buildConnector({ ...options, lookup: this.#lookup((address) => this.#mayDial(address)) });
     return (target, callback) => {
       if (target.host === this.#registry) {
         direct(target, (...result) => {
@@ -82,18 +79,21 @@ export class DialGuard {
     };
   }
 
-  #lookup(hostname: string, options: LookupOptions, callback: Parameters<LookupFunction>[2]): void {
-    this.#resolve(hostname, { ...options, all: true }, (error, addresses) => {
-      if (error !== null) {
-        callback(error, '', 0);
-        return;
-      }
-      const allowed = addresses.filter(({ address }) => this.#mayDial(address));
-      const [first] = allowed;
-      if (first === undefined) callback(forbidden(hostname, addresses[0]?.address ?? ''), '', 0);
-      else if (options.all === true) callback(null, allowed);
-      else callback(null, first.address, first.family);
-    });
+  /** Gives net.connect those of the addresses of a name that `isAllowed` lets through. */
+  #lookup(isAllowed: (address: string) => boolean): LookupFunction {
+    return (hostname, options, callback) => {
+      this.#resolve(hostname, { ...options, all: true }, (error, addresses) => {
+        if (error !== null) {
+          callback(error, '', 0);
+          return;
+        }
+        const allowed = addresses.filter(({ address }) => isAllowed(address));
+        const [first] = allowed;
+        if (first === undefined) callback(forbidden(hostname, addresses[0]?.address ?? '::'), '', 0);
+        else if (options.all === true) callback(null, allowed);
+        else callback(null, first.address, first.family);
+      });
+    };
   }
 
   #mayDial(address: string): boolean {

@@ -1,8 +1,16 @@
 import { createServer, type Server } from 'node:http';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Resolve } from '../../src/upstream/dial-guard.ts';
-import { GOLANG } from '../support/filled-hub.ts';
-import { ANYBODY, CAROL, causeOf, CONFIGURED, hubAndUpstream, valueOf } from '../support/upstream-client.ts';
+import { filledHub, GOLANG } from '../support/filled-hub.ts';
+import {
+  ANYBODY,
+  CAROL,
+  causeOf,
+  CONFIGURED,
+  hubAndUpstream,
+  valueOf,
+  watchedUpstream,
+} from '../support/upstream-client.ts';
 
 const { repository } = GOLANG;
 const LATEST = { kind: 'tag', tag: 'latest' } as const;
@@ -118,6 +126,23 @@ describe('a name', () => {
     expect(causeOf(await upstream.getManifest(repository, LATEST, ANYBODY))).toContain('private address');
     expect(elsewhere.seen).toEqual(['/x']);
     expect(asked.length).toBeGreaterThan(1);
+  });
+});
+
+describe('a registry that is known by name', () => {
+  test('may send us to where it was found, and to nowhere else', async () => {
+    const hub = await filledHub();
+    const { port } = new URL(hub.url);
+    const { resolve } = names(new Map([['registry.test', ['127.0.0.1']]]));
+    const { upstream } = watchedUpstream(`http://registry.test:${port}`, { resolve });
+    valueOf(await upstream.getManifest(repository, LATEST, ANYBODY));
+    const [own, elsewhere] = [await listening(), await anyAddress()];
+    for (const { url } of [own, elsewhere]) {
+      const fault = hub.fault({ match: MANIFEST, do: { redirectTo: `${url}/x` } });
+      await upstream.getManifest(repository, LATEST, ANYBODY);
+      fault.remove();
+    }
+    expect([own.seen, elsewhere.seen]).toEqual([['/x'], []]);
   });
 });
 

@@ -15,12 +15,14 @@ export const PACKAGES = {
   docker: 'docker.io',
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
+  ip: 'iproute2',
   openssl: 'openssl',
   podman: 'podman',
   readelf: 'binutils',
   'redis-cli': 'redis-server',
   'redis-server': 'redis-server',
   skopeo: 'skopeo',
+  unshare: 'util-linux',
 };
 
 /** What a file runs: programs, or `root` for its rights. A test needs what it runs and what all that it imports runs. */
@@ -30,6 +32,7 @@ const REQUIRES = {
   'test/support/containerd.ts': ['root', 'containerd', 'ctr'],
   'test/support/docker-registry.ts': ['docker-registry'],
   'test/support/dockerd.ts': ['root', 'dockerd', 'docker'],
+  'test/support/own-network.ts': ['root', 'ip', 'unshare'],
   'test/support/podman.ts': ['root', 'podman'],
   'test/support/redis.ts': ['redis-cli', 'redis-server'],
   'test/support/skopeo.ts': ['skopeo'],
