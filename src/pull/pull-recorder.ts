@@ -39,62 +39,84 @@ const VISIT_TTL_MS = 10 * 60_000;
 export class PullRecorder {
   readonly #options: PullRecorderOptions;
   /** By address and repository, the latest first. */
-  readonly #visits = new LRUCache<string, readonly Visit[]>({ max: MAX_VISITORS, ttl: VISIT_TTL_MS });
+  readonly #visits = new LRUCache<string, readonly Visit[]>({
+    max: MAX_VISITORS,
+    ttl: VISIT_TTL_MS,
+    updateAgeOnGet: true,
+  });
+  /** Platforms are asked for again and again; an empty name is none. */
+  readonly #names = new WeakMap<Platform, string>();
 
   constructor(options: PullRecorderOptions) {
     this.#options = options;
   }
 
-  manifestServed(served: ServedManifest): void {
-    const { request, answer } = served;
-    const { reference, headOnly } = request;
-    const visit = this.#visitOf(served);
-    if (reference.kind === 'tag' || (!headOnly && isIndexType(answer.descriptor.mediaType))) {
-      this.#remember(served, visit);
+  manifestServed({ request, answer }: ServedManifest): void {
+    const { reference, headOnly, client } = request;
+    const { digest, mediaType } = answer.descriptor;
+    const repository = repositoryKey(request.repository);
+    const visitor = `${client.address} ${repository}`;
+    const before = this.#visits.get(visitor) ?? [];
+    const visits =
+      reference.kind === 'tag'
+        ? [{ digest, tag: reference.tag, root: answer.list ?? digest }]
+        : this.#afterOthers(digest, before);
+    if (reference.kind === 'tag' || (!headOnly && isIndexType(mediaType))) {
+      this.#remember(visitor, visits, before);
     }
     if (headOnly) return;
-    const platform = this.#platformOf(served);
+    const platform = this.#platformOf({ request, answer });
     if (platform !== undefined && isUnknown(platform)) return;
-    const { digest, root, tag } = visit;
-    const name = platform === undefined ? undefined : formatPlatform(normalizePlatform(platform));
-    this.#options.history.note({
-      repository: repositoryKey(request.repository),
-      root,
-      network: this.#options.networkOf(request.client.address),
-      ...(tag === undefined ? {} : { tag }),
-      ...(digest === root ? {} : { child: digest }),
-      // Whoever makes a list can write anything into it.
-      ...(name === undefined || parsePlatform(name) === undefined ? {} : { platform: name }),
-    });
-  }
-
-  #visitOf(served: ServedManifest): Visit {
-    const { request, answer } = served;
-    const { digest } = answer.descriptor;
-    if (request.reference.kind === 'tag') {
-      return { digest, tag: request.reference.tag, root: answer.list ?? digest };
+    const name = platform === undefined ? '' : this.#nameOf(platform);
+    for (const { root, tag } of visits) {
+      this.#options.history.note({
+        repository,
+        root,
+        network: this.#options.networkOf(client.address),
+        ...(tag === undefined ? {} : { tag }),
+        ...(digest === root ? {} : { child: digest }),
+        ...(name === '' ? {} : { platform: name }),
+      });
     }
-    const { members } = this.#options;
-    const before = this.#visits.get(visitorOf(served)) ?? [];
-    const same = before.find((visit) => visit.digest === digest);
-    const { tag, root = digest } = same ?? before.find((visit) => members.isIn(visit.digest, digest)) ?? {};
-    return { digest, root, ...(tag === undefined ? {} : { tag }) };
   }
 
-  #remember(served: ServedManifest, visit: Visit): void {
-    const visitor = visitorOf(served);
-    const before = (this.#visits.get(visitor) ?? []).filter(({ digest }) => digest !== visit.digest);
-    this.#visits.set(visitor, [visit, ...before].slice(0, MAX_VISITS));
+  /** What a digest belongs to, by what was asked for before: to all tags that named the same. */
+  #afterOthers(digest: Digest, before: readonly Visit[]): Visit[] {
+    const { members } = this.#options;
+    const other =
+      before.find((visit) => visit.digest === digest) ??
+      before.find((visit) => members.isIn(visit.digest, digest));
+    if (other === undefined) return [{ digest, root: digest }];
+    const others = before.filter((visit) => visit.digest === other.digest && visit.root === other.root);
+    const tagged = others.filter(({ tag }) => tag !== undefined);
+    return (tagged.length === 0 ? [other] : tagged).map((visit) => ({ ...visit, digest }));
+  }
+
+  #remember(visitor: string, visits: readonly Visit[], before: readonly Visit[]): void {
+    const isLatest = visits.every((visit, at) => isSame(visit, before[at]));
+    if (isLatest) return;
+    const others = before.filter((other) => !visits.some((visit) => isSame(visit, other)));
+    this.#visits.set(visitor, [...visits, ...others].slice(0, MAX_VISITS));
   }
 
   /** What a list says of the manifest; of a list itself, what the client most likely takes out of it. */
-  #platformOf({ request, answer }: ServedManifest): Platform | undefined {
+  #platformOf({ request, answer }: Pick<ServedManifest, 'request' | 'answer'>): Platform | undefined {
     const { digest, mediaType } = answer.descriptor;
     if (isIndexType(mediaType)) return this.#options.clients.expected(request.client);
     return this.#options.members.get(digest)?.platform;
   }
+
+  #nameOf(platform: Platform): string {
+    const known = this.#names.get(platform);
+    if (known !== undefined) return known;
+    const text = formatPlatform(normalizePlatform(platform));
+    // Whoever makes a list can write anything into it.
+    const name = parsePlatform(text) === undefined ? '' : text;
+    this.#names.set(platform, name);
+    return name;
+  }
 }
 
-function visitorOf({ request }: ServedManifest): string {
-  return `${request.client.address} ${repositoryKey(request.repository)}`;
+function isSame(a: Visit, b: Visit | undefined): boolean {
+  return b !== undefined && a.digest === b.digest && a.tag === b.tag && a.root === b.root;
 }

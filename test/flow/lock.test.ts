@@ -60,6 +60,18 @@ describe('`pierhead lock`', () => {
     expect(await locked(app.dataDir)).toEqual([`golang:latest@${list} linux/amd64,linux/arm/v7`]);
   });
 
+  it('has all tags that a client asked for of what it then got by digest', async () => {
+    const app = await startTestApp({ hub: await filledHub() });
+    await app.head(LATEST, CONTAINERD);
+    await app.head('/v2/library/golang/manifests/1.22', CONTAINERD);
+    await app.get(manifest(list), CONTAINERD);
+    await app.get(manifest(childOf('linux/amd64')), CONTAINERD);
+    expect(await locked(app.dataDir)).toEqual([
+      `golang:1.22@${list} linux/amd64`,
+      `golang:latest@${list} linux/amd64`,
+    ]);
+  });
+
   it('names the list even if the client takes none and was given its manifest', async () => {
     const app = await startTestApp({ hub: await filledHub() });
     const accept = { headers: [['Accept', OCI_MANIFEST]] as const };
