@@ -15,16 +15,19 @@ export function checkJson(images: readonly CheckedImage[], problems: readonly st
 /** A row for each platform of each image, what could not be read, and the verdict. */
 export function checkText(images: readonly CheckedImage[], problems: readonly string[]): string {
   const rows = images.flatMap(rowsOf);
-  const ready = images.filter(({ isReady }) => isReady).length;
-  const verdict =
-    ready === images.length
-      ? `${counted(images.length, 'image')}: all could be pulled now with upstream unplugged`
-      : `${ready} of ${counted(images.length, 'image')} could be pulled now with upstream unplugged`;
   return [
     rows.length === 0 ? '' : table([['IMAGE', 'PLATFORM', 'SIZE', 'STATE', 'NEEDED BY'], ...rows]),
     ...problems.map((problem) => `not understood: ${problem}\n`),
-    `${verdict}\n`,
+    `${verdictOn(images)}\n`,
   ].join('');
+}
+
+function verdictOn(images: readonly CheckedImage[]): string {
+  if (images.length === 0) return 'no image was found';
+  const all = counted(images.length, 'image');
+  const ready = images.filter(({ isReady }) => isReady).length;
+  const what = ready === images.length ? `${all}: all` : `${ready} of ${all}`;
+  return `${what} could be pulled now with upstream unplugged`;
 }
 
 function rowsOf(image: CheckedImage): string[][] {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseImageList } from '../../src/bundle/image-list.ts';
+import { readImageSource } from '../../src/bundle/image-source.ts';
 import { ListError } from '../../src/bundle/list-error.ts';
 import { renderLockFile } from '../../src/bundle/lock-file.ts';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -99,6 +100,78 @@ describe('a list', () => {
         }
       }),
       { numRuns: 3000 },
+    );
+  });
+});
+
+describe('a file that needs images', () => {
+  const word = fc.oneof(
+    fc.string({ maxLength: 8 }),
+    fc.constantFrom(
+      'FROM ',
+      'ARG A=1\n',
+      'COPY --from=',
+      'RUN <<A\n',
+      'services:\n',
+      'kind: List\nitems:\n',
+      'spec:\n',
+      'containers:\n',
+      'image: ',
+      '  ',
+      '- ',
+      '\n',
+      '${A:-',
+      '}',
+      '$',
+      '&a ',
+      '*a',
+      '<<: ',
+      '---\n',
+      '{',
+      '[',
+      'alpine',
+      '# syntax=',
+      '\\\n',
+    ),
+  );
+  const content = fc.array(word, { maxLength: 24 }).map((words) => words.join(''));
+  const fileName = fc.constantFrom('Dockerfile', 'compose.yaml', 'pod.json', 'images.txt');
+
+  it('is read or refused, whatever it holds, and what is wrong is told with its line', () => {
+    fc.assert(
+      fc.property(fileName, content, (file, input) => {
+        try {
+          const { images, problems } = readImageSource({
+            path: file,
+            text: input,
+            variables: () => undefined,
+          });
+          for (const { place } of images) expect(place.startsWith(file)).toBe(true);
+          for (const problem of problems) expect(problem).toMatch(/^[\w.]+:\d+: /);
+        } catch (error) {
+          if (!(error instanceof ListError)) throw error;
+          expect(error.message).toMatch(/^[\w.]+:\d+: /);
+        }
+      }),
+      { numRuns: 5000 },
+    );
+  });
+
+  it('names the image of every FROM that is no stage', () => {
+    const names = image.map(
+      ({ repository, tag: named }) => `${repository.host}/${repository.name}:${named ?? 'x'}`,
+    );
+    fc.assert(
+      fc.property(fc.array(names, { minLength: 1, maxLength: 6 }), (wanted) => {
+        const dockerfile = wanted.map((each, at) => `FROM ${each} AS stage${at}\nRUN true\n`).join('');
+        const { images, problems } = readImageSource({
+          path: 'Dockerfile',
+          text: dockerfile,
+          variables: () => undefined,
+        });
+        expect(problems).toEqual([]);
+        expect(images.map((each) => formatFullName(each.image))).toEqual(wanted);
+      }),
     );
   });
 });
