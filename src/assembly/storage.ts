@@ -105,6 +105,7 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
     tables: index.tables,
     maxAgeMs: settings.historyAgeMs,
     maxEntries: settings.historyEntries,
+    hasRoom: (bytes) => space.mayGrow(bytes),
     now,
     onError: report.onError,
   });

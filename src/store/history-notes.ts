@@ -6,7 +6,9 @@ const ENTRY_MS = 10 * 60_000;
 const FLUSH_EVERY_MS = 5000;
 /** Entries per transaction. */
 const STEP = 200;
-/** Entries that are added to; more at a time are begun anew. */
+/** What an entry takes in the index, its page included. */
+const ENTRY_BYTES = 600;
+/** Entries that are added to or wait; more at a time are begun anew. */
 const MAX_OPEN = 20_000;
 
 export interface HistoryNotesOptions {
@@ -16,6 +18,8 @@ export interface HistoryNotesOptions {
   /** What is more goes, the oldest first; 0: nothing is noted. */
   readonly maxEntries: number;
   readonly now: () => number;
+  /** Whether the cache may grow by about so many bytes of the index; if not, notes wait until it may. */
+  readonly hasRoom: (bytes: number) => boolean;
   /** Told that the index did not take the notes; they are tried again. */
   readonly onError: (error: unknown) => void;
 }
@@ -83,10 +87,12 @@ export class HistoryNotes implements PullHistory {
   }
 
   async #write(): Promise<void> {
-    const { now, onError } = this.#options;
+    const { now, hasRoom, onError } = this.#options;
     const due = [...this.#open.values()].filter(({ isWritten }) => !isWritten);
     try {
-      for (let at = 0; at < due.length; at += STEP) await this.#writeStep(due.slice(at, at + STEP));
+      for (let at = 0; at < due.length && hasRoom(STEP * ENTRY_BYTES); at += STEP) {
+        await this.#writeStep(due.slice(at, at + STEP));
+      }
       if (due.length > 0 || !this.#isTrimmed) await this.#trim();
       this.#isTrimmed = true;
     } catch (error) {

@@ -23,6 +23,7 @@ async function notes(options: Partial<HistoryNotesOptions> = {}) {
     tables: index.tables,
     maxAgeMs: 30 * DAY,
     maxEntries: 1000,
+    hasRoom: () => true,
     now: () => clock.now,
     onError: (error) => errors.push(error),
     ...options,
@@ -130,5 +131,16 @@ describe('the history of pulls', () => {
     history.note(pull('a'));
     await history.flush();
     expect(written()).toMatchObject([{ repository: 'a', pulls: 2 }]);
+  });
+
+  it('waits until the cache may grow again', async () => {
+    let hasRoom = false;
+    const { history, written } = await notes({ hasRoom: () => hasRoom });
+    history.note(pull('a'));
+    await history.flush();
+    expect(written()).toEqual([]);
+    hasRoom = true;
+    await history.flush();
+    expect(written()).toHaveLength(1);
   });
 });
