@@ -49,6 +49,8 @@ export class WarmImage {
   async run(): Promise<void> {
     const { upstream, root, wanted } = this.#target;
     if (upstream === undefined || root === undefined) return;
+    // First: where only some tags may be pulled, a digest may be that one of them is known to name.
+    if (wanted.image.digest !== undefined && wanted.image.tag !== undefined) await this.#checkTag(upstream);
     this.#closure = await imageClosure(root.digest, {
       platforms: wanted.platforms,
       read: (digest) => this.#manifest(upstream, digest),
@@ -63,7 +65,6 @@ export class WarmImage {
     }
     for (const platform of unmatched) this.#fail(formatPlatform(platform), 'it is not made for that');
     await Promise.all(blobs.map((blob) => this.#blob(upstream, blob)));
-    if (wanted.image.digest !== undefined && wanted.image.tag !== undefined) await this.#checkTag(upstream);
   }
 
   /** Finds out whether what was brought in is there still: what came later may have pushed it out. */

@@ -251,6 +251,17 @@ describe('`pierhead check`', () => {
     ]);
   });
 
+  it('knows what the settings let nobody pull', async () => {
+    const { app, hub, folder, checked } = await setting();
+    await pullGolang(app);
+    const upstreams = `upstreams:\n  docker.io:\n    url: ${hub.url}\n    deny: [library/golang]\n`;
+    await writeFile(join(folder, 'pierhead.yaml'), upstreams);
+    const { images } = await checked('golang', '--config', 'pierhead.yaml');
+    expect(images[0]?.problems).toEqual([
+      'docker.io/library/golang may not be pulled here: by the settings of this mirror',
+    ]);
+  });
+
   it('does not count layers that are held elsewhere, and says so', async () => {
     const { app, hub, run } = await setting();
     const foreign = {

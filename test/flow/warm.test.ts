@@ -132,6 +132,17 @@ describe('`pierhead warm` beside a server', () => {
     expect(await servesGolang(app, 'linux/amd64')).toBe(true);
   });
 
+  it('brings in the digest of a tag where only some tags may be pulled', async () => {
+    const hub = await filledHub();
+    const yaml = `upstreams:\n  docker.io:\n    url: ${hub.url}\n    allow: ["library/golang:1.*"]\n`;
+    const app = await startTestApp({ hub, yaml });
+    const { images } = await warm(app.dataDir, {
+      images: [`golang:1.22@${list}`, 'golang:latest', `plain@${PLAIN.image.root.digest}`],
+    });
+    expect(images.map(({ failures }) => failures.length)).toEqual([0, 1, 1]);
+    expect(images[1]?.failures[0]).toContain('may not be pulled here');
+  });
+
   it('brings in what refers to an image', async () => {
     const hub = await filledHub();
     const signature = image({ message: 'signature' });
