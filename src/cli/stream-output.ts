@@ -28,13 +28,19 @@ export async function writeStream(bytes: AsyncIterable<Buffer>, options: OutputO
     return [path];
   }
   const files = partBytes === undefined ? new PlainOutput(path) : new SplitOutput(path, partBytes);
+  // While one chunk is on its way to the disk, the next one is read and hashed.
+  let written = Promise.resolve();
   try {
     for await (const chunk of bytes) {
       signal.throwIfAborted();
-      await files.write(chunk);
+      await written;
+      written = files.write(chunk);
+      written.catch(() => undefined);
     }
+    await written;
     return await files.finish();
   } catch (error) {
+    await written.catch(() => undefined);
     await files.discard();
     throw error;
   }
