@@ -1,25 +1,13 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
-import { check } from './cli/check.ts';
-import { config } from './cli/config.ts';
-import { exportBundle } from './cli/export.ts';
 import { exitCodeOf, messageOf } from './cli/failure.ts';
-import { health } from './cli/health.ts';
-import { images } from './cli/images.ts';
-import { lock } from './cli/lock.ts';
-import { importBundles } from './cli/import.ts';
-import { pin, remove, unpin } from './cli/keep.ts';
 import { TIME_FORM } from './cli/point-in-time.ts';
-import { refresh } from './cli/refresh.ts';
-import { resolve } from './cli/resolve.ts';
-import { serve, type ExitCode } from './cli/serve.ts';
-import { siteIndex } from './cli/site-index.ts';
-import { setup } from './cli/setup.ts';
-import { verify } from './cli/verify.ts';
-import { warm } from './cli/warm.ts';
+import type { ExitCode } from './cli/serve.ts';
 import { packageVersion } from './cli/version.ts';
 import { SETTING_FLAGS, type Flags } from './config/flags.ts';
 import { loadSettings, type LoadedSettings } from './config/load.ts';
+
+type Action = (loaded: LoadedSettings, flags: Flags, words: readonly string[]) => Promise<ExitCode>;
 
 /** One command. `words` are its arguments. */
 interface CommandRow {
@@ -28,7 +16,8 @@ interface CommandRow {
   /** As commander spells it; none: the command takes no arguments. */
   readonly argument?: readonly [name: string, help: string];
   readonly options?: readonly (readonly [flag: string, help: string])[];
-  readonly action: (loaded: LoadedSettings, flags: Flags, words: readonly string[]) => Promise<ExitCode>;
+  /** Loads what does it, and nothing of what does the others. */
+  readonly load: () => Promise<Action>;
 }
 
 const IMAGES = ['<image...>', 'such as golang, golang:1.22 or ghcr.io/org/app@sha256:…'] as const;
@@ -40,12 +29,16 @@ const JSON_OPTION = ['--json', 'as JSON'] as const;
 const OUTPUT_OPTION = ['-o, --output <file>', 'the file to write, or - for the standard output'] as const;
 
 const COMMANDS: readonly CommandRow[] = [
-  { name: 'serve', description: 'Runs the mirror. SIGTERM stops it gracefully.', action: serve },
+  {
+    name: 'serve',
+    description: 'Runs the mirror. SIGTERM stops it gracefully.',
+    load: async () => (await import('./cli/serve.ts')).serve,
+  },
   {
     name: 'images',
     description: 'Lists the images that are kept.',
     options: [JSON_OPTION],
-    action: images,
+    load: async () => (await import('./cli/images.ts')).images,
   },
   {
     name: 'resolve',
@@ -55,7 +48,7 @@ const COMMANDS: readonly CommandRow[] = [
       ['--platform <platform>', 'for this one, such as linux/arm64, or all (default: those of the settings)'],
       JSON_OPTION,
     ],
-    action: resolve,
+    load: async () => (await import('./cli/resolve.ts')).resolve,
   },
   {
     name: 'lock',
@@ -67,7 +60,7 @@ const COMMANDS: readonly CommandRow[] = [
       ['--image <pattern>', 'of these names, such as golang, golang:1.* or ghcr.io/org/**'],
       ['-o, --output <file>', 'where to (default: standard output)'],
     ],
-    action: lock,
+    load: async () => (await import('./cli/lock.ts')).lock,
   },
   {
     name: 'warm',
@@ -79,7 +72,7 @@ const COMMANDS: readonly CommandRow[] = [
       PLATFORM_LIST,
       JSON_OPTION,
     ],
-    action: warm,
+    load: async () => (await import('./cli/warm.ts')).warm,
   },
   {
     name: 'check',
@@ -90,26 +83,31 @@ const COMMANDS: readonly CommandRow[] = [
       'Compose files, Kubernetes manifests, Dockerfiles, locks, lists of names, - or images',
     ],
     options: [['--warm', 'fetch what is missing first'], PLATFORM_LIST, JSON_OPTION],
-    action: check,
+    load: async () => (await import('./cli/check.ts')).check,
   },
   {
     name: 'pin',
     description: 'Keeps images from eviction: a tag with whatever it names from time to time.',
     argument: IMAGES,
-    action: pin,
+    load: async () => (await import('./cli/keep.ts')).pin,
   },
-  { name: 'unpin', description: 'Takes pins back.', argument: IMAGES, action: unpin },
+  {
+    name: 'unpin',
+    description: 'Takes pins back.',
+    argument: IMAGES,
+    load: async () => (await import('./cli/keep.ts')).unpin,
+  },
   {
     name: 'rm',
     description: 'Removes images, and what nothing else needs of them.',
     argument: IMAGES,
-    action: remove,
+    load: async () => (await import('./cli/keep.ts')).remove,
   },
   {
     name: 'refresh',
     description: 'Asks upstream now whether cached tags have moved.',
     argument: ['<image...>', 'such as golang or ghcr.io/org/app:v1'],
-    action: refresh,
+    load: async () => (await import('./cli/refresh.ts')).refresh,
   },
   {
     name: 'export',
@@ -131,32 +129,32 @@ const COMMANDS: readonly CommandRow[] = [
       ['--allow-incomplete', 'write what there is of images that are not whole'],
       JSON_OPTION,
     ],
-    action: exportBundle,
+    load: async () => (await import('./cli/export.ts')).exportBundle,
   },
   {
     name: 'import',
     description: 'Takes bundles in: all of one, or nothing. Parts of one in order, - is the standard input.',
     argument: ['<bundle...>', 'such as images.tar, images.tar.* or -'],
     options: [['--verify <key>', 'only if it is signed by this Ed25519 public key (PEM)'], JSON_OPTION],
-    action: importBundles,
+    load: async () => (await import('./cli/import.ts')).importBundles,
   },
   {
     name: 'index',
     description: 'Writes which blobs are stored here, for bundles from elsewhere to leave them out.',
     options: [OUTPUT_OPTION],
-    action: siteIndex,
+    load: async () => (await import('./cli/site-index.ts')).siteIndex,
   },
   {
     name: 'verify',
     description: 'Hashes all that is stored and says what is wrong.',
     options: [['--repair', 'remove what is wrong and fetch it anew'], JSON_OPTION],
-    action: verify,
+    load: async () => (await import('./cli/verify.ts')).verify,
   },
   {
     name: 'config',
     description: 'Prints the effective settings and where each came from; secrets are masked.',
     options: [JSON_OPTION],
-    action: config,
+    load: async () => (await import('./cli/config.ts')).config,
   },
   {
     name: 'setup',
@@ -170,12 +168,12 @@ const COMMANDS: readonly CommandRow[] = [
       ['--host <names>', "with --tls: the server's names and addresses, separated by commas"],
       ['--out <folder>', 'with --tls: where to (default: tls)'],
     ],
-    action: setup,
+    load: async () => (await import('./cli/setup.ts')).setup,
   },
   {
     name: 'health',
     description: 'Exits 0 if the server of these settings is alive; for container health checks.',
-    action: health,
+    load: async () => (await import('./cli/health.ts')).health,
   },
 ];
 
@@ -200,7 +198,8 @@ function addCommand(program: Command, done: (code: ExitCode) => void, row: Comma
   command.action(async () => {
     const flags: Flags = command.opts();
     const loaded = loadSettings({ flags, env: process.env, cwd: process.cwd() });
-    done(await row.action(loaded, flags, command.args));
+    const action = await row.load();
+    done(await action(loaded, flags, command.args));
   });
 }
 

@@ -1,5 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../lib/lru-options.ts';
 
 /** How long a password that was right is believed without another check, and one that was wrong not tried again. */
 const RIGHT_MS = 5 * 60_000;
@@ -27,7 +28,7 @@ export type Verdict = 'right' | 'wrong' | 'busy';
 export class PasswordChecks {
   readonly #compare: (password: string, hash: string) => Promise<boolean>;
   readonly #key = randomBytes(32);
-  readonly #known = new LRUCache<string, 'right' | 'wrong'>({ max: MAX_REMEMBERED, ttl: RIGHT_MS });
+  readonly #known = new LRUCache<string, 'right' | 'wrong'>({ ...atMost(MAX_REMEMBERED), ttl: RIGHT_MS });
   readonly #running = new Map<string, Promise<'right' | 'wrong'>>();
   readonly #waiting = new Map<string, number>();
 

@@ -7,10 +7,8 @@ import type { ContentCare } from '../pull/content-care.ts';
 import type { Operations } from '../pull/operations.ts';
 import type { PullService } from '../pull/pull-service.ts';
 import type { DataDirLock } from '../store/data-dir.ts';
-import { createRedisBudgets } from '../store/redis/budgets.ts';
-import { RedisConnection } from '../store/redis/connection.ts';
-import { createRedisFleetLock } from '../store/redis/fleet-lock.ts';
 import type { Space } from '../store/space/space.ts';
+import type { Fleet } from './fleet.ts';
 import { createOperations } from './operations.ts';
 import { createPulls } from './pulls.ts';
 import { openStorage } from './storage.ts';
@@ -39,19 +37,21 @@ export interface Parts {
 export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo: Undo): Promise<Parts> {
   const { settings, version, log, now = Date.now } = options;
   const metrics = new Metrics();
-  const onRedisFailure = (failure: string): void => metrics.redisError(failure);
-  const redis = connectRedis(settings, onRedisFailure);
-  undo.push(async () => redis?.close());
-  const budgets = redis === undefined ? {} : { sharedBudgets: createRedisBudgets(redis, { now }) };
+  const fleet = await fleetOf(settings, { metrics, now });
+  undo.push(async () => fleet?.connection.close());
+  const budgets = fleet === undefined ? {} : { sharedBudgets: fleet.budgets };
   const upstreams = createUpstreams({ settings, version, log, ...budgets }, metrics);
   const unreachable = (): string[] =>
     [...upstreams.values()].filter((upstream) => !upstream.isReachable()).map(({ host }) => host);
   const canRefill = (): boolean => unreachable().length === 0;
-  const storage = await openStorage({ settings, log, metrics, redis, onRedisFailure, canRefill, now }, undo);
+  const storage = await openStorage(
+    { settings, log, metrics, shared: fleet?.manifests, canRefill, now },
+    undo,
+  );
   undo.push(async () => {
     await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
   });
-  const fleetLock = redis === undefined ? undefined : createRedisFleetLock(redis);
+  const redis = fleet?.connection;
   const pulls = createPulls(
     {
       settings,
@@ -59,7 +59,7 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
       metrics,
       upstreams,
       storage,
-      lock: fleetLock,
+      lock: fleet?.lock,
       duringRequest: (work) => (redis === undefined ? work() : redis.duringRequest(work)),
       now,
     },
@@ -112,10 +112,12 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
   };
 }
 
-function connectRedis(
-  { redisUrl, redisTimeoutMs }: Settings,
-  onFailure: (failure: string) => void,
-): RedisConnection | undefined {
-  if (redisUrl === undefined) return undefined;
-  return new RedisConnection({ url: redisUrl, callTimeoutMs: redisTimeoutMs, onFailure });
+/** The client of Redis takes 9 MB and a tenth of a second to load: only who has one pays for it. */
+async function fleetOf(
+  { redisUrl: url, redisTimeoutMs: timeoutMs }: Settings,
+  { metrics, now }: { readonly metrics: Metrics; readonly now: () => number },
+): Promise<Fleet | undefined> {
+  if (url === undefined) return undefined;
+  const { joinFleet } = await import('./fleet.ts');
+  return joinFleet({ url, timeoutMs, metrics, now });
 }

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../lib/lru-options.ts';
 import type { Settings } from '../config/settings.ts';
 import { networkAround, networkOverlap } from '../lib/network.ts';
 import { parsePlatform } from '../oci/platform.ts';
@@ -27,7 +28,7 @@ const MAX_REMEMBERED = 10_000;
 export function clientNetworks({ clients }: Settings): (address: string) => string {
   const rules = clients.map(({ network }) => ({ network, holds: networkOverlap(network) }));
   const known = new LRUCache<string, string>({
-    max: MAX_REMEMBERED,
+    ...atMost(MAX_REMEMBERED),
     memoMethod: (address) => {
       const around = networkAround(address);
       if (around === undefined) return '';

@@ -13,9 +13,8 @@ import { HistoryNotes } from '../store/history-notes.ts';
 import { createGuardedStore, type GuardedStore } from '../store/manifest/guarded.ts';
 import { openIndex, type Index } from '../store/manifest/lmdb.ts';
 import { createMemoryStore } from '../store/manifest/memory.ts';
-import { createRedisStore } from '../store/manifest/redis.ts';
 import { createTieredStore, type TieredStore } from '../store/manifest/tiered.ts';
-import type { RedisConnection } from '../store/redis/connection.ts';
+import type { SharedStore } from '../store/manifest/redis.ts';
 import { openSpace, type Space } from '../store/space/space.ts';
 import { diskReporter, indexReporter, lossReporter, removalReporter } from './reports.ts';
 
@@ -26,9 +25,8 @@ export interface StorageOptions {
   readonly settings: Settings;
   readonly log: Logger;
   readonly metrics: Metrics;
-  /** Undefined: there is no fleet. */
-  readonly redis: RedisConnection | undefined;
-  readonly onRedisFailure: (failure: string) => void;
+  /** Manifests that a fleet has in common; undefined: there is no fleet. */
+  readonly shared: SharedStore | undefined;
   /** Whether what is evicted could be fetched again. */
   readonly canRefill: () => boolean;
   /** Ms since the epoch. */
@@ -51,7 +49,7 @@ export interface Storage {
 
 /** Opens the data directory of the settings. What is to be given back goes to `undo`. */
 export async function openStorage(options: StorageOptions, undo: Undo): Promise<Storage> {
-  const { settings, log, metrics, redis, onRedisFailure, now } = options;
+  const { settings, log, metrics, shared, now } = options;
   const { dataDir } = settings;
   const index = openIndex(join(dataDir, 'index'), { now });
   const memory = createMemoryStore({ maxManifestBytes: MEMORY_MANIFEST_BYTES });
@@ -61,11 +59,12 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
     hasRoom: (bytes) => space.mayGrow(bytes),
     ...report,
   });
-  const shared =
-    redis === undefined
-      ? {}
-      : { shared: createRedisStore({ connection: redis, onFailure: onRedisFailure, now }) };
-  const manifests = createTieredStore({ memory, embedded, ...shared, now });
+  const manifests = createTieredStore({
+    memory,
+    embedded,
+    ...(shared === undefined ? {} : { shared }),
+    now,
+  });
   undo.push(() => manifests.close());
   await index.upgrade();
   const links = new ContentLinks(manifests);

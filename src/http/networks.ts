@@ -1,5 +1,6 @@
 import { BlockList, isIPv6 } from 'node:net';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../lib/lru-options.ts';
 
 /** Clients come back: the look-up in the list makes an object of each address, which costs more than a request should. */
 const MAX_REMEMBERED = 10_000;
@@ -12,7 +13,7 @@ export function networkMatcher(cidrs: readonly string[]): (address: string) => b
     list.addSubnet(network, Number(prefix), isIPv6(network) ? 'ipv6' : 'ipv4');
   }
   const known = new LRUCache<string, boolean>({
-    max: MAX_REMEMBERED,
+    ...atMost(MAX_REMEMBERED),
     memoMethod: (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),
   });
   return (address) => known.memo(address);

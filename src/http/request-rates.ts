@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../lib/lru-options.ts';
 import { networkPrefix, type PrefixBits } from '../lib/network-prefix.ts';
 
 export interface RequestRate {
@@ -21,7 +22,7 @@ interface Bucket {
 export class RequestRates {
   readonly #rate: RequestRate;
   readonly #now: () => number;
-  readonly #buckets = new LRUCache<string, Bucket>({ max: MAX_NETWORKS });
+  readonly #buckets = new LRUCache<string, Bucket>(atMost(MAX_NETWORKS));
 
   constructor(rate: RequestRate, now: () => number = () => performance.now()) {
     this.#rate = rate;

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../lib/lru-options.ts';
 import { orderFor } from '../oci/platform-order.ts';
 import { normalizePlatform, platformName, type Platform } from '../oci/platform.ts';
 import { platformOfUserAgent } from '../oci/user-agent.ts';
@@ -26,7 +27,7 @@ export class ClientPlatforms {
   readonly #default: Platform;
   /** What the clients of an address were seen to run; undefined once they took what no machine runs both of. */
   readonly #seen = new LRUCache<string, { readonly platform: Platform | undefined }>({
-    max: MAX_CLIENTS,
+    ...atMost(MAX_CLIENTS),
     ttl: SEEN_TTL_MS,
   });
   /** A fleet sends few User-Agents, and each of them with every request. */

@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../lib/lru-options.ts';
 import { parseManifest, type ManifestContent } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import { repositoryKey } from '../oci/reference.ts';
@@ -25,7 +26,7 @@ export class ContentLinks {
   readonly #store: ManifestStore;
   readonly #confirmations = new SingleFlight<Link>();
   /** Manifests and the repositories to which their content is known to be linked: saves parsing them each time. */
-  readonly #expanded = new LRUCache<Digest, Set<string>>({ max: MAX_EXPANDED });
+  readonly #expanded = new LRUCache<Digest, Set<string>>(atMost(MAX_EXPANDED));
 
   constructor(store: ManifestStore) {
     this.#store = store;

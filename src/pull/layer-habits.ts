@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../lib/lru-options.ts';
 import type { Digest } from '../oci/digest.ts';
 
 /** A manifest that went out, and what came of it. */
@@ -31,7 +32,7 @@ export class LayerHabits {
   });
   /** By client and repository: it was given a manifest and asked for no layer, as who only looks for a new version. */
   readonly #onlookers = new LRUCache<string, true>({ max: MAX_ONLOOKERS });
-  readonly #passedOver = new LRUCache<Digest, true>({ max: MAX_PASSED_OVER });
+  readonly #passedOver = new LRUCache<Digest, true>(atMost(MAX_PASSED_OVER));
 
   /** Whether a client had this layer when it was last offered to one: it asked for one above and not for this. */
   isHad(layer: Digest): boolean {

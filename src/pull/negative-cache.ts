@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../lib/lru-options.ts';
 import { repositoryKey, type Repository } from '../oci/reference.ts';
 
 const MAX_ENTRIES = 10_000;
@@ -11,7 +12,7 @@ export class NegativeCache {
   /** `ttlMs` 0 remembers nothing. */
   constructor(ttlMs: number) {
     this.#ttlMs = ttlMs;
-    this.#absent = new LRUCache({ max: MAX_ENTRIES, ttl: ttlMs });
+    this.#absent = new LRUCache({ ...atMost(MAX_ENTRIES), ttl: ttlMs });
   }
 
   remember(repository: Repository, reference: string): void {

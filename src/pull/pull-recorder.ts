@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../lib/lru-options.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isIndexType } from '../oci/media-types.ts';
 import { isUnknown } from '../oci/platform-order.ts';
@@ -40,7 +41,7 @@ export class PullRecorder {
   readonly #options: PullRecorderOptions;
   /** By address and repository, the latest first. */
   readonly #visits = new LRUCache<string, readonly Visit[]>({
-    max: MAX_VISITORS,
+    ...atMost(MAX_VISITORS),
     ttl: VISIT_TTL_MS,
     updateAgeOnGet: true,
   });

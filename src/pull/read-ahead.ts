@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../lib/lru-options.ts';
 import { withinMs } from '../lib/deadline.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseManifest } from '../oci/manifest.ts';
@@ -54,7 +55,7 @@ export class ReadAhead {
   readonly #layers: LayerAhead;
   readonly #running = new Set<Promise<void>>();
   /** Lists of which everything is there, on its way, or was not to be had just now; by repository and platform. */
-  readonly #ready = new LRUCache<string, true>({ max: MAX_READY, ttl: READY_TTL_MS });
+  readonly #ready = new LRUCache<string, true>({ ...atMost(MAX_READY), ttl: READY_TTL_MS });
   #isClosed = false;
 
   constructor(options: ReadAheadOptions) {

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../../lib/lru-options.ts';
 import { rm } from 'node:fs/promises';
 import { Extents } from '../../lib/extents.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -59,7 +60,7 @@ class DiskBlobStore implements BlobStore {
     maxContentBytes: 256 * 1024,
     maxContentsBytes: 32 * 1024 * 1024,
   });
-  readonly #unreadable = new LRUCache<Digest, true>({ max: MAX_UNREADABLE, ttl: UNREADABLE_FOR_MS });
+  readonly #unreadable = new LRUCache<Digest, true>({ ...atMost(MAX_UNREADABLE), ttl: UNREADABLE_FOR_MS });
   readonly #adoptions: Adoptions;
 
   constructor(options: DiskBlobStoreOptions, kept: KeptParts) {

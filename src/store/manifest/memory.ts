@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../../lib/lru-options.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { repositoryKey } from '../../oci/reference.ts';
 import type { Removed } from '../index/removal.ts';
@@ -22,9 +23,9 @@ export function createMemoryStore(options: { readonly maxManifestBytes: number }
     maxSize: options.maxManifestBytes,
     sizeCalculation: (manifest) => manifest.bytes.length + ENTRY_BYTES,
   });
-  const tags = new LRUCache<string, TagRecord>({ max: MAX_TAGS });
-  const links = new LRUCache<string, Link>({ max: MAX_LINKS });
-  const repositories = new LRUCache<string, RepositoryRecord>({ max: MAX_REPOSITORIES });
+  const tags = new LRUCache<string, TagRecord>(atMost(MAX_TAGS));
+  const links = new LRUCache<string, Link>(atMost(MAX_LINKS));
+  const repositories = new LRUCache<string, RepositoryRecord>(atMost(MAX_REPOSITORIES));
   return {
     getManifest: async (digest) => manifests.get(digest),
     putManifest: async (manifest) => {

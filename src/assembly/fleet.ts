@@ -1,0 +1,34 @@
+import type { Metrics } from '../metrics/metrics.ts';
+import type { SharedBudgets } from '../oci/pull-budget.ts';
+import type { FleetLock } from '../store/fleet-lock.ts';
+import { createRedisStore, type SharedStore } from '../store/manifest/redis.ts';
+import { createRedisBudgets } from '../store/redis/budgets.ts';
+import { RedisConnection } from '../store/redis/connection.ts';
+import { createRedisFleetLock } from '../store/redis/fleet-lock.ts';
+
+export interface FleetOptions {
+  readonly url: string;
+  readonly timeoutMs: number;
+  readonly metrics: Metrics;
+  /** Ms since the epoch. */
+  readonly now: () => number;
+}
+
+/** What servers have in common by one Redis. */
+export interface Fleet {
+  readonly connection: RedisConnection;
+  readonly manifests: SharedStore;
+  readonly budgets: SharedBudgets;
+  readonly lock: FleetLock;
+}
+
+export function joinFleet({ url, timeoutMs, metrics, now }: FleetOptions): Fleet {
+  const onFailure = (failure: string): void => metrics.redisError(failure);
+  const connection = new RedisConnection({ url, callTimeoutMs: timeoutMs, onFailure });
+  return {
+    connection,
+    manifests: createRedisStore({ connection, onFailure, now }),
+    budgets: createRedisBudgets(connection, { now }),
+    lock: createRedisFleetLock(connection),
+  };
+}
