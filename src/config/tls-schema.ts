@@ -1,3 +1,4 @@
+import { certificateProblem } from '../lib/certificates.ts';
 import { line } from './fields.ts';
 import type { Setting } from './setting.ts';
 
@@ -11,6 +12,7 @@ export const TLS_SETTINGS = {
     allowed: 'a readable file in PEM form, together with tlsKey',
     help: 'Certificate, and those between it and its root, for listen, authListen and, off loopback, adminListen; read again when it changes. None: plain HTTP.',
     holds: 'file',
+    fileProblem: certificateProblem,
     needs: ['tlsKey'],
     schema: line().exactOptional(),
   },
@@ -33,6 +35,7 @@ export const TLS_SETTINGS = {
     allowed: 'a readable file in PEM form, together with tlsCert',
     help: 'Authorities whose certificates clients need at listen, besides being of allowNetworks; none: they need none.',
     holds: 'file',
+    fileProblem: certificateProblem,
     needs: ['tlsCert'],
     schema: line().exactOptional(),
   },

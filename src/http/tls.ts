@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import type { Socket } from 'node:net';
+import { certificateProblem } from '../lib/certificates.ts';
 import { FileError } from '../lib/file-error.ts';
 import { WatchedFiles } from '../lib/watched-files.ts';
 
@@ -55,10 +56,11 @@ export class Tls {
 }
 
 function identityOf([cert = '', key = '', ca]: readonly string[]): TlsIdentity {
+  // createSecureContext takes any text for authorities, and would then trust none.
+  const problem = ca === undefined ? undefined : certificateProblem(ca);
+  if (problem !== undefined) throw new FileError(`the file of authorities for clients ${problem}`);
   try {
     const notAfter = notAfterOf(cert);
-    // createSecureContext takes any text for authorities, and would then trust none.
-    if (ca !== undefined) notAfterOf(ca);
     const context = { cert, key, ...(ca === undefined ? {} : { ca }), minVersion: 'TLSv1.2' } as const;
     // Fails if key and certificate do not belong together.
     createSecureContext(context);
@@ -66,7 +68,7 @@ function identityOf([cert = '', key = '', ca]: readonly string[]): TlsIdentity {
   } catch (cause) {
     // OpenSSL's own words: `key values mismatch`, `no start line`.
     const why = cause instanceof Error && 'reason' in cause ? String(cause.reason) : 'not readable as PEM';
-    throw new FileError(`certificate, key and client authorities cannot be used together: ${why}`, { cause });
+    throw new FileError(`certificate and key cannot be used together: ${why}`, { cause });
   }
 }
 

@@ -1,5 +1,11 @@
+import { rootCertificates } from 'node:tls';
 import { SETTINGS } from '../../src/config/schema.ts';
 import type { Setting } from '../../src/config/setting.ts';
+
+/** What a file of this path, which a setting names as an example, may hold. */
+export function fileFor(path: string): string {
+  return path.endsWith('.crt') ? (rootCertificates[0] ?? '') : 'text of a file';
+}
 
 const TABLE = new Map(Object.entries<Setting>(SETTINGS));
 

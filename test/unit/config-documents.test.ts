@@ -8,7 +8,7 @@ import { loadSettings } from '../../src/config/load.ts';
 import { CLIENT_SETTINGS, SETTINGS } from '../../src/config/schema.ts';
 import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from '../../src/config/upstream-schema.ts';
 import type { Setting } from '../../src/config/setting.ts';
-import { neededBeside } from '../support/needed-settings.ts';
+import { fileFor, neededBeside } from '../support/needed-settings.ts';
 
 const ROOT = new URL('../../', import.meta.url);
 const TOP = Object.entries<Setting>(SETTINGS);
@@ -56,7 +56,7 @@ describe('config/pierhead.yaml', () => {
       flags: { config: 'p.yaml' },
       env: {},
       cwd: '/srv',
-      readFile: (path) => (path.endsWith('p.yaml') ? yaml : 'secret'),
+      readFile: (path) => (path.endsWith('p.yaml') ? yaml : fileFor(path)),
     });
     expect(sources.find((shown) => shown.key === key)?.source).toEqual({
       kind: 'file',

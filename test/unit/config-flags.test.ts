@@ -5,7 +5,7 @@ import { loadSettings } from '../../src/config/load.ts';
 import { SETTINGS } from '../../src/config/schema.ts';
 import { UPSTREAM_SETTINGS } from '../../src/config/upstream-schema.ts';
 import type { Setting } from '../../src/config/setting.ts';
-import { neededBeside } from '../support/needed-settings.ts';
+import { fileFor, neededBeside } from '../support/needed-settings.ts';
 
 /** The settings of a command line, as commander takes it apart with the exported options. */
 function load(argv: readonly string[], env: Readonly<Record<string, string>> = {}) {
@@ -14,7 +14,7 @@ function load(argv: readonly string[], env: Readonly<Record<string, string>> = {
     command.option(argument === undefined ? name : `${name} ${argument}`, help);
   }
   const flags: Flags = command.parse(argv, { from: 'user' }).opts();
-  return loadSettings({ flags, env, cwd: '/srv', readFile: () => 'text of a file' });
+  return loadSettings({ flags, env, cwd: '/srv', readFile: fileFor });
 }
 
 describe('flags', () => {

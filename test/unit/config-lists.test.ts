@@ -177,6 +177,16 @@ describe('settings that need others', () => {
     ['tlsKey: password', 'tlsKey (file p.yaml:1): stands alone; allowed: together with tlsCert'],
     ['tlsClientCa: password', 'tlsClientCa (file p.yaml:1): stands alone; allowed: together with tlsCert'],
   ])('are refused without: %s', (yaml, problem) => {
-    expect(problems(yaml)).toEqual([problem]);
+    expect(problems(yaml)).toContain(problem);
+  });
+});
+
+describe('files of certificates', () => {
+  it.each(['tlsCert', 'tlsClientCa'])('that hold none are refused by key and line: %s', (key) => {
+    expect(problems(`${key}: password`)).toContainEqual(
+      expect.stringContaining(
+        `${key} (file p.yaml:1): "/srv/password" holds no certificate; allowed: a readable`,
+      ),
+    );
   });
 });
