@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { ImageName } from '../oci/image-name.ts';
 import {
+  isRunnableImage,
   ManifestInvalidError,
   parseManifest,
   type Descriptor,
@@ -26,7 +27,7 @@ export type BundledUnit = { readonly repository: Repository; readonly manifests:
 
 /**
  * Takes a bundle apart into what it brings. Throws BundleError `corrupt` if it contradicts itself: if an image lacks
- * its manifest or a manifest names blobs that it neither holds nor builds on.
+ * its manifest or names blobs that the bundle neither holds nor builds on.
  */
 export function unitsOf(
   { images, contents }: BundleHead,
@@ -36,7 +37,8 @@ export function unitsOf(
   const held = new Set([...contents.blobs, ...contents.base].map(({ digest }) => digest));
   const read = new Map([...manifests].map(([digest, manifest]) => [digest, parsed(manifest, held)]));
   for (const { digest, content } of read.values()) {
-    if (content.kind === 'index') continue;
+    // Clients get on without the blobs of anything else, such as attestations.
+    if (content.kind === 'index' || !isRunnableImage(content)) continue;
     const missing = [content.config, ...content.layers].find((blob) => !held.has(blob.digest));
     if (missing === undefined) continue;
     throw new BundleError('corrupt', `${digest} names ${missing.digest}, which the bundle does not speak of`);

@@ -33,8 +33,8 @@ export interface SelectionOptions {
 const MAX_NAMED = 3;
 
 /**
- * Takes of an image what is whole: no image without all of its blobs, and of what speaks of an image, attestations and
- * referrers, whatever is there.
+ * Takes of an image what is whole: no image without all of its blobs. Of what speaks of an image, attestations and
+ * referrers, it takes whatever is there: clients fetch an attestation's manifest with its image and seldom its blobs.
  */
 export async function selectImage(
   root: Digest,
@@ -49,10 +49,12 @@ export async function selectImage(
   const foreign: ClosureBlob[] = [];
   const lacks = audience === 'stored' ? nothingOf(closure, faults, manifests) : lacksOf(closure, faults);
   for (const blob of distinct(manifests.flatMap((manifest) => manifest.blobs))) {
-    const isStored = !blob.isForeign || (await options.files.size(blob.digest)) !== undefined;
+    const isStored = (await options.files.size(blob.digest)) !== undefined;
     if (isStored && (!blob.isForeign || options.withForeign)) blobs.push(blob);
-    else foreign.push(blob);
-    if (!isStored && options.withForeign) lacks.push(`its foreign layer ${blob.digest} is not stored`);
+    else if (blob.isForeign) foreign.push(blob);
+    if (!isStored && blob.isForeign && options.withForeign) {
+      lacks.push(`its foreign layer ${blob.digest} is not stored`);
+    }
   }
   return { manifests, blobs, foreign, lacks };
 }
@@ -78,11 +80,13 @@ async function faultsOf({ manifests }: ImageClosure, { files }: SelectionOptions
 }
 
 function takenOf({ manifests }: ImageClosure, faults: Faults): ClosureManifest[] {
-  const whole = manifests.filter(({ digest }) => !faults.has(digest));
-  const taken = new Set(whole.filter(isImage).map(({ digest }) => digest));
+  const whole = manifests.filter((manifest) => isImage(manifest) && !faults.has(manifest.digest));
+  const taken = new Set(whole.map(({ digest }) => digest));
   // What refers to something comes after it, and may be referred to itself.
-  for (const { digest, subject } of whole) if (subject !== undefined && taken.has(subject)) taken.add(digest);
-  return whole.filter(({ digest }) => taken.has(digest));
+  for (const { digest, subject } of manifests) {
+    if (subject !== undefined && taken.has(subject)) taken.add(digest);
+  }
+  return manifests.filter(({ digest }) => taken.has(digest));
 }
 
 /** Why there is nothing of it that could be served. */

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
+import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { parsePlatform, type Platform } from '../../src/oci/platform.ts';
 import { blobPath } from '../../src/store/blob/layout.ts';
 import type { ImageContent } from '../fake/library.ts';
@@ -10,7 +10,7 @@ import { bytesContent, type Content } from '../fake/content.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { exportFrom, filesOf, importInto } from '../support/bundles.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
-import { attestationOf, digestsOf } from '../support/image-digests.ts';
+import { attestationOf, blobsNamedBy, digestsOf } from '../support/image-digests.ts';
 import { pullWhole, storedAt } from '../support/pulls.ts';
 import { rot } from '../support/stored-files.ts';
 
@@ -18,21 +18,16 @@ const platforms = (...texts: string[]): Platform[] =>
   texts.map((text) => parsePlatform(text) ?? { os: '', architecture: '' });
 
 /** Pulls of golang what a client of linux/amd64 does, the attestation included. */
-async function pullAmd64(app: TestApp): Promise<void> {
+async function pullAmd64(app: TestApp, { withStatements = true } = {}): Promise<void> {
   const { manifests, blobs } = digestsOf(GOLANG.image, 'linux/amd64');
   await app.get('/v2/library/golang/manifests/latest', { headers: [['Accept', '*/*']] });
   const attestation = attestationOf(GOLANG.image, 'linux/amd64');
   for (const digest of [...manifests, attestation]) await app.get(`/v2/library/golang/manifests/${digest}`);
   const statements = GOLANG.image.manifests.find(({ digest }) => digest === attestation);
-  for (const digest of [...blobs, ...blobsNamedBy(statements?.bytes)]) {
+  for (const digest of [...blobs, ...(withStatements ? blobsNamedBy(statements?.bytes) : [])]) {
     await app.get(`/v2/library/golang/blobs/${digest}`);
     await storedAt(app, `/v2/library/golang/blobs/${digest}`);
   }
-}
-
-function blobsNamedBy(manifest: Buffer | undefined): Digest[] {
-  const found = manifest?.toString().matchAll(/sha256:[0-9a-f]{64}/g) ?? [];
-  return [...found].flatMap(([text]) => parseDigest(text) ?? []);
 }
 
 /** What the bundle holds as blobs/…, by digest. */
@@ -111,6 +106,19 @@ describe('a bundle', () => {
     );
     const list = filesOf(bytes).find(({ name }) => name.endsWith(GOLANG.image.root.digest.slice(7)));
     expect(list?.bytes.equals(GOLANG.image.root.bytes)).toBe(true);
+  });
+
+  it('has attestations whose statements nobody has fetched, as their clients would', async () => {
+    const app = await startTestApp({ hub: await filledHub() });
+    await pullAmd64(app, { withStatements: false });
+    const { bytes } = await exportFrom(app.dataDir, ['golang'], { audience: platforms('linux/amd64') });
+    const amd64 = digestsOf(GOLANG.image, 'linux/amd64');
+    const attestation = attestationOf(GOLANG.image, 'linux/amd64');
+    expect(held(bytes)).toEqual([...amd64.manifests, ...amd64.blobs, attestation].sort());
+    const next = await startTestApp({ hub: 'http://127.0.0.1:9', flags: { offline: true } });
+    await importInto(next.dataDir, bytes);
+    const answer = await next.get(`/v2/library/golang/manifests/${attestation}`);
+    expect(answer.header('docker-content-digest')).toBe(attestation);
   });
 
   it('says what is missing for platforms that are asked for', async () => {

@@ -1,4 +1,4 @@
-import type { Digest } from '../../src/oci/digest.ts';
+import { parseDigest, type Digest } from '../../src/oci/digest.ts';
 import type { MultiPlatformImage } from '../fixtures/images.ts';
 
 /** Digests, each list sorted. */
@@ -23,6 +23,12 @@ export function attestationOf(image: MultiPlatformImage, platform: string): Dige
   const digest = image.attestations[linux.findIndex(([name]) => name === platform)]?.digest;
   if (digest === undefined) throw new Error(`the image has no attestation for ${platform}`);
   return digest;
+}
+
+/** The digests that a manifest of an image names. */
+export function blobsNamedBy(manifest: Buffer | undefined): Digest[] {
+  const found = manifest?.toString().matchAll(/sha256:[0-9a-f]{64}/g) ?? [];
+  return [...found].flatMap(([text]) => parseDigest(text) ?? []);
 }
 
 /** What a client that pulls all platforms needs, attestations included. */
