@@ -123,6 +123,7 @@ class ImportRun {
     const { manifests, referrers } = await this.#unlessEnded(reader.manifests());
     const units = unitsOf(head, manifests, referrers);
     await this.#takeBlobs(reader, head, known);
+    await this.#requireAll(head);
     const pins = this.#request.pin ?? this.#options.pins;
     await this.#publish(units, pins);
     return {
@@ -183,6 +184,14 @@ class ImportRun {
       this.#tellProgress(head);
     }
     await this.#intake.finish();
+  }
+
+  /** What is held is not evicted, but can be removed by command, or by hand. */
+  async #requireAll({ contents }: BundleHead): Promise<void> {
+    for (const { digest } of [...contents.blobs, ...contents.base]) {
+      if ((await this.#options.blobs.stat(digest)) !== undefined) continue;
+      throw new BundleError('base-missing', `${digest} was removed while the bundle came in`);
+    }
   }
 
   async *#counted(chunks: AsyncIterable<Buffer>, head: BundleHead): AsyncGenerator<Buffer, void> {

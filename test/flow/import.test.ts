@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readImages } from '../../src/app.ts';
@@ -9,6 +9,7 @@ import type { ImageEntry } from '../../src/store/images.ts';
 import type { ImageContent } from '../fake/library.ts';
 import { image } from '../fixtures/images.ts';
 import { opaqueLayer } from '../fixtures/tar.ts';
+import { blobPath } from '../../src/store/blob/layout.ts';
 import { startTestApp, type TestApp, type TestAppOptions } from '../support/app.ts';
 import { bigBlob } from '../support/big-blob.ts';
 import {
@@ -500,8 +501,23 @@ describe('a delta', () => {
     expect(await readdir(join(empty.dataDir, 'blobs')).catch(() => [])).toEqual([]);
     const next = await siteB();
     await importInto(next.dataDir, old.bytes);
+    const first = old.plan.draft.blobs[0]?.digest;
+    const removing = (async function* () {
+      yield* chunksOf(bytes.subarray(0, -10));
+      await eventually(
+        () => storedBytes(next.dataDir, LAYERS[1]?.content.digest ?? LARGE.image.root.digest),
+        'a blob',
+      );
+      if (first !== undefined) await rm(blobPath(next.dataDir, first));
+      yield bytes.subarray(-10);
+    })();
+    await expect(importInto(next.dataDir, removing)).rejects.toThrow(
+      `${first} was removed while the bundle came in`,
+    );
+    expect((await next.get('/v2/acme/large/manifests/v1')).status).toBe(503);
+    await importInto(next.dataDir, old.bytes);
     const summary = await importInto(next.dataDir, bytes);
-    expect(summary.stored).toMatchObject({ blobs: LARGE.image.blobs.length });
+    expect(summary).toMatchObject({ stored: { blobs: 0 }, known: { blobs: LARGE.image.blobs.length } });
     await expectServed(next, 'library/golang', GOLANG);
     await expectServed(next, 'acme/large', LARGE);
   });
