@@ -1,45 +1,34 @@
 import type { Digest } from '../oci/digest.ts';
 import { repositoryKey, type Repository } from '../oci/reference.ts';
-import { BlobStoreError, type BlobStore, type StoredBlob } from '../store/blob-store.ts';
+import { BlobStoreError, type StoredBlob } from '../store/blob-store.ts';
 import type { Link } from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobBody } from './blob-body.ts';
-import { BlobFill } from './blob-fill.ts';
+import type { BlobFill } from './blob-fill.ts';
 import { BypassBody } from './bypass-body.ts';
 import type { CacheStatus } from './cache-status.ts';
 import type { ContentLinks } from './content-links.ts';
 import type { FillEnd } from './fill-options.ts';
-import type { SegmentLimits } from './fill-plan.ts';
-import { FillSlots } from './fill-slots.ts';
 import { followed } from './followed-fill.ts';
 import { failureError } from './outcome-error.ts';
 import { PullError } from './pull-error.ts';
 import type { RepositoryAccess } from './repository-access.ts';
+import {
+  opener,
+  RunningFills,
+  type RunningFill,
+  type RunningFillsOptions,
+  type WantedBlob,
+} from './running-fills.ts';
 import { storedBody } from './stored-body.ts';
-import { UnreadFills } from './unread-fills.ts';
-import type { OpenBlob } from './upstream-bytes.ts';
 
-/** Fills that go on although the client that asked for them has gone. */
-const MAX_UNREAD_PER_CLIENT = 4;
-
-export interface BlobPullerOptions {
-  readonly blobs: BlobStore;
+export interface BlobPullerOptions extends RunningFillsOptions {
   readonly links: ContentLinks;
   readonly access: RepositoryAccess;
-  /** How many blobs are transferred at a time. */
-  readonly maxFills: number;
-  readonly segmentLimits: SegmentLimits;
-  /** Told of every fill that has ended, for logs and metrics. */
-  readonly onFillEnd: (end: FillEnd & { readonly repository: Repository; readonly digest: Digest }) => void;
-  /** Told when a reader gets a far range past the fill. */
-  readonly onElsewhere: () => void;
 }
 
 /** A blob as a client asks for it. */
-export interface BlobRequest {
-  readonly upstream: Upstream;
-  readonly repository: Repository;
-  readonly digest: Digest;
+export interface BlobRequest extends WantedBlob {
   /** The client's address. */
   readonly client: string;
 }
@@ -50,22 +39,14 @@ export interface Prefetch {
   readonly stored: Promise<boolean>;
 }
 
-interface RunningFill {
-  readonly fill: BlobFill;
-  readonly repository: Repository;
-}
-
 /** Serves blobs: from the disk, from the fill that is running, or by starting one. At most one fill per digest. */
 export class BlobPuller {
   readonly #options: BlobPullerOptions;
-  readonly #fills = new Map<Digest, RunningFill>();
-  readonly #slots: FillSlots;
-  readonly #unread = new UnreadFills(MAX_UNREAD_PER_CLIENT);
-  #isClosed = false;
+  readonly #fills: RunningFills;
 
   constructor(options: BlobPullerOptions) {
     this.#options = options;
-    this.#slots = new FillSlots(options.maxFills);
+    this.#fills = new RunningFills(options);
   }
 
   /** Fills under way, those that wait for their turn included. */
@@ -78,7 +59,7 @@ export class BlobPuller {
   }
 
   get queued(): number {
-    return this.#slots.queued;
+    return this.#fills.queued;
   }
 
   /** Opens nothing and fills nothing: a cold blob is asked for by HEAD. Throws PullError. */
@@ -133,15 +114,15 @@ export class BlobPuller {
    * Begins to fill a blob that nobody has asked for yet, behind all those that somebody reads; clients can join.
    * Undefined if there is nothing to do, or it could not be kept; `stored` never rejects.
    */
-  async prefetch(blob: Omit<BlobRequest, 'client'>): Promise<Prefetch | undefined> {
+  async prefetch(blob: WantedBlob): Promise<Prefetch | undefined> {
     const { repository, digest } = blob;
     const { blobs, links } = this.#options;
     const link = await links.get(repository, digest);
-    if (link?.by !== 'manifest' || this.#isClosed || blobs.isFailing) return undefined;
+    if (link?.by !== 'manifest' || this.#fills.isClosed || blobs.isFailing) return undefined;
     // One that ends meanwhile has stored it, or has just failed.
     if (this.#fills.has(digest) || (await this.#hasOrCannotTell(digest))) return undefined;
     if (this.#fills.has(digest)) return undefined;
-    const { ended } = this.#start({ ...blob, client: '' }, link);
+    const { ended } = this.#fills.start(blob, link);
     return { stored: ended.then(({ result }) => result === 'stored') };
   }
 
@@ -167,16 +148,16 @@ export class BlobPuller {
    * Has a blob stored, behind all those that somebody reads; resolves when it is, at once if it was. Clients can join.
    * Throws PullError.
    */
-  async store(blob: Omit<BlobRequest, 'client'>): Promise<void> {
+  async store(blob: WantedBlob): Promise<void> {
     const { repository, digest } = blob;
     if ((await this.#options.blobs.stat(digest)) !== undefined) return;
     const link = await this.#options.links.get(repository, digest);
     const running = this.#fills.get(digest);
-    const fill = running?.fill ?? this.#start({ ...blob, client: '' }, link);
+    const fill = running?.fill ?? this.#fills.start(blob, link);
     const { result, error } = await fill.ended;
     if (result === 'stored') return;
     // The failure of what another one had begun need not be ours.
-    if (running !== undefined && !this.#isClosed) return this.store(blob);
+    if (running !== undefined && !this.#fills.isClosed) return this.store(blob);
     const reason = error instanceof Error ? error.message : `it could not be stored (${result})`;
     throw new PullError('unavailable', reason, { cause: error });
   }
@@ -187,11 +168,8 @@ export class BlobPuller {
   }
 
   /** Ends all fills; resolves when what they have is kept for the next start. */
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    const fills = [...this.#fills.values()];
-    for (const { fill } of fills) fill.abort();
-    await Promise.all(fills.map(({ fill }) => fill.ended));
+  close(): Promise<void> {
+    return this.#fills.close();
   }
 
   async #join(request: BlobRequest, running: RunningFill): Promise<BlobBody> {
@@ -220,7 +198,7 @@ export class BlobPuller {
     const { repository, digest, client } = request;
     const running = this.#fills.get(digest);
     if (running !== undefined) return this.#join(request, running);
-    const fill = this.#start(request, link);
+    const fill = this.#fills.start(request, link);
     let body: BlobBody | undefined;
     try {
       body = await followed(fill, 'stored', client);
@@ -242,33 +220,6 @@ export class BlobPuller {
       return this.open(request);
     }
     throw new PullError('unavailable', `${digest} could not be had from upstream (${result})`);
-  }
-
-  #start(request: BlobRequest, link: Link | undefined): BlobFill {
-    const { repository, digest } = request;
-    const { blobs, segmentLimits, onElsewhere, onFillEnd } = this.#options;
-    const fill: BlobFill = new BlobFill({
-      digest,
-      expectedSize: link?.size,
-      isNamed: link?.by === 'manifest',
-      isLinked: link !== undefined,
-      open: opener(request, link?.size),
-      kept: blobs.keptPart(digest),
-      createPart: (expectedSize) => blobs.createPart(digest, expectedSize),
-      slots: this.#slots,
-      limits: segmentLimits,
-      onUnread: (client) => this.#unread.add(fill, client),
-      onRead: () => this.#unread.remove(fill),
-      onElsewhere,
-    });
-    this.#fills.set(digest, { fill, repository });
-    if (this.#isClosed) fill.abort();
-    void fill.ended.then((end) => {
-      this.#fills.delete(digest);
-      this.#unread.remove(fill);
-      onFillEnd({ ...end, repository, digest });
-    });
-    return fill;
   }
 
   async #hasOrCannotTell(digest: Digest): Promise<boolean> {
@@ -301,15 +252,4 @@ export class BlobPuller {
 
 function unreadable(error: unknown): undefined {
   if (!(error instanceof BlobStoreError)) throw error;
-}
-
-function opener({ upstream, repository, digest }: BlobRequest, expectedSize: number | undefined): OpenBlob {
-  return (offset, end, signal) =>
-    upstream.getBlob(repository.name, digest, {
-      identity: 'configured',
-      offset,
-      ...(signal === undefined ? {} : { signal }),
-      ...(end === undefined ? {} : { end }),
-      ...(expectedSize === undefined ? {} : { expectedSize }),
-    });
 }
