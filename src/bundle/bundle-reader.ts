@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { digestMatches, type Digest } from '../oci/digest.ts';
+import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import { parseBundleContents, type BundledBlob, type BundleContents } from './bundle-contents.ts';
 import { BundleError } from './bundle-error.ts';
@@ -13,7 +14,7 @@ import { TarReader } from './tar-reader.ts';
 /** What is read into memory before anything is known to be right. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 /** Of all manifests together: some hundred thousand. */
-const MAX_MANIFEST_BYTES = 512 * 1024 * 1024;
+const MAX_MANIFESTS_BYTES = 512 * 1024 * 1024;
 
 /** All that a bundle says before its first blob. Everything was verified. */
 export interface BundleHead {
@@ -55,12 +56,13 @@ export class BundleReader {
     }
     this.#require(await this.#tar.next(), FILES.index);
     const index = await this.#whole();
-    const { images, contents: digest } = parseBundleIndex(index);
     let entry = await this.#tar.next();
     const isSigned = entry?.name === FILES.signature;
     const signature = isSigned ? await this.#whole() : undefined;
     if (isSigned) entry = await this.#tar.next();
+    // First of all: what nobody has signed is not even looked into.
     this.#verify(index, signature);
+    const { images, contents: digest } = parseBundleIndex(index);
     this.#require(entry, FILES.contents);
     const contents = parseBundleContents(await this.#right(FILES.contents, digest));
     this.#contents = contents;
@@ -78,7 +80,7 @@ export class BundleReader {
     const { manifests, referrers } = this.#contents;
     const lists = new Map(referrers.map(({ list }) => [list.digest, list]));
     const total = [...manifests, ...lists.values()].reduce((sum, { size }) => sum + size, 0);
-    if (total > MAX_MANIFEST_BYTES) throw new BundleError('corrupt', `its manifests have ${total} bytes`);
+    if (total > MAX_MANIFESTS_BYTES) throw new BundleError('corrupt', `its manifests have ${total} bytes`);
     const read = new Map<Digest, BundledManifest>();
     for (const { digest, mediaType, size } of manifests) {
       read.set(digest, { digest, mediaType, bytes: await this.#blob({ digest, size }) });
@@ -126,6 +128,10 @@ export class BundleReader {
   }
 
   async #blob(blob: BundledBlob): Promise<Buffer> {
+    // As upstream's are: what is larger, or is parsed for longer, is no manifest.
+    if (blob.size > MAX_MANIFEST_BYTES) {
+      throw new BundleError('corrupt', `the manifest ${blob.digest} has ${blob.size} bytes`);
+    }
     await this.#next(blob);
     return this.#right(blobName(blob.digest), blob.digest);
   }

@@ -2,17 +2,30 @@ import { parseDigest, type Digest } from '../oci/digest.ts';
 import { BundleError } from './bundle-error.ts';
 
 const MAX_NAME_LENGTH = 640;
+/**
+ * Braces, brackets and commas. What JSON costs goes by them and not by its length: 64 MiB of `{},` keep a server busy for
+ * a minute and take 2 GB. What is genuine has one in 20 bytes at most.
+ */
+const MAX_MARKS = 3_000_000;
+const MARKS: ReadonlySet<number> = new Set(Buffer.from('{[,'));
 
 /** Reading JSON that anybody may have written: each throws BundleError `corrupt`, which names `what`. */
 export type Json = Readonly<Record<string, unknown>>;
 
 export function parseJson(bytes: Buffer, what: string): Json {
+  if (marksIn(bytes) > MAX_MARKS) throw new BundleError('corrupt', `${what} holds too many things`);
   try {
     return objectIn(JSON.parse(bytes.toString('utf8')), what);
   } catch (error) {
     if (error instanceof BundleError) throw error;
     throw new BundleError('corrupt', `${what} is not JSON`, error);
   }
+}
+
+function marksIn(bytes: Buffer): number {
+  let marks = 0;
+  for (const byte of bytes) if (MARKS.has(byte)) marks++;
+  return marks;
 }
 
 export function objectIn(value: unknown, what: string): Json {
