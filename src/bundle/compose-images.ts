@@ -22,6 +22,10 @@ export function composeImages(
     if (extended !== undefined) {
       needed.problem(extended.line, `what ${name} extends is not looked into: name that, too`);
     }
+    const inline = service.at('build', 'dockerfile_inline');
+    if (inline !== undefined) {
+      needed.problem(inline.line, `what ${name} is built from is not looked into: name that in a list, too`);
+    }
     try {
       addService(service, (text) => interpolate(text, { variables, escape: '$$' }), needed);
     } catch (error) {

@@ -74,8 +74,9 @@ class Build {
 
   /** Undefined: that of whoever builds, or for whom. */
   #platform(flags: readonly string[]): string | undefined {
-    const text = flags.find((flag) => flag.startsWith('--platform='))?.slice('--platform='.length);
-    if (text === undefined) return undefined;
+    const flag = flags.find((each) => each.startsWith('--platform='));
+    if (flag === undefined) return undefined;
+    const text = unquoted(flag.slice('--platform='.length));
     const [, name = ''] = /^\$\{?(\w+)\}?$/.exec(text) ?? [];
     if (PLATFORM_ARG.test(name) && !this.#args.has(name)) return undefined;
     return this.#expand(text);
@@ -99,8 +100,8 @@ class Build {
 
 /** What an instruction takes files from. */
 function sourcesOf({ name, rest }: Instruction): string[] {
-  // Flags stand before everything else.
-  const flags = /^(?:--\S+\s+)*/.exec(`${rest} `)?.[0].split(/\s+/) ?? [];
+  // Flags stand before everything else; no name of an image has quotes.
+  const flags = /^(?:--\S+\s+)*/.exec(`${rest} `)?.[0].replaceAll(/["']/g, '').split(/\s+/) ?? [];
   if (name === 'COPY') return flags.flatMap((flag) => /^--from=(.*)$/.exec(flag)?.[1] ?? []);
   return flags
     .filter((flag) => flag.startsWith('--mount='))

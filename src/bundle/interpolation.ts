@@ -106,6 +106,8 @@ class Interpolation {
         if (isThere) return value;
         throw new UnsetVariableError(`${name} is not set${word() === '' ? '' : `: ${word()}`}`);
       default:
+        // Builders cut and replace by `${NAME%…}` and the like; half of that would be another image.
+        if (word() !== '') throw new UnsetVariableError(`what becomes of ${name} by ${word()} is not known`);
         return this.#required(name);
     }
   }

@@ -9,17 +9,65 @@ const POD_PATHS: readonly (readonly string[])[] = [
   ['spec', 'jobTemplate', 'spec', 'template', 'spec'],
 ];
 const CONTAINERS = ['initContainers', 'containers', 'ephemeralContainers'] as const;
-/** Lists of lists: nobody goes deeper. */
-const MAX_DEPTH = 4;
+/** Where a pod has images. */
+const POD_KEYS: ReadonlySet<string> = new Set([...CONTAINERS, 'volumes']);
+/** Nobody goes deeper, be it by lists of lists or inside of a custom resource. */
+const MAX_DEPTH = 64;
+/** The API groups of Kubernetes itself, whose kinds have their pods in these places: `v1`, `apps/v1`, `batch/v1`, `*.k8s.io/v1`. */
+const OWN_GROUP = /^(?:[^./]*|(?:[^/]*\.)?k8s\.io)$/;
 
 /** The images of a Kubernetes object: of its pods, whatever kind makes them, or of the objects of a list. */
-export function kubernetesImages(object: YamlNode, needed: NeededImages, depth = 0): void {
-  if (depth < MAX_DEPTH) {
-    for (const item of object.get('items')?.items ?? []) kubernetesImages(item, needed, depth + 1);
+export function kubernetesImages(object: YamlNode, needed: NeededImages): void {
+  new Objects(needed).add(object, MAX_DEPTH);
+}
+
+class Objects {
+  readonly #needed: NeededImages;
+  readonly #seen = new Set<unknown>();
+
+  constructor(needed: NeededImages) {
+    this.#needed = needed;
   }
-  for (const path of POD_PATHS) {
-    const pod = object.at(...path);
-    if (pod !== undefined) podImages(pod, needed);
+
+  add(object: YamlNode, depth: number): void {
+    if (depth === 0 || this.#isSeen(object)) return;
+    for (const item of object.get('items')?.items ?? []) this.add(item, depth - 1);
+    const [group = ''] = /^[^/]*(?=\/)/.exec(object.get('apiVersion')?.text ?? '') ?? [];
+    if (!OWN_GROUP.test(group)) {
+      for (const [, value] of object.entries) this.#search(value, depth);
+      return;
+    }
+    for (const path of POD_PATHS) {
+      const pod = object.at(...path);
+      if (pod !== undefined) podImages(pod, this.#needed);
+    }
+  }
+
+  /** Where a custom resource has its images only those who made it know: everything that is called so counts. */
+  #search(node: YamlNode, depth: number): void {
+    if (depth === 0 || this.#isSeen(node)) return;
+    const isPod = (node.get('containers')?.items.length ?? 0) > 0;
+    if (isPod) podImages(node, this.#needed);
+    for (const [key, value] of node.entries) {
+      if (isPod && POD_KEYS.has(key)) continue;
+      if (key === 'image') this.#addImage(value);
+      this.#search(value, depth - 1);
+    }
+    for (const item of node.items) this.#search(item, depth - 1);
+  }
+
+  #addImage(image: YamlNode): void {
+    if (image.text !== undefined) this.#needed.add(image.line, image.text);
+    else if (image.get('repository') !== undefined) {
+      this.#needed.problem(image.line, 'how this image is put together is not known: name it in a list, too');
+    }
+  }
+
+  #isSeen({ identity }: YamlNode): boolean {
+    if (this.#seen.has(identity)) return true;
+    // Texts and what is empty have nothing inside.
+    if (typeof identity === 'object' && identity !== null) this.#seen.add(identity);
+    return false;
   }
 }
 

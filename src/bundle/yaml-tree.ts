@@ -40,6 +40,11 @@ export class YamlNode {
     return this.#place.lines.linePos(this.#offset).line;
   }
 
+  /** The same for all aliases of a place, so that whoever walks goes nowhere twice. */
+  get identity(): unknown {
+    return this.#node;
+  }
+
   /** Undefined: it is no text, or nothing. */
   get text(): string | undefined {
     return isScalar(this.#node) && this.#node.value !== null ? this.#node.source : undefined;
@@ -52,11 +57,11 @@ export class YamlNode {
 
   /** The entries of a map, those merged into it included; empty if it is none. */
   get entries(): readonly (readonly [key: string, value: YamlNode])[] {
-    return [...this.#merged(MAX_MERGES)];
+    return [...this.#merged(MAX_MERGES, new Set())];
   }
 
   get(key: string): YamlNode | undefined {
-    return this.#merged(MAX_MERGES).get(key);
+    return this.#merged(MAX_MERGES, new Set()).get(key);
   }
 
   /** What lies at the end of a path of keys. */
@@ -64,10 +69,14 @@ export class YamlNode {
     return keys.reduce<YamlNode | undefined>((node, key) => node?.get(key), this);
   }
 
-  /** Own entries overrule merged ones, and of those the first does (yaml.org/type/merge.html). */
-  #merged(depth: number): Map<string, YamlNode> {
+  /**
+   * Own entries overrule merged ones, and of those the first does (yaml.org/type/merge.html). So a map that is merged again
+   * adds nothing; without `seen`, few lines could make it be merged a billion times.
+   */
+  #merged(depth: number, seen: Set<unknown>): Map<string, YamlNode> {
     const entries = new Map<string, YamlNode>();
-    if (!isMap(this.#node) || depth === 0) return entries;
+    if (!isMap(this.#node) || depth === 0 || seen.has(this.#node)) return entries;
+    seen.add(this.#node);
     const merges: YamlNode[] = [];
     for (const { key, value } of this.#node.items) {
       const name = isScalar(key) ? (key.source ?? '') : '';
@@ -76,7 +85,8 @@ export class YamlNode {
       else entries.set(name, node);
     }
     for (const merge of merges) {
-      for (const [name, node] of merge.#merged(depth - 1)) if (!entries.has(name)) entries.set(name, node);
+      for (const [name, node] of merge.#merged(depth - 1, seen))
+        if (!entries.has(name)) entries.set(name, node);
     }
     return entries;
   }

@@ -98,6 +98,34 @@ COPY --from=a /a /b
     ]);
   });
 
+  it('has no image that it does not name: what is cut out of a variable is not guessed', () => {
+    const text = `ARG V=1.2-x
+FROM golang:\${V%-x}
+FROM golang:\${V/x/y}
+FROM golang:\${W:-\${V#1}}
+`;
+    expect(needs('Dockerfile', text)).toEqual([
+      'Dockerfile:2: what becomes of V by %-x is not known',
+      'Dockerfile:3: what becomes of V by /x/y is not known',
+      'Dockerfile:4: what becomes of V by #1 is not known',
+    ]);
+  });
+
+  it('may have quotes in its flags, and lines of Windows', () => {
+    const text = [
+      'FROM --platform="linux/arm64" \\',
+      '  alpine AS a',
+      'COPY --from="nginx:1" / /',
+      'RUN --mount=from="busybox:1",target=/x --mount="type=bind,from=debian:12" true',
+    ].join('\r\n');
+    expect(needs('Dockerfile', text)).toEqual([
+      'alpine:latest linux/arm64 Dockerfile:1',
+      'nginx:1 Dockerfile:3',
+      'busybox:1 Dockerfile:4',
+      'debian:12 Dockerfile:4',
+    ]);
+  });
+
   it('is known by its content, whatever it is called', () => {
     expect(needs('build.txt', '\n# x\nFROM alpine\n')).toEqual(['alpine:latest build.txt:3']);
   });
@@ -161,6 +189,7 @@ services:
     image: "x:\${TAG:?is needed}"
   c: { extends: { file: base.yaml, service: c } }
   d: { image: Golang }
+  e: { build: { dockerfile_inline: "FROM alpine" } }
 `;
     expect(needs('c.yaml', text)).toEqual([
       'c.yaml:1: what it includes is not looked into: name that, too',
@@ -168,6 +197,7 @@ services:
       'c.yaml:5: b: TAG is not set: is needed',
       'c.yaml:6: what c extends is not looked into: name that, too',
       'c.yaml:7: "Golang" is not the name of an image',
+      'c.yaml:8: what e is built from is not looked into: name that in a list, too',
     ]);
   });
 });
@@ -234,7 +264,46 @@ data: { image: eight }
     expect(needs('pod.json', json)).toEqual(['nginx:latest pod.json:6']);
     expect(
       needs('x.yaml', '&a\nkind: List\nitems: [*a]\nspec: { containers: [{ image: nginx }] }\n'),
-    ).toHaveLength(5);
+    ).toHaveLength(1);
+  });
+
+  it('need what custom resources call an image, wherever they do', () => {
+    const text = `apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+spec:
+  templates:
+    - container: { image: "nginx:1" }
+    - script: { image: "python:3" }
+---
+apiVersion: jobset.x-k8s.io/v1alpha2
+kind: JobSet
+spec:
+  replicatedJobs:
+    - template:
+        spec:
+          template:
+            spec:
+              nodeSelector: { kubernetes.io/arch: arm64 }
+              initContainers: [{ image: "busybox:1" }]
+              containers: [{ image: "worker:1" }]
+---
+apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+spec:
+  values:
+    image: { repository: org/app, tag: v1 }
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+spec: { versions: [{ schema: { properties: { image: string } } }] }
+`;
+    expect(needs('custom.yaml', text)).toEqual([
+      'nginx:1 custom.yaml:5',
+      'python:3 custom.yaml:6',
+      'busybox:1 linux/arm64 custom.yaml:17',
+      'worker:1 linux/arm64 custom.yaml:18',
+      'custom.yaml:24: how this image is put together is not known: name it in a list, too',
+    ]);
   });
 
   it('that are templates are refused where they are', () => {
@@ -244,6 +313,35 @@ data: { image: eight }
     expect(needs('c.yaml', 'kind: Pod\nspec: { containers: [{ image: "{{ .image }}" }] }')).toEqual([
       'c.yaml:2: "{{ .image }}" is not the name of an image',
     ]);
+  });
+});
+
+describe('a file of few lines', () => {
+  const nine = (name: string): string => Array.from({ length: 9 }, () => `*${name}`).join(', ');
+
+  it('does not make maps be merged a billion times', () => {
+    const layers = Array.from(
+      { length: 12 },
+      (_, at) => `x${at + 1}: &a${at + 1} { <<: [${nine(`a${at}`)}] }`,
+    );
+    const text = ['x0: &a0 { image: alpine }', ...layers, 'services: { one: *a7 }'].join('\n');
+    expect(needs('compose.yaml', text)).toEqual(['alpine:latest compose.yaml:1']);
+  });
+
+  it('does not make objects be listed a billion times', () => {
+    const list = (name: string, of: string): string =>
+      `${name}: &${name} { kind: List, items: [${nine(of)}] }`;
+    const pod = 'a: &a { kind: Pod, spec: { containers: [{ image: alpine }] } }';
+    const lists = ['b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k'].map((name, at) =>
+      list(name, 'abcdefghij'[at] ?? ''),
+    );
+    const text = ['kind: List', pod, ...lists, 'items: [*k]'].join('\n');
+    expect(needs('all.yaml', text)).toEqual(['alpine:latest all.yaml:2']);
+    const custom = ['apiVersion: example.com/v1', 'kind: Many', 'a: &a [{ image: alpine }]'];
+    const layers = 'bcdefghijk'
+      .split('')
+      .map((name, at) => `${name}: &${name} [${nine('abcdefghij'[at] ?? '')}]`);
+    expect(needs('many.yaml', [...custom, ...layers].join('\n'))).toEqual(['alpine:latest many.yaml:3']);
   });
 });
 
