@@ -17,7 +17,7 @@ const PAGE = 1000;
 
 /** What is stored in a data directory, read beside whoever owns it. */
 export interface StoredContent {
-  readonly manifests: Pick<ManifestStore, 'getTag' | 'getManifest'>;
+  readonly manifests: Pick<ManifestStore, 'getTag' | 'getManifest' | 'getLink'>;
   readonly referrers: Pick<ReferrersStore, 'getReferrers'>;
   readonly files: BlobFiles;
   /** Every tag, and by digest what has none and is not part of an index. */

@@ -4,7 +4,7 @@ import { wholeName } from '../bundle/bundle-index.ts';
 import type { BundleDraft, BundledManifest } from '../bundle/bundle-writer.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatImageName, type ImageName } from '../oci/image-name.ts';
-import type { ListedImage } from '../oci/listed-image.ts';
+import { formatListedImage, type ListedImage } from '../oci/listed-image.ts';
 import { parseManifest } from '../oci/manifest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
@@ -17,7 +17,7 @@ import { dockerImages } from './docker-images.ts';
 import { isOfUse, selectImage, type Audience, type Selection } from './image-selection.ts';
 
 export interface PlanOptions {
-  readonly manifests: Pick<ManifestStore, 'getTag' | 'getManifest'>;
+  readonly manifests: Pick<ManifestStore, 'getTag' | 'getManifest' | 'getLink'>;
   readonly referrers: Pick<ReferrersStore, 'getReferrers'>;
   readonly files: Pick<BlobFiles, 'size'>;
   /** Undefined: for whom each image is listed, else `stored`. */
@@ -56,11 +56,18 @@ export interface BundlePlan {
 /** Signatures and the like as tags beside the image, where a registry has no referrers (cosign; OCI distribution-spec). */
 const TAG_SUFFIXES = ['', '.sig', '.att', '.sbom'] as const;
 
-/** Finds out what goes into a bundle. The same images that are stored the same make the same plan. */
+/** Finds out what goes into a bundle. The same images that are stored the same make the same plan, in whatever order. */
 export async function planBundle(images: readonly ListedImage[], options: PlanOptions): Promise<BundlePlan> {
   const plan = new Planning(options);
-  for (const image of images) await plan.add(image);
+  const sorted = images
+    .map((image) => ({ ...image, platforms: inOrder(image.platforms) }))
+    .sort((a, b) => (formatListedImage(a) < formatListedImage(b) ? -1 : 1));
+  for (const image of sorted) await plan.add(image);
   return plan.done();
+}
+
+function inOrder(platforms: readonly Platform[]): Platform[] {
+  return [...platforms].sort((a, b) => (formatPlatform(a) < formatPlatform(b) ? -1 : 1));
 }
 
 interface Chosen {
@@ -91,7 +98,15 @@ class Planning {
       this.#lacking.push({ image: shown, lacks: ['the tag is not known here'] });
       return;
     }
-    const audience = this.#options.audience ?? (platforms.length === 0 ? 'stored' : platforms);
+    if (
+      image.digest !== undefined &&
+      (await this.#options.manifests.getLink(repository, root)) === undefined
+    ) {
+      // Clients get nothing by it either; there, whoever may pull from this repository would.
+      this.#lacking.push({ image: shown, lacks: ['it is not known to be of that repository'] });
+      return;
+    }
+    const audience = this.#audienceOf(platforms);
     const selection = await this.#select(repository, root, audience);
     if (selection.lacks.length > 0) this.#lacking.push({ image: shown, lacks: selection.lacks });
     if (!isOfUse(selection.manifests)) return;
@@ -129,6 +144,12 @@ class Planning {
       unmatched: docker.unmatched.map(formatImageName),
       foreign: [...this.#foreign.values()],
     };
+  }
+
+  #audienceOf(platforms: readonly Platform[]): Audience {
+    const { audience } = this.#options;
+    if (audience === undefined) return platforms.length === 0 ? 'stored' : platforms;
+    return typeof audience === 'string' ? audience : inOrder(audience);
   }
 
   async #tagged(repository: Repository, tag: string): Promise<Digest | undefined> {

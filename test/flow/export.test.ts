@@ -55,6 +55,47 @@ describe('a bundle', () => {
     expect(held(first.bytes)).toEqual([...digestsIn(GOLANG.image), ...digestsIn(PLAIN.image)].sort());
   });
 
+  it('has the same bytes in whatever order platforms and digests of a tag are named', async () => {
+    const hub = await filledHub();
+    let now = Date.now();
+    const app = await startTestApp({ hub, now: () => now });
+    await pullWhole(app, 'library/golang', GOLANG);
+    const later = ['second', 'third'].map((message) => ({
+      tags: ['latest'],
+      image: multiPlatform({ message, platforms: [LINUX_AMD64] }),
+    }));
+    for (const moved of later) {
+      hub.add({ repository: 'library/golang', ...moved });
+      now += 61_000;
+      await pullWhole(app, 'library/golang', moved);
+    }
+    const written = async (audience: Platform[] | undefined, ...names: string[]): Promise<string> =>
+      digestOf((await exportFrom(app.dataDir, names, { audience })).bytes);
+    const [one, other] = [platforms('linux/amd64', 'linux/arm64'), platforms('linux/arm64', 'linux/amd64')];
+    expect(await written(one, 'golang:1.22')).toBe(await written(other, 'golang:1.22'));
+    // Of what the tag named before, one is to have its name.
+    const before = [GOLANG.image, ...later.slice(0, 1).map(({ image: each }) => each)].map(
+      ({ root }) => `golang:latest@${root.digest}`,
+    );
+    expect(await written(undefined, ...before)).toBe(await written(undefined, ...before.toReversed()));
+    const lines = ['golang:1.22 linux/amd64', 'golang:1.22 linux/arm64'];
+    expect(await written(undefined, ...lines)).toBe(await written(undefined, ...lines.toReversed()));
+  });
+
+  it('holds nothing under the name of a repository that it is not known to be of', async () => {
+    const app = await startTestApp({ hub: await filledHub() });
+    await pullWhole(app, 'library/golang', GOLANG);
+    await pullWhole(app, 'library/plain', PLAIN);
+    const { plan } = await exportFrom(app.dataDir, [
+      `plain@${GOLANG.image.root.digest}`,
+      `plain@${PLAIN.image.root.digest}`,
+    ]);
+    expect(plan.lacking).toEqual([
+      { image: `plain@${GOLANG.image.root.digest}`, lacks: ['it is not known to be of that repository'] },
+    ]);
+    expect(plan.images.map((each) => each.image)).toEqual([`plain@${PLAIN.image.root.digest}`]);
+  });
+
   it('is an image layout whose names skopeo, ctr and docker know', async () => {
     const app = await startTestApp({ hub: await filledHub() });
     await pullWhole(app, 'library/plain', PLAIN);
