@@ -52,10 +52,10 @@ export function findingReporter(log: Logger, metrics: Metrics): ContentCareOptio
 }
 
 export function importReporter(log: Logger): BundleImportOptions['onImported'] {
-  return ({ images, stored, known, isSigned, isPinned, durationMs }) => {
+  return ({ images, stored, known, signature, isPinned, durationMs }) => {
     const names = images.map(({ image }) => image);
     log.info(
-      { images: names, stored, known: known.blobs, isSigned, isPinned, durationMs },
+      { images: names, stored, known: known.blobs, signature, isPinned, durationMs },
       'bundle imported',
     );
   };

@@ -16,11 +16,14 @@ const MAX_FILE_BYTES = 64 * 1024 * 1024;
 /** Of all manifests together: some hundred thousand. */
 const MAX_MANIFESTS_BYTES = 512 * 1024 * 1024;
 
+/** `unchecked`: something is there that may be one of anybody, or of nobody. */
+export type SignatureState = 'none' | 'unchecked' | 'verified';
+
 /** All that a bundle says before its first blob. Everything was verified. */
 export interface BundleHead {
   readonly images: readonly BundledImage[];
   readonly contents: BundleContents;
-  readonly isSigned: boolean;
+  readonly signature: SignatureState;
 }
 
 export interface ReferrersList {
@@ -70,7 +73,7 @@ export class BundleReader {
       this.#require(await this.#tar.next(), FILES.docker);
       await this.#right(FILES.docker, contents.docker);
     }
-    return { images, contents, isSigned };
+    return { images, contents, signature: this.#stateOf(signature) };
   }
 
   async manifests(): Promise<{
@@ -115,6 +118,11 @@ export class BundleReader {
       if (!(error instanceof BundleError) || error.code !== 'corrupt') throw error;
       throw new BundleError('not-a-bundle', 'this is not the beginning of a bundle', error);
     });
+  }
+
+  #stateOf(signature: Buffer | undefined): SignatureState {
+    if (signature === undefined) return 'none';
+    return this.#keys.length === 0 ? 'unchecked' : 'verified';
   }
 
   #verify(index: Buffer, signature: Buffer | undefined): void {

@@ -11,6 +11,12 @@ import { runOperation } from './operation.ts';
 import { Progress } from './progress.ts';
 import type { ExitCode } from './serve.ts';
 
+const SIGNATURES = {
+  none: 'not signed',
+  unchecked: 'signature not checked',
+  verified: 'signed',
+} as const satisfies Record<ImportSummary['signature'], string>;
+
 /** Takes bundles in, one after the other, whatever becomes of the ones before: exit code 1 if one was refused. */
 export async function importBundles(
   loaded: LoadedSettings,
@@ -18,7 +24,7 @@ export async function importBundles(
   paths: readonly string[],
 ): Promise<ExitCode> {
   const inputs = bundleInputs(paths);
-  const request = await requestOf(flags);
+  const request = await requestOf(loaded, flags);
   const summaries: ImportSummary[] = [];
   let worst: ExitCode = 0;
   for (const input of inputs) {
@@ -38,16 +44,21 @@ export async function importBundles(
   return worst;
 }
 
-/** Flags of settings are meant for this import, whoever does it. */
-async function requestOf(flags: Flags): Promise<ImportRequest> {
-  const { importPins: pin, verify, importVerify } = flags;
-  const path = verify ?? importVerify;
+/**
+ * Flags of settings are meant for this import, whoever does it; and where the settings of the command want a signature,
+ * a server that was started before they did does not change that.
+ */
+async function requestOf({ settings }: LoadedSettings, flags: Flags): Promise<ImportRequest> {
+  const { importPins: pin, verify } = flags;
+  const path = verify ?? settings.importVerify;
   const pins = typeof pin === 'boolean' ? { pin } : {};
   if (typeof path !== 'string') return pins;
   try {
     return { ...pins, publicKey: await readFile(path, 'utf8') };
   } catch (error) {
-    throw new SettingsError([`--verify: cannot read ${path} (${readFailure(error)})`]);
+    throw new SettingsError([
+      `${verify === undefined ? 'importVerify' : '--verify'}: cannot read ${path} (${readFailure(error)})`,
+    ]);
   }
 }
 
@@ -76,8 +87,8 @@ async function importOne(
 }
 
 export function importText(name: string, summary: ImportSummary): string {
-  const { images, stored, known, isSigned, isPinned, unservedHosts, durationMs } = summary;
-  const marks = [isSigned ? 'signed' : 'not signed', isPinned ? 'pinned' : 'not pinned'].join(', ');
+  const { images, stored, known, signature, isPinned, unservedHosts, durationMs } = summary;
+  const marks = [SIGNATURES[signature], isPinned ? 'pinned' : 'not pinned'].join(', ');
   const blobs = `${counted(stored.blobs, 'blob')} stored (${humanBytes(stored.bytes)}), ${known.blobs} known`;
   const head = `${name}: ${counted(images.length, 'image')}, ${blobs}, in ${humanDuration(durationMs)}; ${marks}\n`;
   const rows = images.map(

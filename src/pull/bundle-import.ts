@@ -131,7 +131,7 @@ class ImportRun {
       manifests: manifests.size,
       stored: this.#intake.totals,
       known: this.#known,
-      isSigned: head.isSigned,
+      signature: head.signature,
       isPinned: pins,
       unservedHosts: this.#unservedHosts(units),
       durationMs: Math.round(performance.now() - this.#startedAt),

@@ -1,3 +1,4 @@
+import type { SignatureState } from '../bundle/bundle-reader.ts';
 import type { Digest } from '../oci/digest.ts';
 
 /* What `import` asks for and gets. All of it is JSON; the bundle itself comes beside it. */
@@ -30,7 +31,7 @@ export interface ImportSummary {
   /** Blobs that were stored, and what of the bundle's was there already. */
   readonly stored: { readonly blobs: number; readonly bytes: number };
   readonly known: { readonly blobs: number; readonly bytes: number };
-  readonly isSigned: boolean;
+  readonly signature: SignatureState;
   readonly isPinned: boolean;
   /** Hosts of images that no client can ask for, since they are not among `upstreams`. */
   readonly unservedHosts: readonly string[];

@@ -205,6 +205,12 @@ describe('`pierhead export` and `import`', () => {
     );
     expect((await strict.run('import', signed ?? '')).stdout.toString()).toContain('; signed, pinned\n');
     const lax = await site();
+    // Whoever runs the command may have stricter settings than the server was started with.
+    const config = join(folder, 'strict.yaml');
+    await writeFile(config, `importVerify: ${publicKey}\n`);
+    const meant = await lax.run('import', unsigned ?? '', '--config', config);
+    expect(meant).toMatchObject({ status: 1 });
+    expect(meant.stderr).toContain('nothing is imported: the bundle is not signed');
     expect((await lax.run('import', '--verify', publicKey ?? '', unsigned ?? '')).status).toBe(1);
     expect((await lax.run('import', '--verify', publicKey ?? '', signed ?? '')).status).toBe(0);
     const wrong = await lax.run('import', '--verify', key ?? '', signed ?? '');

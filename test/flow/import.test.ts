@@ -159,7 +159,7 @@ describe('what a bundle has brought', () => {
       ],
       manifests: GOLANG.image.manifests.length + LARGE.image.manifests.length,
       known: { blobs: 0, bytes: 0 },
-      isSigned: false,
+      signature: 'none',
       isPinned: true,
       unservedHosts: [],
     });
@@ -476,7 +476,7 @@ describe('who sends a bundle', () => {
     await importInto(app.dataDir, await bundleOf('golang:latest'));
     expect(app.log.find(({ msg }) => msg === 'bundle imported')).toMatchObject({
       images: ['golang:latest'],
-      isSigned: false,
+      signature: 'none',
     });
   });
 });
@@ -528,8 +528,22 @@ describe('where bundles must be signed', () => {
     const { key, publicKey } = signingKeys();
     const { bytes } = await exportFrom((await siteA()).dataDir, [], { key });
     const app = await siteB();
-    expect((await importInto(app.dataDir, bytes, { publicKey })).isSigned).toBe(true);
+    expect((await importInto(app.dataDir, bytes, { publicKey })).signature).toBe('verified');
     await expectServed(app, 'library/golang', GOLANG);
+  });
+
+  it('a signature that nobody has checked is not said to be one', async () => {
+    const { bytes } = await exportFrom((await siteA()).dataDir, ['golang'], { key: signingKeys().key });
+    const nonsense = archiveOf(
+      filesOf(bytes).map((file) =>
+        file.name === 'index.json.sig' ? { ...file, bytes: Buffer.from('nonsense') } : file,
+      ),
+    );
+    const app = await siteB();
+    expect((await importInto(app.dataDir, nonsense)).signature).toBe('unchecked');
+    await expect(importInto(app.dataDir, nonsense, { publicKey: signingKeys().publicKey })).rejects.toThrow(
+      'signed by another key',
+    );
   });
 
   it('one that is not signed, signed by another key, or renamed afterwards is refused before anything is written', async () => {
