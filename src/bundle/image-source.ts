@@ -3,7 +3,7 @@ import { dockerfileImages, isDockerfile } from './dockerfile-images.ts';
 import { parseImageList } from './image-list.ts';
 import { kubernetesImages } from './kubernetes-images.ts';
 import { ListError } from './list-error.ts';
-import { NeededImages, type ImageSource } from './needed-images.ts';
+import { NeededImages, type ImageSource, type ServiceChoice } from './needed-images.ts';
 import { parseYaml } from './yaml-tree.ts';
 
 export interface SourceFile {
@@ -12,19 +12,21 @@ export interface SourceFile {
   readonly text: string;
   /** What variables in it stand for. */
   readonly variables: (name: string) => string | undefined;
+  /** Of a Compose file only this one. */
+  readonly service?: ServiceChoice | undefined;
 }
 
 /**
  * The images that a file needs: a Compose file, manifests of Kubernetes, a Dockerfile, a lock or a list of names, told
  * apart by name and content. Throws ListError if it is none of them.
  */
-export function readImageSource({ path, text, variables }: SourceFile): ImageSource {
+export function readImageSource({ path, text, variables, service }: SourceFile): ImageSource {
   const needed = new NeededImages(path);
   if (isDockerfile(path, text)) dockerfileImages(text, needed);
   else if (!isYaml(path, text)) return listed(path, text);
   else {
     for (const document of parseYaml(path, text)) {
-      if (document.get('services') !== undefined) composeImages(document, variables, needed);
+      if (document.get('services') !== undefined) composeImages(document, { variables, service }, needed);
       else if (document.get('kind') !== undefined) kubernetesImages(document, needed);
       else if (document.get('version') !== undefined) return listed(path, text);
       else {
@@ -38,7 +40,11 @@ export function readImageSource({ path, text, variables }: SourceFile): ImageSou
 }
 
 function listed(path: string, text: string): ImageSource {
-  return { images: parseImageList(path, text).map((image) => ({ image, place: path })), problems: [] };
+  return {
+    images: parseImageList(path, text).map((image) => ({ image, place: path })),
+    problems: [],
+    further: [],
+  };
 }
 
 const YAML_NAME = /\.(?:ya?ml|json)$/i;

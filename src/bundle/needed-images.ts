@@ -9,17 +9,35 @@ export interface NeededImage {
   readonly place: string;
 }
 
+/** One service of a Compose file, for a platform if whoever extends it says so. */
+export interface ServiceChoice {
+  readonly name: string;
+  readonly platform: string | undefined;
+}
+
+/** Another file that is part of one. */
+export interface FurtherFile {
+  /** From the folder of the file that names it. */
+  readonly path: string;
+  /** `compose.yaml:12` */
+  readonly place: string;
+  /** Undefined: all of it. */
+  readonly service: ServiceChoice | undefined;
+}
+
 /** What a file needs of images. */
 export interface ImageSource {
   readonly images: readonly NeededImage[];
   /** A sentence each, with file and line: what could not be told, so that an image may be missing. */
   readonly problems: readonly string[];
+  readonly further: readonly FurtherFile[];
 }
 
 /** Collects what a file needs while it is being read. */
 export class NeededImages implements ImageSource {
   readonly images: NeededImage[] = [];
   readonly problems: string[] = [];
+  readonly further: FurtherFile[] = [];
   readonly #path: string;
 
   constructor(path: string) {
@@ -40,6 +58,13 @@ export class NeededImages implements ImageSource {
       const image = { repository, ...named, platforms: wanted === undefined ? [] : [wanted] };
       this.images.push({ image, place: `${this.#path}:${line}` });
     }
+  }
+
+  goesOn(line: number, path: string, service?: ServiceChoice): void {
+    // Compose takes them from repositories, too.
+    if (path.includes('://') || path.startsWith('git@')) {
+      this.problem(line, `${quoted(path)} is not looked into: name what it needs in a list, too`);
+    } else this.further.push({ path, place: `${this.#path}:${line}`, service });
   }
 
   problem(line: number, message: string): void {

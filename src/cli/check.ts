@@ -72,6 +72,6 @@ async function sourceOf(word: string): Promise<ImageSource> {
   const file = await stat(word).catch(() => undefined);
   if (FILE_NAME.test(word) || file?.isFile() === true) return readImageFile(word);
   const image = parseListedImage(word);
-  if (image !== undefined) return { images: [{ image, place: 'named here' }], problems: [] };
+  if (image !== undefined) return { images: [{ image, place: 'named here' }], problems: [], further: [] };
   throw new OperationError('usage', `${JSON.stringify(word)} is no file, and not the name of an image`);
 }

@@ -16,8 +16,12 @@ function source(path: string, text: string, variables: Readonly<Record<string, s
   return readImageSource({ path, text, variables: (name) => variables[name] });
 }
 
-function shown({ images, problems }: ImageSource): string[] {
-  return [...images.map(({ image, place }) => `${formatListedImage(image)} ${place}`), ...problems];
+function shown({ images, problems, further }: ImageSource): string[] {
+  return [
+    ...images.map(({ image, place }) => `${formatListedImage(image)} ${place}`),
+    ...problems,
+    ...further.map(({ path, place, service }) => `${path} ${place} ${JSON.stringify(service ?? {})}`),
+  ];
 }
 
 describe('a Dockerfile', () => {
@@ -182,23 +186,68 @@ services:
   });
 
   it('says what cannot be told', () => {
-    const text = `include: [other.yaml]
+    const text = `include: [oci://registry/other]
 services:
   a: { image: "golang:$UNSET" }
   b:
     image: "x:\${TAG:?is needed}"
-  c: { extends: { file: base.yaml, service: c } }
+  c: { extends: { file: "git@host:repo", service: c } }
   d: { image: Golang }
   e: { build: { dockerfile_inline: "FROM alpine" } }
 `;
     expect(needs('c.yaml', text)).toEqual([
-      'c.yaml:1: what it includes is not looked into: name that, too',
+      'c.yaml:1: "oci://registry/other" is not looked into: name what it needs in a list, too',
       'c.yaml:3: a: UNSET is not set and has no default',
       'c.yaml:5: b: TAG is not set: is needed',
-      'c.yaml:6: what c extends is not looked into: name that, too',
+      'c.yaml:6: "git@host:repo" is not looked into: name what it needs in a list, too',
       'c.yaml:7: "Golang" is not the name of an image',
       'c.yaml:8: what e is built from is not looked into: name that in a list, too',
     ]);
+  });
+});
+
+describe('a Compose file of several', () => {
+  it('goes on in what it includes, and in services of others that its own extend', () => {
+    const text = `include:
+  - a.yaml
+  - { path: [b.yaml, "$C"] }
+  - { path: d.yaml, env_file: d.env }
+services:
+  base: { image: "golang:1.22", platform: linux/amd64 }
+  one: { extends: base, platform: linux/arm64 }
+  two: { extends: { service: one } }
+  three: { extends: { file: ../x.yaml, service: web }, platform: linux/arm64 }
+  four: { extends: { file: ../x.yaml, service: web }, image: alpine }
+  five: { extends: five }
+  six: { extends: { file: ../x.yaml, service: web }, build: . }
+`;
+    expect(needs('c.yaml', text, { C: 'c/c.yaml' })).toEqual([
+      'golang:1.22 linux/amd64 c.yaml:6',
+      'golang:1.22 linux/arm64 c.yaml:6',
+      'golang:1.22 linux/arm64 c.yaml:6',
+      'alpine:latest c.yaml:10',
+      'c.yaml:4: the env_file of what it includes is not looked into',
+      'a.yaml c.yaml:2 {}',
+      'b.yaml c.yaml:3 {}',
+      'c/c.yaml c.yaml:3 {}',
+      'd.yaml c.yaml:4 {}',
+      '../x.yaml c.yaml:9 {"name":"web","platform":"linux/arm64"}',
+    ]);
+  });
+
+  it('needs of another one what it extends there, and nothing else', () => {
+    const text = 'include: [y.yaml]\nservices: { web: { image: nginx }, db: { image: postgres } }\n';
+    const only = (name: string) =>
+      shown(
+        readImageSource({
+          path: 'x.yaml',
+          text,
+          variables: () => undefined,
+          service: { name, platform: 'linux/arm64' },
+        }),
+      );
+    expect(only('web')).toEqual(['nginx:latest linux/arm64 x.yaml:2']);
+    expect(only('none')).toEqual(['x.yaml:1: there is no service none']);
   });
 });
 
