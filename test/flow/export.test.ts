@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
+import { buffer, text as textOf } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { parsePlatform, type Platform } from '../../src/oci/platform.ts';
@@ -8,11 +10,15 @@ import { image, LINUX_AMD64, multiPlatform, WINDOWS_AMD64 } from '../fixtures/im
 import { opaqueLayer } from '../fixtures/tar.ts';
 import { bytesContent, type Content } from '../fake/content.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
+import { bigBlob, MIB } from '../support/big-blob.ts';
 import { exportFrom, filesOf, importInto } from '../support/bundles.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
 import { attestationOf, blobsNamedBy, digestsOf } from '../support/image-digests.ts';
+import { launch } from '../support/launch.ts';
 import { pullWhole, storedAt } from '../support/pulls.ts';
 import { rot } from '../support/stored-files.ts';
+
+const MAIN = new URL('../../dist/main.js', import.meta.url).pathname;
 
 const platforms = (...texts: string[]): Platform[] =>
   texts.map((text) => parsePlatform(text) ?? { os: '', architecture: '' });
@@ -267,6 +273,30 @@ describe('a bundle', () => {
       ]);
       expect(plan.images[0]?.digest).toBe(moved.image.root.digest);
     }
+  });
+
+  it('is not finished if a blob goes while it is being written, and says which', async () => {
+    const hub = await filledHub();
+    const [first, last] = [51, 52].map((seed) => bigBlob({ size: 2 * MIB, seed }).content);
+    if (first === undefined || last === undefined) throw new Error('there are two');
+    const large = {
+      tags: ['v1'],
+      image: image({ message: 'large', layers: [opaqueLayer(first), opaqueLayer(last)] }),
+    };
+    hub.add({ repository: 'acme/large', ...large });
+    const app = await startTestApp({ hub });
+    await pullWhole(app, 'acme/large', large);
+    const args = [MAIN, 'export', '-o', '-', 'acme/large:v1', '--data-dir', app.dataDir];
+    const command = launch({ program: process.execPath, args });
+    // Nobody reads more of it for now, so it waits somewhere in the first blob.
+    await once(command.stdout, 'readable');
+    await rm(blobPath(app.dataDir, last.digest));
+    const [bytes, told] = await Promise.all([buffer(command.stdout), textOf(command.stderr)]);
+    expect(bytes.length).toBeLessThan(last.size * 2);
+    expect(command.exitCode ?? (await once(command, 'exit'))[0]).toBe(1);
+    expect(told).toContain(
+      `${last.digest} is gone: it was removed from the cache while the bundle was written`,
+    );
   });
 
   it('is not finished with a blob that has rotted', async () => {

@@ -1,7 +1,8 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { digestMatches, digestOf } from '../../src/oci/digest.ts';
+import { blobPath } from '../../src/store/blob/layout.ts';
 import type { ImageContent } from '../fake/library.ts';
 import { image } from '../fixtures/images.ts';
 import { opaqueLayer } from '../fixtures/tar.ts';
@@ -192,6 +193,51 @@ describe('a cache that is nearly full', () => {
     );
     expect((await app.get('/v2/acme/old/manifests/v1')).status).toBe(200);
     expect((await app.get('/v2/acme/new/manifests/v1')).status).toBe(503);
+    await expectStored(app, OLD.image);
+  });
+});
+
+describe('images of other registries', () => {
+  const yaml = (url: string): string => `upstreams:\n  ghcr.io: { url: "${url}" }\n`;
+
+  it('are served under their own names, or are said to be served to nobody', async () => {
+    const hub = await hubWithBoth();
+    const source = await startTestApp({ hub, yaml: yaml(hub.url) });
+    await pullWhole(source, 'ghcr.io/acme/new', NEW);
+    const { bytes } = await exportFrom(source.dataDir, ['ghcr.io/acme/new:v1']);
+    const app = await siteB({ yaml: yaml(NOWHERE) });
+    expect((await importInto(app.dataDir, bytes)).unservedHosts).toEqual([]);
+    for (const target of ['/v2/ghcr.io/acme/new/manifests/v1', '/v2/acme/new/manifests/v1?ns=ghcr.io']) {
+      expect((await app.get(target)).body.equals(NEW.image.root.bytes)).toBe(true);
+    }
+    // The same name at Docker Hub is another image.
+    expect((await app.get('/v2/acme/new/manifests/v1')).status).toBe(503);
+    const hubOnly = await siteB();
+    expect((await importInto(hubOnly.dataDir, bytes)).unservedHosts).toEqual(['ghcr.io']);
+    expect((await hubOnly.get('/v2/acme/new/manifests/v1?ns=ghcr.io')).status).toBe(404);
+  });
+});
+
+describe('a delta for a site that has lost something since', () => {
+  it('is refused with what that is, and taken once it is back', async () => {
+    const source = await startTestApp({ hub: await hubWithBoth() });
+    await pullWhole(source, 'acme/new', NEW);
+    await pullWhole(source, 'acme/old', OLD);
+    const first = await exportFrom(source.dataDir, ['acme/old:v1']);
+    const has = new Set(first.plan.draft.blobs.map(({ digest }) => digest));
+    const delta = await exportFrom(source.dataDir, ['acme/old:v1', 'acme/new:v1'], { has });
+    const app = await siteB();
+    await importInto(app.dataDir, first.bytes);
+    const [lost] = OLD.image.layers;
+    if (lost === undefined) throw new Error('it has no layers');
+    await rm(blobPath(app.dataDir, lost.digest));
+    await expect(importInto(app.dataDir, delta.bytes)).rejects.toThrow(
+      `of those 1 are not here: ${lost.digest}`,
+    );
+    expect((await app.get('/v2/acme/new/manifests/v1')).status).toBe(503);
+    await importInto(app.dataDir, first.bytes);
+    await importInto(app.dataDir, delta.bytes);
+    await expectStored(app, NEW.image);
     await expectStored(app, OLD.image);
   });
 });
