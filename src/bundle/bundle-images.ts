@@ -43,11 +43,18 @@ export function unitsOf(
     if (missing === undefined) continue;
     throw new BundleError('corrupt', `${digest} names ${missing.digest}, which the bundle does not speak of`);
   }
+  // An image often has several names, and whoever makes a bundle can give it a hundred thousand.
+  const parts = new Map<Digest, ReadManifest[]>();
+  const partsOf = (root: ReadManifest): ReadManifest[] => {
+    const known = parts.get(root.digest) ?? below([root], read);
+    parts.set(root.digest, known);
+    return known;
+  };
   return [
     ...images.map(({ name, root: { digest } }): BundledUnit => {
       const root = read.get(digest);
       if (root === undefined) throw new BundleError('corrupt', `the manifest ${digest} is missing`);
-      return { kind: 'image', repository: name.repository, name, root, manifests: below([root], read) };
+      return { kind: 'image', repository: name.repository, name, root, manifests: partsOf(root) };
     }),
     ...referrers.map((list): BundledUnit => ({
       kind: 'referrers',
