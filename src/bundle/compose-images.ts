@@ -67,6 +67,7 @@ class ComposeFile {
   #add(name: string, service: YamlNode, platform?: string, depth = MAX_EXTENDS): void {
     const own = service.get('platform')?.text;
     const wanted = platform ?? (own === undefined ? undefined : this.#spelt(own));
+    this.#addVolumes(service, wanted);
     const image = service.get('image');
     const build = service.get('build');
     const inline = build?.get('dockerfile_inline');
@@ -78,6 +79,15 @@ class ComposeFile {
     if (build !== undefined || (policy !== undefined && NEVER_PULLED.has(this.#spelt(policy)))) return;
     if (image?.text === undefined) return this.#extended(service, wanted, depth);
     this.#needed.add(image.line, this.#spelt(image.text), wanted === '' ? undefined : wanted);
+  }
+
+  /** Images can be mounted as well as run. */
+  #addVolumes(service: YamlNode, platform: string | undefined): void {
+    for (const volume of service.get('volumes')?.items ?? []) {
+      const source = volume.get('source');
+      if (volume.get('type')?.text !== 'image' || source?.text === undefined) continue;
+      this.#needed.add(source.line, this.#spelt(source.text), platform === '' ? undefined : platform);
+    }
   }
 
   /** What has no image of its own has that of what it extends. */

@@ -147,11 +147,15 @@ describe('a Compose file', () => {
     image: redis:$REDIS\${EMPTY:+x}
   job:
     image: busybox:\${A:-\${B:-1.36}}
+    volumes:
+      - ./data:/data
+      - { type: image, source: "models:$REDIS", target: /models }
 `;
     expect(needs('compose.yaml', text, { REDIS: '7', DB_TAG: 'v1', EMPTY: '' })).toEqual([
       'nginx:1.27 linux/arm64 compose.yaml:3',
       'ghcr.io/org/db:v1 compose.yaml:6',
       'redis:7 compose.yaml:8',
+      'models:7 compose.yaml:13',
       'busybox:1.36 compose.yaml:10',
     ]);
   });
