@@ -13,6 +13,9 @@ const OF_THIS_MACHINE = ['localhost', '127.0.0.1', '::1'];
 const HOST =
   /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$|^[\da-f:.]+$/i;
 
+/** As references name it: no scheme, no path. */
+const REGISTRY = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/;
+
 /** Prints the files that make a client use the mirror, or writes certificates for a trial. */
 export function setup(_loaded: LoadedSettings, flags: Flags, words: readonly string[]): Promise<ExitCode> {
   const [client] = words;
@@ -26,16 +29,19 @@ export function setup(_loaded: LoadedSettings, flags: Flags, words: readonly str
 }
 
 function clientText(client: keyof typeof CLIENTS, flags: Flags): string {
-  const { url, ca, registry = 'docker.io' } = flags;
+  const { url, ca } = flags;
+  const registry = String(flags['registry'] ?? 'docker.io');
   const origin = originOf(url);
   const authority = typeof ca === 'string' ? authorityOf(ca) : undefined;
   if (authority !== undefined && origin.startsWith('http:'))
     throw new SettingsError(['--ca is for an https:// mirror']);
+  if (!REGISTRY.test(registry))
+    throw new SettingsError(['--registry must be a registry as references name it, such as ghcr.io']);
   if (client === 'docker' && registry !== 'docker.io')
     throw new SettingsError(['a Docker Engine uses mirrors for docker.io only']);
   const { file, authorityPath, afterwards } = clientFiles(client, {
     url: origin,
-    registry: String(registry),
+    registry,
     hasOwnAuthority: authority !== undefined,
   });
   const files = [

@@ -57,6 +57,14 @@ export function clientFiles(client: ClientName, address: MirrorAddress): ClientF
   return CLIENTS[client](address, { host, isPlain: protocol === 'http:' });
 }
 
+/**
+ * The mirror of a registry for clients that do not say which one they mean: containerd, BuildKit and k3s add `?ns=`,
+ * others would get the repository of that name at Docker Hub unless the registry stands in the path.
+ */
+function placeOf(host: string, registry: string): string {
+  return registry === 'docker.io' ? host : `${host}/${registry}`;
+}
+
 /** Hosts of registries that differ from the name in references. */
 function serverOf(registry: string): string {
   return registry === 'docker.io' ? 'https://registry-1.docker.io' : `https://${registry}`;
@@ -113,7 +121,7 @@ function podman(
         `location = "${registry}"`,
         '',
         '[[registry.mirror]]',
-        `location = "${host}"`,
+        `location = "${placeOf(host, registry)}"`,
         ...(isPlain ? ['# Plain HTTP: these clients otherwise insist on TLS.', 'insecure = true'] : []),
       ),
     },
@@ -182,7 +190,9 @@ function kaniko(
       text: lines(
         '# kaniko: arguments of the executor',
         'args:',
-        registry === 'docker.io' ? `  - --registry-mirror=${host}` : `  - --registry-map=${registry}=${host}`,
+        registry === 'docker.io'
+          ? `  - --registry-mirror=${host}`
+          : `  - --registry-map=${registry}=${placeOf(host, registry)}`,
         ...(isPlain ? [`  - --insecure-registry=${host}`] : []),
         ...(hasOwnAuthority ? [`  - --registry-certificate=${host}=${authorityPath}`] : []),
       ),

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { startFakeHub, type FakeHub } from '../fake/hub.ts';
-import { golangFixture } from '../fixtures/images.ts';
+import { clientFiles } from '../../src/setup/client-files.ts';
+import { golangFixture, plainFixture } from '../fixtures/images.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { startContainerd } from '../support/containerd.ts';
 import { startDockerd } from '../support/dockerd.ts';
@@ -50,6 +51,17 @@ describe('A registry besides Docker Hub', () => {
     expect(inspected).toBe(`${host}/quay.io/org/golang@${golang.image.root.digest}`);
     const denied = await dockerd.attempt('pull', `${host}/quay.io/org/denied:latest`);
     expect(denied.stderr).toContain('may not be pulled here');
+  });
+
+  it('is copied by Skopeo, which says nothing of it, by the file that setup prints', async () => {
+    hub.add({ repository: 'org/golang', tags: ['latest'], image: plainFixture().image });
+    const folder = await testFolder();
+    const { file } = clientFiles('podman', { url: app.url, registry: 'quay.io', hasOwnAuthority: false });
+    const conf = join(folder, 'registries.conf');
+    await writeFile(conf, file.text);
+    const source = 'docker://quay.io/org/golang:latest';
+    await skopeo('--registries-conf', conf, 'copy', '--all', source, `dir:${folder}/copy`);
+    expect(await readFile(join(folder, 'copy/manifest.json'))).toEqual(golang.image.root.bytes);
   });
 
   it('is copied by Skopeo, by its name in the path', async () => {

@@ -76,8 +76,19 @@ describe('setup', () => {
     const k3s = parts((await setup('k3s', '--url', HTTP, '--registry', 'ghcr.io')).stdout);
     const registries: unknown = parse([...k3s.values()][0] ?? '');
     expect(registries).toEqual({ mirrors: { 'ghcr.io': { endpoint: [HTTP] } } });
+    const buildkit = await setup('buildkit', '--url', HTTP, '--registry', 'ghcr.io');
+    expect(buildkit.stdout).toContain('[registry."ghcr.io"]\n  mirrors = ["pierhead.example.net:5000"]\n');
     const docker = await setup('docker', '--url', HTTP, '--registry', 'ghcr.io');
     expect([docker.status, docker.stdout]).toEqual([2, '']);
+  });
+
+  it('names the registry in the path for clients that do not say which one they mean', async () => {
+    const podman = await setup('podman', '--url', HTTP, '--registry', 'ghcr.io');
+    expect(podman.stdout).toContain('[[registry]]\nprefix = "ghcr.io"\nlocation = "ghcr.io"\n');
+    expect(podman.stdout).toContain('[[registry.mirror]]\nlocation = "pierhead.example.net:5000/ghcr.io"\n');
+    const kaniko = await setup('kaniko', '--url', HTTP, '--registry', 'ghcr.io');
+    expect(kaniko.stdout).toContain('- --registry-map=ghcr.io=pierhead.example.net:5000/ghcr.io\n');
+    expect(kaniko.stdout).toContain('- --insecure-registry=pierhead.example.net:5000\n');
   });
 
   it.each([
@@ -90,6 +101,9 @@ describe('setup', () => {
     [['docker', '--url', HTTP, '--ca', '/nonexistent']],
     [['docker', '--url', HTTPS, '--ca', '/nonexistent']],
     [['docker', '--tls']],
+    [['podman', '--url', HTTP, '--registry', 'ghcr.io/org']],
+    [['podman', '--url', HTTP, '--registry', 'https://ghcr.io']],
+    [['podman', '--url', HTTP, '--registry', 'ghcr.io" word']],
     [['--tls', '--host', 'a b']],
   ])('ends with 2 and a word why: %j', async (words) => {
     const { status, stdout, stderr } = await setup(...words);
