@@ -61,9 +61,13 @@ function isWhole({ fitsTag }: Pattern): boolean {
   return fitsTag === undefined;
 }
 
-/** `*` alone is every repository; on docker.io `golang` is short for `library/golang`, as everywhere. */
+/**
+ * `*` alone is every repository; on docker.io `golang` is short for `library/golang`, as everywhere. The registry may
+ * stand before it, as in the patterns of accounts: one that then fitted nothing would deny nothing.
+ */
 function compile(host: string, pattern: string): Pattern {
-  const [repository = '', tag] = pattern.split(':');
+  const prefix = `${host}/`;
+  const [repository = '', tag] = pattern.slice(pattern.startsWith(prefix) ? prefix.length : 0).split(':');
   const isShort = host === DOCKER_HUB && !repository.includes('/') && repository !== '**';
   const whole = repository === '*' ? '**' : isShort ? `library/${repository}` : repository;
   return {

@@ -30,6 +30,10 @@ describe('the patterns of an upstream', () => {
     [{ allow: ['a/b'], deny: ['a/*'] }, 'a/b', 'none'],
     [{ deny: ['a/b:old'] }, 'a/b', 'some-tags'],
     [{ deny: ['*:nightly'] }, 'x/y', 'some-tags'],
+    [{ deny: ['docker.io/a/b'] }, 'a/b', 'none'],
+    [{ deny: ['docker.io/golang'] }, 'library/golang', 'none'],
+    [{ allow: ['docker.io/a/b:1'] }, 'a/b', 'some-tags'],
+    [{ deny: ['quay.io/a/b'] }, 'a/b', 'all'],
   ])('%j lets of %s through: %s', (patterns, name, expected) => {
     expect(rule(patterns, name)).toBe(expected);
   });
