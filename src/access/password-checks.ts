@@ -1,14 +1,17 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../lib/lru-options.ts';
+import { networkPrefix } from '../lib/network-prefix.ts';
 
 /** How long a password that was right is believed without another check, and one that was wrong not tried again. */
 const RIGHT_MS = 5 * 60_000;
 const WRONG_MS = 10_000;
 const MAX_REMEMBERED = 10_000;
-/** Waiting checks, ten a second or so: of all clients, and of one address, so that it cannot take all places. */
+/** Waiting checks, ten a second or so: of all clients, and of one, so that it cannot take all places. */
 const MAX_WAITING = 64;
 const MAX_WAITING_PER_CLIENT = 4;
+/** Whoever has one address of IPv6 has the rest of its /64, too. */
+const CLIENT_BITS = { v4: 32, v6: 64 };
 
 export interface PasswordCheck {
   readonly name: string;
@@ -37,7 +40,8 @@ export class PasswordChecks {
   }
 
   async check(check: PasswordCheck): Promise<Verdict> {
-    const { name, password, hash, client } = check;
+    const { name, password, hash } = check;
+    const client = networkPrefix(check.client, CLIENT_BITS);
     const key = createHmac('sha256', this.#key)
       .update(JSON.stringify([name, password, hash]))
       .digest('base64');

@@ -149,6 +149,16 @@ describe('checks of passwords', () => {
     expect(await check('right')).toBe('right');
   });
 
+  it('wait in the same small number for all addresses of a /64, which one client can have', async () => {
+    const { gate, check } = held();
+    const asked = Array.from({ length: 8 }, (_, at) => check(`guess ${at}`, `2001:db8:0:1::${at}`));
+    const other = check('right', '2001:db8:0:2::1');
+    gate.resolve();
+    const verdicts = await Promise.all(asked);
+    expect(verdicts.filter((verdict) => verdict === 'busy')).toHaveLength(4);
+    expect(await other).toBe('right');
+  });
+
   it('give their places back when they fail', async () => {
     let fails = true;
     const checks = new PasswordChecks(() =>
