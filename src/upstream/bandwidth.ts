@@ -60,9 +60,9 @@ export class Bandwidth {
     signal?.removeEventListener('abort', leave);
   }
 
-  /** What has come in all the same, and others pay for by waiting. */
+  /** What has come in all the same, and others pay for by waiting; while there is no limit, nobody owes anything. */
   spend(bytes: number): void {
-    this.#credit -= bytes;
+    if (this.#options.limitAt(this.#clock.now()) !== undefined) this.#credit -= bytes;
   }
 
   /** Lets go whoever waits. */

@@ -72,6 +72,19 @@ describe('a bandwidth', () => {
     expect(waits).toEqual([10_000]);
   });
 
+  it('does not make the day pay for what came in a night without a limit', async () => {
+    const clock = new SleepersClock();
+    const morning = clock.ms + 60_000;
+    const bandwidth = new Bandwidth({
+      limitAt: (nowMs) => (nowMs < morning ? undefined : 1000),
+      clock,
+    });
+    for (let i = 0; i < 1000; i++) bandwidth.spend(PIECE);
+    clock.ms = morning;
+    await bandwidth.take(1);
+    expect(clock.ms).toBe(morning);
+  });
+
   it('does not keep who no longer waits, nor count what that one wanted', async () => {
     const clock = new SleepersClock();
     const bandwidth = new Bandwidth({ limitAt: () => 1000, clock });
