@@ -9,13 +9,16 @@ export type AddressKind = 'public' | 'private' | 'loopback' | 'link-local' | 'me
 
 /** IANA's special-purpose address registries (RFC 6890); the first kind that holds an address counts. */
 const NETWORKS: readonly (readonly [kind: AddressKind, networks: readonly string[]])[] = [
-  // EC2 and most others, its IPv6 twin, ECS tasks, Azure, Alibaba, Oracle.
+  // EC2 and most others, its IPv6 twin, ECS tasks, EKS pods in both families, Google by IPv6, Azure, Alibaba, Oracle.
   [
     'metadata',
     [
       '169.254.169.254/32',
       'fd00:ec2::254/128',
       '169.254.170.2/32',
+      '169.254.170.23/32',
+      'fd00:ec2::23/128',
+      'fd20:ce::254/128',
       '168.63.129.16/32',
       '100.100.100.200/32',
       '192.0.0.192/32',
