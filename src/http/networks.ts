@@ -19,10 +19,11 @@ export function networkMatcher(cidrs: readonly string[]): (address: string) => b
   return (address) => known.memo(address);
 }
 
-/** The address of a socket as people write it: an IPv4 client of a dual-stack listener is an IPv4 address. */
+/**
+ * The address of a socket as people write it: an IPv4 client of a dual-stack listener is an IPv4 address, and that of a
+ * link has no zone (`fe80::1%eth0`), with which it would be in no network.
+ */
 export function plainAddress(remoteAddress: string | undefined): string {
-  if (remoteAddress === undefined) return '';
-  return remoteAddress.startsWith('::ffff:') && remoteAddress.includes('.')
-    ? remoteAddress.slice(7)
-    : remoteAddress;
+  const [address = ''] = (remoteAddress ?? '').split('%');
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
 }
