@@ -86,6 +86,22 @@ describe('a repository of which some tags may be pulled', () => {
     expect(tags.tags).toEqual(GOLANG.tags.filter((tag) => tag.startsWith('1.')));
   });
 
+  it('lists those to the end, page by page, however many others lie between', async () => {
+    const hub = await filledHub();
+    hub.add({ repository: 'library/golang', tags: ['0', '1.21', '1.23', '1.24', 'zz'], image: other });
+    const app = await startTestApp({ hub, env: { PIERHEAD_UPSTREAM_ALLOW: 'golang:1.22,golang:latest' } });
+    const listed: string[] = [];
+    let next: string | undefined = `${GOLANG_PATH}/tags/list?n=1`;
+    for (let pages = 0; next !== undefined && pages < 10; pages++) {
+      const answer = await app.get(next);
+      const { tags } = JSON.parse(answer.body.toString()) as { tags: string[] };
+      expect(tags.length).toBeLessThanOrEqual(1);
+      listed.push(...tags);
+      next = /^<(.*)>; rel="next"$/.exec(answer.header('link') ?? '')?.[1];
+    }
+    expect(listed).toEqual(['1.22', 'latest']);
+  });
+
   it('does not give by digest what only others name, though upstream has it', async () => {
     const hub = await filledHub();
     hub.add({ repository: 'library/golang', tags: ['edge'], image: other });
@@ -125,6 +141,24 @@ describe('a repository of which some tags may be pulled', () => {
     expect(await code(app, `${GOLANG_PATH}/referrers/${root}`)).toBe('200');
     expect(await code(app, `${GOLANG_PATH}/manifests/${digest}`)).toBe('200');
   });
+});
+
+it('the catalogue is walked to its end, page by page, past repositories that may not be pulled', async () => {
+  const hub = await filledHub();
+  for (const name of ['a', 'b', 'c', 'd', 'e']) hub.add({ ...PLAIN, repository: `acme/${name}` });
+  const before = await startTestApp({ hub });
+  for (const name of ['a', 'b', 'c', 'd', 'e']) await before.get(`/v2/acme/${name}/manifests/latest`);
+  await before.stop();
+  const env = { PIERHEAD_UPSTREAM_DENY: 'acme/a,acme/c,acme/d' };
+  const app = await startTestApp({ hub, dataDir: before.dataDir, env });
+  const pages: string[][] = [];
+  let next: string | undefined = '/v2/_catalog?n=1';
+  while (next !== undefined && pages.length < 6) {
+    const answer = await app.get(next);
+    pages.push((JSON.parse(answer.body.toString()) as { repositories: string[] }).repositories);
+    next = /^<(.*)>; rel="next"$/.exec(answer.header('link') ?? '')?.[1];
+  }
+  expect(pages).toEqual([['docker.io/acme/b'], ['docker.io/acme/e']]);
 });
 
 describe('one upstream', () => {
