@@ -86,6 +86,9 @@ function parseAnswer(output: string): StoredLogin | undefined {
   return storedLogin(fields['Username'], fields['Secret']);
 }
 
+/** Where no more files can be opened, `spawn` gives a process without pipes, and the error follows. */
+type Child = Pick<ChildProcess, 'pid' | 'once' | 'stdin' | 'stdout'>;
+
 /** Runs `program get` without a shell. Throws UpstreamFailure if it cannot be run, or says too much or too late. */
 async function run(
   program: string,
@@ -94,7 +97,7 @@ async function run(
 ): Promise<{ readonly code: number; readonly output: string }> {
   const ended = deferred<number>();
   // A group of its own, so that what a script has started ends with it.
-  const child = spawn(program, ['get'], {
+  const child: Child = spawn(program, ['get'], {
     stdio: ['pipe', 'pipe', 'ignore'],
     env: helperEnv(),
     detached: true,
@@ -103,21 +106,22 @@ async function run(
     ended.reject(unavailable('credentials', `${program} ${reason}`));
     killGroup(child);
   };
-  const timer = setTimeout(() => giveUp(`did not answer within ${withinMs / 1000} s`), withinMs);
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  child.stdout.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes > MAX_ANSWER_BYTES) giveUp('says more than is allowed');
-    else chunks.push(chunk);
-  });
+  // First of all: an error that nobody hears would end this server.
   child.once('error', (error: NodeJS.ErrnoException) => {
     ended.reject(unavailable('credentials', `${program} cannot be run (${error.code ?? 'unknown'})`));
   });
   child.once('close', (code) => ended.resolve(code ?? -1));
+  const timer = setTimeout(() => giveUp(`did not answer within ${withinMs / 1000} s`), withinMs);
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  child.stdout?.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > MAX_ANSWER_BYTES) giveUp('says more than is allowed');
+    else chunks.push(chunk);
+  });
   // A helper that ends without reading makes this an error, and its exit code tells more.
-  child.stdin.once('error', () => undefined);
-  child.stdin.end(input);
+  child.stdin?.once('error', () => undefined);
+  child.stdin?.end(input);
   try {
     return { code: await ended.promise, output: Buffer.concat(chunks).toString('utf8') };
   } finally {
@@ -130,7 +134,7 @@ function helperEnv(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PIERHEAD_')));
 }
 
-function killGroup({ pid }: ChildProcess): void {
+function killGroup({ pid }: Child): void {
   try {
     if (pid !== undefined) process.kill(-pid, 'SIGKILL');
   } catch {

@@ -4,6 +4,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { CredentialHelper } from '../../src/upstream/credential-helper.ts';
 import { DockerConfig } from '../../src/upstream/docker-config.ts';
 import { UpstreamFailure } from '../../src/upstream/outcome.ts';
+import { attempt } from '../support/commands.ts';
 import { testFolder } from '../support/temp.ts';
 import { eventually } from '../support/wait.ts';
 import { causeOf, CONFIGURED, hubAndUpstream, valueOf } from '../support/upstream-client.ts';
@@ -135,6 +136,21 @@ describe('a credential helper', () => {
   test('that is not there is named', async () => {
     const source = new CredentialHelper({ helper: 'none-such', server: 'x', now: () => 0 });
     expect(await failure(source)).toBe('docker-credential-none-such cannot be run (ENOENT)');
+  });
+
+  test('that cannot be run because no more files can be opened ends nothing but its request', async () => {
+    await helperProgram();
+    const source = new URL('../../dist/upstream/credential-helper.js', import.meta.url).href;
+    // In a process of its own, which may open few files and opens them all.
+    const script = `
+      import { openSync } from 'node:fs';
+      const { CredentialHelper } = await import(${JSON.stringify(source)});
+      const helper = new CredentialHelper({ helper: 'test', server: 'x', now: () => 0 });
+      try { for (;;) openSync('/dev/null', 'r'); } catch {}
+      await helper.get().catch(({ message }) => console.log(message));`;
+    const limited = `ulimit -n 64; exec ${process.execPath} --input-type=module -e "$0"`;
+    const { status, stdout } = await attempt({ program: 'sh', args: ['-c', limited, script] });
+    expect([status, stdout.toString()]).toEqual([0, 'docker-credential-test cannot be run (EMFILE)\n']);
   });
 
   test('that failed is asked again by the next request', async () => {
