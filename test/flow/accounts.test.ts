@@ -206,6 +206,23 @@ describe('files of accounts', () => {
     expect((await ask('/v2/', bearer(`${CI_TOKEN}-of-tomorrow`))).status).toBe(200);
   });
 
+  it('that are gone are told of, and hold until they are back', async () => {
+    const { ask, app, htpasswd, tokens } = await withAccounts();
+    for (const file of [htpasswd, tokens]) await rename(file, `${file}.away`);
+    for (const setting of ['htpasswdFile', 'tokensFile']) {
+      await eventually(
+        () => app.log.some((line) => line['msg'] === 'not usable' && line['setting'] === setting),
+        `word of ${setting}`,
+      );
+    }
+    for (const headers of [basic(ALICE), bearer(CI_TOKEN)]) {
+      expect((await ask('/v2/', headers)).status).toBe(200);
+    }
+    await writeFile(htpasswd, htpasswdLine(BOB));
+    await eventually(async () => (await ask('/v2/', basic(ALICE))).status === 401, 'alice to be out');
+    expect((await ask('/v2/', basic(BOB))).status).toBe(200);
+  });
+
   it('that are broken at the start keep the server from starting', async () => {
     const folder = await testFolder();
     const md5 = await accountsFile(folder, 'htpasswd', 'alice:$apr1$abcdefgh$0123456789abcdefghijkl\n');

@@ -63,6 +63,24 @@ describe('a fallback URL', () => {
     expect(ranges.map(({ headers }) => headers.range)).toEqual([expect.stringMatching(/^bytes=[1-9]\d*-/)]);
   });
 
+  test('that has other bytes under a digest is not believed, and nothing of them is kept', async () => {
+    const [hub, mirror] = [await filledHub(), await filledHub()];
+    const app = await startTestApp({ hub, env: { PIERHEAD_UPSTREAM_FALLBACK_URLS: mirror.url } });
+    const [layer] = PLAIN.image.layers;
+    const target = `/v2/library/plain/blobs/${layer?.digest}`;
+    await app.get('/v2/library/plain/manifests/latest');
+    const away = hub.fault({ match: {}, do: { status: { code: 500 } } });
+    mirror.fault({ match: { host: 'blobs' }, do: { corruptAt: 3 } });
+    expect((await app.get(target)).complete).toBe(false);
+    mirror.fault({
+      match: { kind: 'manifest' },
+      do: { status: { code: 200, body: PLAIN.image.root.bytes.toString() } },
+    });
+    expect((await app.get(`/v2/library/golang/manifests/${GOLANG.image.root.digest}`)).status).toBe(503);
+    away.remove();
+    await eventually(async () => (await app.get(target)).complete, 'the registry to be asked again');
+  });
+
   test('of another owner gets no credentials, and does not decide what is public', async () => {
     const hub = await filledHub();
     const mirror = await filledHub();
