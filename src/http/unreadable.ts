@@ -5,6 +5,12 @@ import { cacheStatusHeader } from './cache-status.ts';
 import type { Unreadable } from './exchange.ts';
 import { plainAddress } from './networks.ts';
 
+/**
+ * How long the answer has to arrive before the connection is destroyed: at once, what is still to be read of the request
+ * would make the system reset it, answer and all; never, whoever does not end its side would keep its place.
+ */
+const LINGER_MS = 1000;
+
 const STATUS: Readonly<Record<number, string>> = {
   400: 'Bad Request',
   405: 'Method Not Allowed',
@@ -34,5 +40,7 @@ export function refuseUnreadable(connection: Duplex, status: number): Unreadable
   ];
   const client = plainAddress((connection as Socket).remoteAddress);
   connection.end(`${head.join('\r\n')}\r\n\r\n${body.toString()}`);
+  const linger = setTimeout(() => connection.destroy(), LINGER_MS);
+  connection.once('close', () => clearTimeout(linger));
   return { client, status };
 }

@@ -101,6 +101,24 @@ describe('a client that does not get on with its request', () => {
     for (const { received } of slow) expect(received()).not.toContain('200 OK');
   });
 
+  it.each([
+    ['its headers did not come', 'GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: '],
+    ['it asked for a tunnel', 'CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n'],
+  ])('is let go although it neither ends its side nor stops, told that %s', async (_what, bytes) => {
+    const app = await startTestApp({ hub: await filledHub(), flags: { clientHeadersTimeout: '300ms' } });
+    const { hostname, port } = new URL(app.url);
+    const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true });
+    socket.on('error', () => undefined);
+    socket.resume();
+    // `events.once` would take the error of a write that comes too late for the end.
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.write(bytes);
+    await withDeadline(once(socket, 'end'), 'the answer');
+    const drip = setInterval(() => socket.write('x'), 50);
+    onTestFinished(() => clearInterval(drip));
+    await withDeadline(closed, 'the end of the connection');
+  });
+
   it('is let go when it has asked and has nothing more to ask', async () => {
     const app = await startTestApp({ hub: await filledHub(), flags: { clientIdleTimeout: '200ms' } });
     const { socket, received, closed } = dial(app);
