@@ -3,11 +3,13 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startFakeProxy } from '../fake/proxy.ts';
 import { golangFixture } from '../fixtures/images.ts';
+import { accountsFile, htpasswdLine } from '../support/accounts.ts';
 import type { ClientTls } from '../support/client-tls.ts';
 import { startContainerd } from '../support/containerd.ts';
 import { startDockerd } from '../support/dockerd.ts';
 import { startMirror, type Mirror } from '../support/mirror.ts';
 import { createPodman } from '../support/podman.ts';
+import { noteSecrets } from '../support/printed.ts';
 import { writeTlsSet, type TestTls } from '../support/tls-set.ts';
 import { UPSTREAMS } from '../support/upstreams.ts';
 
@@ -15,6 +17,7 @@ const GOLANG = 'docker.io/library/golang:latest';
 /** No address, so that a Docker Engine does not take it for an insecure registry on this machine. */
 const NAME = `pierhead-${randomBytes(6).toString('hex')}.test`;
 const [HUB] = UPSTREAMS;
+const ALICE = { name: 'alice', password: 'password-of-alice-by-tls' };
 
 describe('Pierhead with TLS', () => {
   let tls: TestTls;
@@ -27,7 +30,12 @@ describe('Pierhead with TLS', () => {
     tls = await writeTlsSet([NAME, '127.0.0.1']);
     const content = [{ repository: 'library/golang', ...golangFixture() }];
     const settings = { TLS_CERT: tls.paths.serverCert, TLS_KEY: tls.paths.serverKey };
-    mirror = await startMirror({ kind: HUB, content, settings });
+    const accounts = {
+      AUTH_LISTEN: '127.0.0.1:0',
+      HTPASSWD_FILE: await accountsFile(tls.folder.path, 'htpasswd', htpasswdLine(ALICE)),
+    };
+    noteSecrets([ALICE.password, Buffer.from(`${ALICE.name}:${ALICE.password}`).toString('base64')]);
+    mirror = await startMirror({ kind: HUB, content, settings: { ...settings, ...accounts } });
     strict = await startMirror({
       kind: HUB,
       content,
@@ -45,9 +53,9 @@ describe('Pierhead with TLS', () => {
     pierhead.log.filter(({ kind, status }) => kind === 'manifest' && status === 200);
 
   describe('a Docker Engine', () => {
-    /** That trusts what `certs.d` says, and nothing else. */
-    async function engine(authority: string) {
-      const host = `${NAME}:${new URL(mirror.pierhead.url).port}`;
+    /** That trusts what `certs.d` says of the server at `url`, and nothing else. */
+    async function engine(authority: string, url = mirror.pierhead.url) {
+      const host = `${NAME}:${new URL(url).port}`;
       const folder = `/etc/docker/certs.d/${host}`;
       await mkdir(folder, { recursive: true });
       onTestFinished(() => rm(folder, { recursive: true }));
@@ -64,6 +72,19 @@ describe('Pierhead with TLS', () => {
     it('pulls by way of its certs.d', async () => {
       const dockerd = await engine(tls.ca);
       expect(await dockerd.docker('run', '--rm', '--network', 'none', 'golang')).toBe('linux/amd64');
+    });
+
+    it('logs in at the address for accounts by way of its certs.d, and pulls from there', async () => {
+      const url = mirror.pierhead.authUrl ?? '';
+      const dockerd = await engine(tls.ca, url);
+      const host = `${NAME}:${new URL(url).port}`;
+      const golang = `${host}/library/golang`;
+      expect((await dockerd.attempt('pull', golang)).stderr).toContain('no basic auth credentials');
+      const logIn = (password: string) =>
+        dockerd.attempt('login', '--username', ALICE.name, '--password', password, host);
+      expect((await logIn('wrong')).stderr).toContain('401 Unauthorized');
+      expect((await logIn(ALICE.password)).stdout.toString()).toContain('Login Succeeded');
+      expect(await dockerd.docker('run', '--rm', '--network', 'none', golang)).toBe('linux/amd64');
     });
 
     it('does not pull where it has no reason to trust the certificate', async () => {
