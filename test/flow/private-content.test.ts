@@ -133,6 +133,33 @@ describe('without credentials', () => {
 });
 
 describe('clients', () => {
+  it('are not challenged either when upstream challenges us, whatever they ask', async () => {
+    const hub = await filledHub();
+    const headers = { 'WWW-Authenticate': 'Basic realm="upstream"', 'X-Upstream': 'yes' };
+    hub.fault({ match: {}, do: { status: { code: 401, headers } } });
+    const app = await startTestApp({ hub });
+    const digest = PLAIN.image.root.digest;
+    for (const [method, target] of [
+      ['GET', '/v2/library/plain/manifests/latest'],
+      ['HEAD', '/v2/library/plain/manifests/latest'],
+      ['GET', `/v2/library/plain/manifests/${digest}`],
+      ['GET', `/v2/library/plain/blobs/${digest}`],
+      ['HEAD', `/v2/library/plain/blobs/${digest}`],
+      ['GET', '/v2/library/plain/tags/list'],
+      ['GET', `/v2/library/plain/referrers/${digest}`],
+      ['GET', '/v2/nowhere.example/a/manifests/latest'],
+      ['PUT', '/v2/library/plain/manifests/latest'],
+      ['POST', '/v2/library/plain/blobs/uploads/'],
+      ['GET', '/v1/users/'],
+      ['GET', '/v2/library/plain/manifests/latest?n=x&platform=y'],
+    ] as const) {
+      const answer = await app.get(target, { method });
+      expect(answer.status, target).not.toBe(401);
+      for (const name of ['www-authenticate', 'proxy-authenticate', 'x-upstream'])
+        expect(answer.header(name), target).toBeUndefined();
+    }
+  });
+
   it('are never asked for credentials, and theirs go nowhere', async () => {
     const hub = await filledHub();
     const app = await startTestApp({ hub });

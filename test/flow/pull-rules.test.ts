@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { multiPlatform } from '../fixtures/images.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
+import { attempt } from '../support/commands.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
 import { refresh } from '../support/admin.ts';
 
@@ -60,6 +61,27 @@ describe('a repository that may not be pulled', () => {
     expect(resolved.body.toString()).toContain('may not be pulled here');
     expect(JSON.stringify((await refresh(app, 'golang')).json)).toContain('may not be pulled here');
     expect(hub.requests.filter(({ repository }) => repository === 'library/golang')).toEqual([]);
+  });
+});
+
+describe('commands', () => {
+  it.each(['warm', 'check'])('do not take for pullable what may not be pulled: %s', async (command) => {
+    const hub = await filledHub();
+    const before = await startTestApp({ hub });
+    for (const way of ALL_WAYS) await before.get(way);
+    await before.stop();
+    hub.reset();
+    const main = new URL('../../dist/main.js', import.meta.url).pathname;
+    const settings = ['--data-dir', before.dataDir, '--upstream', hub.url];
+    const { status, stdout, stderr } = await attempt({
+      program: process.execPath,
+      args: [main, command, 'golang', ...settings],
+      cwd: before.dataDir,
+      env: { PIERHEAD_UPSTREAM_DENY: 'golang' },
+    });
+    expect(status).toBe(1);
+    expect(stdout.toString() + stderr).toContain('may not be pulled here');
+    expect(hub.count({ repository: 'library/golang' })).toBe(0);
   });
 });
 
