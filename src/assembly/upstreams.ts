@@ -83,8 +83,11 @@ function upstreamFor(
   });
   const fallbacks = (entry.fallbackUrls ?? []).map((url) => {
     // What a mirror says of pulls that are left is not about the limit of the registry.
-    const isTrusted = mayHaveCredentials(new URL(entry.url), new URL(url).host, common.credentialHosts);
-    return createUpstream({ ...common, ...(isTrusted ? login : {}), url });
+    const [home, other] = [new URL(entry.url), new URL(url)];
+    const isTrusted = mayHaveCredentials(home, other.host, common.credentialHosts);
+    // What goes to the registry by HTTPS is not for everybody on the way to read.
+    const isSafe = other.protocol === 'https:' || home.protocol === 'http:';
+    return createUpstream({ ...common, ...(isTrusted && isSafe ? login : {}), url });
   });
   if (fallbacks.length === 0) return registry;
   return createFallbackUpstream([registry, ...fallbacks], () => metrics.upstreams.fallback(host));

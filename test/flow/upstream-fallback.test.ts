@@ -99,6 +99,21 @@ describe('a fallback URL', () => {
     expect(mirror.requests.some(({ identity }) => identity === 'carol')).toBe(false);
   });
 
+  test('by plain HTTP gets none of those that the registry gets by HTTPS', async () => {
+    const mirror = await filledHub();
+    const env = {
+      PIERHEAD_UPSTREAM_USERNAME: 'carol',
+      PIERHEAD_UPSTREAM_PASSWORD: 'secret',
+      PIERHEAD_UPSTREAM_FALLBACK_URLS: mirror.url,
+      PIERHEAD_UPSTREAM_PRIVATE: 'carol/*,library/*',
+    };
+    const app = await startTestApp({ hub: 'https://127.0.0.1:9', env });
+    expect((await app.get(LATEST)).status).toBe(200);
+    expect((await app.get('/v2/carol/private/manifests/latest')).status).toBe(503);
+    expect(mirror.requests.some(({ headers }) => headers.authorization?.startsWith('Basic'))).toBe(false);
+    expect(mirror.requests.some(({ identity }) => identity === 'carol')).toBe(false);
+  });
+
   test('of the same owner gets them', async () => {
     const [hub, mirror] = [await filledHub(), await filledHub()];
     const env = {
