@@ -4,11 +4,12 @@ ARG NODE_IMAGE=node:26-trixie-slim
 FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci
+# No dependency needs its install script: what is native comes prebuilt.
+RUN npm ci --ignore-scripts
 COPY tsconfig.json ./
 COPY src src
 RUN npm run build && rm -f dist/.tsbuildinfo && \
-    npm prune --omit=dev && find node_modules -type d -empty -delete
+    npm prune --omit=dev --ignore-scripts && find node_modules -type d -empty -delete
 
 FROM ${NODE_IMAGE}
 ENV NODE_ENV=production \
@@ -19,7 +20,7 @@ COPY config config
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 # By number, so that Kubernetes can tell that it is not root (runAsNonRoot).
-RUN install -d -o 10001 -g 10001 /data
+RUN install -d -m 0700 -o 10001 -g 10001 /data
 USER 10001:10001
 VOLUME /data
 EXPOSE 5000 5001

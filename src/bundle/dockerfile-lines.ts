@@ -12,7 +12,7 @@ export interface DockerfileLines {
   readonly instructions: readonly Instruction[];
 }
 
-const DIRECTIVE = /^#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*$/;
+const DIRECTIVE = /^#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(\S.*)$/;
 const HEREDOC = /(?<!<)<<-?\s*(["']?)([A-Za-z_][A-Za-z0-9_]*)\1/g;
 /** These take here-documents (Dockerfile reference, "Here-Documents"). */
 const WITH_HEREDOC: ReadonlySet<string> = new Set(['RUN', 'COPY', 'ADD']);
@@ -23,12 +23,13 @@ export function dockerfileLines(text: string): DockerfileLines {
   const directives = directivesOf(lines);
   const escape = directives.get('escape') === '`' ? '`' : '\\';
   const instructions: Instruction[] = [];
+  const ends = new HeredocEnds(lines);
   for (let at = 0; at < lines.length;) {
     const { content, next } = joined(lines, at, escape);
     const [, name = '', rest = ''] = /^\s*(\w+)\s*(.*)$/s.exec(content) ?? [];
     const instruction = { name: name.toUpperCase(), rest: rest.trim(), line: at + 1 };
     if (name !== '') instructions.push(instruction);
-    at = afterHeredocs(lines, next, instruction);
+    at = afterHeredocs(ends, next, instruction);
   }
   return { directives, instructions };
 }
@@ -60,13 +61,36 @@ function joined(lines: readonly string[], from: number, escape: string): { conte
   return { content, next: at };
 }
 
-function afterHeredocs(lines: readonly string[], from: number, { name, rest }: Instruction): number {
+/** Where here-documents end, to be asked from the first line to the last. */
+class HeredocEnds {
+  /** The lines that are a delimiter and nothing else, by what they are, the next one last. */
+  readonly #lines = new Map<string, number[]>();
+
+  constructor(lines: readonly string[]) {
+    for (const [at, line] of [...lines.entries()].toReversed()) {
+      const text = line.trim();
+      if (!/^[A-Za-z_]\w*$/.test(text)) continue;
+      const known = this.#lines.get(text);
+      if (known === undefined) this.#lines.set(text, [at]);
+      else known.push(at);
+    }
+  }
+
+  /** The first one from the line `from` on; those before it are forgotten. */
+  next(delimiter: string, from: number): number | undefined {
+    const known = this.#lines.get(delimiter) ?? [];
+    while ((known.at(-1) ?? from) < from) known.pop();
+    return known.at(-1);
+  }
+}
+
+function afterHeredocs(ends: HeredocEnds, from: number, { name, rest }: Instruction): number {
   if (!WITH_HEREDOC.has(name)) return from;
   let at = from;
-  for (const [, , delimiter] of rest.matchAll(HEREDOC)) {
-    const end = lines.findIndex((line, index) => index >= at && line.trim() === delimiter);
+  for (const [, , delimiter = ''] of rest.matchAll(HEREDOC)) {
+    const end = ends.next(delimiter, at);
     // One that does not end is none.
-    if (end >= 0) at = end + 1;
+    if (end !== undefined) at = end + 1;
   }
   return at;
 }

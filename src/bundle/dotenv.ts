@@ -1,6 +1,6 @@
 import { interpolate } from './interpolation.ts';
 
-const ASSIGNMENT = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*[=:]\s*(.*)$/;
+const ASSIGNMENT = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*[=:]\s*(.*)$/s;
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t' };
 
 /**
@@ -26,7 +26,7 @@ function valueOf(text: string, variables: (name: string) => string): string {
   const [, quoted] = /^"((?:[^"\\]|\\.)*)"/.exec(text) ?? [];
   const value =
     quoted === undefined
-      ? text.replace(/(^|\s)#.*$/, '').trimEnd()
+      ? text.replace(/(^|\s)#.*$/s, '').trimEnd()
       : quoted.replaceAll(/\\(.)/g, (_, character: string) => ESCAPES[character] ?? `\\${character}`);
   const spelt = quoted === undefined ? value : value.replaceAll(/\\(["\\])/g, '$1');
   return interpolate(spelt, { variables, escape: '\\$' });

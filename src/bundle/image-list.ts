@@ -28,7 +28,7 @@ export function parseImageWords(words: readonly string[]): ListedImage[] {
 function parseLine(line: string, place: string): ListedImage[] {
   // A tag or digest holds no #, and a comment needs no blank before it at the start of a line only.
   const words = line
-    .replace(/(^|\s)#.*$/, '')
+    .replace(/(^|\s)#.*$/s, '')
     .trim()
     .split(/\s+/);
   const [name = '', ...rest] = words;

@@ -12,6 +12,7 @@ import type { ImagesRequest } from '../pull/wanted-images.ts';
 import { checkJson, checkText, type CheckedImage } from './check-text.ts';
 import { readImageFile } from './image-files.ts';
 import { requireDataDir } from './operation.ts';
+import { print, printAside } from './print.ts';
 import type { ExitCode } from './serve.ts';
 import { platformsOf, runWarm } from './warm.ts';
 
@@ -35,7 +36,7 @@ export async function check(
     results = await readReadiness(loaded.settings, request);
   }
   const checked = results.map((result) => ({ ...result, neededBy: placesOf(result, needed) }));
-  process.stdout.write(flags['json'] === true ? checkJson(checked, problems) : checkText(checked, problems));
+  print(flags['json'] === true ? checkJson(checked, problems) : checkText(checked, problems));
   return problems.length === 0 && checked.every(({ isReady }) => isReady) ? 0 : 1;
 }
 
@@ -49,9 +50,9 @@ async function fetchMissing(
   const { images: fetched } = await runWarm(loaded, { ...request, images });
   const failed = fetched.filter(({ failures }) => failures.length > 0);
   for (const { image, failures } of failed) {
-    for (const failure of failures) process.stderr.write(`pierhead: ${image}: ${failure}\n`);
+    for (const failure of failures) printAside(`pierhead: ${image}: ${failure}\n`);
   }
-  process.stderr.write(`fetched ${counted(fetched.length - failed.length, 'image')}\n`);
+  printAside(`fetched ${counted(fetched.length - failed.length, 'image')}\n`);
 }
 
 function nameIn(line: string): string {

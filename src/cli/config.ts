@@ -2,6 +2,7 @@ import type { Flags } from '../config/flags.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import type { ShownSetting } from '../config/shown.ts';
 import { formatSource } from '../config/sources.ts';
+import { print, printAside } from './print.ts';
 import type { ExitCode } from './serve.ts';
 
 /** Values longer than this push their source out of its column rather than all others. */
@@ -9,8 +10,8 @@ const MAX_COLUMN_WIDTH = 48;
 
 /** Prints the settings in force. */
 export function config(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> {
-  for (const warning of loaded.warnings) process.stderr.write(`warning: ${warning}\n`);
-  process.stdout.write(flags['json'] === true ? configJson(loaded.sources) : configText(loaded.sources));
+  for (const warning of loaded.warnings) printAside(`warning: ${warning}\n`);
+  print(flags['json'] === true ? configJson(loaded.sources) : configText(loaded.sources));
   return Promise.resolve(0);
 }
 

@@ -13,6 +13,7 @@ import type { Digest } from '../oci/digest.ts';
 import { parsePlatform, PLATFORM_FORM, type Platform } from '../oci/platform.ts';
 import { planBundle, type BundlePlan } from '../pull/bundle-plan.ts';
 import { exportJson, exportNotes, exportText } from './export-text.ts';
+import { print, printAside } from './print.ts';
 import { STDOUT, writeStream } from './stream-output.ts';
 import { readImageFile } from './image-files.ts';
 import { requireDataDir } from './operation.ts';
@@ -54,11 +55,11 @@ export async function exportBundle(
     readContent(settings.dataDir, async (content) => {
       const images = named ?? (await everything(content));
       const plan = await planBundle(images, { ...content, ...request, signal });
-      process.stderr.write(exportNotes(plan));
+      printAside(exportNotes(plan));
       // Whoever names nothing wants what is whole.
       const isRefused = named !== undefined && plan.lacking.length > 0 && flags['allowIncomplete'] !== true;
       if (isRefused || plan.images.length === 0) {
-        process.stderr.write(
+        printAside(
           `pierhead: ${isRefused ? 'not everything is here' : 'there is nothing to export'}: nothing is written\n`,
         );
         return 1;
@@ -180,5 +181,5 @@ async function* shown(bundle: Bundle, plan: BundlePlan): AsyncGenerator<Buffer, 
 function report(result: Parameters<typeof exportText>[0], flags: Flags): void {
   const isPiped = result.files.includes(STDOUT);
   const text = flags['json'] === true ? exportJson(result) : exportText(result);
-  (isPiped ? process.stderr : process.stdout).write(text);
+  (isPiped ? printAside : print)(text);
 }

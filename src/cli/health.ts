@@ -3,6 +3,7 @@ import { get as getPlain, type IncomingMessage } from 'node:http';
 import { get as getSecure } from 'node:https';
 import type { LoadedSettings } from '../config/load.ts';
 import type { Settings } from '../config/settings.ts';
+import { printAside } from './print.ts';
 import type { ExitCode } from './serve.ts';
 
 const TIMEOUT_MS = 3000;
@@ -10,7 +11,7 @@ const TIMEOUT_MS = 3000;
 /** Says why the server is not alive, if it is not. */
 export async function health({ settings }: LoadedSettings): Promise<ExitCode> {
   const reason = await unhealthy(settings);
-  if (reason !== undefined) process.stderr.write(`pierhead: ${reason}\n`);
+  if (reason !== undefined) printAside(`pierhead: ${reason}\n`);
   return reason === undefined ? 0 : 1;
 }
 

@@ -7,6 +7,7 @@ import { formatPlatform } from '../oci/platform.ts';
 import { parseRepositoryKey } from '../oci/reference.ts';
 import type { ImageEntry } from '../store/images.ts';
 import { requireDataDir } from './operation.ts';
+import { print } from './print.ts';
 import type { ExitCode } from './serve.ts';
 import { table } from './table.ts';
 
@@ -17,7 +18,7 @@ export async function images(loaded: LoadedSettings, flags: Flags): Promise<Exit
   const entries: ImageEntry[] = [];
   for await (const entry of readImages(dataDir)) entries.push(entry);
   entries.sort(byName);
-  process.stdout.write(flags['json'] === true ? imagesJson(entries) : imagesText(entries, Date.now()));
+  print(flags['json'] === true ? imagesJson(entries) : imagesText(entries, Date.now()));
   return 0;
 }
 

@@ -8,6 +8,7 @@ import { OperationError } from '../pull/operations.ts';
 import { bundleInputs, readBundle, type BundleInput } from './bundle-input.ts';
 import { exitCodeOf } from './failure.ts';
 import { runOperation } from './operation.ts';
+import { print, printAside } from './print.ts';
 import { Progress } from './progress.ts';
 import type { ExitCode } from './serve.ts';
 
@@ -31,16 +32,14 @@ export async function importBundles(
     try {
       const summary = await importOne(loaded, request, input);
       summaries.push(summary);
-      if (flags['json'] !== true) process.stdout.write(importText(input.name, summary));
+      if (flags['json'] !== true) print(importText(input.name, summary));
     } catch (error) {
       if (error instanceof OperationError && error.code === 'stopped') throw error;
-      process.stderr.write(
-        `pierhead: ${input.name}: ${error instanceof Error ? error.message : String(error)}\n`,
-      );
+      printAside(`pierhead: ${input.name}: ${error instanceof Error ? error.message : String(error)}\n`);
       worst = Math.max(worst, exitCodeOf(error)) as ExitCode;
     }
   }
-  if (flags['json'] === true) process.stdout.write(`${JSON.stringify(summaries, undefined, 2)}\n`);
+  if (flags['json'] === true) print(`${JSON.stringify(summaries, undefined, 2)}\n`);
   return worst;
 }
 

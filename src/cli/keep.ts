@@ -4,6 +4,7 @@ import { counted, humanBytes } from '../lib/human.ts';
 import { OperationError, type OperationName, type ResultOf } from '../pull/operations.ts';
 import { exitCodeOf } from './failure.ts';
 import { runOperation } from './operation.ts';
+import { print, printAside } from './print.ts';
 import type { ExitCode } from './serve.ts';
 
 /** Keeps images from eviction. */
@@ -40,10 +41,10 @@ async function each<N extends Exclude<OperationName, 'verify'>>(
         request: { image },
         onEvent: () => undefined,
       });
-      process.stdout.write(`${told(result as ResultOf<N>)}\n`);
+      print(`${told(result as ResultOf<N>)}\n`);
     } catch (error) {
       if (!(error instanceof OperationError) || error.code === 'stopped') throw error;
-      process.stderr.write(`pierhead: ${error.message}\n`);
+      printAside(`pierhead: ${error.message}\n`);
       worst = Math.max(worst, exitCodeOf(error)) as ExitCode;
     }
   }

@@ -16,6 +16,7 @@ import { askOwner } from './control-client.ts';
 import { requireDataDir } from './operation.ts';
 import { writeOutput } from './output-file.ts';
 import { parsePointInTime } from './point-in-time.ts';
+import { print, printAside } from './print.ts';
 import type { ExitCode } from './serve.ts';
 
 /**
@@ -32,8 +33,8 @@ export async function lock(loaded: LoadedSettings, flags: Flags): Promise<ExitCo
   const output = flags['output'];
   const path = typeof output === 'string' ? output : '-';
   await writeOutput(path, renderLockFile(images));
-  if (images.length === 0) process.stderr.write('pierhead: nothing was pulled that this selects\n');
-  else if (path !== '-') process.stdout.write(`${counted(images.length, 'image')} in ${path}\n`);
+  if (images.length === 0) printAside('pierhead: nothing was pulled that this selects\n');
+  else if (path !== '-') print(`${counted(images.length, 'image')} in ${path}\n`);
   return 0;
 }
 
@@ -72,7 +73,7 @@ async function flushOwner(dataDir: string): Promise<void> {
     await askOwner(dataDir, { name: 'flush', request: {}, run });
   } catch (error) {
     if (!(error instanceof OperationError)) throw error;
-    process.stderr.write(`pierhead: the last seconds may be missing: ${error.message}\n`);
+    printAside(`pierhead: the last seconds may be missing: ${error.message}\n`);
   }
 }
 

@@ -1,3 +1,5 @@
+import { visible } from '../lib/visible-text.ts';
+
 /** Where progress is shown; standard error, so that results can be piped. */
 export interface ProgressOutput {
   readonly isTTY?: boolean;
@@ -25,13 +27,13 @@ export class Progress {
   /** `share` is from 0 to 1; `text` says the same in words. */
   show(share: number, text: string): void {
     if (this.#output.isTTY === true) {
-      this.#draw(share, text);
+      this.#draw(share, visible(text));
       return;
     }
     const now = this.#now();
     if (now - this.#lineAt < LINE_MS) return;
     this.#lineAt = now;
-    this.#output.write(`${percent(share)}  ${text}\n`);
+    this.#output.write(`${percent(share)}  ${visible(text)}\n`);
   }
 
   /** Takes the bar away; the last call, or before something else is written. */

@@ -3,6 +3,7 @@ import type { LoadedSettings } from '../config/load.ts';
 import { OperationError, type ResultOf } from '../pull/operations.ts';
 import { exitCodeOf } from './failure.ts';
 import { runOperation } from './operation.ts';
+import { print, printAside } from './print.ts';
 import type { ExitCode } from './serve.ts';
 
 /** Has tags checked now, one after the other. What could not be checked makes it fail. */
@@ -16,11 +17,11 @@ export async function refresh(
     try {
       const request = { name: 'refresh', request: { image }, onEvent: () => undefined } as const;
       const refreshed = await runOperation(loaded, request);
-      process.stdout.write(`${sentence(refreshed)}\n`);
+      print(`${sentence(refreshed)}\n`);
       if (refreshed.result === 'unchecked') worst = Math.max(worst, 1) as ExitCode;
     } catch (error) {
       if (!(error instanceof OperationError) || error.code === 'stopped') throw error;
-      process.stderr.write(`pierhead: ${error.message}\n`);
+      printAside(`pierhead: ${error.message}\n`);
       worst = Math.max(worst, exitCodeOf(error)) as ExitCode;
     }
   }

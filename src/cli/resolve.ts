@@ -3,6 +3,7 @@ import type { LoadedSettings } from '../config/load.ts';
 import { counted, humanBytes } from '../lib/human.ts';
 import type { ResolvedLayer, ResolvedManifest, ResolvedPart, Resolution } from '../pull/image-resolution.ts';
 import { runOperation } from './operation.ts';
+import { print } from './print.ts';
 import type { ExitCode } from './serve.ts';
 import { table } from './table.ts';
 
@@ -18,7 +19,7 @@ export async function resolve(
     request: { image, ...(typeof platform === 'string' ? { platform } : {}) },
     onEvent: () => undefined,
   });
-  process.stdout.write(flags['json'] === true ? resolveJson(resolution) : resolveText(resolution));
+  print(flags['json'] === true ? resolveJson(resolution) : resolveText(resolution));
   return resolution.choices.every(({ digest }) => digest !== undefined) ? 0 : 1;
 }
 

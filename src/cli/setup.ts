@@ -7,6 +7,7 @@ import type { LoadedSettings } from '../config/load.ts';
 import { FileError } from '../lib/file-error.ts';
 import { CLIENTS, clientFiles, isClientName } from '../setup/client-files.ts';
 import { createTlsSet } from '../setup/tls-set.ts';
+import { print } from './print.ts';
 import type { ExitCode } from './serve.ts';
 
 const OF_THIS_MACHINE = ['localhost', '127.0.0.1', '::1'];
@@ -21,7 +22,7 @@ export function setup(_loaded: LoadedSettings, flags: Flags, words: readonly str
   const [client] = words;
   if (flags['tls'] === true && client === undefined) writeTlsSet(flags);
   else if (client !== undefined && isClientName(client) && flags['tls'] === undefined) {
-    process.stdout.write(clientText(client, flags));
+    print(clientText(client, flags));
   } else {
     throw new SettingsError([`setup takes one of ${Object.keys(CLIENTS).join(', ')}, or --tls`]);
   }
@@ -90,7 +91,7 @@ function writeTlsSet({ host, out = 'tls' }: Flags): void {
     }
     if (holds === 'certificate') chmodSync(path, 0o644);
   }
-  process.stdout.write(
+  print(
     [
       `# in ${folder}, for ${named.join(', ')}, valid for a year; the settings:`,
       `tlsCert: ${join(folder, 'server.crt')}`,

@@ -3,6 +3,7 @@ import type { LoadedSettings } from '../config/load.ts';
 import { counted, humanBytes, humanDuration } from '../lib/human.ts';
 import type { Finding, VerifyProgress, VerifySummary } from '../pull/verification.ts';
 import { runOperation } from './operation.ts';
+import { print } from './print.ts';
 import { Progress } from './progress.ts';
 import type { ExitCode } from './serve.ts';
 import { table } from './table.ts';
@@ -25,14 +26,12 @@ export async function verify(loaded: LoadedSettings, flags: Flags): Promise<Exit
       },
     });
     progress.clear();
-    process.stdout.write(
-      flags['json'] === true ? verifyJson(findings, summary) : verifyText(findings, summary),
-    );
+    print(flags['json'] === true ? verifyJson(findings, summary) : verifyText(findings, summary));
     return summary.problems === summary.repaired ? 0 : 1;
   } catch (error) {
     progress.clear();
     // What was found, and perhaps removed, until it was interrupted.
-    if (flags['json'] !== true) process.stdout.write(findingsTable(findings));
+    if (flags['json'] !== true) print(findingsTable(findings));
     throw error;
   }
 }

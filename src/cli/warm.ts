@@ -9,6 +9,7 @@ import { OperationError } from '../pull/operations.ts';
 import type { ImagesRequest } from '../pull/wanted-images.ts';
 import { readImageFile } from './image-files.ts';
 import { runOperation } from './operation.ts';
+import { print, printAside } from './print.ts';
 import { Progress } from './progress.ts';
 import type { ExitCode } from './serve.ts';
 import { table } from './table.ts';
@@ -21,7 +22,7 @@ export async function warm(
 ): Promise<ExitCode> {
   const request = await warmRequest(flags, words);
   const summary = await runWarm(loaded, request);
-  process.stdout.write(flags['json'] === true ? warmJson(summary) : warmText(summary));
+  print(flags['json'] === true ? warmJson(summary) : warmText(summary));
   return summary.images.every(({ failures }) => failures.length === 0) ? 0 : 1;
 }
 
@@ -31,7 +32,7 @@ export async function runWarm(loaded: LoadedSettings, request: ImagesRequest): P
   const startedAt = performance.now();
   const say = (line: string): void => {
     progress.clear();
-    process.stderr.write(`${line}\n`);
+    printAside(`${line}\n`);
   };
   const onEvent = (event: WarmEvent): void => {
     switch (event.kind) {

@@ -56,7 +56,9 @@ export function controlSocket(dataDir: string): string {
  */
 export async function takeDataDir(dataDir: string): Promise<DataDirLock> {
   try {
-    await mkdir(dataDir, { recursive: true });
+    // What is cached under `private` patterns is no business of other users of this machine. One that is there already
+    // has the permissions that whoever made it wanted.
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
   } catch (error) {
     throw new DataDirError(
       'unusable',

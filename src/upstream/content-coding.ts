@@ -11,6 +11,9 @@ const DECODERS: Readonly<Record<string, () => Transform>> = {
   br: createBrotliDecompress,
 };
 
+/** Each takes memory for a decoder of its own; nobody has a reason for more than one. */
+const MAX_CODINGS = 3;
+
 /** What was done to a body on its way (RFC 9110 section 8.4), last first; empty if nothing was. */
 export function contentCodings(headers: AnswerHeaders): readonly string[] {
   return (headerText(headers, 'content-encoding') ?? '')
@@ -21,7 +24,7 @@ export function contentCodings(headers: AnswerHeaders): readonly string[] {
 }
 
 export function canDecode(codings: readonly string[]): boolean {
-  return codings.every((coding) => Object.hasOwn(DECODERS, coding));
+  return codings.length <= MAX_CODINGS && codings.every((coding) => Object.hasOwn(DECODERS, coding));
 }
 
 /** The chunks as they were before `codings`. Throws BodyBrokenError if they are no such thing, and what `chunks` throws. */

@@ -66,7 +66,7 @@ export class CredentialHelper implements LoginSource {
       const what = isMissing ? `holds no credentials for ${server}` : `ended with exit code ${code}`;
       throw unavailable('credentials', `${this.name} ${what}`);
     }
-    const login = parseAnswer(output);
+    const login = parseHelperAnswer(output);
     if (login === undefined) {
       throw unavailable('credentials', `${this.name} does not answer with a user name and a secret`);
     }
@@ -74,7 +74,8 @@ export class CredentialHelper implements LoginSource {
   }
 }
 
-function parseAnswer(output: string): StoredLogin | undefined {
+/** What a helper says, or undefined if that is no login. */
+export function parseHelperAnswer(output: string): StoredLogin | undefined {
   let document: unknown;
   try {
     document = JSON.parse(output);

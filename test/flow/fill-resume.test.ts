@@ -1,4 +1,4 @@
-import { open, readdir, utimes } from 'node:fs/promises';
+import { open, readdir, readFile, rename, symlink, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
@@ -82,6 +82,18 @@ describe('what was fetched', () => {
     expect(rangesAsked(hub, big)).toEqual([`bytes=${3 * MIB}-${8 * MIB - 1}`]);
     await storedBlob(second, big);
     expect(await metric(second, 'pierhead_fill_resumed_bytes_total')).toBe(SIZE - 5 * MIB);
+  });
+
+  it('is not gone on with where a link has taken its place', async () => {
+    const { hub, first, part } = await stoppedHalfWay();
+    const [path, elsewhere] = [join(first.dataDir, 'parts', part), join(first.dataDir, 'elsewhere')];
+    await rename(path, elsewhere);
+    await symlink(elsewhere, path);
+    const before = await readFile(elsewhere);
+    const app = await startTestApp({ hub, dataDir: first.dataDir });
+    expect((await app.get(target)).body.equals(whole)).toBe(true);
+    await storedBlob(app, big);
+    expect((await readFile(elsewhere)).equals(before)).toBe(true);
   });
 
   it('is thrown away after a day', async () => {
@@ -231,6 +243,28 @@ describe('a blob that comes encoded although nobody accepts that', () => {
     const answer = await app.get(url);
     expect(answer.status).toBe(404);
     expect(answer.body.toString()).toContain('zstd');
+  });
+
+  it('a thousand times over is not decoded: each coding would take memory of its own', async () => {
+    const hub = await hubWith(big);
+    hub.addBlob('library/big', blob);
+    const app = await startTestApp({ hub });
+    hub.fault(encoded(Array.from({ length: 1000 }, () => 'gzip').join(','), gzipSync(text)));
+    expect((await app.get(url)).status).toBe(404);
+  });
+
+  it('into far less than it decodes to is given up where its manifest says that it ends', async () => {
+    const hub = await hubWith(big);
+    const bomb = gzipSync(Buffer.alloc(5 * SIZE));
+    const app = await startTestApp({ hub });
+    await app.get('/v2/library/big/manifests/latest');
+    hub.fault(encoded('gzip', bomb));
+    const answer = await app.get(target);
+    expect(answer.complete).toBe(false);
+    expect(answer.bodyBytes).toBeLessThan(SIZE);
+    expect(await readdir(join(app.dataDir, 'blobs', 'sha256')).catch(() => [])).not.toContain(
+      big.content.digest.slice(7, 9),
+    );
   });
 
   it('and breaks off is had from the start again', async () => {

@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { takeDataDir } from '../../src/store/data-dir.ts';
@@ -34,6 +34,13 @@ describe('a data directory', () => {
     await lock.release();
     await (await takeDataDir(dataDir)).release();
     expect(await readdir(dataDir)).toEqual(['version']);
+  });
+
+  it('is for its own user alone, if it had to be made', async () => {
+    const dataDir = join(await testFolder(), 'data');
+    const lock = await takeDataDir(dataDir);
+    expect((await stat(dataDir)).mode & 0o777).toBe(0o700);
+    await lock.release();
   });
 
   it('has one owner although many come at once', async () => {

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Extents, type Extent } from '../../lib/extents.ts';
@@ -51,9 +52,9 @@ export class DiskPart implements BlobPart {
     this.#reserved = options.size ?? new Extents(this.kept).bytes;
   }
 
-  /** Opens the file that was kept, or makes a new one. Throws the system's error. */
+  /** Opens the file that was kept, or makes a new one; a link in its place is not followed. Throws the system's error. */
   static async open(options: DiskPartOptions): Promise<DiskPart> {
-    const flags = options.kept === undefined ? 'wx+' : 'r+';
+    const flags = options.kept === undefined ? 'wx+' : constants.O_RDWR | constants.O_NOFOLLOW;
     return new DiskPart(await open(options.path, flags, 0o644), options);
   }
 

@@ -19,7 +19,9 @@ export interface PartNote {
 export async function writeJournal(partPath: string, note: PartNote): Promise<void> {
   const path = journalPath(partPath);
   const next = `${path}.next`;
-  await writeFile(next, JSON.stringify({ ...note, boot: thisBoot() }));
+  // Made anew, so that nothing is written through a link.
+  await rm(next, { force: true });
+  await writeFile(next, JSON.stringify({ ...note, boot: thisBoot() }), { flag: 'wx' });
   await rename(next, path);
 }
 
