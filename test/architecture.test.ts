@@ -119,6 +119,15 @@ describe('the architecture', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('lets commands print by what makes text harmless', () => {
+    // Bundles and locks go out as they are; progress draws itself.
+    const others = ['cli/output-file.ts', 'cli/print.ts', 'cli/stream-output.ts', 'main.ts'];
+    const printers = files.filter((file) =>
+      /\b(?:console\.|std(?:out|err)\.write\()/.test(readFileSync(join(SRC, file), 'utf8')),
+    );
+    expect(printers.sort()).toEqual(others);
+  });
+
   it('lets nothing but main.ts end the process', () => {
     const enders = files.filter((file) => readFileSync(join(SRC, file), 'utf8').includes('process.exit('));
     expect(enders).toEqual(['main.ts']);

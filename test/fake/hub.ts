@@ -13,6 +13,7 @@ import { SiteServer } from './site.ts';
 import type { Stop } from './send.ts';
 import { TokenService } from './token-service.ts';
 import { TokenBook, type Users } from './tokens.ts';
+import { noteSecrets, secretsOf } from '../support/secrets.ts';
 
 export interface FakeHubOptions {
   /** Default `bearer`, as Docker Hub. */
@@ -144,6 +145,7 @@ export class FakeHub {
     this.#faults.clear();
     for (const { stop } of this.#holds) stop.gate.release();
     await this.stop();
+    noteSecrets(secretsOf(this.requests));
   }
 
   add(addition: Addition): void {
@@ -268,6 +270,7 @@ export class FakeHub {
 
   /** Forgets requests and violations; content, tokens, faults and limits stay. */
   reset(): void {
+    noteSecrets(secretsOf(this.requests));
     this.#log.clear();
   }
 

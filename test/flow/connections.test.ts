@@ -130,6 +130,34 @@ describe('a connection', () => {
     expect(body.equals(big.expectedBytes(0, body.length))).toBe(true);
   });
 
+  const HIDDEN = 'GET /v2/hidden/manifests/latest HTTP/1.1\r\nHost: x\r\n\r\n';
+  const chunked = `0\r\n\r\n${HIDDEN}`;
+
+  it.each([
+    ['two kinds of length', `Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n${chunked}`],
+    [
+      'two kinds of length, the other way round',
+      `Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n${chunked}`,
+    ],
+    ['two lengths', `Content-Length: 0\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`],
+    ['a list of lengths', `Content-Length: 0, ${HIDDEN.length}\r\n\r\n${HIDDEN}`],
+    ['a signed length', `Content-Length: +${HIDDEN.length}\r\n\r\n${HIDDEN}`],
+    ['a blank before the colon', `Transfer-Encoding : chunked\r\n\r\n${chunked}`],
+    ['an encoding that is none', `Transfer-Encoding: xchunked\r\n\r\n${chunked}`],
+    ['an encoding behind chunked', `Transfer-Encoding: chunked, identity\r\n\r\n${chunked}`],
+    ['a folded line', `X: y\r\n Transfer-Encoding: chunked\r\nContent-Length : 5\r\n\r\n${chunked}`],
+    ['a bare CR', `X: y\rTransfer-Encoding: chunked\r\n\r\n${chunked}`],
+    ['a bare LF in a chunk', `Transfer-Encoding: chunked\r\n\r\n5\nhello\n${chunked}`],
+    ['a chunk of no length', `Transfer-Encoding: chunked\r\n\r\n-1\r\n${chunked}`],
+    ['a body of just that', `Content-Length: ${HIDDEN.length}\r\nConnection: close\r\n\r\n${HIDDEN}`],
+  ])('that hides a request behind %s gets no answer to that', async (_, rest) => {
+    const app = await startTestApp({ hub: await hubWithBig() });
+    const text = await said(app, `POST /v2/ HTTP/1.1\r\nHost: x\r\n${rest}`);
+    // Nothing, where the answer had begun when the rest turned out to be none.
+    expect(text).toMatch(/^(?:HTTP\/1\.1 4(?:(?!HTTP\/1)[^])*)?$/);
+    expect(requestLines(app).filter(({ repository }) => repository !== undefined)).toEqual([]);
+  });
+
   it('that asks for a tunnel or names two hosts is refused like any other', async () => {
     const app = await startTestApp({ hub: await hubWithBig() });
     for (const [bytes, status] of [

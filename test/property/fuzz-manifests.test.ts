@@ -63,7 +63,8 @@ const document = fc.record(
     layers: descriptors,
     manifests: descriptors,
     subject: sometimes(descriptor),
-    __proto__: odd,
+    // Computed, or it would be the prototype of this object and no key.
+    ['__proto__']: odd,
   },
   { requiredKeys: [] },
 );
