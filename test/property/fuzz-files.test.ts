@@ -1,205 +1,29 @@
-import fc, { type Arbitrary } from 'fast-check';
-import { writeFile } from 'node:fs/promises';
-import { isIP } from 'node:net';
-import { join } from 'node:path';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseCredentials } from '../../src/access/credentials.ts';
-import { parseHtpasswd } from '../../src/access/htpasswd.ts';
-import { parseTokenFile } from '../../src/access/token-file.ts';
 import { parseBundleContents } from '../../src/bundle/bundle-contents.ts';
 import { BundleError } from '../../src/bundle/bundle-error.ts';
-import { parseBundleIndex } from '../../src/bundle/bundle-index.ts';
+import { parseBundleIndex, renderBundleIndex } from '../../src/bundle/bundle-index.ts';
 import { blobName } from '../../src/bundle/bundle-layout.ts';
 import { parseDotenv } from '../../src/bundle/dotenv.ts';
 import { readImageSource } from '../../src/bundle/image-source.ts';
 import { ListError } from '../../src/bundle/list-error.ts';
-import { forwardedAddress } from '../../src/http/forwarded.ts';
-import { FileError } from '../../src/lib/file-error.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { parseImageName } from '../../src/oci/image-name.ts';
+import { OCI_INDEX } from '../../src/oci/media-types.ts';
 import { isRepositoryName } from '../../src/oci/reference.ts';
-import { parseHelperAnswer } from '../../src/upstream/credential-helper.ts';
-import { DockerConfig } from '../../src/upstream/docker-config.ts';
-import type { StoredLogin } from '../../src/upstream/stored-login.ts';
-import { fuzz, FUZZ_TIMEOUT_MS, mutated, textNear } from '../support/fuzz.ts';
-import { testFolder } from '../support/temp.ts';
+import {
+  expectUnpolluted,
+  fuzz,
+  FUZZ_TIMEOUT_MS,
+  jsonNear,
+  mutated,
+  textNear,
+  unlessRefused,
+} from '../support/fuzz.ts';
 
 const RUNS = 10_000;
-const DIGEST = `sha256:${'a1'.repeat(32)}`;
-const HASH = `$2y$10$${'a'.repeat(53)}`;
-const TOKEN = 'a-token-of-twenty-characters';
+const DIGEST = digestOf(Buffer.from('a blob'));
 const timeout = { timeout: FUZZ_TIMEOUT_MS };
-
-/** What `read` gives, if it does not refuse by one of these errors. */
-function unlessRefused<T>(
-  read: () => T,
-  ...refusals: readonly (new (...args: never[]) => Error)[]
-): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    expect(
-      refusals.some((refusal) => error instanceof refusal),
-      String(error),
-    ).toBe(true);
-    return undefined;
-  }
-}
-
-/** Any JSON under these keys, those that mean something to JavaScript among them. */
-function jsonNear(keys: readonly string[], values: readonly unknown[]): Arbitrary<unknown> {
-  const special = ['__proto__', 'constructor', 'toString', 'hasOwnProperty'];
-  const { node } = fc.letrec<{ node: unknown }>((tie) => ({
-    node: fc.oneof(
-      { maxDepth: 5 },
-      { weight: 3, arbitrary: fc.constantFrom(...values) },
-      { weight: 1, arbitrary: fc.constantFrom(null, true, -1, 0.5, 2 ** 53, '', 'x'.repeat(2000)) },
-      { weight: 2, arbitrary: fc.array(tie('node'), { maxLength: 4 }) },
-      {
-        weight: 6,
-        arbitrary: fc
-          .array(fc.tuple(fc.constantFrom(...keys, ...special), tie('node')), { maxLength: 6 })
-          .map(Object.fromEntries),
-      },
-    ),
-  }));
-  return node;
-}
-
-function expectUnpolluted(): void {
-  expect(Object.keys(Object.prototype)).toEqual([]);
-  expect('polluted' in {}).toBe(false);
-}
-
-describe('however hostile the file of accounts,', () => {
-  it('a hash is one of bcrypt, of a cost that can be borne', timeout, () => {
-    const words = ['bob', ':', HASH, '$2b$31$', '$apr1$', '\n', '\r\n', '#', 'a', '__proto__:'];
-    fc.assert(
-      fc.property(fc.oneof(textNear(words), mutated(`bob:${HASH}\nann:${HASH}\n`)), (text) => {
-        for (const [name, hash] of unlessRefused(() => parseHtpasswd(text), FileError) ?? []) {
-          expect(name).toMatch(/^[^:\n]+$/);
-          expect(hash).toMatch(/^\$2[aby]\$(0[4-9]|1[0-4])\$[./A-Za-z0-9]{53}$/);
-        }
-      }),
-      fuzz(RUNS),
-    );
-  });
-
-  it('a token is long enough, and one account’s alone', timeout, () => {
-    const words = ['bob', ':', TOKEN, '\n', '\r\n', '#', '=', 'a', '__proto__:'];
-    fc.assert(
-      fc.property(fc.oneof(textNear(words), mutated(`bob:${TOKEN}\nann:${TOKEN}2\n`)), (text) => {
-        for (const [token, name] of unlessRefused(() => parseTokenFile(text), FileError) ?? []) {
-          expect(token).toMatch(/^[\w.~+/-]{19,}=*$/);
-          expect(name).toMatch(/^[^:\n]+$/);
-        }
-      }),
-      fuzz(RUNS),
-    );
-  });
-
-  it('credentials have a name, or are a token', timeout, () => {
-    const words = ['Basic', 'Bearer', ' ', 'Ym9iOnNlY3JldA==', '=', ':', 'a', 'OnNlY3JldA==', '\t'];
-    fc.assert(
-      fc.property(textNear(words), (text) => {
-        const credentials = parseCredentials(text);
-        if (credentials?.kind === 'basic') expect(credentials.name).toMatch(/^[^:]+$/);
-        if (credentials?.kind === 'bearer') expect(credentials.secret).toMatch(/^\S+$/);
-      }),
-      fuzz(RUNS),
-    );
-  });
-});
-
-describe('whatever X-Forwarded-For says,', () => {
-  const isTrusted = (address: string): boolean => address.startsWith('10.');
-  const words = [
-    '10.0.0.1',
-    '192.0.2.1',
-    ',',
-    ' ',
-    ':4711',
-    '[2001:db8::1]',
-    '::ffff:10.0.0.2',
-    'unknown',
-    '"',
-    '10.',
-  ];
-
-  it('the client has an address', timeout, () => {
-    fc.assert(
-      fc.property(textNear(words), (hops) => {
-        expect(isIP(forwardedAddress('10.0.0.9', hops, isTrusted))).not.toBe(0);
-      }),
-      fuzz(RUNS),
-    );
-  });
-
-  it(
-    'who is no trusted proxy stays who it is, and nobody is another than the last proxy was told',
-    timeout,
-    () => {
-      fc.assert(
-        fc.property(textNear(words), (hops) => {
-          expect(forwardedAddress('192.0.2.9', hops, isTrusted)).toBe('192.0.2.9');
-          expect(forwardedAddress('10.0.0.9', `${hops},192.0.2.77`, isTrusted)).toBe('192.0.2.77');
-        }),
-        fuzz(RUNS),
-      );
-    },
-  );
-});
-
-function expectLogin(login: StoredLogin | undefined): void {
-  if (login === undefined) return;
-  const text = login.kind === 'password' ? `${login.username}${login.password}` : login.token;
-  expect(text).toMatch(/^\P{Cc}+$/u);
-  if (login.kind === 'password') expect(login.username).toMatch(/^[^:]+$/);
-}
-
-describe('however hostile Docker’s own files,', () => {
-  const keys = [
-    'auths',
-    'credHelpers',
-    'credsStore',
-    'ghcr.io',
-    'https://ghcr.io',
-    'auth',
-    'identitytoken',
-    'username',
-    'password',
-  ];
-  const values = ['Ym9iOnNlY3JldA==', 'bob', 'Ym9iOnNlY3JldAo=', '../../bin/sh', 'no such helper', 'a\r\nb'];
-
-  it('config.json holds a login that can be sent, or the word that it holds none', timeout, async () => {
-    const path = join(await testFolder(), 'config.json');
-    const config = new DockerConfig({ path, host: 'ghcr.io', now: Date.now });
-    const hostile = jsonNear(keys, values).map((json) => JSON.stringify(json));
-    await fc.assert(
-      fc.asyncProperty(fc.oneof(hostile, hostile.chain(mutated)), async (text) => {
-        await writeFile(path, text);
-        const login = await config.get().catch((error: unknown) => {
-          expect(error).toMatchObject({ failure: { kind: 'unavailable', cause: 'credentials' } });
-          expect(String(error)).not.toMatch(/Ym9i|secret/);
-          return undefined;
-        });
-        expectLogin(login);
-        expectUnpolluted();
-      }),
-      fuzz(1000),
-    );
-  });
-
-  it('a helper answers with a login that can be sent, or with none', timeout, () => {
-    const answer = jsonNear(['ServerURL', 'Username', 'Secret'], values).map((json) => JSON.stringify(json));
-    const usual = '{"ServerURL":"ghcr.io","Username":"bob","Secret":"word"}';
-    fc.assert(
-      fc.property(fc.oneof(answer, mutated(usual)), (text) => {
-        expectLogin(parseHelperAnswer(text));
-        expectUnpolluted();
-      }),
-      fuzz(RUNS),
-    );
-  });
-});
 
 describe('however hostile what a bundle says it holds,', () => {
   const values = [
@@ -235,11 +59,17 @@ describe('however hostile what a bundle says it holds,', () => {
       'repository',
       'subject',
     ]);
+    const blob = { digest: DIGEST, size: 77 };
+    const lists = [{ repository: 'docker.io/library/golang', subject: DIGEST, ...blob }];
+    const manifests = [{ ...blob, mediaType: OCI_INDEX }];
+    const usual = JSON.stringify({ manifests, referrers: lists, blobs: [blob], base: [blob] });
+    let read = 0;
     fc.assert(
-      fc.property(fc.oneof(hostile, hostile.chain(mutated)), (text) => {
+      fc.property(fc.oneof(hostile, mutated(usual)), (text) => {
         const contents = unlessRefused(() => parseBundleContents(Buffer.from(text)), BundleError);
         expectUnpolluted();
         if (contents === undefined) return;
+        read++;
         const { manifests, blobs, base, referrers } = contents;
         for (const { digest, size } of [
           ...manifests,
@@ -254,9 +84,14 @@ describe('however hostile what a bundle says it holds,', () => {
       }),
       fuzz(RUNS),
     );
+    expect(read).toBeGreaterThan(0);
   });
 
   it('index.json names images, or is refused', timeout, () => {
+    const image = parseImageName('ghcr.io/org/app:1.22');
+    const root = { digest: DIGEST, mediaType: OCI_INDEX, size: 77 } as const;
+    const usual = renderBundleIndex(image === undefined ? [] : [{ name: image, root }], DIGEST).toString();
+    let read = 0;
     const hostile = near([
       'schemaVersion',
       'mediaType',
@@ -269,14 +104,18 @@ describe('however hostile what a bundle says it holds,', () => {
       'org.opencontainers.image.ref.name',
     ]);
     fc.assert(
-      fc.property(fc.oneof(hostile, hostile.chain(mutated)), (text) => {
+      fc.property(fc.oneof(hostile, mutated(usual)), (text) => {
         const index = unlessRefused(() => parseBundleIndex(Buffer.from(text)), BundleError);
         expectUnpolluted();
-        for (const { repository } of index?.images ?? [])
-          expect(isRepositoryName(repository.name)).toBe(true);
+        for (const { name } of index?.images ?? []) {
+          read++;
+          expect(isRepositoryName(name.repository.name)).toBe(true);
+          if (name.reference.kind === 'tag') expect(name.reference.tag).toMatch(/^\w[\w.-]{0,127}$/);
+        }
       }),
       fuzz(RUNS),
     );
+    expect(read).toBeGreaterThan(0);
   });
 });
 

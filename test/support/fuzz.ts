@@ -1,4 +1,5 @@
 import fc, { type Arbitrary } from 'fast-check';
+import { expect } from 'vitest';
 
 const FACTOR = Number(process.env['FUZZ_FACTOR'] ?? 1);
 
@@ -85,4 +86,46 @@ export function mutated(text: string): Arbitrary<string> {
       }
     }, text),
   );
+}
+
+/** What `read` gives, if it does not refuse by one of these errors. */
+export function unlessRefused<T>(
+  read: () => T,
+  ...refusals: readonly (new (...args: never[]) => Error)[]
+): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    expect(
+      refusals.some((refusal) => error instanceof refusal),
+      String(error),
+    ).toBe(true);
+    return undefined;
+  }
+}
+
+/** Any JSON under these keys, those that mean something to JavaScript among them. */
+export function jsonNear(keys: readonly string[], values: readonly unknown[]): Arbitrary<unknown> {
+  const special = ['__proto__', 'constructor', 'toString', 'hasOwnProperty'];
+  const { node } = fc.letrec<{ node: unknown }>((tie) => ({
+    node: fc.oneof(
+      { maxDepth: 5 },
+      { weight: 3, arbitrary: fc.constantFrom(...values) },
+      { weight: 1, arbitrary: fc.constantFrom(null, true, -1, 0.5, 2 ** 53, '', 'x'.repeat(2000)) },
+      { weight: 2, arbitrary: fc.array(tie('node'), { maxLength: 4 }) },
+      {
+        weight: 6,
+        arbitrary: fc
+          .array(fc.tuple(fc.constantFrom(...keys, ...special), tie('node')), { maxLength: 6 })
+          .map(Object.fromEntries),
+      },
+    ),
+  }));
+  return node;
+}
+
+/** Nothing that was read has changed what all objects have. */
+export function expectUnpolluted(): void {
+  expect(Object.keys(Object.prototype)).toEqual([]);
+  expect('polluted' in {}).toBe(false);
 }
