@@ -1,3 +1,5 @@
+import { visible } from '../lib/visible-text.ts';
+
 /** Error codes of the OCI distribution-spec ("Error Codes"); UNAVAILABLE is distribution's, for its 503. */
 export type OciErrorCode =
   | 'BLOB_UNKNOWN'
@@ -21,7 +23,8 @@ export interface OciError {
   readonly detail?: unknown;
 }
 
-/** The JSON body of an error answer. */
+/** The JSON body of an error answer. Its message holds what registries say, and ends on the terminals of clients. */
 export function errorBody(error: OciError): Buffer {
-  return Buffer.from(`${JSON.stringify({ errors: [error] })}\n`);
+  const shown = { ...error, message: visible(error.message) };
+  return Buffer.from(`${JSON.stringify({ errors: [shown] })}\n`);
 }

@@ -50,6 +50,7 @@ export type ManifestContent =
 /** Why a manifest of that schema is refused. */
 export const SCHEMA_1 = 'Docker schema 1 manifests are no longer supported; rebuild or re-push the image';
 
+const MAX_SHOWN_TYPE = 128;
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
 /** The bytes are no manifest that we can serve; `message` says why, for people. */
@@ -118,15 +119,22 @@ function effectiveMediaType(document: Json, sentType: string): string {
   if (typeof stated === 'string' && stated !== '') {
     // Clients reject a body whose mediaType contradicts the header (moby checkSupportedMediaType, containerd).
     if (sentIsManifest && stated !== sentType) {
-      throw new ManifestInvalidError(`manifest says mediaType ${stated} but was sent as ${sentType}`);
+      throw new ManifestInvalidError(
+        `manifest says mediaType ${shownType(stated)} but was sent as ${sentType}`,
+      );
     }
     if (!isIndexType(stated) && !isImageManifestType(stated)) {
-      throw new ManifestInvalidError(`unsupported manifest type ${stated}`);
+      throw new ManifestInvalidError(`unsupported manifest type ${shownType(stated)}`);
     }
     return stated;
   }
   if (sentIsManifest) return sentType;
   throw new ManifestInvalidError(`unsupported manifest type ${sentType === '' ? '(none)' : sentType}`);
+}
+
+/** It may be as long as a manifest may be. */
+function shownType(mediaType: string): string {
+  return mediaType.length > MAX_SHOWN_TYPE ? `${mediaType.slice(0, MAX_SHOWN_TYPE)}…` : mediaType;
 }
 
 function indexEntries(document: Json): IndexEntry[] {

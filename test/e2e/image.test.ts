@@ -6,6 +6,7 @@ import { startDockerd, type Dockerd } from '../support/dockerd.ts';
 import { freePort } from '../support/free-port.ts';
 import { createNodeImage } from '../support/node-image.ts';
 import { addressesIn } from '../support/pierhead.ts';
+import { noteOutput } from '../support/printed.ts';
 import type { RunningProcess } from '../support/processes.ts';
 import { tempFolder, type TempFolder } from '../support/temp.ts';
 
@@ -16,6 +17,7 @@ describe('The Docker image', () => {
   let hub: FakeHub;
   let dockerd: Dockerd;
   let address: string;
+  const served: RunningProcess[] = [];
 
   beforeAll(async () => {
     folder = await tempFolder();
@@ -31,6 +33,7 @@ describe('The Docker image', () => {
   }, 400_000);
 
   afterAll(async () => {
+    for (const { stdout, stderr } of served) noteOutput(stdout + stderr);
     await dockerd?.close();
     await hub?.close();
     await folder?.remove();
@@ -50,6 +53,7 @@ describe('The Docker image', () => {
       ...env,
       'pierhead',
     );
+    served.push(container);
     await container.waitForOutput(() => addressesIn(container.stdout), 'line that says it is ready');
     return container;
   }
@@ -71,6 +75,7 @@ describe('The Docker image', () => {
     await health.stop();
     const user = await dockerd.docker('exec', 'pierhead', 'node', '--print', 'process.getuid()');
     expect(Number(user)).toBeGreaterThan(0);
+    expect(await dockerd.docker('exec', 'pierhead', 'stat', '--format', '%a', '/data')).toBe('700');
     expect(await container.stop()).toBe(0);
   });
 

@@ -75,6 +75,26 @@ describe('what commands print does not steer a terminal,', () => {
     expect(JSON.stringify(JSON.parse(json))).toContain(JSON.stringify(STEERING).slice(1, -1));
   });
 
+  it.each([STEERING, `application/${STEERING.repeat(50_000)}`])(
+    'nor that of a client, whatever a registry says',
+    async (type) => {
+      const hub = await filledHub();
+      const body = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: type, manifests: [] }));
+      hub.fault({
+        match: { kind: 'manifest', method: 'GET' },
+        do: { status: { code: 200, body, headers: { 'content-type': OCI_INDEX } } },
+      });
+      const app = await startTestApp({ hub });
+      const { status, body: answer } = await app.get('/v2/library/golang/manifests/latest');
+      const { errors } = JSON.parse(answer.toString()) as { errors: { message: string }[] };
+      expect(status).toBe(503);
+      expect(errors[0]?.message).toContain('title');
+      expect(errors[0]?.message).not.toMatch(STEERS);
+      expect(answer.length).toBeLessThan(2000);
+      expect(JSON.stringify(app.log).length).toBeLessThan(20_000);
+    },
+  );
+
   it('be it an error of a library', () => {
     expect(redactText(`no ${STEERING}`)).not.toMatch(STEERS);
   });

@@ -9,8 +9,12 @@ const SECRETS = 'secrets';
 
 /** Notes what a program has written, if it is Pierhead: nothing else here runs on Node. */
 export function notePrinted(child: ChildProcess, text: string): void {
-  if (FOLDER !== undefined && child.spawnfile === process.execPath)
-    appendFileSync(join(FOLDER, PRINTED), text);
+  if (child.spawnfile === process.execPath) noteOutput(text);
+}
+
+/** Notes what Pierhead has written that another program has passed on, such as Docker's. */
+export function noteOutput(text: string): void {
+  if (FOLDER !== undefined) appendFileSync(join(FOLDER, PRINTED), text);
 }
 
 /** Notes secrets that were used: none of them may be printed, plainly or in the encodings that HTTP knows. */
