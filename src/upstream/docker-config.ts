@@ -1,7 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { CredentialHelper } from './credential-helper.ts';
 import { unavailable } from './outcome.ts';
-import { dockerServer, storedLogin, type LoginSource, type StoredLogin } from './stored-login.ts';
+import {
+  dockerServer,
+  IDENTITY_USER,
+  storedLogin,
+  type LoginSource,
+  type StoredLogin,
+} from './stored-login.ts';
 
 export interface DockerConfigOptions {
   readonly path: string;
@@ -81,7 +87,7 @@ async function readConfig(path: string): Promise<Fields> {
 
 function loginOf(entry: Fields): StoredLogin | undefined {
   const { identitytoken, auth, username, password } = entry;
-  if (isText(identitytoken)) return { kind: 'identity-token', token: identitytoken };
+  if (isText(identitytoken)) return storedLogin(IDENTITY_USER, identitytoken);
   if (!isText(auth)) return storedLogin(username, password);
   const pair = Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '');
   const colon = pair.indexOf(':');

@@ -15,7 +15,7 @@ export interface LoginSource {
 }
 
 /** By this user name helpers say that the secret is an identity token (docker/docker-credential-helpers). */
-const IDENTITY_USER = '<token>';
+export const IDENTITY_USER = '<token>';
 
 /** The login of a user name and a secret, or undefined if they are none that can be sent. */
 export function storedLogin(username: unknown, secret: unknown): StoredLogin | undefined {

@@ -35,6 +35,12 @@ describe('text for people', () => {
       }),
     );
   });
+
+  it('is soon made of one word, however long', () => {
+    const word = 'a'.repeat(1024 * 1024);
+    expect(redactText(word)).toBe(word);
+    expect(redactText(`${word}https://user:word@host/path?word`)).toBe(`${word}https://host/path`);
+  });
 });
 
 describe('errors in the log', () => {
