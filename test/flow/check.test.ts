@@ -12,7 +12,6 @@ import { attempt } from '../support/commands.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
 import { shorten } from '../support/stored-files.ts';
 import { testFolder } from '../support/temp.ts';
-import { eventually } from '../support/wait.ts';
 
 const MAIN = new URL('../../dist/main.js', import.meta.url).pathname;
 const list = GOLANG.image.root.digest;
