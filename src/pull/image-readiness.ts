@@ -2,7 +2,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { ListedImage } from '../oci/listed-image.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
-import { imageClosure, type ImageClosure } from './image-closure.ts';
+import { imageClosure, type ClosureBlob, type ImageClosure } from './image-closure.ts';
 import { platformNames, type WantedImage } from './wanted-images.ts';
 
 /** Something that a client would ask for in vain. All of it is JSON; sizes in bytes. */
@@ -96,7 +96,7 @@ export class ImageReadiness {
   }
 
   async #platform(platform: string, closure: ImageClosure): Promise<PlatformReadiness> {
-    const held = closure.blobs.filter(({ isForeign }) => !isForeign);
+    const held = neededBlobs(closure);
     const missing: MissingPart[] = [
       ...closure.unmatched.map((each) => ({
         kind: 'platform' as const,
@@ -111,4 +111,11 @@ export class ImageReadiness {
     const bytes = held.reduce((sum, { size }) => sum + size, 0);
     return { platform, isComplete: missing.length === 0, blobs: held.length, bytes, missing };
   }
+}
+
+/** Of an attestation clients fetch the manifest at most, so what it states need not be there. */
+function neededBlobs({ manifests, blobs }: ImageClosure): ClosureBlob[] {
+  const images = manifests.filter(({ role }) => role === 'image' || role === 'index');
+  const needed = new Set(images.flatMap((each) => each.blobs.map(({ digest }) => digest)));
+  return blobs.filter(({ digest, isForeign }) => needed.has(digest) && !isForeign);
 }

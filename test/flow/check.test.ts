@@ -10,6 +10,7 @@ import { image, multiPlatform, WINDOWS_AMD64 } from '../fixtures/images.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { attempt } from '../support/commands.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
+import { storedAt } from '../support/pulls.ts';
 import { shorten } from '../support/stored-files.ts';
 import { testFolder } from '../support/temp.ts';
 
@@ -129,6 +130,21 @@ describe('`pierhead check`', () => {
     const { dataDir } = app;
     const next = await startTestApp({ hub, dataDir, flags: { tagTtl: '1h', failMode: 'strict' } });
     expect(await pullGolang(next)).toBe(false);
+  });
+
+  it('does not want what attestations state, which no client fetches with the image', async () => {
+    const { app, hub, run } = await setting();
+    const { manifest, blobs } = partsOf('linux/amd64');
+    const [attestation] = GOLANG.image.attestations;
+    const manifests = ['latest', manifest, attestation?.digest].map((reference) => `manifests/${reference}`);
+    for (const target of [...manifests, ...blobs.map((digest) => `blobs/${digest}`)]) {
+      expect((await app.get(`/v2/library/golang/${target}`)).status).toBe(200);
+    }
+    for (const digest of blobs) await storedAt(app, `/v2/library/golang/blobs/${digest}`);
+    await hub.stop();
+    const { status, stdout } = await run(['golang']);
+    expect(stdout.toString()).toContain(' complete ');
+    expect(status).toBe(0);
   });
 
   it.each([
