@@ -13,11 +13,12 @@ import { SingleFlight } from './single-flight.ts';
 const MAX_EXPANDED = 20_000;
 
 /**
- * What a repository evidently holds once it serves a manifest: the entries of an index, the config and layers of an
- * image. Not its foreign layers: a registry takes those without holding them, so naming one proves nothing.
+ * What a repository evidently holds once it serves a manifest: the config and layers of an image. Not its foreign
+ * layers, nor the entries of an index: a registry may take both without holding them (OCI distribution-spec, "Pushing
+ * Manifests"), so naming one proves nothing. An entry is linked when it comes from the repository itself.
  */
 export function linksOf(content: ManifestContent): Map<Digest, Link> {
-  const named = content.kind === 'index' ? content.entries : [content.config, ...content.layers];
+  const named = content.kind === 'index' ? [] : [content.config, ...content.layers];
   return new Map(named.map(({ digest, size }) => [digest, { by: 'manifest', size }]));
 }
 

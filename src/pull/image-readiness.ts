@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { ListedImage } from '../oci/listed-image.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
+import type { Repository } from '../oci/reference.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
 import { imageClosure, type ClosureBlob, type ImageClosure } from './image-closure.ts';
 import { platformNames, type WantedImage } from './wanted-images.ts';
@@ -65,7 +66,7 @@ export class ImageReadiness {
     const each: PlatformReadiness[] = [];
     const foreign = new Set<Digest>();
     for (const choice of choices) {
-      const closure = await this.#closure(digest, choice);
+      const closure = await this.#closure(image.repository, digest, choice);
       for (const blob of closure.blobs) if (blob.isForeign) foreign.add(blob.digest);
       each.push(await this.#platform(platformNames(choice).join(), closure));
     }
@@ -91,8 +92,14 @@ export class ImageReadiness {
     return { digest: digest ?? named, problems };
   }
 
-  #closure(digest: Digest, platforms: readonly Platform[]): Promise<ImageClosure> {
-    return imageClosure(digest, { platforms, read: (each) => this.#options.store.getManifest(each) });
+  #closure(repository: Repository, root: Digest, platforms: readonly Platform[]): Promise<ImageClosure> {
+    const { store } = this.#options;
+    const read = async (digest: Digest) => {
+      // An entry of a list goes out only where it is known to belong.
+      const isKnown = digest === root || (await store.getLink(repository, digest)) !== undefined;
+      return isKnown ? store.getManifest(digest) : undefined;
+    };
+    return imageClosure(root, { platforms, read });
   }
 
   async #platform(platform: string, closure: ImageClosure): Promise<PlatformReadiness> {

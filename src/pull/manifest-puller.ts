@@ -1,4 +1,4 @@
-import type { Descriptor } from '../oci/manifest.ts';
+import { parseManifest, type Descriptor } from '../oci/manifest.ts';
 import { isIndexType } from '../oci/media-types.ts';
 import { referenceText, type Reference, type Repository } from '../oci/reference.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -77,6 +77,7 @@ export class ManifestPuller {
     if (reference.kind === 'tag')
       await this.#options.access.scope.name(repository, [answer.descriptor.digest]);
     if (request.headOnly) return answer;
+    await this.#options.access.scope.name(repository, entriesOf(answer));
     await this.#options.completeness.require(upstream, repository, manifestOf(answer));
     this.#options.usage.touch(answer.descriptor.digest);
     return answer;
@@ -86,11 +87,7 @@ export class ManifestPuller {
     const { repository } = request;
     const stored = await this.#options.store.getManifest(digest);
     if (stored !== undefined) {
-      await this.#options.links.require(repository, digest, {
-        head: () =>
-          upstream.headManifest(repository.name, { kind: 'digest', digest }, { identity: 'configured' }),
-        absent: 'manifest-unknown',
-      });
+      await this.#requireLink(upstream, repository, digest);
       await this.#options.links.expand(repository, stored);
       this.#options.members.note(stored);
       return { descriptor: descriptorOf(stored), bytes: stored.bytes, cache: 'hit' };
@@ -117,17 +114,18 @@ export class ManifestPuller {
     if (!isIndexType(descriptor.mediaType)) resolver.requireAccepted(client, descriptor.mediaType);
     const list = await this.#load(upstream, repository, descriptor.digest);
     const { digest, mediaType, size } = await resolver.choose(client, manifestOf(list), async (nested) =>
-      manifestOf(await this.#load(upstream, repository, nested.digest)),
+      manifestOf(await this.#loadEntry(upstream, repository, nested.digest)),
     );
     if (headOnly) {
       const stored = await this.#options.store.getManifest(digest);
+      if (stored !== undefined) await this.#requireLink(upstream, repository, digest);
       return {
         descriptor: stored === undefined ? { digest, mediaType, size } : descriptorOf(stored),
         ...marks,
         list: list.descriptor.digest,
       };
     }
-    const answer = await this.#load(upstream, repository, digest);
+    const answer = await this.#loadEntry(upstream, repository, digest);
     // The list may have been wrong about the type.
     resolver.requireAccepted(client, answer.descriptor.mediaType);
     const cached = answer.cache === 'hit' ? marks : { ...marks, cache: answer.cache };
@@ -162,7 +160,22 @@ export class ManifestPuller {
     return { descriptor: answer.descriptor, cache: answer.cache };
   }
 
-  /** A manifest that this repository is known to name. */
+  /** What a list of this repository names, whether or not the repository holds it. */
+  async #loadEntry(upstream: Upstream, repository: Repository, digest: Digest): Promise<ManifestAnswer> {
+    const isKnown = (await this.#options.store.getManifest(digest)) !== undefined;
+    if (isKnown) await this.#requireLink(upstream, repository, digest);
+    return this.#load(upstream, repository, digest);
+  }
+
+  async #requireLink(upstream: Upstream, repository: Repository, digest: Digest): Promise<void> {
+    await this.#options.links.require(repository, digest, {
+      head: () =>
+        upstream.headManifest(repository.name, { kind: 'digest', digest }, { identity: 'configured' }),
+      absent: 'manifest-unknown',
+    });
+  }
+
+  /** A manifest that this repository is known to hold. */
   async #load(upstream: Upstream, repository: Repository, digest: Digest): Promise<ManifestAnswer> {
     const known = await this.#options.store.getManifest(digest);
     if (known === undefined) return this.#fetch(upstream, repository, { kind: 'digest', digest });
@@ -192,6 +205,12 @@ export class ManifestPuller {
       },
     );
   }
+}
+
+/** What goes out with a list, and may be asked for next; parsed only if somebody wants to know. */
+function* entriesOf(answer: ManifestAnswer): Generator<Digest, void> {
+  const { content } = parseManifest(manifestOf(answer).bytes, answer.descriptor.mediaType);
+  if (content.kind === 'index') for (const { digest } of content.entries) yield digest;
 }
 
 function descriptorOf(manifest: StoredManifest): Descriptor {

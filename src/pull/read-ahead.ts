@@ -177,9 +177,12 @@ export class ReadAhead {
     repository: Repository,
     { digest, kind }: { readonly digest: Digest; readonly kind: ReadAheadKind },
   ): Promise<StoredManifest> {
-    const { store, fetcher, negative, mayPrefetch, onFetched } = this.#options;
+    const { store, links, fetcher, negative, mayPrefetch, onFetched } = this.#options;
     const stored = await store.getManifest(digest);
-    if (stored !== undefined) return stored;
+    // One that came through another repository need not be in this one: who asks for it has that found out.
+    if (stored !== undefined && (await links.get(repository, digest)) !== undefined) return stored;
+    if (stored !== undefined)
+      throw new PullError('unavailable', `${digest} is not known to be of that repository`);
     if (negative.has(repository, digest) || !mayPrefetch(upstream, repository.name)) {
       throw new PullError('unavailable', `${digest} is not fetched ahead`);
     }
