@@ -3,6 +3,7 @@ import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { text as textOf } from 'node:stream/consumers';
 import { parseDotenv } from '../bundle/dotenv.ts';
 import { readImageSource } from '../bundle/image-source.ts';
+import { UnsetVariableError } from '../bundle/interpolation.ts';
 import { ListError } from '../bundle/list-error.ts';
 import type { FurtherFile, ImageSource, NeededImage } from '../bundle/needed-images.ts';
 import { OperationError } from '../pull/operations.ts';
@@ -76,7 +77,13 @@ async function readText(path: string): Promise<string> {
 async function variablesFor(path: string): Promise<(name: string) => string | undefined> {
   const environment = (name: string): string | undefined => process.env[name];
   if (path === '-' || basename(path) === '.env') return environment;
-  const text = await readFile(join(dirname(path), '.env'), 'utf8').catch(() => '');
-  const values = parseDotenv(text, environment);
-  return (name) => environment(name) ?? values.get(name);
+  const beside = join(dirname(path), '.env');
+  const text = await readFile(beside, 'utf8').catch(() => '');
+  try {
+    const values = parseDotenv(text, environment);
+    return (name) => environment(name) ?? values.get(name);
+  } catch (error) {
+    if (!(error instanceof UnsetVariableError)) throw error;
+    throw new ListError(`${beside}: ${error.message}`);
+  }
 }

@@ -335,6 +335,15 @@ describe('`pierhead check`', () => {
     expect(stderr).toContain('compose.yaml:2: sub/b.yaml cannot be read');
   });
 
+  it('is 2 for a file of variables that cannot be read as one, and names it', async () => {
+    const { run, folder } = await setting();
+    await writeFile(join(folder, 'compose.yaml'), 'services: { a: { image: plain } }\n');
+    await writeFile(join(folder, '.env'), 'NAME=${OTHER:?must be set}\n');
+    const { status, stderr } = await run(['compose.yaml']);
+    expect(stderr).toContain('.env: OTHER is not set: must be set');
+    expect(status).toBe(2);
+  });
+
   it.each([
     [['compose.yml'], 'compose.yml cannot be read'],
     [['./golang'], './golang cannot be read'],

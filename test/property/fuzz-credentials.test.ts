@@ -1,12 +1,10 @@
 import fc from 'fast-check';
 import { writeFile } from 'node:fs/promises';
-import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseCredentials } from '../../src/access/credentials.ts';
 import { parseHtpasswd } from '../../src/access/htpasswd.ts';
 import { parseTokenFile } from '../../src/access/token-file.ts';
-import { forwardedAddress } from '../../src/http/forwarded.ts';
 import { FileError } from '../../src/lib/file-error.ts';
 import { parseHelperAnswer } from '../../src/upstream/credential-helper.ts';
 import { DockerConfig } from '../../src/upstream/docker-config.ts';
@@ -65,45 +63,6 @@ describe('however hostile the file of accounts,', () => {
       fuzz(RUNS),
     );
   });
-});
-
-describe('whatever X-Forwarded-For says,', () => {
-  const isTrusted = (address: string): boolean => address.startsWith('10.');
-  const words = [
-    '10.0.0.1',
-    '192.0.2.1',
-    ',',
-    ' ',
-    ':4711',
-    '[2001:db8::1]',
-    '::ffff:10.0.0.2',
-    'unknown',
-    '"',
-    '10.',
-  ];
-
-  it('the client has an address', timeout, () => {
-    fc.assert(
-      fc.property(textNear(words), (hops) => {
-        expect(isIP(forwardedAddress('10.0.0.9', hops, isTrusted))).not.toBe(0);
-      }),
-      fuzz(RUNS),
-    );
-  });
-
-  it(
-    'who is no trusted proxy stays who it is, and nobody is another than the last proxy was told',
-    timeout,
-    () => {
-      fc.assert(
-        fc.property(textNear(words), (hops) => {
-          expect(forwardedAddress('192.0.2.9', hops, isTrusted)).toBe('192.0.2.9');
-          expect(forwardedAddress('10.0.0.9', `${hops},192.0.2.77`, isTrusted)).toBe('192.0.2.77');
-        }),
-        fuzz(RUNS),
-      );
-    },
-  );
 });
 
 function expectLogin(login: StoredLogin | undefined): void {
