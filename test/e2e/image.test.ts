@@ -75,7 +75,8 @@ describe('The Docker image', () => {
     await health.stop();
     const user = await dockerd.docker('exec', 'pierhead', 'node', '--print', 'process.getuid()');
     expect(Number(user)).toBeGreaterThan(0);
-    expect(await dockerd.docker('exec', 'pierhead', 'stat', '--format', '%a', '/data')).toBe('700');
+    const mode = '(fs.statSync("/data").mode & 0o777).toString(8)';
+    expect(await dockerd.docker('exec', 'pierhead', 'node', '--print', mode)).toBe('700');
     expect(await container.stop()).toBe(0);
   });
 
