@@ -137,6 +137,13 @@ describe('however hostile a file that names images,', () => {
       `kind: List\nitems:\n- &a {items: [${'{spec: {containers: [{image: x}]}},'.repeat(1000)}]}\n- &b {items: [${'*a,'.repeat(1000)}]}\n- &c {items: [${'*b,'.repeat(1000)}]}\n`,
     ],
   ])('%s come to an end', timeout, (_, text) => {
+    read('x.yaml', text);
+  });
+
+  it('a large map that a thousand others merge is refused', timeout, () => {
+    const large = Array.from({ length: 5000 }, (_, at) => `k${at}: 1`).join(', ');
+    const services = Array.from({ length: 1000 }, (_, at) => `  s${at}: {<<: *a}\n`).join('');
+    const text = `x: &a {${large}}\nservices:\n${services}`;
     expect(() => readImageSource({ path: 'x.yaml', text, variables: () => undefined })).toThrow(
       'says far more by its aliases than it has characters',
     );
