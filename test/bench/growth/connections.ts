@@ -14,7 +14,9 @@ export const CONNECTIONS: Axis = {
   async measure({ root, node, folder, seconds, onPoint }, amounts) {
     const hub = await startHub();
     try {
-      const server = await pierhead({ root, node }).start({ upstreamUrl: hub.url, folder });
+      // All of them come from one address.
+      const settings = { 'max-client-connections': '4000' };
+      const server = await pierhead({ root, node, settings }).start({ upstreamUrl: hub.url, folder });
       try {
         const summaryScript = join(root, 'test/bench/summary.lua');
         const url = await hotTag(server);
