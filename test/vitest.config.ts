@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,8 +19,6 @@ export default defineConfig({
     root: new URL('..', import.meta.url).pathname,
     testTimeout: 20_000,
     hookTimeout: 60_000,
-    // Tests wait for others most of the time; by default there is one worker on two processors.
-    maxWorkers: Math.max(3, availableParallelism() - 1),
     projects: [
       {
         extends: true,
