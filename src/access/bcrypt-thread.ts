@@ -1,5 +1,4 @@
-import { Worker } from 'node:worker_threads';
-import { deferred, type Deferred } from '../lib/deferred.ts';
+import { OrderThread } from '../lib/order-thread.ts';
 
 /** What the thread is told; `id` comes back with the answer. */
 export interface BcryptOrder {
@@ -18,40 +17,17 @@ interface BcryptAnswer {
  * hold up whoever guesses, not those who pull. The thread is started when it is first needed and keeps no process alive.
  */
 export class BcryptThread {
-  readonly #waiting = new Map<number, Deferred<boolean>>();
-  #worker: Worker | undefined;
-  #lastId = 0;
+  readonly #thread = new OrderThread<Omit<BcryptOrder, 'id'>, BcryptAnswer>({
+    url: new URL('./bcrypt-worker.js', import.meta.url),
+    ended: 'the thread that checks passwords has ended',
+  });
 
   /** Rejects if the thread dies. */
-  matches(password: string, hash: string): Promise<boolean> {
-    const id = ++this.#lastId;
-    const answer = deferred<boolean>();
-    this.#waiting.set(id, answer);
-    this.#worker ??= this.#start();
-    this.#worker.postMessage({ id, password, hash } satisfies BcryptOrder);
-    return answer.promise;
+  async matches(password: string, hash: string): Promise<boolean> {
+    return (await this.#thread.order({ password, hash })).matches;
   }
 
-  async close(): Promise<void> {
-    await this.#worker?.terminate();
-  }
-
-  #start(): Worker {
-    const worker = new Worker(new URL('./bcrypt-worker.js', import.meta.url));
-    worker.unref();
-    worker.on('message', ({ id, matches }: BcryptAnswer) => {
-      this.#waiting.get(id)?.resolve(matches);
-      this.#waiting.delete(id);
-    });
-    const ended = (error: unknown): void => {
-      // An error is followed by the exit, and by then another thread may have begun.
-      if (this.#worker !== worker) return;
-      this.#worker = undefined;
-      for (const answer of this.#waiting.values()) answer.reject(error);
-      this.#waiting.clear();
-    };
-    worker.once('error', ended);
-    worker.once('exit', () => ended(new Error('the thread that checks passwords has ended')));
-    return worker;
+  close(): Promise<void> {
+    return this.#thread.close();
   }
 }

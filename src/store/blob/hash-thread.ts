@@ -1,5 +1,4 @@
-import { Worker } from 'node:worker_threads';
-import { deferred, type Deferred } from '../../lib/deferred.ts';
+import { OrderThread } from '../../lib/order-thread.ts';
 import type { DigestAlgorithm } from '../../oci/digest.ts';
 
 /** What the thread is told; `id` comes back with the answer. */
@@ -26,56 +25,30 @@ const STEP_BYTES = 8 * 1024 * 1024;
  * The thread is started when it is first needed and keeps no process alive.
  */
 export class HashThread {
-  readonly #waiting = new Map<number, Deferred<string | undefined>>();
-  #worker: Worker | undefined;
-  #lastId = 0;
+  readonly #thread = new OrderThread<DistributiveOmit<HashOrder, 'id'>, HashAnswer>({
+    url: new URL('./hash-worker.js', import.meta.url),
+    ended: 'the hashing thread has ended',
+  });
+  #lastFile = 0;
 
   /** Starts to hash a file, which may still grow. */
   open(path: string, algorithm: DigestAlgorithm): FileHash {
-    const file = ++this.#lastId;
+    const file = ++this.#lastFile;
     const opened = this.#order({ do: 'open', file, path, algorithm });
     opened.catch(() => undefined);
     return new FileHash(opened, (order) => this.#order({ ...order, file }));
   }
 
-  async close(): Promise<void> {
-    await this.#worker?.terminate();
+  close(): Promise<void> {
+    return this.#thread.close();
   }
 
-  #order(order: DistributiveOmit<HashOrder, 'id'>): Promise<string | undefined> {
+  async #order(order: DistributiveOmit<HashOrder, 'id'>): Promise<string | undefined> {
     // No thread is started to close what went with the last one.
-    if (order.do === 'close' && this.#worker === undefined) return Promise.resolve(undefined);
-    const id = ++this.#lastId;
-    const answer = deferred<string | undefined>();
-    try {
-      this.#worker ??= this.#start();
-      this.#worker.postMessage({ ...order, id });
-      this.#waiting.set(id, answer);
-    } catch (error) {
-      answer.reject(error);
-    }
-    return answer.promise;
-  }
-
-  #start(): Worker {
-    const worker = new Worker(new URL('./hash-worker.js', import.meta.url));
-    worker.unref();
-    worker.on('message', ({ id, hex, error }: HashAnswer) => {
-      const answer = this.#waiting.get(id);
-      this.#waiting.delete(id);
-      if (error === undefined) answer?.resolve(hex);
-      else answer?.reject(hashFailure(error));
-    });
-    const ended = (error: unknown): void => {
-      // An error is followed by the exit, and by then another thread may have begun.
-      if (this.#worker !== worker) return;
-      this.#worker = undefined;
-      for (const answer of this.#waiting.values()) answer.reject(error);
-      this.#waiting.clear();
-    };
-    worker.once('error', ended);
-    worker.once('exit', () => ended(new Error('the hashing thread has ended')));
-    return worker;
+    if (order.do === 'close' && !this.#thread.isRunning) return undefined;
+    const { hex, error } = await this.#thread.order(order);
+    if (error !== undefined) throw hashFailure(error);
+    return hex;
   }
 }
 
