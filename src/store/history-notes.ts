@@ -1,9 +1,9 @@
 import type { IndexTables } from './index/tables.ts';
 import type { PullEntry, PullHistory, PullRecord } from './pull-history.ts';
+import { WriteBehind } from './write-behind.ts';
 
 /** The same pull within this time is one entry, which counts: a fleet of builders pulls the same all day long. */
 const ENTRY_MS = 10 * 60_000;
-const FLUSH_EVERY_MS = 5000;
 /** Entries per transaction. */
 const STEP = 200;
 /** What an entry takes in the index, its page included. */
@@ -36,14 +36,11 @@ export class HistoryNotes implements PullHistory {
   readonly #options: HistoryNotesOptions;
   /** The oldest first. */
   readonly #open = new Map<string, OpenEntry>();
-  readonly #timer: NodeJS.Timeout;
-  #flushing: Promise<void> | undefined;
+  readonly #behind = new WriteBehind(() => this.#write());
   #isTrimmed = false;
 
   constructor(options: HistoryNotesOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => void this.flush(), FLUSH_EVERY_MS);
-    this.#timer.unref();
   }
 
   note(pull: PullRecord): void {
@@ -66,17 +63,12 @@ export class HistoryNotes implements PullHistory {
   }
 
   /** Resolves when everything noted so far is in the index, or was refused by it. */
-  async flush(): Promise<void> {
-    await this.#flushing;
-    this.#flushing ??= this.#write().finally(() => {
-      this.#flushing = undefined;
-    });
-    await this.#flushing;
+  flush(): Promise<void> {
+    return this.#behind.flush();
   }
 
-  async close(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.flush();
+  close(): Promise<void> {
+    return this.#behind.close();
   }
 
   #forgetOldest(): void {

@@ -1,10 +1,10 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { IndexTables } from '../index/tables.ts';
 import type { Unit } from '../index/usage.ts';
+import { WriteBehind } from '../write-behind.ts';
 
 /** What was written so lately is not written again: an order of days does not need seconds. */
 const COARSE_MS = 60_000;
-const FLUSH_EVERY_MS = 5000;
 /** Entries per transaction; a large index touches all of its entries. */
 const STEP = 32;
 
@@ -28,13 +28,10 @@ export interface UsageNotesOptions {
 export class UsageNotes {
   readonly #options: UsageNotesOptions;
   readonly #notes = new Map<Digest, Note>();
-  readonly #timer: NodeJS.Timeout;
-  #flushing: Promise<void> | undefined;
+  readonly #behind = new WriteBehind(() => this.#write());
 
   constructor(options: UsageNotesOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => void this.flush(), FLUSH_EVERY_MS);
-    this.#timer.unref();
   }
 
   /** A client got this manifest by GET. */
@@ -53,17 +50,12 @@ export class UsageNotes {
   }
 
   /** Resolves when everything noted so far is in the index, or was refused by it. */
-  async flush(): Promise<void> {
-    await this.#flushing;
-    this.#flushing ??= this.#write().finally(() => {
-      this.#flushing = undefined;
-    });
-    await this.#flushing;
+  flush(): Promise<void> {
+    return this.#behind.flush();
   }
 
-  async close(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.flush();
+  close(): Promise<void> {
+    return this.#behind.close();
   }
 
   #note(digest: Digest, unit: Unit): void {
