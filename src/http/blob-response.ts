@@ -8,7 +8,7 @@ import { BlobBodyError, type BlobBody, type BlobSection } from '../pull/blob-bod
 import type { CacheStatus } from '../pull/cache-status.ts';
 import { cacheStatusHeader } from './cache-status.ts';
 import { etag, isNotModified, isRangeValid } from './conditional.ts';
-import type { Exchange } from './exchange.ts';
+import { namespaceHeader, type Exchange } from './exchange.ts';
 import { RequestError } from './request-error.ts';
 import { TransferBuffers, type Loan } from './transfer-buffers.ts';
 
@@ -135,7 +135,7 @@ function blobHeaders(exchange: Exchange, digest: Digest): Record<string, string>
     'Accept-Ranges': 'bytes',
     'Docker-Distribution-API-Version': 'registry/2.0',
     'Cache-Status': cacheStatusHeader(exchange.cache),
-    ...(exchange.namespace === undefined ? {} : { 'OCI-Namespace': exchange.namespace }),
+    ...namespaceHeader(exchange),
   };
 }
 

@@ -1,7 +1,7 @@
 import { errorBody, type OciErrorCode } from '../oci/errors.ts';
 import { PullError } from '../pull/pull-error.ts';
 import { cacheStatusHeader } from './cache-status.ts';
-import { sendBytes, type Exchange } from './exchange.ts';
+import { sendBytes, type Exchange, namespaceHeader } from './exchange.ts';
 import { RequestError } from './request-error.ts';
 
 /** What a client gets for what upstream cannot give: sent on to the next registry, or told that it is an outage. */
@@ -28,7 +28,7 @@ export function sendError(exchange: Exchange, error: unknown, failMode: FailMode
       ...(answer.noStore === true ? { 'Cache-Control': 'no-store' } : {}),
       ...(answer.status === 405 ? { Allow: 'GET, HEAD' } : {}),
       ...answer.headers,
-      ...(exchange.namespace === undefined ? {} : { 'OCI-Namespace': exchange.namespace }),
+      ...namespaceHeader(exchange),
     },
     body: errorBody({ code: answer.code, message: answer.message }),
   });

@@ -47,6 +47,11 @@ export function answerStatus({ response }: Exchange): number {
   return response.headersSent ? response.statusCode : 499;
 }
 
+/** Confirms `?ns=`, where it was asked for (OCI distribution-spec, "Registry Proxying"). */
+export function namespaceHeader({ namespace }: Exchange): { readonly 'OCI-Namespace'?: string } {
+  return namespace === undefined ? {} : { 'OCI-Namespace': namespace };
+}
+
 /** Sends a whole answer at once; a HEAD gets the same headers and no body. */
 export function sendBytes(
   exchange: Exchange,

@@ -1,6 +1,6 @@
 import type { TagAnswer, PageQuery } from '../pull/listing.ts';
 import { cacheStatusHeader, warning } from './cache-status.ts';
-import { sendBytes, type Exchange } from './exchange.ts';
+import { sendBytes, type Exchange, namespaceHeader } from './exchange.ts';
 import { RequestError } from './request-error.ts';
 
 const DEFAULT_PAGE = 1000;
@@ -58,7 +58,7 @@ function sendList(exchange: Exchange, list: List): void {
       'Cache-Status': cacheStatusHeader(exchange.cache),
       ...(list.next === undefined ? {} : { Link: nextLink(exchange, list.path, list.next) }),
       ...(list.warning === undefined ? {} : { Warning: list.warning }),
-      ...(exchange.namespace === undefined ? {} : { 'OCI-Namespace': exchange.namespace }),
+      ...namespaceHeader(exchange),
     },
     body: Buffer.from(`${JSON.stringify(list.body)}\n`),
   });

@@ -1,7 +1,7 @@
 import type { ManifestAnswer } from '../pull/manifest-puller.ts';
 import { cacheStatusHeader, stalenessHeaders } from './cache-status.ts';
 import { etag, isNotModified } from './conditional.ts';
-import { isHead, type Exchange } from './exchange.ts';
+import { isHead, type Exchange, namespaceHeader } from './exchange.ts';
 
 /** Sends a manifest, or its headers to a HEAD, or 304. */
 export function sendManifest(exchange: Exchange, answer: ManifestAnswer): void {
@@ -14,7 +14,7 @@ export function sendManifest(exchange: Exchange, answer: ManifestAnswer): void {
     'Docker-Distribution-API-Version': 'registry/2.0',
     'Cache-Status': cacheStatusHeader(answer.cache),
     ...stalenessHeaders(answer.stale, Date.now()),
-    ...(exchange.namespace === undefined ? {} : { 'OCI-Namespace': exchange.namespace }),
+    ...namespaceHeader(exchange),
   };
   if (isNotModified(request.headers['if-none-match'], descriptor.digest)) {
     response.writeHead(304, headers).end();

@@ -2,7 +2,7 @@ import { OCI_INDEX } from '../oci/media-types.ts';
 import { filterReferrers } from '../oci/referrers.ts';
 import type { ReferrersAnswer } from '../pull/referrers.ts';
 import { cacheStatusHeader, stalenessHeaders, warning } from './cache-status.ts';
-import { sendBytes, type Exchange } from './exchange.ts';
+import { sendBytes, type Exchange, namespaceHeader } from './exchange.ts';
 
 /** `GET /v2/<name>/referrers/<digest>` (OCI distribution-spec, "Listing Referrers"), of these artifact types if any. */
 export function sendReferrers(
@@ -25,7 +25,7 @@ export function sendReferrers(
         ? {}
         : { Warning: warning(`${failure}; what refers to this manifest is not known`) }),
       ...(stale === undefined && failure === undefined ? {} : { 'Cache-Control': 'no-store' }),
-      ...(exchange.namespace === undefined ? {} : { 'OCI-Namespace': exchange.namespace }),
+      ...namespaceHeader(exchange),
     },
     body: isFiltered ? filterReferrers(bytes, artifactTypes) : bytes,
   });
