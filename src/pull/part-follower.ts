@@ -28,7 +28,7 @@ export class PartFollower {
   /** To be called when more is written. */
   wrote(): void {
     if (this.#isFinished) return;
-    this.#hashing ??= this.#hash();
+    if (this.#written.prefix > this.#hashedTo) this.#hashing ??= this.#hash();
     this.#noteTimer ??= setTimeout(() => this.#note(), NOTE_EVERY_MS).unref();
     if (this.#written.bytes >= this.#notedBytes + NOTE_EVERY_BYTES) this.#note();
   }

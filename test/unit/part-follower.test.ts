@@ -35,3 +35,27 @@ describe('a part of which much is left to be hashed', () => {
     expect(errors).toEqual([]);
   });
 });
+
+describe('a part that grows', () => {
+  it('is hashed as it grows, although it was empty when it began', async () => {
+    const hashed: number[] = [];
+    const part: Pick<BlobPart, 'hashTo' | 'note'> = {
+      hashTo: (end) => {
+        hashed.push(end);
+        return Promise.resolve();
+      },
+      note: () => Promise.resolve(),
+    };
+    const written = new Extents();
+    const follower = new PartFollower(part, written, () => undefined);
+    follower.wrote();
+    for (const end of [1000, 2000]) {
+      written.add({ start: 0, end });
+      follower.wrote();
+      // What was begun before is over by the next turn of the event loop.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(hashed).toEqual([1000, 2000]);
+    await follower.finish();
+  });
+});
