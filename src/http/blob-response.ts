@@ -155,7 +155,7 @@ async function sendPieces(exchange: Exchange, body: BlobBody, pieces: readonly P
   try {
     for (const piece of pieces) {
       if (Buffer.isBuffer(piece)) {
-        await write(response, piece);
+        await write(response, [piece]);
         exchange.bytes += piece.length;
       } else {
         await sendSection(exchange, body.section(piece.range), loan.pair);
@@ -175,22 +175,22 @@ async function sendSection(exchange: Exchange, section: BlobSection, pair: Loan[
   let [next, other] = pair;
   let sending: Promise<void> | undefined;
   for (;;) {
-    const length = await section.read(next);
+    const chunks = await section.read(next);
     await sending;
-    if (length === 0) return;
-    exchange.bytes += length;
-    sending = write(response, next.subarray(0, length));
+    if (chunks.length === 0) return;
+    for (const { length } of chunks) exchange.bytes += length;
+    sending = write(response, chunks);
     sending.catch(() => undefined);
     [next, other] = [other, next];
   }
 }
 
-/** Resolves when the socket has taken the chunk. */
-function write(response: ServerResponse, chunk: Buffer): Promise<void> {
+/** Resolves when the socket has taken the chunks, of which there is one at least. */
+function write(response: ServerResponse, chunks: readonly Buffer[]): Promise<void> {
   return new Promise((resolve, reject) => {
-    response.write(chunk, (error) => {
-      if (error) reject(error);
-      else resolve();
+    chunks.forEach((chunk, index) => {
+      if (index < chunks.length - 1) response.write(chunk);
+      else response.write(chunk, (error) => (error ? reject(error) : resolve()));
     });
   });
 }

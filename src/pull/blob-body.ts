@@ -21,10 +21,11 @@ export interface BlobBody {
 
 export interface BlobSection {
   /**
-   * Puts the next bytes at the start of `buffer` and resolves to how many; 0 at the end of the section.
-   * Throws BlobBodyError when the rest cannot be had.
+   * The next bytes, one chunk after the other: read into `buffer`, or such as others have, too, and that are not to be
+   * written to. None at the end of the section; none is empty. Throws BlobBodyError when the rest
+   * cannot be had.
    */
-  read(buffer: Buffer): Promise<number>;
+  read(buffer: Buffer): Promise<readonly Buffer[]>;
 }
 
 /**

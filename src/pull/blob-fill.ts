@@ -94,6 +94,10 @@ export class BlobFill implements FillSource, SlotUser {
     return this.#readers.size > 0;
   }
 
+  get isShared(): boolean {
+    return this.#readers.size > 1;
+  }
+
   /** It waits for its turn and has not asked upstream yet. */
   get isQueued(): boolean {
     return this.#isQueued;
@@ -135,6 +139,10 @@ export class BlobFill implements FillSource, SlotUser {
     const isComing = this.#work?.transfer.want(demand) ?? true;
     if (!isComing) this.#options.onElsewhere();
     return isComing;
+  }
+
+  recent(position: number, maxBytes: number): readonly Buffer[] {
+    return this.#work?.transfer.recent(position, maxBytes) ?? [];
   }
 
   hashOfStart(end: number): Promise<Hash> {

@@ -4,18 +4,14 @@ import { BlobBodyError, HELD_BACK_BYTES, type BlobSection } from './blob-body.ts
 
 /** A section whose bytes come as chunks. After an abort it never ends as if it were whole. */
 export function sectionOf(chunks: AsyncIterator<Buffer, void>, signal: AbortSignal): BlobSection {
-  let rest: Buffer = Buffer.alloc(0);
   return {
-    read: async (buffer) => {
-      while (rest.length === 0) {
+    read: async () => {
+      for (;;) {
         const next = await chunks.next();
         if (signal.aborted) throw new BlobBodyError('broken', 'the reader was closed');
-        if (next.done === true) return 0;
-        rest = next.value;
+        if (next.done === true) return [];
+        if (next.value.length > 0) return [next.value];
       }
-      const length = rest.copy(buffer);
-      rest = rest.subarray(length);
-      return length;
     },
   };
 }

@@ -1,4 +1,5 @@
 import type { Hash } from 'node:crypto';
+import { bulkTurn } from '../lib/bulk-turn.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
 import type { BlobPart } from '../store/blob-store.ts';
@@ -15,6 +16,10 @@ export interface FillSource {
   readonly progress: FillProgress;
   /** There as soon as any byte is written. */
   readonly part: BlobPart | undefined;
+  /** Whether others read it, too. */
+  readonly isShared: boolean;
+  /** Bytes from `position` on that were written a moment ago and need not be read back; else nothing. */
+  recent(position: number, maxBytes: number): readonly Buffer[];
   /** Tells it what a reader waits for; false if the reader has to get that by itself. */
   want(demand: Demand): boolean;
   /** For those who have to. */
@@ -31,6 +36,7 @@ export class FillReader implements BlobBody {
   readonly #abort = new AbortController();
   #demand: { position: number; readonly end: number } | undefined;
   #giveUp: (() => void) | undefined;
+  #wasRecent = false;
 
   constructor(options: { source: FillSource; cache: CacheStatus; onClose: () => void }) {
     this.#source = options.source;
@@ -55,13 +61,13 @@ export class FillReader implements BlobBody {
     return {
       read: async (buffer) => {
         if (own !== undefined) return own.read(buffer);
-        if (demand.position >= demand.end) return 0;
+        if (demand.position >= demand.end) return [];
         const limit = await this.#limitBeyond(demand, isHeld);
         const length = Math.min(buffer.length, Math.min(limit ?? Infinity, demand.end) - demand.position);
-        if (length <= 0) return 0;
-        const read = limit === undefined ? 0 : await this.#readPart(buffer, length, demand.position);
-        demand.position += read;
-        if (read > 0) return read;
+        if (length <= 0) return [];
+        const chunks = limit === undefined ? [] : await this.#written(buffer, length, demand.position);
+        for (const chunk of chunks) demand.position += chunk.length;
+        if (chunks.length > 0) return chunks;
         // Neither the fill nor the disk gives the next byte.
         own = await this.#ownSection(demand.position, range, isHeld);
         this.#demand = undefined;
@@ -77,9 +83,15 @@ export class FillReader implements BlobBody {
     this.#onClose();
   }
 
-  /** 0 if the disk cannot give what was written to it. */
-  async #readPart(buffer: Buffer, length: number, position: number): Promise<number> {
-    return (await this.#source.part?.read(buffer, length, position).catch(() => 0)) ?? 0;
+  /** Nothing if the disk cannot give what was written to it. */
+  async #written(buffer: Buffer, length: number, position: number): Promise<readonly Buffer[]> {
+    if (this.#wasRecent) await bulkTurn();
+    const recent = this.#source.recent(position, length);
+    this.#wasRecent = recent.length > 0;
+    if (this.#wasRecent) return recent;
+    const { part, isShared } = this.#source;
+    const read = (await part?.read(buffer, length, position, isShared).catch(() => 0)) ?? 0;
+    return read > 0 ? [buffer.subarray(0, read)] : [];
   }
 
   /** Up to where bytes are there beyond `demand.position`; undefined if they will not come by the fill. */

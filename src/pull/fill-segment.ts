@@ -1,9 +1,13 @@
+import { bulkTurn } from '../lib/bulk-turn.ts';
 import type { Extent } from '../lib/extents.ts';
 import type { BlobPart } from '../store/blob-store.ts';
 import type { Stream } from './fill-plan.ts';
 import { PartWriter } from './part-writer.ts';
+import { RecentWrites } from './recent-writes.ts';
 import { upstreamBytes, type BytesRequest } from './upstream-bytes.ts';
 
+/** So much is received in one go. */
+const PIECE_BYTES = 256 * 1024;
 /** Rates are measured over so long at least. */
 const WINDOW_MS = 500;
 
@@ -17,6 +21,7 @@ export interface FillSegmentOptions extends Omit<BytesRequest, 'limit' | 'signal
 /** One place at which a fill receives: it goes from its start to where bytes are there already. */
 export class FillSegment implements Stream {
   readonly start: number;
+  readonly recent = new RecentWrites();
   readonly #options: FillSegmentOptions;
   readonly #abort = new AbortController();
   #position: number;
@@ -49,13 +54,23 @@ export class FillSegment implements Stream {
    */
   async run(): Promise<void> {
     const { part, limit, onWritten } = this.#options;
-    const writer = new PartWriter(part, this.start, onWritten);
+    const writer = new PartWriter(part, this.start, (written, chunks) => {
+      this.recent.add(written, chunks);
+      onWritten(written);
+    });
+    let pieceBytes = 0;
     const request = { ...this.#options, limit: () => limit(this), signal: this.#abort.signal };
     try {
       for await (const chunk of upstreamBytes(request)) {
+        // Another segment may begin where this one stopped.
+        if (this.isStopped) return;
         this.#position += chunk.length;
         this.#measure(chunk.length);
         await writer.push(chunk);
+        pieceBytes += chunk.length;
+        if (pieceBytes < PIECE_BYTES) continue;
+        pieceBytes = 0;
+        await bulkTurn();
       }
     } finally {
       await writer.flush();

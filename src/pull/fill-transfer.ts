@@ -83,6 +83,15 @@ export class FillTransfer {
     }
   }
 
+  /** The bytes from `position` on, if they were written a moment ago; else nothing. */
+  recent(position: number, maxBytes: number): readonly Buffer[] {
+    for (const { recent } of this.#segments) {
+      const found = recent.from(position, maxBytes);
+      if (found.length > 0) return found;
+    }
+    return [];
+  }
+
   stop(): void {
     this.#isStopped = true;
     for (const segment of this.#segments) segment.stop();
@@ -95,7 +104,10 @@ export class FillTransfer {
     if (this.#segments.size === 0) this.#settle();
   }
 
-  #launch(at: number, first?: BlobStream): void {
+  #launch(hole: number, first?: BlobStream): void {
+    // One that was stopped may still be writing what it has received.
+    const flushing = [...this.#segments].find(({ start, position }) => start <= hole && hole < position);
+    const at = flushing?.position ?? hole;
     const { digest, part, open, onWritten } = this.#options;
     this.#opened++;
     const segment: FillSegment = new FillSegment({

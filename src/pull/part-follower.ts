@@ -3,7 +3,9 @@ import type { BlobPart } from '../store/blob-store.ts';
 
 /** What a process that is killed may lose of what it had written: what came in this time, or so many bytes. */
 const NOTE_EVERY_MS = 250;
-const NOTE_EVERY_BYTES = 4 * 1024 * 1024;
+const NOTE_EVERY_BYTES = 16 * 1024 * 1024;
+/** The thread that hashes is not woken for less; what is left at the end takes it milliseconds. */
+const HASH_BYTES = 4 * 1024 * 1024;
 
 /** Follows a part as it grows: the hash over the bytes from the start on, and notes of what is written. */
 export class PartFollower {
@@ -28,7 +30,7 @@ export class PartFollower {
   /** To be called when more is written. */
   wrote(): void {
     if (this.#isFinished) return;
-    if (this.#written.prefix > this.#hashedTo) this.#hashing ??= this.#hash();
+    if (this.#written.prefix >= this.#hashedTo + HASH_BYTES) this.#hashing ??= this.#hash();
     this.#noteTimer ??= setTimeout(() => this.#note(), NOTE_EVERY_MS).unref();
     if (this.#written.bytes >= this.#notedBytes + NOTE_EVERY_BYTES) this.#note();
   }
@@ -48,7 +50,7 @@ export class PartFollower {
 
   async #hash(): Promise<void> {
     try {
-      for (let end = this.#written.prefix; end > this.#hashedTo; end = this.#written.prefix) {
+      for (let end = this.#written.prefix; end >= this.#hashedTo + HASH_BYTES; end = this.#written.prefix) {
         await this.#part.hashTo(end, this.#abort.signal);
         this.#hashedTo = end;
       }

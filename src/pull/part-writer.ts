@@ -1,21 +1,31 @@
 import type { Extent } from '../lib/extents.ts';
 import type { BlobPart } from '../store/blob-store.ts';
 
-/** So much may wait for the disk before upstream has to. */
-const MAX_QUEUED_BYTES = 1024 * 1024;
+/**
+ * A write takes what has come in so long, or so many bytes if those come sooner: each one wakes a thread, which costs
+ * more than the system call itself. What comes after a longer pause is written at once.
+ */
+const WRITE_EVERY_MS = 4;
+const WRITE_BYTES = 2 * 1024 * 1024;
 
-/** Writes a stream of chunks to a part: what arrives during one write goes out together in the next. */
+/** Writes a stream of chunks to a part, in as few writes as do not make its readers wait. */
 export class PartWriter {
-  readonly #part: BlobPart;
-  readonly #onWritten: (written: Extent) => void;
+  readonly #part: Pick<BlobPart, 'write'>;
+  readonly #onWritten: (written: Extent, chunks: readonly Buffer[]) => void;
   #position: number;
   #queue: Buffer[] = [];
   #queuedBytes = 0;
   #running: Promise<void> | undefined;
+  #begunAt = -Infinity;
+  #timer: NodeJS.Timeout | undefined;
   #failure: { readonly error: unknown } | undefined;
 
-  /** Writes from `start` on; `onWritten` is told, after each write, what can be read back. */
-  constructor(part: BlobPart, start: number, onWritten: (written: Extent) => void) {
+  /** Writes from `start` on; `onWritten` is told, after each write, what can be read back, and what it is. */
+  constructor(
+    part: Pick<BlobPart, 'write'>,
+    start: number,
+    onWritten: (written: Extent, chunks: readonly Buffer[]) => void,
+  ) {
     this.#part = part;
     this.#position = start;
     this.#onWritten = onWritten;
@@ -23,35 +33,63 @@ export class PartWriter {
 
   /** Takes the chunk over; resolves at once, or when the disk has caught up. Throws what the disk said. */
   async push(chunk: Buffer): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure.error;
+    this.#throwFailure();
     this.#queue.push(chunk);
     this.#queuedBytes += chunk.length;
-    this.#running ??= this.#drain();
-    if (this.#queuedBytes > MAX_QUEUED_BYTES) await this.flush();
+    this.#writeWhenDue();
+    while (this.#queuedBytes >= WRITE_BYTES) {
+      await this.#running;
+      this.#throwFailure();
+    }
   }
 
   /** Resolves when all that was pushed is written. */
   async flush(): Promise<void> {
-    await this.#running;
-    if (this.#failure !== undefined) throw this.#failure.error;
+    while (this.#failure === undefined && (this.#running !== undefined || this.#queue.length > 0)) {
+      this.#running ??= this.#write();
+      await this.#running;
+    }
+    clearTimeout(this.#timer);
+    this.#throwFailure();
   }
 
-  async #drain(): Promise<void> {
-    try {
-      while (this.#queue.length > 0) {
-        const chunks = this.#queue;
-        const bytes = this.#queuedBytes;
-        this.#queue = [];
-        this.#queuedBytes = 0;
-        const start = this.#position;
-        await this.#part.write(chunks, start);
-        this.#position += bytes;
-        this.#onWritten({ start, end: this.#position });
-      }
-    } catch (error) {
-      this.#failure = { error };
-    } finally {
-      this.#running = undefined;
+  #writeWhenDue(): void {
+    if (this.#running !== undefined || this.#queue.length === 0 || this.#failure !== undefined) return;
+    const inMs = this.#begunAt + WRITE_EVERY_MS - performance.now();
+    if (inMs <= 0 || this.#queuedBytes >= WRITE_BYTES) {
+      this.#running = this.#write();
+      return;
     }
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#writeWhenDue();
+    }, inMs);
+  }
+
+  #write(): Promise<void> {
+    const chunks = this.#queue;
+    const start = this.#position;
+    const end = start + this.#queuedBytes;
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    this.#begunAt = performance.now();
+    const written = (): void => {
+      this.#position = end;
+      this.#onWritten({ start, end }, chunks);
+    };
+    return this.#part
+      .write(chunks, start)
+      .then(written)
+      .catch((error: unknown) => {
+        this.#failure = { error };
+      })
+      .then(() => {
+        this.#running = undefined;
+        this.#writeWhenDue();
+      });
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 }

@@ -13,11 +13,11 @@ export function storedBody(blob: StoredBlob): BlobBody {
       const end = range?.end ?? blob.size;
       return {
         read: async (buffer) => {
-          if (position >= end) return 0;
+          if (position >= end) return [];
           const read = await blob.read(buffer, Math.min(buffer.length, end - position), position);
           if (read === 0) throw new BlobBodyError('broken', 'a stored blob is shorter than it was');
           position += read;
-          return read;
+          return [buffer.subarray(0, read)];
         },
       };
     },

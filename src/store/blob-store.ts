@@ -20,8 +20,11 @@ export interface BlobPart {
   readonly kept: readonly Extent[];
   /** Writes all of `chunks`, one after the other, from `position`. */
   write(chunks: readonly Buffer[], position: number): Promise<void>;
-  /** As `StoredBlob.read`; bytes that were never written read as zeros or as the end of the file. */
-  read(buffer: Buffer, length: number, position: number): Promise<number>;
+  /**
+   * As `StoredBlob.read`; bytes that were never written read as zeros or as the end of the file. `isShared`: others
+   * want the same bytes at nearly the same time.
+   */
+  read(buffer: Buffer, length: number, position: number, isShared?: boolean): Promise<number>;
   /**
    * Hashes on from where it was last to `end`; everything before `end` must be written. Rejects with the reason of
    * `signal` when that ends it; it can go on later.

@@ -2,13 +2,15 @@ import { readdir, readlink, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { OpenFiles, type Lease, type OpenFilesOptions } from '../../src/store/blob/open-files.ts';
+import { SharedBlocks } from '../../src/store/blob/shared-blocks.ts';
 import { testFolder } from '../support/temp.ts';
 import { eventually } from '../support/wait.ts';
 
 async function setUp(options: Partial<OpenFilesOptions> = {}) {
   const folder = await testFolder();
   const sizes = { maxContentBytes: 0, maxContentsBytes: 0 };
-  const files = new OpenFiles({ maxIdle: 2, idleMs: 100_000, ...sizes, ...options });
+  const blocks = new SharedBlocks();
+  const files = new OpenFiles({ maxIdle: 2, idleMs: 100_000, blocks, ...sizes, ...options });
   onTestFinished(() => files.close());
   const path = (name: string) => join(folder, name);
   for (const name of ['a', 'b', 'c']) await writeFile(path(name), `content of ${name}`);

@@ -49,13 +49,13 @@ describe('a part that grows', () => {
     const written = new Extents();
     const follower = new PartFollower(part, written, () => undefined);
     follower.wrote();
-    for (const end of [1000, 2000]) {
+    for (const end of [GIB, 2 * GIB]) {
       written.add({ start: 0, end });
       follower.wrote();
       // What was begun before is over by the next turn of the event loop.
       await new Promise((resolve) => setImmediate(resolve));
     }
-    expect(hashed).toEqual([1000, 2000]);
+    expect(hashed).toEqual([GIB, 2 * GIB]);
     await follower.finish();
   });
 });

@@ -10,6 +10,7 @@ import type { FileHash, HashThread } from './hash-thread.ts';
 import type { KeptPart } from './kept-parts.ts';
 import { removeJournal, removePart, writeJournal } from './part-journal.ts';
 import type { Reservation } from './room.ts';
+import { BLOCK_BYTES, type Read, type SharedBlocks } from './shared-blocks.ts';
 
 /** A blob whose size nobody has told gets its room by such steps. */
 const GROWTH_BYTES = 16 * 1024 * 1024;
@@ -26,6 +27,7 @@ export interface DiskPartOptions {
   readonly reservation: Reservation;
   readonly hashes: HashThread;
   readonly health: DiskHealth;
+  readonly blocks: SharedBlocks;
   readonly onCommitted: (size: number) => Promise<void>;
   readonly onKept: (part: Omit<KeptPart, 'keptAt'>) => Promise<void>;
   /** Nobody reads or writes through it any more. */
@@ -38,6 +40,8 @@ export class DiskPart implements BlobPart {
   readonly #options: DiskPartOptions;
   readonly #file: FileHandle;
   readonly #hash: FileHash;
+  readonly #written: Extents;
+  readonly #readShared: Read;
   #reserved: number;
   /** Journals are written one after the other. */
   #noted: Promise<void> = Promise.resolve();
@@ -48,6 +52,8 @@ export class DiskPart implements BlobPart {
     this.#file = file;
     this.#options = options;
     this.kept = options.kept ?? [];
+    this.#written = new Extents(this.kept);
+    this.#readShared = options.blocks.share((...where) => this.#readFile(...where));
     this.#hash = options.hashes.open(options.path, digestAlgorithm(options.digest));
     this.#reserved = options.size ?? new Extents(this.kept).bytes;
   }
@@ -69,10 +75,15 @@ export class DiskPart implements BlobPart {
         rest = after(rest, bytesWritten);
       }
     });
+    this.#written.add({ start: position, end: at });
   }
 
-  async read(buffer: Buffer, length: number, position: number): Promise<number> {
-    return (await this.#file.read(buffer, 0, length, position)).bytesRead;
+  read(buffer: Buffer, length: number, position: number, isShared = false): Promise<number> {
+    const blockStart = position - (position % BLOCK_BYTES);
+    const isFinal = this.#written.coveredTo(blockStart) >= blockStart + BLOCK_BYTES;
+    return isShared && isFinal
+      ? this.#readShared(buffer, length, position)
+      : this.#readFile(buffer, length, position);
   }
 
   async hashTo(end: number, signal?: AbortSignal): Promise<void> {
@@ -141,6 +152,10 @@ export class DiskPart implements BlobPart {
     this.#options.onClosed();
     // Nobody could do anything about it.
     await this.#file.close().catch(() => undefined);
+  }
+
+  async #readFile(buffer: Buffer, length: number, position: number): Promise<number> {
+    return (await this.#file.read(buffer, 0, length, position)).bytesRead;
   }
 
   async #reserveTo(end: number): Promise<void> {

@@ -22,6 +22,7 @@ import { blobPath, newPartPath } from './layout.ts';
 import { OpenFiles } from './open-files.ts';
 import { removePart } from './part-journal.ts';
 import { NoRoomError, type Reservation, type Room } from './room.ts';
+import { SharedBlocks } from './shared-blocks.ts';
 
 export interface DiskBlobStoreOptions {
   readonly dataDir: string;
@@ -54,11 +55,13 @@ class DiskBlobStore implements BlobStore {
   readonly #kept: KeptParts;
   readonly #health: DiskHealth;
   readonly #hashes = new HashThread();
+  readonly #blocks = new SharedBlocks();
   readonly #files = new OpenFiles({
     maxIdle: 256,
     idleMs: 2000,
     maxContentBytes: 256 * 1024,
     maxContentsBytes: 32 * 1024 * 1024,
+    blocks: this.#blocks,
   });
   readonly #unreadable = new LRUCache<Digest, true>({ ...atMost(MAX_UNREADABLE), ttl: UNREADABLE_FOR_MS });
   readonly #adoptions: Adoptions;
@@ -231,6 +234,7 @@ class DiskBlobStore implements BlobStore {
       target: blobPath(dataDir, digest),
       hashes: this.#hashes,
       health: this.#health,
+      blocks: this.#blocks,
       onCommitted: (bytes: number) => this.#enter(digest, bytes),
       onKept: (left: Omit<KeptPart, 'keptAt'>) => this.#kept.put(digest, left),
     };

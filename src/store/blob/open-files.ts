@@ -1,4 +1,5 @@
 import { open, type FileHandle } from 'node:fs/promises';
+import type { Read, SharedBlocks } from './shared-blocks.ts';
 
 export interface OpenFilesOptions {
   /** Files that are kept open although nobody reads them. */
@@ -9,6 +10,8 @@ export interface OpenFilesOptions {
   readonly maxContentBytes: number;
   /** What all contents may take; while they do, further small files are read like large ones. */
   readonly maxContentsBytes: number;
+  /** For files that have several readers. */
+  readonly blocks: SharedBlocks;
 }
 
 /** A file that is open for one reader. */
@@ -17,14 +20,16 @@ export interface Lease {
   readonly size: number;
   /** All of it, if it is small. */
   readonly content: Buffer | undefined;
-  /** Reads up to `length` bytes at `position` into the start of `buffer`; resolves to how many, 0 at the end. */
-  read(buffer: Buffer, length: number, position: number): Promise<number>;
+  readonly read: Read;
   /** Safe to call more than once. */
   release(): void;
 }
 
 interface Entry {
   readonly source: FileHandle | Buffer;
+  /** For one reader, and for one of several. */
+  readonly read: Read;
+  readonly readShared: Read;
   users: number;
   idleSince: number;
   isForgotten: boolean;
@@ -61,15 +66,12 @@ export class OpenFiles {
       this.#released(path, entry);
     };
     const { source } = entry;
+    const read: Read = (...where) => (entry.users > 1 ? entry.readShared : entry.read)(...where);
     if (Buffer.isBuffer(source)) {
-      const read: Lease['read'] = async (buffer, length, position) =>
-        source.copy(buffer, 0, position, position + length);
-      return { size: source.length, content: source, read, release };
+      return { size: source.length, content: source, read: entry.read, release };
     }
     try {
       const { size } = await source.stat();
-      const read: Lease['read'] = async (buffer, length, position) =>
-        (await source.read(buffer, 0, length, position)).bytesRead;
       return { size, content: undefined, read, release };
     } catch (error) {
       release();
@@ -137,7 +139,12 @@ export class OpenFiles {
       throw error;
     });
     if (content !== undefined) await file.close();
-    return { source: content ?? file, users: 0, idleSince: 0, isForgotten: false };
+    const read: Read =
+      content === undefined
+        ? async (buffer, length, position) => (await file.read(buffer, 0, length, position)).bytesRead
+        : async (buffer, length, position) => content.copy(buffer, 0, position, position + length);
+    const readShared = this.#options.blocks.share(read);
+    return { source: content ?? file, read, readShared, users: 0, idleSince: 0, isForgotten: false };
   }
 
   async #smallContent(file: FileHandle): Promise<Buffer | undefined> {

@@ -1,0 +1,18 @@
+import { describe, expect, it } from 'vitest';
+import { bulkTurn } from '../../src/lib/bulk-turn.ts';
+
+describe('bulk work', () => {
+  it('goes on a few pieces per turn of the event loop, in the order in which they were asked for', async () => {
+    const done: number[] = [];
+    const perTurn: number[] = [];
+    const pieces = Array.from({ length: 10 }, (_, index) => bulkTurn().then(() => done.push(index)));
+    expect(done).toEqual([]);
+    while (done.length < pieces.length) {
+      const before = done.length;
+      await new Promise((resolve) => setImmediate(resolve));
+      perTurn.push(done.length - before);
+    }
+    expect(done).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(Math.max(...perTurn)).toBe(4);
+  });
+});
