@@ -12,6 +12,7 @@ import { measureScenario, type ScenarioResult } from './measure.ts';
 import { METHOD } from './method.ts';
 import { parseOptions, USAGE, type ComparisonOptions } from './options.ts';
 import { startPlaces, type Places } from './places.ts';
+import { compileOpenLoad } from './open-load.ts';
 import { installHint, missingPrograms } from './programs.ts';
 import { buildRelease } from './release.ts';
 import { renderDetails, renderMain } from './report.ts';
@@ -161,12 +162,14 @@ async function setUp(
   const content = benchContent();
   const images = { light: layeredImage('light'), heavy: layeredImage('heavy', 6) };
   const blobs = [content.smallBlob, content.largeBlob, ...content.configs];
-  const pulls = scenarios.some(({ needs = [] }) => needs.includes('dockerd'));
+  const needs = scenarios.flatMap(({ needs: programs = [] }) => programs);
+  const pulls = needs.includes('dockerd');
   const pushed = [{ ...content, blobs }, ...(pulls ? Object.values(images) : [])];
   const names = scenarios.map(({ place = 'near' }) => place);
   const enough = Math.ceil((seconds * 1e9) / TORRENT_BLOB_BYTES) + 2;
   const torrent = names.includes('torrent') ? sparseBlobs(enough, TORRENT_BLOB_BYTES) : [];
   const summaryScript = join(root, 'test/bench/summary.lua');
+  const openLoadClient = needs.includes('gcc') ? await compileOpenLoad({ root, folder }) : '';
   const upstream = await startUpstream(join(folder, 'upstream'), pushed);
   try {
     const places = await startPlaces({ names, torrent, folder, registryUrl: upstream.url });
@@ -174,7 +177,7 @@ async function setUp(
       await places.stop();
       await upstream.stop();
     };
-    const bench = { content, images, torrent, upstream, seconds, summaryScript, folder };
+    const bench = { content, images, torrent, upstream, seconds, summaryScript, openLoadClient, folder };
     return { bench, places, stop };
   } catch (error) {
     await upstream.stop();

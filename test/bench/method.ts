@@ -26,9 +26,10 @@ On a machine with two cores the client has one of them: a server that needs litt
 is held back by its client, and the table of processor time tells more than the rate.
 
 While a fill runs, manifests are asked for at half the rate that each contestant reached alone, on 64 connections and
-evenly spaced, whether or not the ones before have been answered, and timed from when each was due. The fill comes from an
-nginx that sends files without blocks by \`sendfile\`, at no more than 1 GB/s, and a \`curl\` reads along; all four share the
-processors, so the rate that the fill reaches is part of the result.
+evenly spaced, whether or not the ones before have been answered, and timed from when each was due. Their client is written
+in C and, as root, goes before all others on its processor, so that its own waiting is not measured. The fill comes from an
+nginx that sends files without blocks by \`sendfile\`, at no more than 1 GB/s, and a \`curl\` reads along; the three others
+share the processors, so the rate that the fill reaches is part of the result. Each server has filled a blob before.
 
 Pulls are those of a Docker Engine with an empty store. \`direct\` is upstream in the place of a mirror. Upstream at
 1 Gbit/s is behind a relay that takes half a round trip of ${GIGABIT.roundTripMs} ms each way, a whole one to connect, and

@@ -1,21 +1,20 @@
 import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { CLIENT_HEADERS } from './load.ts';
+import { PROGRAM_PATH } from './programs.ts';
 
 const run = promisify(execFile);
 
 export interface OpenLoadOptions {
+  /** Compiled by `compileOpenLoad`. */
+  readonly client: string;
+  /** Of a server with an IPv4 address. */
   readonly url: string;
   /** Requests that are due, evenly spaced, whether or not the ones before have been answered. */
   readonly perSecond: number;
   readonly seconds: number;
   readonly connections: number;
-}
-
-/** What the client is told: its only argument, as JSON. */
-export interface OpenLoadOrder extends OpenLoadOptions {
-  readonly headers: Readonly<Record<string, string>>;
 }
 
 /** From when each request was due to the last byte of its answer: who had to wait for its turn has waited as well. */
@@ -25,10 +24,23 @@ export interface OpenLoad {
   readonly p99Ms: number;
 }
 
-/** Runs in a process of its own, so that nothing else delays it. Throws if any request failed. */
+/** Compiles the client; resolves to its path in `folder`. */
+export async function compileOpenLoad({ root, folder }: { root: string; folder: string }): Promise<string> {
+  const client = join(folder, 'open-load-client');
+  const source = join(root, 'test/bench/open-load-client.c');
+  await run('gcc', ['-O2', '-o', client, source], { env: { PATH: PROGRAM_PATH } });
+  return client;
+}
+
+/** Throws if any request failed. */
 export async function openLoad(options: OpenLoadOptions): Promise<OpenLoad> {
-  const order: OpenLoadOrder = { ...options, headers: CLIENT_HEADERS };
-  const client = fileURLToPath(new URL('open-load-client.js', import.meta.url));
-  const { stdout } = await run(process.execPath, [client, JSON.stringify(order)]);
+  const { client, perSecond, seconds, connections } = options;
+  const { hostname, port, host, pathname } = new URL(options.url);
+  const headers = Object.entries({ Host: host, ...CLIENT_HEADERS }).map(
+    ([name, value]) => `${name}: ${value}`,
+  );
+  const request = [`GET ${pathname} HTTP/1.1`, ...headers, '', ''].join('\r\n');
+  const args = [hostname, port, String(perSecond), String(seconds), String(connections), request];
+  const { stdout } = await run(client, args);
   return JSON.parse(stdout) as OpenLoad;
 }

@@ -8,6 +8,7 @@ const PACKAGES = {
   curl: 'curl',
   dockerd: 'docker.io',
   docker: 'docker.io',
+  gcc: 'gcc libc6-dev',
 } as const;
 
 /** Scenarios may need more. */

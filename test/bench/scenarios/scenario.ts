@@ -30,6 +30,8 @@ export interface Bench {
   /** How long a steady load lasts. */
   readonly seconds: number;
   readonly summaryScript: string;
+  /** Of `openLoad`; empty if no scenario needs it. */
+  readonly openLoadClient: string;
   /** For what a scenario needs besides servers. */
   readonly folder: string;
 }

@@ -1,0 +1,134 @@
+/*
+ * Sends requests when they are due, whether or not those before have been answered, as `open-load.ts` tells it, and
+ * prints an `OpenLoad`. In C, and before all others on its processor if it may be: a client that costs as much as the
+ * server, or waits for its turn, would be measured in the server's place.
+ *
+ * Arguments: address and port (IPv4), requests per second, seconds, connections, and the request as it is sent.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define HEAD_BYTES 8192
+/* After the last request was due. */
+#define GRACE_MS 30000
+
+struct connection {
+  int socket;
+  /* Of the request under way. */
+  long index;
+  /* Of the answer's head, as far as it has come, and of what is missing of its body; -1: the head has not come. */
+  char head[HEAD_BYTES];
+  size_t head_bytes;
+  long missing;
+};
+
+static void fail(const char *why) {
+  fprintf(stderr, "%s\n", why);
+  exit(1);
+}
+
+static double now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1e3 + now.tv_nsec / 1e6;
+}
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+static void dial(struct connection *to, const char *address, int port, int poll) {
+  struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(port)};
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = to};
+  int yes = 1;
+  to->socket = socket(AF_INET, SOCK_STREAM, 0);
+  to->missing = -1;
+  if (inet_pton(AF_INET, address, &server.sin_addr) != 1) fail("no IPv4 address");
+  if (connect(to->socket, (struct sockaddr *)&server, sizeof server) != 0) fail("cannot connect");
+  setsockopt(to->socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  if (epoll_ctl(poll, EPOLL_CTL_ADD, to->socket, &event) != 0) fail("cannot wait for a connection");
+}
+
+/* Takes what has come; true when the answer is whole. */
+static int take(struct connection *from) {
+  static char bytes[256 * 1024];
+  ssize_t count = read(from->socket, bytes, sizeof bytes);
+  if (count <= 0) fail("the server has closed a connection");
+  if (from->missing >= 0) {
+    from->missing -= count;
+  } else {
+    size_t room = HEAD_BYTES - 1 - from->head_bytes;
+    size_t copied = (size_t)count < room ? (size_t)count : room;
+    memcpy(from->head + from->head_bytes, bytes, copied);
+    size_t before = from->head_bytes;
+    from->head_bytes += copied;
+    from->head[from->head_bytes] = 0;
+    char *end = strstr(from->head, "\r\n\r\n");
+    if (end == NULL) {
+      if (copied < (size_t)count) fail("the head of an answer is too long");
+      return 0;
+    }
+    end[2] = 0;
+    char *length = strcasestr(from->head, "\r\ncontent-length:");
+    if (strncmp(from->head, "HTTP/1.1 200 ", 13) != 0 || length == NULL) fail(from->head);
+    long body_bytes = (long)(before + count) - (end + 4 - from->head);
+    from->missing = atol(length + strlen("\r\ncontent-length:")) - body_bytes;
+    from->head_bytes = 0;
+  }
+  if (from->missing > 0) return 0;
+  if (from->missing < 0) fail("an answer was longer than it said");
+  from->missing = -1;
+  return 1;
+}
+
+int main(int argc, char **argv) {
+  if (argc != 7) fail("six arguments are needed");
+  double per_second = atof(argv[3]), seconds = atof(argv[4]);
+  int connections = atoi(argv[5]), idle = 0, poll = epoll_create1(0);
+  const char *request = argv[6];
+  size_t request_bytes = strlen(request);
+  long total = per_second * seconds < 1 ? 1 : (long)(per_second * seconds), sent = 0, answered = 0;
+  struct connection *all = calloc(connections, sizeof *all), **free_ones = calloc(connections, sizeof *free_ones);
+  double *latencies = calloc(total, sizeof *latencies);
+  if (all == NULL || free_ones == NULL || latencies == NULL) fail("no memory");
+  /* Only root may. */
+  setpriority(PRIO_PROCESS, 0, -20);
+  for (; idle < connections; idle++) {
+    dial(&all[idle], argv[1], atoi(argv[2]), poll);
+    free_ones[idle] = &all[idle];
+  }
+  double started = now_ms(), step = 1000 / per_second;
+  while (answered < total) {
+    double now = now_ms();
+    if (now > started + seconds * 1000 + GRACE_MS) fail("answers are missing");
+    for (; idle > 0 && sent < total && started + sent * step <= now; sent++) {
+      struct connection *one = free_ones[--idle];
+      one->index = sent;
+      if (write(one->socket, request, request_bytes) != (ssize_t)request_bytes) fail("cannot send a request");
+    }
+    double wait_ms = idle > 0 && sent < total ? started + sent * step - now_ms() : 1000;
+    struct timespec timeout = {.tv_sec = 0, .tv_nsec = wait_ms <= 0 ? 0 : wait_ms < 900 ? (long)(wait_ms * 1e6) : 900000000};
+    struct epoll_event ready[64];
+    int count = epoll_pwait2(poll, ready, 64, &timeout, NULL);
+    for (int index = 0; index < count; index++) {
+      struct connection *one = ready[index].data.ptr;
+      if (!take(one)) continue;
+      latencies[one->index] = now_ms() - (started + one->index * step);
+      answered++;
+      free_ones[idle++] = one;
+    }
+  }
+  qsort(latencies, total, sizeof *latencies, ascending);
+  printf("{\"requests\":%ld,\"p50Ms\":%.4f,\"p99Ms\":%.4f}\n", total, latencies[total / 2], latencies[total * 99 / 100]);
+  return 0;
+}
