@@ -70,8 +70,9 @@ export class KeptParts {
   async put(digest: Digest, part: Omit<KeptPart, 'keptAt'> & Partial<KeptPart>): Promise<void> {
     const earlier = this.#parts.get(digest);
     if (earlier !== undefined && bytesOf(earlier) > bytesOf(part)) return remove(part);
-    await this.drop(digest);
+    // At once: what comes while the files go must see it.
     this.#parts.set(digest, { keptAt: this.#now(), ...part });
+    if (earlier !== undefined) await remove(earlier);
   }
 
   /** Removes what there is of a blob that is stored now. */
