@@ -15,14 +15,23 @@ export interface PartNote {
   readonly isSynced: boolean;
 }
 
-/** Replaces the journal of a part in one step: whoever reads it finds the old note or the new one. */
+/**
+ * Replaces the journal of a part in one step: whoever reads it finds the old note or the new one. Throws the system's
+ * error, and leaves the old note alone then.
+ */
 export async function writeJournal(partPath: string, note: PartNote): Promise<void> {
   const path = journalPath(partPath);
   const next = `${path}.next`;
   // Made anew, so that nothing is written through a link.
   await rm(next, { force: true });
-  await writeFile(next, JSON.stringify({ ...note, boot: thisBoot() }), { flag: 'wx' });
-  await rename(next, path);
+  try {
+    await writeFile(next, JSON.stringify({ ...note, boot: thisBoot() }), { flag: 'wx' });
+    await rename(next, path);
+  } catch (error) {
+    // A full disk takes the file and not its bytes, and nobody who removes the part knows of it.
+    await rm(next, { force: true }).catch(() => undefined);
+    throw error;
+  }
 }
 
 /** The note on a part, if there is one that can be relied on. */
