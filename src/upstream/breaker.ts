@@ -1,3 +1,4 @@
+import { deferred, type Deferred } from '../lib/deferred.ts';
 import { AbuseLimit } from './abuse-limit.ts';
 import { UpstreamFailure, type Failure } from './outcome.ts';
 import { Prober } from './prober.ts';
@@ -24,8 +25,14 @@ export interface Attempt<T> {
   readonly judge?: (value: T) => Down | undefined;
   /** What was asked for: one resource that fails again and again is no outage of all. */
   readonly resource: string;
-  /** False: so much of the time was used up elsewhere that being late says nothing. */
-  readonly hadTime: boolean;
+  /** Asked as it is sent; false: so much of the time was used up elsewhere that being late says nothing. */
+  readonly hasTime: () => boolean;
+}
+
+/** A request that decides for those that wait behind it, until it has. */
+interface Trial extends Deferred<void> {
+  /** It takes so long that nobody waits for it any more. */
+  isLate: boolean;
 }
 
 /** So many failed requests in a row are an outage, or fewer if a probe fails as well. */
@@ -40,8 +47,9 @@ const SUSPICION_MS = 2000;
  * Knows whether a server is down, so that nobody waits for it then. A failure makes it ask by itself; failures in a
  * row, or one that a probe confirms, open it. Open, it refuses at once and goes on probing, so that it closes without
  * traffic: by a probe that succeeds after others failed. If probes never failed but requests did, one request is let
- * through to decide (half-open). Any answer of a server that is alive closes it. Long before so much is sure, a server
- * that has left somebody waiting is silent until it answers anything.
+ * through to decide (half-open), and others wait for what comes of it: the outage may have ended long ago, and who comes
+ * together must not be refused for it. Any answer of a server that is alive closes it. Long before so much is sure, a
+ * server that has left somebody waiting is silent until it answers anything.
  */
 export class Breaker {
   readonly #options: BreakerOptions;
@@ -54,7 +62,8 @@ export class Breaker {
   #lastFailed: string | undefined;
   #hasProbeFailed = false;
   #errorProbes = 0;
-  #isTrialRunning = false;
+  /** While it is half-open. */
+  #trial: Trial | undefined;
   #isSilent = false;
   /** By `performance.now()`. */
   #answeredAt = -Infinity;
@@ -78,7 +87,7 @@ export class Breaker {
   refusal(): Failure | undefined {
     const retryAfterMs = this.#abuse.remainingMs();
     if (retryAfterMs !== undefined) return { kind: 'limited', scope: 'abuse', retryAfterMs, spared: true };
-    const isShut = this.#state === 'open' || (this.#state === 'half-open' && this.#isTrialRunning);
+    const isShut = this.#state === 'open' || this.#trial?.isLate === true;
     if (!isShut || this.#down === undefined) return undefined;
     return { ...this.#down, reason: this.#openReason(this.#down), spared: true };
   }
@@ -91,14 +100,22 @@ export class Breaker {
     return this.#state === 'open' && this.#down !== undefined ? this.#openReason(this.#down) : undefined;
   }
 
-  /** Sends, and learns from what comes of it. Throws UpstreamFailure at once while it refuses. */
+  /**
+   * Sends, and learns from what comes of it. Throws UpstreamFailure while it refuses: at once, or after 2 s at most if
+   * that is being decided.
+   */
   async run<T>(attempt: Attempt<T>): Promise<T> {
+    while (this.#trial?.isLate === false) await this.#trial.promise;
     const refusal = this.refusal();
     if (refusal !== undefined) throw new UpstreamFailure(refusal);
-    const isTrial = this.#state === 'half-open';
-    if (isTrial) this.#isTrialRunning = true;
+    const trial = this.#state === 'half-open' ? this.#beginTrial() : undefined;
+    const hadTime = attempt.hasTime();
     const startedAt = performance.now();
-    const suspicion = setTimeout(() => this.waitedInVain(startedAt), SUSPICION_MS);
+    const suspicion = setTimeout(() => {
+      this.waitedInVain(startedAt);
+      if (trial !== undefined) trial.isLate = true;
+      trial?.resolve();
+    }, SUSPICION_MS);
     suspicion.unref();
     try {
       const value = await attempt.send();
@@ -107,11 +124,11 @@ export class Breaker {
       else this.#failed(down, attempt.resource);
       return value;
     } catch (error) {
-      this.#learn(error, attempt);
+      this.#learn(error, { resource: attempt.resource, hadTime });
       throw error;
     } finally {
       clearTimeout(suspicion);
-      if (isTrial) this.#isTrialRunning = false;
+      if (trial !== undefined && this.#trial === trial) this.#endTrial();
     }
   }
 
@@ -131,7 +148,17 @@ export class Breaker {
     this.#prober.close();
   }
 
-  #learn(error: unknown, attempt: Pick<Attempt<unknown>, 'resource' | 'hadTime'>): void {
+  #beginTrial(): Trial {
+    this.#trial = { ...deferred<void>(), isLate: false };
+    return this.#trial;
+  }
+
+  #endTrial(): void {
+    this.#trial?.resolve();
+    this.#trial = undefined;
+  }
+
+  #learn(error: unknown, attempt: { readonly resource: string; readonly hadTime: boolean }): void {
     if (!(error instanceof UpstreamFailure)) return;
     const { failure } = error;
     if (failure.kind === 'limited') {
@@ -213,6 +240,7 @@ export class Breaker {
       this.#prober.reset();
     }
     this.#state = state;
+    this.#endTrial();
     this.#options.onChange(state, state === 'open' ? this.#down?.reason : undefined);
   }
 

@@ -55,7 +55,7 @@ export class Breakers {
       send: () => sendPatiently(this.#options.transport, request),
       judge: downAnswer,
       resource: url.pathname,
-      hadTime: limit.remainingMs * 2 >= limit.totalMs,
+      hasTime: () => limit.remainingMs * 2 >= limit.totalMs,
     });
   }
 

@@ -199,7 +199,7 @@ export class Courier {
       this.breakers.tokens(service.realm).run({
         send: () => requestToken(send, service, { ...request, limit, nowMs }),
         resource: request.scope,
-        hadTime: true,
+        hasTime: () => true,
       }),
     ).finally(() => limit.end());
     if (outcome.kind === 'ok') return outcome.value;

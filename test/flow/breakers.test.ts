@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import type { BreakerEvent } from '../../src/upstream/observer.ts';
 import type { UpstreamOptions } from '../../src/upstream/client.ts';
+import type { Upstream } from '../../src/upstream/upstream.ts';
 import { generatedContent } from '../fake/content.ts';
 import type { FaultAction } from '../fake/faults.ts';
+import type { FakeHub } from '../fake/hub.ts';
 import { GOLANG, PLAIN } from '../support/filled-hub.ts';
-import { ANYBODY, causeOf, hubAndUpstream, valueOf } from '../support/upstream-client.ts';
+import { ANYBODY, causeOf, hubAndUpstream, valueOf, watchedUpstream } from '../support/upstream-client.ts';
 import { eventually } from '../support/wait.ts';
 
 const { repository } = GOLANG;
@@ -94,25 +96,6 @@ describe('a registry that', () => {
     expect(spared()).toBe(0);
   });
 
-  test('answers the ping but nothing else is tried by one request at a time', async () => {
-    const { hub, upstream, states } = await watched();
-    const tag = (name: string) => ({ kind: 'tag', tag: name }) as const;
-    const head = (name: string) => upstream.headManifest(repository, tag(name), ANYBODY);
-    valueOf(await head('latest'));
-    const fault = hub.fault({ match: { kind: 'manifest' }, do: { status: { code: 500 } } });
-    for (const name of ['a', 'b', 'c']) await head(name);
-    expect(states('registry')[0]).toBe('open');
-    await eventually(() => states('registry').at(-1) === 'half-open', 'the ping to be answered');
-    fault.remove();
-    const held = hub.fault({ match: { kind: 'manifest' }, do: { holdHeaders: true } });
-    const trial = head('latest');
-    await held.reached;
-    expect(await head('latest')).toMatchObject({ spared: true });
-    held.release();
-    expect((await trial).kind).toBe('ok');
-    expect(states('registry')).toEqual(['open', 'half-open', 'closed']);
-  });
-
   test('has a broken ping is tried all the same', async () => {
     const { hub, states, head } = await watched();
     valueOf(await head());
@@ -122,6 +105,64 @@ describe('a registry that', () => {
     await eventually(() => states('registry').includes('open'), 'the breaker to open');
     await eventually(async () => (await head()).kind === 'ok', 'a request to be let through', 15_000);
     expect(states('registry').at(-1)).toBe('closed');
+  });
+});
+
+describe('a registry that answers the ping but nothing else', () => {
+  const head = (upstream: Upstream, name: string) =>
+    upstream.headManifest(repository, { kind: 'tag', tag: name }, ANYBODY);
+
+  /** It has failed and is to be tried; `trial` does so, and gets as its answer what `then` says once that is released. */
+  async function onTrial(then: FaultAction) {
+    const { hub, upstream, states } = await watched();
+    valueOf(await head(upstream, 'latest'));
+    const fault = hub.fault({ match: { kind: 'manifest' }, do: { status: { code: 500 } } });
+    for (const name of ['a', 'b', 'c']) await head(upstream, name);
+    expect(states('registry')[0]).toBe('open');
+    await eventually(() => states('registry').at(-1) === 'half-open', 'the ping to be answered');
+    fault.remove();
+    const answer = hub.fault({ match: { kind: 'manifest' }, times: 1, do: then });
+    const asked = hub.count({ kind: 'manifest' });
+    const trial = head(upstream, 'latest');
+    const sent = () => hub.count({ kind: 'manifest' }) - asked;
+    await eventually(() => sent() === 1, 'the trial to be sent');
+    return { hub, upstream, states, answer, trial, sent };
+  }
+
+  /** Resolves when what `upstream` was asked before has been sent, if it was to be sent. */
+  const sentByNow = async (hub: FakeHub) =>
+    void valueOf(await watchedUpstream(hub.url).upstream.listTags(repository, {}, ANYBODY));
+
+  test('is tried by one request, for which those that come meanwhile wait', async () => {
+    const { hub, upstream, states, answer, trial, sent } = await onTrial({ holdHeaders: true });
+    const others = Array.from({ length: 3 }, () => head(upstream, 'latest'));
+    await sentByNow(hub);
+    expect(sent()).toBe(1);
+    answer.release();
+    expect((await trial).kind).toBe('ok');
+    for (const other of others) expect((await other).kind).toBe('ok');
+    expect(states('registry')).toEqual(['open', 'half-open', 'closed']);
+  });
+
+  test('is asked nothing more by those who waited when the trial fails', async () => {
+    const { hub, upstream, answer, trial, sent } = await onTrial({
+      holdHeaders: true,
+      status: { code: 500 },
+    });
+    const other = head(upstream, 'latest');
+    await sentByNow(hub);
+    answer.release();
+    expect(await trial).toMatchObject({ kind: 'unavailable', cause: 'server-error' });
+    expect(await other).toMatchObject({ kind: 'unavailable', spared: true });
+    expect(sent()).toBe(1);
+  });
+
+  test('costs nobody else a long wait when the trial hangs', async () => {
+    const { upstream, trial, sent } = await onTrial({ hang: true });
+    expect(await head(upstream, 'latest')).toMatchObject({ spared: true });
+    expect(await head(upstream, 'latest')).toMatchObject({ spared: true });
+    expect(sent()).toBe(1);
+    expect(await Promise.race([trial, Promise.resolve('still running')])).toBe('still running');
   });
 });
 
