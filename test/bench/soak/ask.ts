@@ -31,6 +31,8 @@ export interface Reply {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly bytes: number;
+  /** What an error says of itself. */
+  readonly message: string;
   /** From the question to the head of the answer. */
   readonly headMs: number;
 }
@@ -49,7 +51,7 @@ export async function ask(question: Question): Promise<Reply> {
   const leave = leaveAfterMs === undefined ? undefined : AbortSignal.timeout(leaveAfterMs);
   leave?.addEventListener('abort', () => outgoing.destroy());
   const startedAt = performance.now();
-  const reply = { status: 0, headers: {} as IncomingHttpHeaders, bytes: 0, headMs: 0 };
+  const reply = { status: 0, headers: {} as IncomingHttpHeaders, bytes: 0, message: '', headMs: 0 };
   try {
     const answered = once(outgoing, 'response') as Promise<[IncomingMessage]>;
     outgoing.end();
@@ -59,6 +61,7 @@ export async function ask(question: Question): Promise<Reply> {
     reply.headMs = performance.now() - startedAt;
     for await (const chunk of response as AsyncIterable<Buffer>) {
       reply.bytes += chunk.length;
+      if (reply.status >= 400) reply.message += chunk.toString();
       question.onChunk?.(chunk);
       if (reply.bytes >= leaveAfterBytes) return { ...reply, ending: 'left' };
       await pace(question, reply.bytes, startedAt + reply.headMs);

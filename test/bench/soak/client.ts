@@ -27,10 +27,16 @@ export class SoakClient {
   readonly #options: ClientOptions;
   readonly #judge: Judge;
   readonly #agent = new Agent({ keepAlive: true });
+  #lastFailure = '';
 
   constructor(options: ClientOptions) {
     this.#options = options;
     this.#judge = new Judge(options.world, options.tally);
+  }
+
+  /** What was last refused, or did not come to its end, and why. */
+  get lastFailure(): string {
+    return this.#lastFailure;
   }
 
   /** One thing after the other, until `signal` is aborted and the last one is over. */
@@ -214,6 +220,8 @@ export class SoakClient {
     const url = this.#urlOf(kind, name, reference);
     const reply = await ask({ url, agent: this.#agent, from: this.#options.from, ...how });
     this.#judge.reply(kind, url, reply);
+    const { status, ending, message } = reply;
+    if (status >= 400 || ending !== 'complete') this.#lastFailure = `${url}: ${status} ${ending} ${message}`;
     return reply;
   }
 

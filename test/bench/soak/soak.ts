@@ -29,6 +29,7 @@ const CLIENTS = 12;
 /** A third of what upstream holds. */
 const CACHE_BYTES = 400_000_000;
 const FORGET_EVERY_MS = 5000;
+const HEADERS_TIMEOUT_MS = 2000;
 const PULLERS = 4;
 /** Images are spared for a while after a pull: at this rate there is always one that can go for the next. */
 const UNHURRIED_BYTES_PER_SECOND = 20_000_000;
@@ -81,7 +82,7 @@ export const SOAK: Command<SoakOptions> = {
       settings: {
         'cache-size': String(CACHE_BYTES),
         'tag-ttl': '1s',
-        'headers-timeout': '2s',
+        'headers-timeout': `${HEADERS_TIMEOUT_MS}ms`,
         'idle-timeout': '4s',
       },
     } as const;
@@ -132,6 +133,8 @@ class Soak {
     // What is opened once and stays, such as that of threads, is no leak.
     const before = await descriptorsAtRest(stage, atStart);
     await this.#mix();
+    // What upstream was asked while it was not sound may hang until then, and who asks for the same waits for that answer.
+    await sleep(HEADERS_TIMEOUT_MS);
     await untilReady(stage, tally);
     await untilQuiet(stage, tally);
     // Now that upstream is sound everything is to be had, and what was kept of broken transfers is used up.
@@ -171,7 +174,10 @@ class Soak {
         const image = `${repository.name}@${version.root.digest}`;
         const bytes = version.blobs.reduce((sum, { size }) => sum + size, 0);
         const isWhole = await client.pull(repository, version);
-        if (!isWhole) this.#tally.violation('an image is not to be had although upstream is sound', image);
+        if (!isWhole) {
+          const rule = 'an image is not to be had although upstream is sound';
+          this.#tally.violation(rule, `${image}; ${client.lastFailure}`);
+        }
         await sleep((bytes / bytesPerSecond) * PULLERS * 1000);
       }
       client.close();
