@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { configDefaults, defineConfig } from 'vitest/config';
 import { stuckTests } from './support/requirements.mjs';
@@ -19,6 +19,8 @@ export default defineConfig({
     root: new URL('..', import.meta.url).pathname,
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    // Tests wait for others most of the time; by default two processors have one worker.
+    maxWorkers: availableParallelism() + 1,
     projects: [
       {
         extends: true,
