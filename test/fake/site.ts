@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { deferred } from '../../src/lib/deferred.ts';
+import { freePort } from '../support/free-port.ts';
 import { answerByFault, bendAnswer, errorAnswer, type Answer } from './answer.ts';
 import type { ActiveFault, FaultBook } from './faults.ts';
 import type { HostName, LoggedRequest, RequestLog, RequestTarget } from './log.ts';
@@ -26,7 +26,7 @@ export class SiteServer {
   readonly #site: Site;
   readonly #options: SiteOptions;
   #server: Server | undefined;
-  #port = 0;
+  #port: number | undefined;
 
   constructor(site: Site, options: SiteOptions) {
     this.#site = site;
@@ -35,18 +35,18 @@ export class SiteServer {
 
   /** Known once it was started. */
   get port(): number {
-    return this.#port;
+    return this.#port ?? 0;
   }
 
   async start(): Promise<void> {
     if (this.#server !== undefined) return;
     const server = createServer((message, response) => void this.#serve(message, response));
     this.#server = server;
+    const port = (this.#port ??= await freePort());
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(this.#port, '127.0.0.1', resolve);
+      server.listen(port, '127.0.0.1', resolve);
     });
-    this.#port = (server.address() as AddressInfo).port;
   }
 
   /** Closes the port and every connection. */

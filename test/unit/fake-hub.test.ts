@@ -233,6 +233,13 @@ describe('switching off', () => {
     expect(headerLines(answer, 'docker-content-digest')).toEqual([index.digest]);
   });
 
+  test('frees ports that no system hands out by itself, so that nobody else is taken for it', async () => {
+    const hub = await filledHub();
+    for (const origin of [hub.url, hub.tokenUrl, hub.blobsUrl]) {
+      expect(Number(new URL(origin).port)).toBeLessThan(32_768);
+    }
+  });
+
   test('ends transfers that are running', async () => {
     const hub = await filledHub();
     const blob = generatedContent({ size: 1_000_000, seed: 2 });

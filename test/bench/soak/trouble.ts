@@ -7,7 +7,6 @@ import type { Tally } from './tally.ts';
 import { moveTag, type World } from './world.ts';
 
 const MAX_AT_A_TIME = 4;
-const RESTART_ATTEMPTS = 40;
 const CORRUPTED_BLOBS = 30;
 const MAX_OFFSET = 20_000_000;
 const ENDS = ['fin', 'rst'] as const;
@@ -73,15 +72,7 @@ export class Trouble {
     await hub.stop();
     // Now and then for longer than a transfer goes on trying.
     await sleep(random.spread(300, 15_000));
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await hub.start();
-      } catch (error) {
-        // Its ports were free for a while: another process may have had one for a connection of its own.
-        if (attempt === RESTART_ATTEMPTS) throw error;
-        await sleep(250);
-      }
-    }
+    await hub.start();
   }
 
   #trouble(): readonly [name: string, rules: readonly FaultRule[]] {
