@@ -10,6 +10,9 @@ import type { Demand } from './fill-plan.ts';
 import { DIVERTED, type FillProgress } from './fill-progress.ts';
 import { upstreamBytes, type OpenBlob } from './upstream-bytes.ts';
 
+/** So much is taken from memory in one go. */
+const RECENT_BYTES = 512 * 1024;
+
 /** The fill, as its readers see it. */
 export interface FillSource {
   readonly digest: Digest;
@@ -63,7 +66,7 @@ export class FillReader implements BlobBody {
         if (own !== undefined) return own.read(buffer);
         if (demand.position >= demand.end) return [];
         const limit = await this.#limitBeyond(demand, isHeld);
-        const length = Math.min(buffer.length, Math.min(limit ?? Infinity, demand.end) - demand.position);
+        const length = Math.min(limit ?? Infinity, demand.end) - demand.position;
         if (length <= 0) return [];
         const chunks = limit === undefined ? [] : await this.#written(buffer, length, demand.position);
         for (const chunk of chunks) demand.position += chunk.length;
@@ -86,11 +89,12 @@ export class FillReader implements BlobBody {
   /** Nothing if the disk cannot give what was written to it. */
   async #written(buffer: Buffer, length: number, position: number): Promise<readonly Buffer[]> {
     if (this.#wasRecent) await bulkTurn();
-    const recent = this.#source.recent(position, length);
+    const recent = this.#source.recent(position, Math.min(length, RECENT_BYTES));
     this.#wasRecent = recent.length > 0;
     if (this.#wasRecent) return recent;
     const { part, isShared } = this.#source;
-    const read = (await part?.read(buffer, length, position, isShared).catch(() => 0)) ?? 0;
+    const size = Math.min(length, buffer.length);
+    const read = (await part?.read(buffer, size, position, isShared).catch(() => 0)) ?? 0;
     return read > 0 ? [buffer.subarray(0, read)] : [];
   }
 

@@ -7,7 +7,7 @@ import { RecentWrites } from './recent-writes.ts';
 import { upstreamBytes, type BytesRequest } from './upstream-bytes.ts';
 
 /** So much is received in one go. */
-const PIECE_BYTES = 256 * 1024;
+const PIECE_BYTES = 512 * 1024;
 /** Rates are measured over so long at least. */
 const WINDOW_MS = 500;
 
