@@ -1,5 +1,6 @@
 import pino, { type Logger } from 'pino';
 import pretty from 'pino-pretty';
+import { LineBatches, type ByteSink } from './line-batches.ts';
 import { redactText } from '../lib/redact-text.ts';
 import { shownError } from './shown-error.ts';
 
@@ -35,5 +36,9 @@ export function createLog(options: LogOptions): Logger {
       pretty({ translateTime: 'SYS:HH:MM:ss.l', singleLine: true, sync: true, destination: process[to].fd }),
     );
   // Lines are written as they come but not waited for: a slow reader of the log must not slow down pulls.
-  return pino(base, pino.destination({ dest: process[to].fd, sync: false, minLength: 0 }));
+  const file = pino.destination({ dest: process[to].fd, sync: false, contentMode: 'buffer' });
+  // Its types know of strings only.
+  const lines = new LineBatches(file as unknown as ByteSink);
+  process.once('exit', () => lines.flushSync());
+  return pino(base, lines);
 }
