@@ -131,7 +131,13 @@ async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App
   const { settings, log, shown } = options;
   const { control, care, space } = parts;
   let isStopping = false;
-  const health = (): Health => ({ isStopping, degraded: parts.degraded() });
+  const health = (): Health => ({
+    isStopping,
+    // Asked for by few of those who want to know the rest.
+    get degraded() {
+      return parts.degraded();
+    },
+  });
   const listeners = await openListeners({ settings, shown, log, parts, health }, undo);
   await space.start();
   if (settings.scrubIntervalMs !== undefined) {

@@ -28,6 +28,7 @@ export function sendError(exchange: Exchange, error: unknown, failMode: FailMode
       ...(answer.noStore === true ? { 'Cache-Control': 'no-store' } : {}),
       ...(answer.status === 405 ? { Allow: 'GET, HEAD' } : {}),
       ...answer.headers,
+      ...(exchange.vary === undefined ? {} : { Vary: exchange.vary }),
       ...namespaceHeader(exchange),
     },
     body: errorBody({ code: answer.code, message: answer.message }),

@@ -22,6 +22,8 @@ export interface Exchange {
   cache: CacheStatus;
   /** Bytes of the body sent so far. */
   bytes: number;
+  /** What the answer depends on besides its target: its `Vary`, errors included. */
+  vary?: string;
   /** What `?ns=` asked for, to be confirmed by `OCI-Namespace`. */
   namespace?: string;
 }

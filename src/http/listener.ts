@@ -28,13 +28,14 @@ export async function listen(
   });
   let isDraining = false;
   let answering = 0;
+  const onEnd = (): void => {
+    answering--;
+    // Closing the server ends the connections that are idle then; this one becomes idle only after its answer.
+    if (isDraining) setImmediate(() => server.closeIdleConnections());
+  };
   server.on('request', (_request, response: ServerResponse) => {
     answering++;
-    // Closing the server ends the connections that are idle then; this one becomes idle only after its answer.
-    response.once('close', () => {
-      answering--;
-      if (isDraining) setImmediate(() => server.closeIdleConnections());
-    });
+    response.on('close', onEnd);
   });
   return {
     url: `${server instanceof SecureServer ? 'https' : 'http'}://${authorityOf(server.address() as AddressInfo)}`,

@@ -8,20 +8,24 @@ export function sendManifest(exchange: Exchange, answer: ManifestAnswer): void {
   const { request, response } = exchange;
   const { descriptor, bytes } = answer;
   exchange.cache = answer.cache;
-  const headers: Record<string, string | number> = {
-    'Docker-Content-Digest': descriptor.digest,
-    ETag: etag(descriptor.digest),
-    'Docker-Distribution-API-Version': 'registry/2.0',
-    'Cache-Status': cacheStatusHeader(answer.cache),
-    ...stalenessHeaders(answer.stale, Date.now()),
-    ...namespaceHeader(exchange),
-  };
+  const headers: string[] = [
+    'Docker-Content-Digest',
+    descriptor.digest,
+    'ETag',
+    etag(descriptor.digest),
+    'Docker-Distribution-API-Version',
+    'registry/2.0',
+    'Cache-Status',
+    cacheStatusHeader(answer.cache),
+  ];
+  if (exchange.vary !== undefined) headers.push('Vary', exchange.vary);
+  const others = { ...stalenessHeaders(answer.stale, Date.now()), ...namespaceHeader(exchange) };
+  for (const pair of Object.entries(others)) headers.push(...pair);
   if (isNotModified(request.headers['if-none-match'], descriptor.digest)) {
     response.writeHead(304, headers).end();
     return;
   }
-  headers['Content-Type'] = descriptor.mediaType;
-  headers['Content-Length'] = descriptor.size;
+  headers.push('Content-Type', descriptor.mediaType, 'Content-Length', String(descriptor.size));
   response.writeHead(200, headers);
   if (isHead(exchange) || bytes === undefined) {
     response.end();

@@ -3,14 +3,19 @@ import type { Exchange } from './exchange.ts';
 
 /** Answers that are not over yet, by connection: a client may send requests ahead (RFC 9112 section 9.3.2). */
 export class OpenAnswers {
-  readonly #counts = new WeakMap<Duplex, number>();
+  readonly #counts = new WeakMap<Duplex, { answers: number }>();
 
-  /** Sees to it that the response closes when its connection does. */
-  begin({ request, response }: Exchange): void {
-    const { socket } = request;
-    this.#add(socket, 1);
-    response.once('close', () => this.#add(socket, -1));
+  /** Sees to it that the response closes when its connection does; `onEnd` is called then, or when it is over before. */
+  begin(exchange: Exchange, onEnd: (exchange: Exchange) => void): void {
+    const { request, response } = exchange;
+    const open = this.#countOf(request.socket);
+    open.answers++;
+    response.on('close', () => {
+      open.answers--;
+      onEnd(exchange);
+    });
     // Of the end of a connection Node tells only the answer that is being sent, not those that wait for their turn.
+    if (response.socket !== null) return;
     request.once('close', () => {
       if (response.socket !== null || response.destroyed || response.writableFinished) return;
       response.destroy();
@@ -19,10 +24,14 @@ export class OpenAnswers {
   }
 
   isAnyOn(connection: Duplex): boolean {
-    return (this.#counts.get(connection) ?? 0) > 0;
+    return (this.#counts.get(connection)?.answers ?? 0) > 0;
   }
 
-  #add(connection: Duplex, change: number): void {
-    this.#counts.set(connection, (this.#counts.get(connection) ?? 0) + change);
+  #countOf(connection: Duplex): { answers: number } {
+    const known = this.#counts.get(connection);
+    if (known !== undefined) return known;
+    const none = { answers: 0 };
+    this.#counts.set(connection, none);
+    return none;
   }
 }

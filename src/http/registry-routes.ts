@@ -13,6 +13,8 @@ import { sendReferrers } from './referrers-response.ts';
 import { RequestError } from './request-error.ts';
 
 const EMPTY_OBJECT = Buffer.from('{}');
+/** Only read. */
+const NO_QUERY = new URLSearchParams();
 
 /** What a request is answered with, and how. */
 export interface RegistryContext {
@@ -43,7 +45,7 @@ export async function answerRegistryRequest(
   }
   const question = target.indexOf('?');
   const path = parseRegistryPath(question < 0 ? target : target.slice(0, question));
-  const query = new URLSearchParams(question < 0 ? '' : target.slice(question + 1));
+  const query = question < 0 ? NO_QUERY : new URLSearchParams(target.slice(question + 1));
   const namespace = query.get('ns') ?? undefined;
   switch (path.kind) {
     case 'ping':
@@ -118,7 +120,7 @@ async function answerManifest(
   exchange.reference = text;
   const platform = platformQuery(query);
   // An error, too: what one client has no manifest for, another may.
-  if (reference.kind === 'tag') exchange.response.setHeader('Vary', varyOf(platforms));
+  if (reference.kind === 'tag') exchange.vary = varyOf(platforms);
   const { accept, 'user-agent': userAgent } = exchange.request.headers;
   const answer = await pull.manifest({
     repository,

@@ -3,14 +3,14 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PullService } from '../pull/pull-service.ts';
 import { admit, checkNetwork, type AdmissionOptions } from './admission.ts';
-import { clientRuleFinder, type ClientRule, type FoundRule } from './client-rules.ts';
+import { clientRuleFinder, type ClientRule } from './client-rules.ts';
 import { isInternal, sendError, type FailMode } from './error-response.ts';
 import { isRead, sendBytes, type Exchange, type Unreadable } from './exchange.ts';
 import { clientAddress } from './forwarded.ts';
 import { ALIVE, readiness, type Health } from './health.ts';
 import { createHttpServer, type HttpServerOptions } from './http-server.ts';
 import { OpenAnswers } from './open-answers.ts';
-import { answerRegistryRequest } from './registry-routes.ts';
+import { answerRegistryRequest, type PlatformRules } from './registry-routes.ts';
 import { RequestError } from './request-error.ts';
 import { refuseUnreadable, statusOf } from './unreadable.ts';
 
@@ -36,12 +36,12 @@ export interface RegistryServerOptions extends HttpServerOptions {
 export function createRegistryServer(options: RegistryServerOptions): Server {
   const open = new OpenAnswers();
   const ruleFor = clientRuleFinder(options.clients);
+  const varies = options.clients.some(({ platform }) => platform !== undefined) ? 'by-network' : 'by-headers';
   const server = createHttpServer(options, (request, response) => {
     const exchange = startExchange(request, response, options.isTrustedProxy);
-    open.begin(exchange);
-    response.once('close', () => options.onExchange(exchange));
+    open.begin(exchange, options.onExchange);
     if (options.health().isStopping) response.setHeader('Connection', 'close');
-    answer(options, exchange, ruleFor(exchange.client)).catch((error: unknown) => {
+    answer(options, exchange, { rule: ruleFor(exchange.client), varies }).catch((error: unknown) => {
       if (isInternal(error)) options.onInternalError(error, exchange);
       if (response.headersSent || response.destroyed) response.destroy();
       else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
@@ -72,12 +72,12 @@ function startExchange(
 async function answer(
   options: RegistryServerOptions,
   exchange: Exchange,
-  rule: FoundRule | undefined,
+  platforms: PlatformRules,
 ): Promise<void> {
   const { request } = exchange;
   checkNetwork(options.admission, exchange);
   // RFC 9112 section 3.2; HTTP/1.0 may do without.
-  const hosts = request.headersDistinct['host']?.length ?? 0;
+  const hosts = hostLines(request.rawHeaders);
   if (hosts > 1 || (hosts === 0 && request.httpVersion === '1.1')) {
     throw new RequestError(400, 'UNSUPPORTED', 'a request needs one Host header');
   }
@@ -92,13 +92,23 @@ async function answer(
   }
   const account = await admit(options.admission, exchange);
   if (account !== undefined) exchange.account = account.name;
-  const varies = options.clients.some(({ platform }) => platform !== undefined) ? 'by-network' : 'by-headers';
-  const context = { pull: options.pull, platforms: { rule, varies }, mayPull: account?.mayPull } as const;
+  const context = { pull: options.pull, platforms, mayPull: account?.mayPull };
   await answerRegistryRequest(context, exchange, target);
+}
+
+/** How many of the lines `name, value, name, value, …` are Host. */
+function hostLines(rawHeaders: readonly string[]): number {
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at];
+    if (name?.length === 4 && name.toLowerCase() === 'host') hosts++;
+  }
+  return hosts;
 }
 
 /** Clients of a forward proxy send the absolute form (RFC 9112 section 3.2.2); only its path matters here. */
 function originForm(target: string): string {
+  if (target.startsWith('/')) return target;
   const match = /^https?:\/\/[^/?#]*/i.exec(target);
   return match === null ? target : target.slice(match[0].length) || '/';
 }
