@@ -7,6 +7,7 @@ import { repositoryKey } from '../oci/reference.ts';
 import { BlobPuller } from '../pull/blob-puller.ts';
 import { ClientPlatforms } from '../pull/client-platforms.ts';
 import { Completeness } from '../pull/completeness.ts';
+import { HotManifests } from '../pull/hot-manifests.ts';
 import { IndexMembers } from '../pull/index-members.ts';
 import { Listing } from '../pull/listing.ts';
 import { ManifestPuller } from '../pull/manifest-puller.ts';
@@ -90,14 +91,12 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
   const ahead = { store, links, fetcher, negative, members, clients, blobs: blobPuller };
   const followUps = createFollowUps({ settings, log, metrics, history: storage.history, ...ahead });
   undo.push(() => followUps.close());
+  const resolver = new PlatformResolver(clients);
+  const looks = { ...parts, access, links, resolver, members, usage: space.usage };
+  const hot = new HotManifests({ ...looks, remembered: store.remembered });
   const manifests = new ManifestPuller({
-    ...parts,
+    ...looks,
     store,
-    access,
-    links,
-    resolver: new PlatformResolver(clients),
-    members,
-    usage: space.usage,
     completeness: new Completeness({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
   });
   const referrers = new Referrers({
@@ -114,6 +113,7 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
   });
   const service = new PullService({
     upstreams,
+    hot,
     manifests,
     blobs: blobPuller,
     listing: new Listing({ catalogue: index, access, upstreams }),

@@ -52,9 +52,8 @@ export class ContentLinks {
    * another repository, and then its content is not linked here yet.
    */
   async expand(repository: Repository, manifest: StoredManifest): Promise<void> {
+    if (this.isExpanded(repository, manifest.digest)) return;
     const name = repositoryKey(repository);
-    const expanded = this.#expanded.get(manifest.digest);
-    if (expanded?.has(name) === true) return;
     const links = linksOf(parseManifest(manifest.bytes, manifest.mediaType).content);
     for (const digest of links.keys()) {
       if ((await this.#store.getLink(repository, digest)) === undefined) {
@@ -62,8 +61,14 @@ export class ContentLinks {
         break;
       }
     }
+    const expanded = this.#expanded.get(manifest.digest);
     if (expanded === undefined) this.#expanded.set(manifest.digest, new Set([name]));
     else expanded.add(name);
+  }
+
+  /** Whether that has been done. */
+  isExpanded(repository: Repository, manifest: Digest): boolean {
+    return this.#expanded.get(manifest)?.has(repositoryKey(repository)) === true;
   }
 
   /**

@@ -43,6 +43,7 @@ export class PullRules {
 
   of({ host, name }: Repository): RepositoryRule {
     const { allow, deny } = this.#byHost.get(host) ?? EVERYTHING;
+    if (allow === undefined && deny.length === 0) return 'all';
     const allowing = allow?.filter(({ fitsRepository }) => fitsRepository(name));
     const denying = deny.filter(({ fitsRepository }) => fitsRepository(name));
     if (allowing?.length === 0 || denying.some(isWhole)) return 'none';

@@ -6,6 +6,7 @@ import type { BlobBody } from './blob-body.ts';
 import type { BlobPuller } from './blob-puller.ts';
 import type { CacheStatus } from './cache-status.ts';
 import type { CatalogQuery, Listing, PageQuery, TagAnswer } from './listing.ts';
+import type { HotManifests } from './hot-manifests.ts';
 import type { ManifestAnswer, ManifestPuller, ManifestRequest } from './manifest-puller.ts';
 import { PullError } from './pull-error.ts';
 import type { Referrers, ReferrersAnswer } from './referrers.ts';
@@ -17,6 +18,7 @@ const DOCKER_HUB_ALIASES: ReadonlySet<string> = new Set(['registry-1.docker.io',
 
 export interface PullServiceOptions {
   readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly hot: HotManifests;
   readonly manifests: ManifestPuller;
   readonly blobs: BlobPuller;
   readonly listing: Listing;
@@ -59,7 +61,9 @@ export class PullService {
 
   async manifest(request: ManifestRequest): Promise<ManifestAnswer> {
     const upstream = this.#upstream(request.repository);
-    const answer = await this.#inTime(() => this.#options.manifests.pull(upstream, request), request);
+    const { hot, manifests } = this.#options;
+    const answer =
+      hot.answer(upstream, request) ?? (await this.#inTime(() => manifests.pull(upstream, request), request));
     this.#options.onManifest({ upstream, request, answer });
     return answer;
   }

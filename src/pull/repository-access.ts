@@ -72,6 +72,15 @@ export class RepositoryAccess {
     await inPatience(renewed, upstream, repository);
   }
 
+  /** Whether all of a repository of which `record` is known may be served, with nothing to ask or to learn first. */
+  isOpen(upstream: Upstream, repository: Repository, record: RepositoryRecord): boolean {
+    return (
+      this.scope.holdsBackNothing(repository) &&
+      !this.#isNamedPrivate(repository) &&
+      this.#isVisible(upstream, record)
+    );
+  }
+
   /** Whether the repository may be shown in lists, by what is known without asking. */
   async isListed(upstream: Upstream, repository: Repository): Promise<boolean> {
     if (!this.scope.isListed(repository)) return false;
@@ -88,7 +97,7 @@ export class RepositoryAccess {
   }
 
   #isNamedPrivate(repository: Repository): boolean {
-    return (this.#private.get(repository.host) ?? []).some((matches) => matches(repository.name));
+    return this.#private.get(repository.host)?.some((matches) => matches(repository.name)) ?? false;
   }
 
   /** Without credentials nothing can be fetched that is not public; `restricted` is left over from a time with some. */

@@ -55,6 +55,10 @@ export class TagScope {
     if (links.size > 0) await this.#store.putLinks(repository, links);
   }
 
+  holdsBackNothing(repository: Repository): boolean {
+    return this.#rules.of(repository) === 'all';
+  }
+
   isListed(repository: Repository): boolean {
     return this.#rules.of(repository) !== 'none';
   }

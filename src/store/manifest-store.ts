@@ -57,6 +57,14 @@ export interface ManifestStore {
   close(): Promise<void>;
 }
 
+/** What a store has at hand, told at once. Undefined: it has to be asked. */
+export interface Remembered {
+  manifest(digest: Digest): StoredManifest | undefined;
+  tag(repository: Repository, tag: string): TagRecord | undefined;
+  link(repository: Repository, digest: Digest): Link | undefined;
+  repository(repository: Repository): RepositoryRecord | undefined;
+}
+
 /** What a store that keeps everything can list, in ascending code-unit order. */
 export interface Catalogue {
   /** Keys (`docker.io/library/golang`) of the repositories that have a tag or a manifest, after `after`. */

@@ -1,4 +1,5 @@
 import { createHook } from 'node:async_hooks';
+import { connect } from 'node:net';
 import type * as lmdb from 'lmdb';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { generatedContent } from '../fake/content.ts';
@@ -13,7 +14,7 @@ import { metric } from '../support/metrics.ts';
 import { startPierhead } from '../support/pierhead.ts';
 import { copiedWhile } from '../support/process-io.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
-import { eventually } from '../support/wait.ts';
+import { eventually, withDeadline } from '../support/wait.ts';
 
 const MIB = 1024 * 1024;
 /** For heads, log lines, wake-ups and what the runtime says to itself. */
@@ -26,6 +27,9 @@ const MANIFESTS = ['latest', pulled.root.digest].map(
   (reference) => `/v2/library/warm/manifests/${reference}`,
 );
 const HIT = 'pierhead; hit';
+const MANY = 100;
+/** Of the steps from a request to its answer; one that asks the stores makes some sixty. */
+const PROMISES_EACH = 20;
 
 const environments: lmdb.RootDatabase[] = [];
 // The real one: it only tells which environments were opened, so that what is read from them can be counted.
@@ -66,6 +70,27 @@ async function pullCold(app: Pick<TestApp, 'url' | 'adminUrl'>): Promise<void> {
     async () => (await metric(app, 'pierhead_fills_total', 'result="stored"')) === BLOBS.length,
     'all blobs to be stored',
   );
+}
+
+/** Sends so many requests at once and reads all answers, for which it makes a single promise. */
+function ask({ url }: Pick<TestApp, 'url'>, target: string, count: number): Promise<void> {
+  const { hostname, port } = new URL(url);
+  const request = `GET ${target} HTTP/1.1\r\nHost: ${hostname}\r\n`;
+  const socket = connect(Number(port), hostname);
+  onTestFinished(() => void socket.destroy());
+  socket.write(`${`${request}\r\n`.repeat(count - 1)}${request}Connection: close\r\n\r\n`);
+  const answered = new Promise<void>((resolve, reject) => {
+    let received = '';
+    socket.setEncoding('latin1');
+    socket.on('data', (text: string) => (received += text));
+    socket.once('error', reject);
+    socket.once('end', () => {
+      const hits = received.split(`Cache-Status: ${HIT}\r\n`).length - 1;
+      if (hits === count) resolve();
+      else reject(new Error(`${hits} hits in ${count} answers`));
+    });
+  });
+  return withDeadline(answered, `${count} answers`);
 }
 
 /** Calls by command, without the heartbeat and this very question. */
@@ -138,6 +163,38 @@ describe('A pull of what was pulled before', () => {
       expect(copied).toBeLessThan(times * big.size + BESIDES);
     }
   });
+});
+
+describe('Many manifests that are in memory', () => {
+  it.each(MANIFESTS)('are answered without waiting for each store: %s', async (target) => {
+    const app = await startTestApp({ hub: await hubWithWarm(), flags: { tagTtl: '1h' } });
+    await pullCold(app);
+    let promises = 0;
+    const hook = createHook({ init: (_id, type) => (promises += type === 'PROMISE' ? 1 : 0) });
+    onTestFinished(() => void hook.disable());
+    const answered = ask(app, target, MANY);
+    hook.enable();
+    await answered;
+    hook.disable();
+    expect(promises / MANY).toBeLessThan(PROMISES_EACH);
+  });
+
+  it.each(MANIFESTS)(
+    'are one write each, and those of their lines in the log are fewer: %s',
+    async (target) => {
+      const hub = await hubWithWarm();
+      const app = await startPierhead({ upstreamUrl: hub.url, settings: { TAG_TTL: '1h' } });
+      onTestFinished(() => app.close());
+      await pullCold(app);
+      const { writes } = await copiedWhile(app.pid, async () => {
+        const before = app.log.length;
+        await ask(app, target, MANY);
+        await eventually(() => app.log.length >= before + MANY, 'all lines in the log');
+      });
+      expect(writes).toBeGreaterThanOrEqual(MANY);
+      expect(writes).toBeLessThan(1.5 * MANY);
+    },
+  );
 });
 
 describe('A pull of what was never pulled', () => {

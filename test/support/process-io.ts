@@ -1,12 +1,14 @@
 import { readFile } from 'node:fs/promises';
 
-/** Bytes that a process has copied from and to the kernel by read(2), write(2) and the like: files and sockets. */
+/** What a process has copied from and to the kernel by read(2), write(2) and the like: files and sockets. */
 export interface ProcessIo {
   readonly readBytes: number;
   readonly writtenBytes: number;
+  /** Calls. */
+  readonly writes: number;
 }
 
-/** proc(5), `/proc/pid/io`: `rchar` and `wchar`, of all threads. */
+/** proc(5), `/proc/pid/io`: `rchar`, `wchar` and `syscw`, of all threads. */
 export async function processIo(pid: number): Promise<ProcessIo> {
   const text = await readFile(`/proc/${pid}/io`, 'utf8');
   const field = (name: string): number => {
@@ -14,7 +16,7 @@ export async function processIo(pid: number): Promise<ProcessIo> {
     if (found === undefined) throw new Error(`/proc/${pid}/io tells no ${name}`);
     return Number(found);
   };
-  return { readBytes: field('rchar'), writtenBytes: field('wchar') };
+  return { readBytes: field('rchar'), writtenBytes: field('wchar'), writes: field('syscw') };
 }
 
 /** What `work` had it copy. */
@@ -25,5 +27,6 @@ export async function copiedWhile(pid: number, work: () => Promise<void>): Promi
   return {
     readBytes: after.readBytes - before.readBytes,
     writtenBytes: after.writtenBytes - before.writtenBytes,
+    writes: after.writes - before.writes,
   };
 }

@@ -3,7 +3,14 @@ import { atMost } from '../../lib/lru-options.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { repositoryKey } from '../../oci/reference.ts';
 import type { Removed } from '../index/removal.ts';
-import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
+import type {
+  Link,
+  ManifestStore,
+  Remembered,
+  RepositoryRecord,
+  StoredManifest,
+  TagRecord,
+} from '../manifest-store.ts';
 import { replaces } from '../tag-order.ts';
 
 const MAX_TAGS = 50_000;
@@ -13,6 +20,7 @@ const MAX_REPOSITORIES = 20_000;
 const ENTRY_BYTES = 300;
 
 export interface MemoryStore extends ManifestStore {
+  readonly remembered: Remembered;
   /** What was removed from the tiers behind must not be served from here. */
   forget(removed: Pick<Removed, 'manifests' | 'tags' | 'links'>): void;
 }
@@ -26,12 +34,19 @@ export function createMemoryStore(options: { readonly maxManifestBytes: number }
   const tags = new LRUCache<string, TagRecord>(atMost(MAX_TAGS));
   const links = new LRUCache<string, Link>(atMost(MAX_LINKS));
   const repositories = new LRUCache<string, RepositoryRecord>(atMost(MAX_REPOSITORIES));
+  const remembered: Remembered = {
+    manifest: (digest) => manifests.get(digest),
+    tag: (repository, tag) => tags.get(`${repositoryKey(repository)}:${tag}`),
+    link: (repository, digest) => links.get(`${repositoryKey(repository)}@${digest}`),
+    repository: (repository) => repositories.get(repositoryKey(repository)),
+  };
   return {
-    getManifest: async (digest) => manifests.get(digest),
+    remembered,
+    getManifest: async (digest) => remembered.manifest(digest),
     putManifest: async (manifest) => {
       manifests.set(manifest.digest, manifest);
     },
-    getTag: async (repository, tag) => tags.get(`${repositoryKey(repository)}:${tag}`),
+    getTag: async (repository, tag) => remembered.tag(repository, tag),
     putTag: async (repository, tag, record) => {
       const key = `${repositoryKey(repository)}:${tag}`;
       const known = tags.peek(key);
@@ -40,14 +55,14 @@ export function createMemoryStore(options: { readonly maxManifestBytes: number }
     deleteTag: async (repository, tag) => {
       tags.delete(`${repositoryKey(repository)}:${tag}`);
     },
-    getLink: async (repository, digest) => links.get(`${repositoryKey(repository)}@${digest}`),
+    getLink: async (repository, digest) => remembered.link(repository, digest),
     putLinks: async (repository, added) => {
       for (const [digest, link] of added) {
         const key = `${repositoryKey(repository)}@${digest}`;
         if (link.by === 'manifest' || links.peek(key)?.by !== 'manifest') links.set(key, link);
       }
     },
-    getRepository: async (repository) => repositories.get(repositoryKey(repository)),
+    getRepository: async (repository) => remembered.repository(repository),
     putRepository: async (repository, record) => {
       repositories.set(repositoryKey(repository), record);
     },

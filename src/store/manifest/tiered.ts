@@ -1,13 +1,21 @@
 import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
-import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
+import type {
+  Link,
+  ManifestStore,
+  Remembered,
+  RepositoryRecord,
+  StoredManifest,
+  TagRecord,
+} from '../manifest-store.ts';
 import { replaces } from '../tag-order.ts';
+import type { MemoryStore } from './memory.ts';
 import type { SharedStore } from './redis.ts';
 
 export interface Tiers {
   /** Fast and forgetful. */
-  readonly memory: ManifestStore;
+  readonly memory: MemoryStore;
   /** What survives a restart, and a flushed Redis. */
   readonly embedded: ManifestStore;
   /** What a fleet shares. Never waited for when writing. */
@@ -27,10 +35,20 @@ export function createTieredStore(tiers: Tiers): TieredStore {
 }
 
 export class TieredStore implements ManifestStore {
+  /** What every get would answer with, as long as a tag is fresh. */
+  readonly remembered: Remembered;
   readonly #tiers: Tiers;
 
   constructor(tiers: Tiers) {
     this.#tiers = tiers;
+    const { remembered } = tiers.memory;
+    this.remembered = {
+      ...remembered,
+      tag: (repository, tag) => {
+        const record = remembered.tag(repository, tag);
+        return record === undefined || this.#isAhead(record) ? undefined : record;
+      },
+    };
   }
 
   getManifest(digest: Digest): Promise<StoredManifest | undefined> {

@@ -1,0 +1,77 @@
+import type { Digest } from '../oci/digest.ts';
+import type { Repository } from '../oci/reference.ts';
+import type { ImageUsage, Remembered, StoredManifest, TagRecord } from '../store/manifest-store.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { ContentLinks } from './content-links.ts';
+import type { TagFreshness } from './freshness.ts';
+import type { IndexMembers } from './index-members.ts';
+import type { ManifestAnswer, ManifestRequest } from './manifest-puller.ts';
+import type { PlatformResolver } from './platform-resolver.ts';
+import type { RepositoryAccess } from './repository-access.ts';
+import type { TagWatch } from './tag-watch.ts';
+
+export interface HotManifestsOptions {
+  readonly remembered: Remembered;
+  readonly access: RepositoryAccess;
+  readonly links: ContentLinks;
+  readonly freshness: TagFreshness;
+  readonly watch: TagWatch;
+  readonly resolver: PlatformResolver;
+  readonly usage: ImageUsage;
+  readonly members: IndexMembers;
+}
+
+/**
+ * Answers at once what memory alone can answer, as ManifestPuller would after a dozen waits for what is there already:
+ * together they cost more than the answer. Whatever has to be asked, checked, chosen or learnt first is left to that.
+ */
+export class HotManifests {
+  readonly #options: HotManifestsOptions;
+
+  constructor(options: HotManifestsOptions) {
+    this.#options = options;
+  }
+
+  /** Undefined: it takes more than a look. */
+  answer(upstream: Upstream, request: ManifestRequest): ManifestAnswer | undefined {
+    const { remembered, access, usage, members } = this.#options;
+    const { repository, reference, headOnly } = request;
+    // In an outage it matters which blobs are there.
+    if (upstream.outage(repository.name) !== undefined) return undefined;
+    const known = remembered.repository(repository);
+    if (known === undefined || !access.isOpen(upstream, repository, known)) return undefined;
+    const manifest =
+      reference.kind === 'tag'
+        ? this.#tagged(request, reference.tag)
+        : this.#linked(repository, reference.digest);
+    if (manifest === undefined) return undefined;
+    if (reference.kind === 'tag') this.#options.watch.asked(upstream, repository, reference.tag);
+    members.note(manifest);
+    if (!headOnly) usage.touch(manifest.digest);
+    const { digest, mediaType, bytes } = manifest;
+    return { descriptor: { digest, mediaType, size: bytes.length }, bytes, cache: 'hit' };
+  }
+
+  /** What a fresh tag names, if the client takes it as it is. */
+  #tagged({ repository, client }: ManifestRequest, tag: string): StoredManifest | undefined {
+    const { remembered, resolver } = this.#options;
+    const record = remembered.tag(repository, tag);
+    if (record === undefined || !this.#isFresh(repository, tag, record)) return undefined;
+    const { digest, mediaType } = record.descriptor;
+    return resolver.takes(client, mediaType) ? this.#expanded(repository, digest) : undefined;
+  }
+
+  #isFresh(repository: Repository, tag: string, { checkedAt, failure }: TagRecord): boolean {
+    return failure === undefined && checkedAt > this.#options.freshness.freshSince(repository, tag);
+  }
+
+  #linked(repository: Repository, digest: Digest): StoredManifest | undefined {
+    const link = this.#options.remembered.link(repository, digest);
+    return link === undefined ? undefined : this.#expanded(repository, digest);
+  }
+
+  #expanded(repository: Repository, digest: Digest): StoredManifest | undefined {
+    if (!this.#options.links.isExpanded(repository, digest)) return undefined;
+    return this.#options.remembered.manifest(digest);
+  }
+}
