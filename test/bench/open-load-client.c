@@ -59,6 +59,12 @@ static void dial(struct connection *to, const char *address, int port, int poll)
   if (epoll_ctl(poll, EPOLL_CTL_ADD, to->socket, &event) != 0) fail("cannot wait for a connection");
 }
 
+static void ask(struct connection *to, const char *request, long index) {
+  size_t bytes = strlen(request);
+  to->index = index;
+  if (write(to->socket, request, bytes) != (ssize_t)bytes) fail("cannot send a request");
+}
+
 /* Takes what has come; true when the answer is whole. */
 static int take(struct connection *from) {
   static char bytes[256 * 1024];
@@ -96,25 +102,25 @@ int main(int argc, char **argv) {
   double per_second = atof(argv[3]), seconds = atof(argv[4]);
   int connections = atoi(argv[5]), idle = 0, poll = epoll_create1(0);
   const char *request = argv[6];
-  size_t request_bytes = strlen(request);
   long total = per_second * seconds < 1 ? 1 : (long)(per_second * seconds), sent = 0, answered = 0;
   struct connection *all = calloc(connections, sizeof *all), **free_ones = calloc(connections, sizeof *free_ones);
   double *latencies = calloc(total, sizeof *latencies);
   if (all == NULL || free_ones == NULL || latencies == NULL) fail("no memory");
   /* Only root may. */
   setpriority(PRIO_PROCESS, 0, -20);
+  /* A server may take its time to accept connections, and that is not to be measured: each has been used before. */
   for (; idle < connections; idle++) {
-    dial(&all[idle], argv[1], atoi(argv[2]), poll);
     free_ones[idle] = &all[idle];
+    dial(&all[idle], argv[1], atoi(argv[2]), poll);
+    ask(&all[idle], request, 0);
+    while (!take(&all[idle])) continue;
   }
   double started = now_ms(), step = 1000 / per_second;
   while (answered < total) {
     double now = now_ms();
     if (now > started + seconds * 1000 + GRACE_MS) fail("answers are missing");
     for (; idle > 0 && sent < total && started + sent * step <= now; sent++) {
-      struct connection *one = free_ones[--idle];
-      one->index = sent;
-      if (write(one->socket, request, request_bytes) != (ssize_t)request_bytes) fail("cannot send a request");
+      ask(free_ones[--idle], request, sent);
     }
     double wait_ms = idle > 0 && sent < total ? started + sent * step - now_ms() : 1000;
     struct timespec timeout = {.tv_sec = 0, .tv_nsec = wait_ms <= 0 ? 0 : wait_ms < 900 ? (long)(wait_ms * 1e6) : 900000000};
