@@ -1,7 +1,7 @@
 import { lookup as systemLookup, type LookupAddress, type LookupOptions } from 'node:dns';
 import { type LookupFunction } from 'node:net';
-import { buildConnector } from 'undici';
 import { addressKind, literalAddress, networkTest, type AddressKind } from '../lib/address-kind.ts';
+import { buildConnector } from './undici.ts';
 
 /** A name as the system resolves it (node:dns, `lookup` with all addresses). */
 export type Resolve = (

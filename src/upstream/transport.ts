@@ -1,4 +1,3 @@
-import { EnvHttpProxyAgent, Pool, type Dispatcher } from 'undici';
 import { deferred } from '../lib/deferred.ts';
 import { environmentProxy } from '../lib/proxy-environment.ts';
 import { AnswerBody } from './answer-body.ts';
@@ -8,6 +7,7 @@ import type { DialGuard } from './dial-guard.ts';
 import { networkFailure } from './network-failure.ts';
 import type { TimeLimit } from './time-limit.ts';
 import { trustAlso } from './trust.ts';
+import { EnvHttpProxyAgent, Pool, type Dispatcher } from './undici.ts';
 
 export interface TransportOptions {
   /** A PEM file with certificates to trust besides the usual ones. */
