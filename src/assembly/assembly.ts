@@ -1,5 +1,5 @@
 import type { Settings } from '../config/settings.ts';
-import { createControl, type Control } from '../http/control-routes.ts';
+import { createControl, type Control } from '../http/control.ts';
 import type { Undo } from '../lib/undo.ts';
 import type { Logger } from '../log/log.ts';
 import { Metrics } from '../metrics/metrics.ts';

@@ -1,14 +1,14 @@
-import { getRequestListener } from '@hono/node-server';
 import { Accounts } from '../access/accounts.ts';
 import type { ListenAddress } from '../config/addresses.ts';
 import type { Settings } from '../config/settings.ts';
 import type { ShownSetting } from '../config/shown.ts';
 import type { AdmissionOptions } from '../http/admission.ts';
-import { createAdminRoutes, isLoopback } from '../http/admin-routes.ts';
+import type { AdminRoutesOptions } from '../http/admin-routes.ts';
 import type { Health } from '../http/health.ts';
 import { createHttpServer, type HttpServerOptions } from '../http/http-server.ts';
+import { lazyListener } from '../http/lazy-listener.ts';
 import { drainWithin, listen, type Listener } from '../http/listener.ts';
-import { networkMatcher } from '../http/networks.ts';
+import { isLoopback, networkMatcher } from '../http/networks.ts';
 import { createRegistryServer } from '../http/registry-server.ts';
 import { RequestRates } from '../http/request-rates.ts';
 import { Tls } from '../http/tls.ts';
@@ -144,21 +144,24 @@ async function openAdmin(
   const { adminListen, adminToken } = settings;
   if (adminListen === undefined) return undefined;
   const { metrics, operations } = parts;
-  const routes = createAdminRoutes({
+  const routes: AdminRoutesOptions = {
     adminToken,
     health,
     metrics: () => metrics.render(),
     settings: () => shown,
     operations,
     onInternalError: (error) => log.error({ err: error, kind: 'admin' }, 'internal error'),
-  });
+  };
   const options = serverOptions(settings, log, parts);
   // On this machine nobody listens in, and whoever scrapes metrics there needs no certificate.
   const ownTls = isLoopback(adminListen.host) ? {} : { tls };
-  const answer = getRequestListener(routes.fetch);
+  const answer = lazyListener(
+    async () => (await import('../http/admin-routes.ts')).createAdminListener(routes),
+    routes.onInternalError,
+  );
   const server = createHttpServer(
     { ...options, ...ownTls, limits: { ...options.limits, stallTimeoutMs: 0 } },
-    (request, response) => void answer(request, response),
+    answer,
   );
   const listener = await listen(server, adminListen);
   undo.push(async () => {

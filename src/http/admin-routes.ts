@@ -1,9 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { HttpBindings } from '@hono/node-server';
+import type { RequestListener } from 'node:http';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { Hono, type Context, type Next } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { OperationError, type OperationRun, type Operations } from '../pull/operations.ts';
 import { ALIVE, readiness, type Health } from './health.ts';
+import { isLoopback } from './networks.ts';
 
 export interface AdminRoutesOptions {
   /** Needed for the API from anywhere but loopback; undefined: there the API is not served at all. */
@@ -64,6 +66,12 @@ export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings:
   return app;
 }
 
+/** The same for a server of node:http. */
+export function createAdminListener(options: AdminRoutesOptions): RequestListener {
+  const answer = getRequestListener(createAdminRoutes(options).fetch);
+  return (request, response) => void answer(request, response);
+}
+
 /** A caller that goes away ends what it asked for. */
 function runOf({ req }: AdminContext): OperationRun<never> {
   return { signal: req.raw.signal, onEvent: () => undefined };
@@ -112,11 +120,6 @@ function guard(adminToken: string | undefined) {
 function isSameSecret(given: string, expected: string): boolean {
   const hash = (text: string): Buffer => createHash('sha256').update(text).digest();
   return timingSafeEqual(hash(given), hash(expected));
-}
-
-/** Whether an address, or what is listened on, can be reached from this machine only. */
-export function isLoopback(address: string): boolean {
-  return address === '::1' || address === 'localhost' || /^(::ffff:)?127\./.test(address);
 }
 
 function isLoopbackHost(host: string | undefined): boolean {

@@ -1,7 +1,6 @@
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { Hono, type Context } from 'hono';
 import { stream } from 'hono/streaming';
-import type { RequestListener } from 'node:http';
 import {
   CONTROL_PROTOCOL,
   PROTOCOL_HEADER,
@@ -16,34 +15,17 @@ import {
   type IntakeOperation,
   type Operation,
   type OperationRun,
-  type Operations,
 } from '../pull/operations.ts';
 import type { VerifyRequest } from '../pull/verification.ts';
 import type { ImagesRequest } from '../pull/wanted-images.ts';
-
-export interface ControlOptions {
-  readonly operations: Operations;
-  /** Of this program, for messages. */
-  readonly version: string;
-  /** Called with errors that are faults of this program. */
-  readonly onInternalError: (error: unknown) => void;
-}
-
-/** What answers at the control socket. */
-export interface Control {
-  readonly listener: RequestListener;
-  /** Takes nothing new; resolves when what runs has ended by itself. */
-  drain(): Promise<void>;
-  /** Takes nothing new and ends what runs; resolves when it has. */
-  stop(): Promise<void>;
-}
+import type { Control, ControlOptions } from './control.ts';
 
 /**
  * The routes of the control socket: `POST /v1/<operation>` with the request as JSON, answered line by line for as long
  * as it takes. A caller that goes away ends its operation. Who may call is decided by the socket's permissions. Where an
  * operation takes bytes, they are the body, and the request is in the query.
  */
-export function createControl(options: ControlOptions): Control {
+export function createControlRoutes(options: ControlOptions): Control {
   const { operations, version } = options;
   const runs = new OperationRuns(options.onInternalError);
   const app = new Hono<{ Bindings: HttpBindings }>();

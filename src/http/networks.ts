@@ -27,3 +27,8 @@ export function plainAddress(remoteAddress: string | undefined): string {
   const [address = ''] = (remoteAddress ?? '').split('%');
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
 }
+
+/** Whether an address, or what is listened on, can be reached from this machine only. */
+export function isLoopback(address: string): boolean {
+  return address === '::1' || address === 'localhost' || /^(::ffff:)?127\./.test(address);
+}
