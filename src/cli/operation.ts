@@ -69,7 +69,7 @@ async function byOwner<N extends OperationName>(
 /** Undefined: another process has taken the data directory since it was asked for. */
 async function takenHere({ settings, sources }: LoadedSettings): Promise<CommandApp | undefined> {
   // What happens is the result of the command; only what should not happen at all is worth a line of log.
-  const log = createLog({ level: 'error', format: settings.logFormat, to: 'stderr' });
+  const log = await createLog({ level: 'error', format: settings.logFormat, to: 'stderr' });
   try {
     return await openCommandApp({ settings, shown: sources, version: packageVersion(), log });
   } catch (error) {

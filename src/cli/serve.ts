@@ -13,7 +13,7 @@ export type ExitCode = 0 | 1 | 2;
  */
 export async function serve(loaded: LoadedSettings): Promise<ExitCode> {
   const { settings } = loaded;
-  const log = createLog({ level: settings.logLevel, format: settings.logFormat });
+  const log = await createLog({ level: settings.logLevel, format: settings.logFormat });
   for (const warning of loaded.warnings) log.warn(warning);
   const stopped = firstSignal(['SIGTERM', 'SIGINT']);
   try {

@@ -1,7 +1,6 @@
 import pino, { type Logger } from 'pino';
-import pretty from 'pino-pretty';
-import { LineBatches, type ByteSink } from './line-batches.ts';
 import { redactText } from '../lib/redact-text.ts';
+import { LineBatches, type ByteSink } from './line-batches.ts';
 import { shownError } from './shown-error.ts';
 
 export type { Logger } from 'pino';
@@ -21,7 +20,7 @@ export interface LogOptions {
 }
 
 /** The program's log: one JSON object a line, or readable lines. */
-export function createLog(options: LogOptions): Logger {
+export async function createLog(options: LogOptions): Promise<Logger> {
   const { to = 'stdout' } = options;
   const isPretty = options.format === 'pretty' || (options.format === 'auto' && process[to].isTTY);
   const base = {
@@ -30,11 +29,11 @@ export function createLog(options: LogOptions): Logger {
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: LOG_SERIALIZERS,
   };
-  if (isPretty)
-    return pino(
-      base,
-      pretty({ translateTime: 'SYS:HH:MM:ss.l', singleLine: true, sync: true, destination: process[to].fd }),
-    );
+  if (isPretty) {
+    const { default: pretty } = await import('pino-pretty');
+    const { fd: destination } = process[to];
+    return pino(base, pretty({ translateTime: 'SYS:HH:MM:ss.l', singleLine: true, sync: true, destination }));
+  }
   // Lines are written as they come but not waited for: a slow reader of the log must not slow down pulls.
   const file = pino.destination({ dest: process[to].fd, sync: false, contentMode: 'buffer' });
   // Its types know of strings only.
