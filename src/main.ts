@@ -6,6 +6,7 @@ import type { ExitCode } from './cli/serve.ts';
 import { packageVersion } from './cli/version.ts';
 import { SETTING_FLAGS, type Flags } from './config/flags.ts';
 import { loadSettings, type LoadedSettings } from './config/load.ts';
+import { holdYoungGeneration } from './lib/young-generation.ts';
 
 type Action = (loaded: LoadedSettings, flags: Flags, words: readonly string[]) => Promise<ExitCode>;
 
@@ -32,7 +33,10 @@ const COMMANDS: readonly CommandRow[] = [
   {
     name: 'serve',
     description: 'Runs the mirror. SIGTERM stops it gracefully.',
-    load: async () => (await import('./cli/serve.ts')).serve,
+    load: async () => {
+      holdYoungGeneration();
+      return (await import('./cli/serve.ts')).serve;
+    },
   },
   {
     name: 'images',

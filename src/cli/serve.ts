@@ -1,5 +1,6 @@
 import { startApp } from '../app.ts';
 import type { LoadedSettings } from '../config/load.ts';
+import { releaseYoungGeneration } from '../lib/young-generation.ts';
 import { createLog } from '../log/log.ts';
 import { exitCodeOf, messageOf } from './failure.ts';
 import { packageVersion } from './version.ts';
@@ -18,6 +19,7 @@ export async function serve(loaded: LoadedSettings): Promise<ExitCode> {
   const stopped = firstSignal(['SIGTERM', 'SIGINT']);
   try {
     const app = await startApp({ settings, shown: loaded.sources, version: packageVersion(), log });
+    releaseYoungGeneration();
     log.info(
       {
         listen: app.listenUrl,
