@@ -14,14 +14,21 @@ export interface Listener {
   cut(): void;
 }
 
+/**
+ * How many connections may wait to be accepted; the system lowers it to what it allows (`net.core.somaxconn`, 4096 since
+ * Linux 5.4). Node accepts one each time it looks for events, and its own 511 are soon full when a fleet begins to pull:
+ * the system then drops what comes, and clients try again after 1, 3 and 7 s.
+ */
+const BACKLOG = 4096;
+
 /** Rejects with the system's error if the address cannot be listened on. */
 export async function listen(
   server: Server,
-  address: { readonly host: string; readonly port: number },
+  { host, port }: { readonly host: string; readonly port: number },
 ): Promise<Listener> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(address.port, address.host, () => {
+    server.listen({ host, port, backlog: BACKLOG }, () => {
       server.off('error', reject);
       resolve();
     });

@@ -1,5 +1,7 @@
-import { readdir, readlink } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
+import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { generatedContent } from '../fake/content.ts';
 import type { FakeHub } from '../fake/hub.ts';
@@ -218,5 +220,17 @@ describe('in the log and the metrics', () => {
     });
     const { body } = await fetchRaw(`${app.adminUrl}/metrics`);
     expect(body.toString()).toContain('pierhead_requests_total{kind="other",status="400",cache="local"} 1');
+  });
+});
+
+describe('a fleet that begins to pull', () => {
+  it('is kept waiting by the system for as many connections as that allows, and not turned away', async () => {
+    const app = await startTestApp({ hub: await filledHub() });
+    const { port } = new URL(app.url);
+    const { stdout } = await promisify(execFile)('ss', ['-Hltn', `sport = :${port}`]);
+    // Of a socket that listens, Send-Q is how many may wait.
+    const [, , mayWait] = stdout.trim().split(/\s+/);
+    const allowed = Number(await readFile('/proc/sys/net/core/somaxconn', 'utf8'));
+    expect(Number(mayWait)).toBe(Math.min(4096, allowed));
   });
 });
