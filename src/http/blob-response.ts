@@ -12,7 +12,7 @@ import { namespaceHeader, type Exchange } from './exchange.ts';
 import { RequestError } from './request-error.ts';
 import { TransferBuffers, type Loan } from './transfer-buffers.ts';
 
-const buffers = new TransferBuffers({ maxLarge: 32, largeBytes: 256 * 1024, smallBytes: 64 * 1024 });
+const buffers = new TransferBuffers({ maxLarge: 64, largeBytes: 256 * 1024, smallBytes: 64 * 1024 });
 
 /** The headers of a blob of `size` bytes, to a HEAD; nothing is opened for it. */
 export function sendBlobHead(

@@ -1,5 +1,5 @@
 /** So many pieces of bulk work are done in one turn of the event loop. */
-const PIECES_PER_TURN = 2;
+const PIECES_PER_TURN = 8;
 
 const waiting: (() => void)[] = [];
 let isScheduled = false;

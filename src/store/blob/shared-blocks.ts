@@ -2,7 +2,7 @@ import { bulkTurn } from '../../lib/bulk-turn.ts';
 
 /** Of a file, from a multiple of it on. */
 export const BLOCK_BYTES = 256 * 1024;
-const MAX_BLOCKS = 64;
+const MAX_BLOCKS = 32;
 /** How long blocks stay although nobody asks for any. */
 const IDLE_MS = 5000;
 
