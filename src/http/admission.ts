@@ -26,8 +26,11 @@ export function checkNetwork({ isAllowed, networksSetting }: AdmissionOptions, {
   throw new RequestError(403, 'DENIED', `clients from ${client} are not served (setting ${networksSetting})`);
 }
 
-/** The account of who asks, if there are accounts. Throws RequestError if the request may not be answered. */
-export async function admit(options: AdmissionOptions, exchange: Exchange): Promise<Account | undefined> {
+/**
+ * The account of who asks; undefined: there are no accounts. Throws RequestError, or rejects with it, if the request may
+ * not be answered.
+ */
+export function admit(options: AdmissionOptions, exchange: Exchange): Promise<Account> | undefined {
   const { needsClientCertificate, rates, accounts } = options;
   const { client, request } = exchange;
   const waitSeconds = rates?.take(client);
@@ -38,7 +41,13 @@ export async function admit(options: AdmissionOptions, exchange: Exchange): Prom
   if (needsClientCertificate && !hasClientCertificate(request.socket)) {
     throw new RequestError(403, 'DENIED', 'a client certificate is needed here (setting tlsClientCa)');
   }
-  if (accounts === undefined) return undefined;
+  return accounts === undefined ? undefined : authenticated(accounts, exchange);
+}
+
+async function authenticated(
+  accounts: Pick<Accounts, 'authenticate'>,
+  { client, request }: Exchange,
+): Promise<Account> {
   const account = await accounts.authenticate(request.headers.authorization, client);
   if (typeof account === 'string') throw refusal(account);
   return account;

@@ -24,7 +24,9 @@ export function networkMatcher(cidrs: readonly string[]): (address: string) => b
  * link has no zone (`fe80::1%eth0`), with which it would be in no network.
  */
 export function plainAddress(remoteAddress: string | undefined): string {
-  const [address = ''] = (remoteAddress ?? '').split('%');
+  const written = remoteAddress ?? '';
+  const zone = written.indexOf('%');
+  const address = zone < 0 ? written : written.slice(0, zone);
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
 }
 

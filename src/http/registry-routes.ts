@@ -2,6 +2,7 @@ import { parseDigest, type Digest } from '../oci/digest.ts';
 import { parseRegistryPath, type RegistryPath } from '../oci/path.ts';
 import { parsePlatform, PLATFORM_FORM, type Platform } from '../oci/platform.ts';
 import { parseReference, repositoryKey, type Repository } from '../oci/reference.ts';
+import type { PageQuery } from '../pull/listing.ts';
 import type { PlatformRule } from '../pull/pull-client.ts';
 import type { PullService } from '../pull/pull-service.ts';
 import { sendBlob, sendBlobHead } from './blob-response.ts';
@@ -35,11 +36,11 @@ export interface PlatformRules {
  * Answers a request to the registry API (OCI distribution-spec, pull and discovery): parses, calls the product,
  * renders. Throws RequestError or PullError as long as no headers are out.
  */
-export async function answerRegistryRequest(
+export function answerRegistryRequest(
   context: RegistryContext,
   exchange: Exchange,
   target: string,
-): Promise<void> {
+): Promise<void> | undefined {
   if (!isRead(exchange)) {
     throw new RequestError(405, 'UNSUPPORTED', 'this is a read-only mirror: push to the registry itself');
   }
@@ -74,7 +75,7 @@ export async function answerRegistryRequest(
 
 type RepositoryPath = Extract<RegistryPath, { readonly name: string }>;
 
-async function answerInRepository(
+function answerInRepository(
   context: RegistryContext,
   exchange: Exchange,
   { path, query, namespace }: { path: RepositoryPath; query: URLSearchParams; namespace: string | undefined },
@@ -95,10 +96,11 @@ async function answerInRepository(
     case 'blob':
       return answerBlob(pull, exchange, { repository, digest: requireDigest(exchange, path.digest) });
     case 'tags':
-      return sendTags(exchange, path.name, await pull.tags(repository, pageQuery(query)));
+      return answerTags(pull, exchange, { repository, name: path.name, page: pageQuery(query) });
     case 'referrers': {
-      const answer = await pull.referrers(repository, requireDigest(exchange, path.digest));
-      return sendReferrers(exchange, answer, query.getAll('artifactType'));
+      const artifactTypes = query.getAll('artifactType');
+      const digest = requireDigest(exchange, path.digest);
+      return answerReferrers(pull, exchange, { repository, digest, artifactTypes });
     }
   }
 }
@@ -151,6 +153,23 @@ async function answerBlob(
     return;
   }
   await sendBlob(exchange, digest, body);
+}
+
+async function answerTags(
+  pull: PullService,
+  exchange: Exchange,
+  { repository, name, page }: { repository: Repository; name: string; page: PageQuery },
+): Promise<void> {
+  sendTags(exchange, name, await pull.tags(repository, page));
+}
+
+async function answerReferrers(
+  pull: PullService,
+  exchange: Exchange,
+  asked: { repository: Repository; digest: Digest; artifactTypes: readonly string[] },
+): Promise<void> {
+  const answer = await pull.referrers(asked.repository, asked.digest);
+  sendReferrers(exchange, answer, asked.artifactTypes);
 }
 
 async function answerCatalog(

@@ -90,7 +90,8 @@ async function answer(
     sendBytes(exchange, status, { headers, body: Buffer.from(`${JSON.stringify(body)}\n`) });
     return;
   }
-  const account = await admit(options.admission, exchange);
+  const admitted = admit(options.admission, exchange);
+  const account = admitted === undefined ? undefined : await admitted;
   if (account !== undefined) exchange.account = account.name;
   const context = { pull: options.pull, platforms, mayPull: account?.mayPull };
   await answerRegistryRequest(context, exchange, target);

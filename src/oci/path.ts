@@ -19,14 +19,16 @@ const UNKNOWN: RegistryPath = { kind: 'unknown' };
 export function parseRegistryPath(path: string): RegistryPath {
   if (path === '/v2/' || path === '/v2') return { kind: 'ping' };
   if (!path.startsWith('/v2/')) return UNKNOWN;
-  const segments = decodeSegments(path.slice(4));
-  if (segments === undefined) return UNKNOWN;
-  if (segments.length === 1 && segments[0] === '_catalog') return { kind: 'catalog' };
-  const last = segments.at(-1);
-  const word = segments.at(-2);
-  const name = segments.slice(0, -2).join('/');
-  if (last === undefined || last === '' || name === '') return UNKNOWN;
-  switch (word) {
+  const rest = decodeSegments(path.slice(4));
+  if (rest === undefined) return UNKNOWN;
+  if (rest === '_catalog') return { kind: 'catalog' };
+  const beforeLast = rest.lastIndexOf('/');
+  const beforeWord = rest.lastIndexOf('/', beforeLast - 1);
+  if (beforeWord <= 0) return UNKNOWN;
+  const last = rest.slice(beforeLast + 1);
+  const name = rest.slice(0, beforeWord);
+  if (last === '') return UNKNOWN;
+  switch (rest.slice(beforeWord + 1, beforeLast)) {
     case 'manifests':
       return { kind: 'manifest', name, reference: last };
     case 'blobs':
@@ -41,12 +43,11 @@ export function parseRegistryPath(path: string): RegistryPath {
 }
 
 /** Some clients encode the colon of a digest (`sha256%3A…`), so segments are decoded, each on its own. */
-function decodeSegments(rest: string): string[] | undefined {
-  const segments = rest.split('/');
-  if (!rest.includes('%')) return segments;
+function decodeSegments(rest: string): string | undefined {
+  if (!rest.includes('%')) return rest;
   try {
-    const decoded = segments.map(decodeURIComponent);
-    return decoded.some((segment) => segment.includes('/')) ? undefined : decoded;
+    const decoded = rest.split('/').map(decodeURIComponent);
+    return decoded.some((segment) => segment.includes('/')) ? undefined : decoded.join('/');
   } catch {
     return undefined;
   }
