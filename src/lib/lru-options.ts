@@ -8,3 +8,8 @@ export function atMost(maxEntries: number): {
 } {
   return { maxSize: maxEntries, sizeCalculation: () => 1 };
 }
+
+/** For a cache that keeps entries for minutes: one that looks at the clock each millisecond sets a timer for each. */
+export function keptFor(ms: number): { readonly ttl: number; readonly ttlResolution: number } {
+  return { ttl: ms, ttlResolution: 1000 };
+}

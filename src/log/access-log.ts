@@ -15,7 +15,7 @@ export function logExchange(log: Logger, exchange: Exchange): void {
     bytes,
     durationMs: Math.round((performance.now() - exchange.startedAt) * 10) / 10,
     cache,
-    ...(response.writableFinished ? {} : { aborted: true }),
+    aborted: response.writableFinished ? undefined : true,
     // C1 controls, which Node lets through: some terminals obey them.
     userAgent: request.headers['user-agent']?.replaceAll(/[\u0080-\u009f]/g, '?'),
   };

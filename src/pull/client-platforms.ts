@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../lib/lru-options.ts';
+import { atMost, keptFor } from '../lib/lru-options.ts';
 import { orderFor } from '../oci/platform-order.ts';
 import { normalizePlatform, platformName, type Platform } from '../oci/platform.ts';
 import { platformOfUserAgent } from '../oci/user-agent.ts';
@@ -28,7 +28,7 @@ export class ClientPlatforms {
   /** What the clients of an address were seen to run; undefined once they took what no machine runs both of. */
   readonly #seen = new LRUCache<string, { readonly platform: Platform | undefined }>({
     ...atMost(MAX_CLIENTS),
-    ttl: SEEN_TTL_MS,
+    ...keptFor(SEEN_TTL_MS),
   });
   /** A fleet sends few User-Agents, and each of them with every request. */
   readonly #told = new LRUCache<string, { readonly platform: Platform | undefined }>({
@@ -61,7 +61,7 @@ export class ClientPlatforms {
   saw(address: string, platform: Platform): void {
     const before = this.#seen.get(address);
     if (before === undefined) this.#seen.set(address, { platform });
-    else if (before.platform !== undefined) {
+    else if (before.platform !== undefined && before.platform !== platform) {
       this.#seen.set(address, { platform: runsBoth(before.platform, platform) });
     }
   }

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../lib/lru-options.ts';
+import { atMost, keptFor } from '../lib/lru-options.ts';
+import { memoOf } from '../lib/memo.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isIndexType } from '../oci/media-types.ts';
 import { isUnknown } from '../oci/platform-order.ts';
@@ -42,11 +43,10 @@ export class PullRecorder {
   /** By address and repository, the latest first. */
   readonly #visits = new LRUCache<string, readonly Visit[]>({
     ...atMost(MAX_VISITORS),
-    ttl: VISIT_TTL_MS,
+    ...keptFor(VISIT_TTL_MS),
     updateAgeOnGet: true,
   });
-  /** Platforms are asked for again and again; an empty name is none. */
-  readonly #names = new WeakMap<Platform, string>();
+  readonly #nameOf = memoOf(writtenName);
 
   constructor(options: PullRecorderOptions) {
     this.#options = options;
@@ -106,16 +106,12 @@ export class PullRecorder {
     if (isIndexType(mediaType)) return this.#options.clients.expected(request.client);
     return this.#options.members.get(digest)?.platform;
   }
+}
 
-  #nameOf(platform: Platform): string {
-    const known = this.#names.get(platform);
-    if (known !== undefined) return known;
-    const text = formatPlatform(normalizePlatform(platform));
-    // Whoever makes a list can write anything into it.
-    const name = parsePlatform(text) === undefined ? '' : text;
-    this.#names.set(platform, name);
-    return name;
-  }
+/** Empty: whoever made a list has written anything into it. */
+function writtenName(platform: Platform): string {
+  const text = formatPlatform(normalizePlatform(platform));
+  return parsePlatform(text) === undefined ? '' : text;
 }
 
 function isSame(a: Visit, b: Visit | undefined): boolean {

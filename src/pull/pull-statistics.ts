@@ -1,3 +1,4 @@
+import { memoOf } from '../lib/memo.ts';
 import { isIndexType } from '../oci/media-types.ts';
 import { isKnownArchitecture, isKnownSystem } from '../oci/platform-names.ts';
 import { isUnknown } from '../oci/platform-order.ts';
@@ -30,6 +31,7 @@ const OTHER = 'other';
 export class PullStatistics {
   readonly #options: PullStatisticsOptions;
   readonly #counted = new Set<string>();
+  readonly #nameOf = memoOf(usualName);
 
   constructor(options: PullStatisticsOptions) {
     this.#options = options;
@@ -41,7 +43,7 @@ export class PullStatistics {
     const platform = this.#options.members.get(descriptor.digest)?.platform;
     // Statements on an image are no images.
     if (platform !== undefined && isUnknown(platform)) return;
-    const name = platform === undefined ? 'unknown' : usualName(platform);
+    const name = platform === undefined ? 'unknown' : this.#nameOf(platform);
     if (platform !== undefined && name !== OTHER && request.reference.kind === 'digest') {
       this.#options.clients.saw(request.client.address, platform);
     }

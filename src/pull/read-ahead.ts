@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../lib/lru-options.ts';
+import { atMost, keptFor } from '../lib/lru-options.ts';
 import { withinMs } from '../lib/deadline.ts';
+import { memoOf } from '../lib/memo.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseManifest } from '../oci/manifest.ts';
 import { isIndexType } from '../oci/media-types.ts';
@@ -54,8 +55,9 @@ export class ReadAhead {
   readonly #options: ReadAheadOptions;
   readonly #layers: LayerAhead;
   readonly #running = new Set<Promise<void>>();
+  readonly #nameOf = memoOf(formatPlatform);
   /** Lists of which everything is there, on its way, or was not to be had just now; by repository and platform. */
-  readonly #ready = new LRUCache<string, true>({ ...atMost(MAX_READY), ttl: READY_TTL_MS });
+  readonly #ready = new LRUCache<string, true>({ ...atMost(MAX_READY), ...keptFor(READY_TTL_MS) });
   #isClosed = false;
 
   constructor(options: ReadAheadOptions) {
@@ -98,7 +100,7 @@ export class ReadAhead {
     const { repository, client } = request;
     const wanted = this.#options.clients.expected(client) ?? this.#onlyPlatform();
     if (wanted === undefined) return;
-    const key = `${repositoryKey(repository)}@${list.digest} ${formatPlatform(wanted)}`;
+    const key = `${repositoryKey(repository)}@${list.digest} ${this.#nameOf(wanted)}`;
     if (this.#isFull || this.#ready.has(key)) return;
     this.#ready.set(key, true);
     this.#run(async () => {
