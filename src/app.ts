@@ -17,9 +17,9 @@ import type { PullEntry } from './store/pull-history.ts';
  *    served: network, pace, client certificate and, at the address for accounts, account (access/).
  * 2. http/registry-routes.ts parses target and headers (oci/) into a question: which repository, which reference?
  * 3. pull/pull-service.ts finds the upstream; pull/repository-access.ts says whether the repository may be served.
- * 4. A manifest: pull/manifest-puller.ts looks in the stores (memory, LMDB, Redis), has the tag checked by
- *    pull/freshness.ts when it is stale, fetches by pull/manifest-fetcher.ts what is missing, and fits a list to a
- *    client that takes none (pull/platform-resolver.ts).
+ * 4. A manifest: pull/hot-manifests.ts answers what memory alone can. Else pull/manifest-puller.ts looks in the stores
+ *    (memory, LMDB, Redis), has the tag checked by pull/freshness.ts when it is stale, fetches by
+ *    pull/manifest-fetcher.ts what is missing, and fits a list to a client that takes none (pull/platform-resolver.ts).
  * 5. A blob: pull/blob-puller.ts opens it on the disk, or joins its fill, or starts one (pull/blob-fill.ts).
  * 6. upstream/client.ts asks the registry: breakers, pull limits, tokens, redirects, time limits; every answer is one
  *    of a few outcomes. While upstream is out of reach, pull/completeness.ts keeps back what could not be completed.
@@ -131,14 +131,15 @@ async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App
   const { settings, log, shown } = options;
   const { control, care, space } = parts;
   let isStopping = false;
-  const health = (): Health => ({
-    isStopping,
-    // Asked for by few of those who want to know the rest.
+  const health: Health = {
+    get isStopping() {
+      return isStopping;
+    },
     get degraded() {
       return parts.degraded();
     },
-  });
-  const listeners = await openListeners({ settings, shown, log, parts, health }, undo);
+  };
+  const listeners = await openListeners({ settings, shown, log, parts, health: () => health }, undo);
   await space.start();
   if (settings.scrubIntervalMs !== undefined) {
     care.startScrub({ intervalMs: settings.scrubIntervalMs, isIdle: () => listeners.answering === 0 });

@@ -8,6 +8,7 @@ export function sendManifest(exchange: Exchange, answer: ManifestAnswer): void {
   const { request, response } = exchange;
   const { descriptor, bytes } = answer;
   exchange.cache = answer.cache;
+  // A flat list, and nothing set before: of whatever else Node makes one first.
   const headers: string[] = [
     'Docker-Content-Digest',
     descriptor.digest,

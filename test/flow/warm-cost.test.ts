@@ -28,8 +28,8 @@ const MANIFESTS = ['latest', pulled.root.digest].map(
 );
 const HIT = 'pierhead; hit';
 const MANY = 100;
-/** Of the steps from a request to its answer; one that asks the stores makes some sixty. */
-const PROMISES_EACH = 20;
+/** Of the steps from a request to its answer; one that waits for each store makes more than fifty. */
+const PROMISES_EACH = 10;
 
 const environments: lmdb.RootDatabase[] = [];
 // The real one: it only tells which environments were opened, so that what is read from them can be counted.
