@@ -1,5 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 
+/** A timer may end a wait so much early by the clock that measures it, and what is left is no time to ask in. */
+const NONE_BELOW_MS = 1;
+
 /**
  * How long one request may wait for Redis in all, however many calls it takes: each of them may be in time, and all of
  * them together make a client wait that would be served without.
@@ -28,6 +31,8 @@ export class RedisAllowance {
 
   waited(ms: number): void {
     const request = this.#requests.getStore();
-    if (request !== undefined) request.leftMs -= ms;
+    if (request === undefined) return;
+    request.leftMs -= ms;
+    if (request.leftMs < NONE_BELOW_MS) request.leftMs = 0;
   }
 }
