@@ -6,8 +6,8 @@ import { PartWriter } from './part-writer.ts';
 import { RecentWrites } from './recent-writes.ts';
 import { upstreamBytes, type BytesRequest } from './upstream-bytes.ts';
 
-/** So much is received in one go. */
-const PIECE_BYTES = 512 * 1024;
+/** So much is received in one go; undici hands over no more than this at a time, TLS a quarter. */
+const PIECE_BYTES = 64 * 1024;
 /** Rates are measured over so long at least. */
 const WINDOW_MS = 500;
 
