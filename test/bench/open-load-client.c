@@ -100,29 +100,32 @@ static int take(struct connection *from) {
 int main(int argc, char **argv) {
   if (argc != 7) fail("six arguments are needed");
   double per_second = atof(argv[3]), seconds = atof(argv[4]);
-  int connections = atoi(argv[5]), idle = 0, poll = epoll_create1(0);
+  int connections = atoi(argv[5]), poll = epoll_create1(0);
   const char *request = argv[6];
   long total = per_second * seconds < 1 ? 1 : (long)(per_second * seconds), sent = 0, answered = 0;
-  struct connection *all = calloc(connections, sizeof *all), **free_ones = calloc(connections, sizeof *free_ones);
+  struct connection *all = calloc(connections, sizeof *all);
+  /* A ring: the one that has had nothing to do for longest is the next, so that all of them are used. */
+  struct connection **idle = calloc(connections, sizeof *idle);
+  long next = 0, freed = 0;
   double *latencies = calloc(total, sizeof *latencies);
-  if (all == NULL || free_ones == NULL || latencies == NULL) fail("no memory");
+  if (all == NULL || idle == NULL || latencies == NULL) fail("no memory");
   /* Only root may. */
   setpriority(PRIO_PROCESS, 0, -20);
   /* A server may take its time to accept connections, and that is not to be measured: each has been used before. */
-  for (; idle < connections; idle++) {
-    free_ones[idle] = &all[idle];
-    dial(&all[idle], argv[1], atoi(argv[2]), poll);
-    ask(&all[idle], request, 0);
-    while (!take(&all[idle])) continue;
+  for (; freed < connections; freed++) {
+    struct connection *one = idle[freed] = &all[freed];
+    dial(one, argv[1], atoi(argv[2]), poll);
+    ask(one, request, 0);
+    while (!take(one)) continue;
   }
   double started = now_ms(), step = 1000 / per_second;
   while (answered < total) {
     double now = now_ms();
     if (now > started + seconds * 1000 + GRACE_MS) fail("answers are missing");
-    for (; idle > 0 && sent < total && started + sent * step <= now; sent++) {
-      ask(free_ones[--idle], request, sent);
+    for (; next < freed && sent < total && started + sent * step <= now; sent++) {
+      ask(idle[next++ % connections], request, sent);
     }
-    double wait_ms = idle > 0 && sent < total ? started + sent * step - now_ms() : 1000;
+    double wait_ms = next < freed && sent < total ? started + sent * step - now_ms() : 1000;
     struct timespec timeout = {.tv_sec = 0, .tv_nsec = wait_ms <= 0 ? 0 : wait_ms < 900 ? (long)(wait_ms * 1e6) : 900000000};
     struct epoll_event ready[64];
     int count = epoll_pwait2(poll, ready, 64, &timeout, NULL);
@@ -131,7 +134,7 @@ int main(int argc, char **argv) {
       if (!take(one)) continue;
       latencies[one->index] = now_ms() - (started + one->index * step);
       answered++;
-      free_ones[idle++] = one;
+      idle[freed++ % connections] = one;
     }
   }
   qsort(latencies, total, sizeof *latencies, ascending);

@@ -66,7 +66,7 @@ export const GROWTH: Command<GrowthOptions> = {
   usage: USAGE,
   parse,
   missing() {
-    const missing = missingPrograms([]);
+    const missing = missingPrograms(['gcc']);
     return missing.length > 0 ? installHint(missing) : undefined;
   },
   run: (options, context) =>
