@@ -224,11 +224,18 @@ async function run(argv: readonly string[]): Promise<ExitCode> {
 
 /** What a slow reader of a pipe has not taken yet would be lost with the process. */
 function flushed(output: NodeJS.WriteStream): Promise<void> {
-  return new Promise((done) => {
-    output.write('', () => done());
-  });
+  // A file takes what it takes at once, and an error of it comes after that.
+  if (output.writableLength === 0) return new Promise((done) => setImmediate(done));
+  return new Promise((done) => output.write('', () => done()));
 }
 
+let lost: NodeJS.ErrnoException | undefined;
+process.stdout.on('error', (error) => (lost = error));
+process.stderr.on('error', () => undefined);
 const code = await run(process.argv);
 await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
-process.exit(code);
+// Whoever has closed a pipe knows that; of an error that has been told already nothing more is said.
+if (lost !== undefined && lost.code !== 'EPIPE' && code === 0) {
+  process.stderr.write(`pierhead: not all of it could be written: ${lost.message}\n`);
+}
+process.exit(lost === undefined ? code : code || 1);

@@ -1,9 +1,13 @@
 import pino, { type Logger } from 'pino';
 import { redactText } from '../lib/redact-text.ts';
-import { LineBatches, type ByteSink } from './line-batches.ts';
+import { LineBatches } from './line-batches.ts';
+import { LogFile } from './log-file.ts';
 import { shownError } from './shown-error.ts';
 
 export type { Logger } from 'pino';
+
+/** Of lines that cannot be written yet: some 50,000 requests. */
+const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 
 /** How fields are written that hold what libraries and upstreams say. */
 export const LOG_SERIALIZERS = {
@@ -29,17 +33,23 @@ export async function createLog(options: LogOptions): Promise<Logger> {
     timestamp: isoTime(),
     serializers: LOG_SERIALIZERS,
   };
-  if (isPretty) {
-    const { default: pretty } = await import('pino-pretty');
-    const { fd: destination } = process[to];
-    return pino(base, pretty({ translateTime: 'SYS:HH:MM:ss.l', singleLine: true, sync: true, destination }));
-  }
-  // Lines are written as they come but not waited for: a slow reader of the log must not slow down pulls.
-  const file = pino.destination({ dest: process[to].fd, sync: false, contentMode: 'buffer' });
-  // Its types know of strings only.
-  const lines = new LineBatches(file as unknown as ByteSink);
+  const file = new LogFile({
+    fd: process[to].fd,
+    maxWaitingBytes: MAX_WAITING_BYTES,
+    onGap: (missing) => log.warn({ missing }, 'lines are missing: the log could not be written as fast'),
+  });
+  const lines = new LineBatches(file);
   process.once('exit', () => lines.flushSync());
-  return pino(base, lines);
+  const shown = isPretty ? await readable() : undefined;
+  const log = pino(base, shown === undefined ? lines : { write: (line) => lines.write(shown(line)) });
+  return log;
+}
+
+/** Turns a line of JSON into one for people. */
+async function readable(): Promise<(line: string) => string> {
+  const { prettyFactory } = await import('pino-pretty');
+  const format = prettyFactory({ translateTime: 'SYS:HH:MM:ss.l', singleLine: true });
+  return (line) => format(line);
 }
 
 /** As pino writes it, spelt once for all lines of a millisecond. */

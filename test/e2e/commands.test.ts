@@ -5,11 +5,14 @@ import type { FakeHub } from '../fake/hub.ts';
 import { blobPath } from '../../src/store/blob/layout.ts';
 import { bigBlob, hubWith, MIB } from '../support/big-blob.ts';
 import { runCommand, startCommand } from '../support/command.ts';
+import { attempt } from '../support/commands.ts';
 import { fetchRaw } from '../support/http.ts';
 import { startPierhead, type Pierhead } from '../support/pierhead.ts';
 import { rot, storedBytes } from '../support/stored-files.ts';
 import { testFolder } from '../support/temp.ts';
 import { eventually } from '../support/wait.ts';
+
+const MAIN = new URL('../../dist/main.js', import.meta.url).pathname;
 
 const big = bigBlob({ size: 24 * MIB + 9, seed: 61 });
 const { digest } = big.content;
@@ -271,4 +274,11 @@ describe('`pierhead resolve`', () => {
     expect((await run('resolve', 'big', '--platform', 'arm64')).status).toBe(2);
     expect((await run('resolve')).status).toBe(2);
   });
+});
+
+it.each(['config', '--help'])('`pierhead %s` says so if its output could not be written', async (word) => {
+  const full = ['-c', 'exec "$0" "$@" >/dev/full', process.execPath, MAIN, word];
+  const outcome = await attempt({ program: '/bin/sh', args: full });
+  const stderr = expect.stringMatching(/^pierhead: not all of it could be written: ENOSPC: .*\n$/);
+  expect(outcome).toMatchObject({ status: 1, stderr });
 });

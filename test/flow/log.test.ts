@@ -1,8 +1,10 @@
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
+import { freePort } from '../support/free-port.ts';
 import { fetchRaw } from '../support/http.ts';
-import { startServer } from '../support/processes.ts';
+import { start, startServer } from '../support/processes.ts';
 import { tempFolder } from '../support/temp.ts';
+import { eventually } from '../support/wait.ts';
 
 const MAIN = new URL('../../dist/main.js', import.meta.url).pathname;
 
@@ -34,4 +36,31 @@ it('the log for people has one line for each event too', async () => {
   for (const text of ['127.0.0.1', 'GET', 'library/golang', 'latest', '503', 'durationMs', 'miss']) {
     expect(lines[1]).toContain(text);
   }
+});
+
+it.each(['json', 'pretty'])('a disk that has no room for the log stops nothing: %s', async (format) => {
+  const folder = await tempFolder();
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const flags = `--listen ${url.slice('http://'.length)} --admin-listen off --data-dir data --offline`;
+  const server = await start({
+    program: '/bin/sh',
+    args: ['-c', `exec "$0" "$1" serve ${flags} --log-format ${format} >/dev/full`, process.execPath, MAIN],
+    cwd: folder.path,
+  });
+  onTestFinished(async () => {
+    if (server.status === undefined) await server.kill();
+    await folder.remove();
+  });
+  const answer = await eventually(
+    () =>
+      fetchRaw(`${url}/v2/`).catch((error: unknown) => {
+        if (server.status !== undefined) throw error;
+        return undefined;
+      }),
+    'an answer',
+  );
+  expect(answer.status).toBe(200);
+  expect((await fetchRaw(`${url}/v2/library/golang/manifests/latest`)).status).toBe(503);
+  expect(await server.stop()).toBe(0);
+  expect(server.stderr).toBe('');
 });

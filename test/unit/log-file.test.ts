@@ -1,0 +1,106 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { LogFile } from '../../src/log/log-file.ts';
+import { tempFolder } from '../support/temp.ts';
+import { eventually } from '../support/wait.ts';
+
+const MAX_WAITING_BYTES = 256 * 1024;
+/** With a pipe's 64 KiB, more than can wait. */
+const TOO_MANY = 8000;
+
+it('a reader that is slow misses whole lines, is told how many, and gets the others in their order', async () => {
+  const { path } = await pipe();
+  const reader = openPipe(path, constants.O_RDONLY);
+  const gaps: number[] = [];
+  const file = logFile(openPipe(path, constants.O_WRONLY), (lines) => gaps.push(lines));
+  for (let number = 0; number < TOO_MANY; number++) file.write(line(number));
+  const early = await readUntil(reader, () => gaps.length > 0);
+  file.write(line(TOO_MANY));
+  const late = await readUntil(reader, (text) => text.endsWith(line(TOO_MANY).toString()));
+  const lines = (early + late).split('\n').slice(0, -1);
+  const numbers = lines.map((text) => Number.parseInt(text, 10));
+  expect(numbers.length).toBeLessThan(TOO_MANY);
+  const kept = numbers.length - 1;
+  expect(numbers).toEqual([...Array.from({ length: kept }, (_, number) => number), TOO_MANY]);
+  expect(gaps).toEqual([TOO_MANY - kept]);
+});
+
+it('what waits when the program ends is written if there is a reader', async () => {
+  const { path } = await pipe();
+  const reader = openPipe(path, constants.O_RDONLY);
+  const file = logFile(openPipe(path, constants.O_WRONLY));
+  const written = Array.from({ length: 100 }, (_, number) => line(number));
+  for (const bytes of written) file.write(bytes);
+  file.flushSync();
+  const text = await readUntil(reader, (read) => read.length >= Buffer.concat(written).length);
+  // The one that was on its way may be overtaken, but nothing comes twice.
+  expect(text.split('\n').toSorted()).toEqual(Buffer.concat(written).toString().split('\n').toSorted());
+});
+
+it('a full disk takes nothing and is no error, even at the end', () => {
+  const file = logFile(openPipe('/dev/full', constants.O_WRONLY));
+  for (let number = 0; number < TOO_MANY; number++) file.write(line(number));
+  file.flushSync();
+});
+
+it('what nobody will read is not kept', async () => {
+  const { path } = await pipe();
+  const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  let gaps = 0;
+  const file = logFile(openPipe(path, constants.O_WRONLY), () => gaps++);
+  closeSync(reader);
+  file.write(line(0));
+  await eventually(() => file.isBroken, 'the writer to see that its reader has gone');
+  for (let number = 0; number < TOO_MANY; number++) file.write(line(number));
+  const late = openPipe(path, constants.O_RDONLY);
+  file.flushSync();
+  expect(readNow(late, Buffer.alloc(1))).toBe(0);
+  expect(gaps).toBe(0);
+});
+
+function logFile(fd: number, onGap: (lines: number) => void = () => undefined): LogFile {
+  return new LogFile({ fd, maxWaitingBytes: MAX_WAITING_BYTES, onGap });
+}
+
+function line(number: number): Buffer {
+  return Buffer.from(`${number} ${'.'.repeat(90)}\n`);
+}
+
+async function pipe(): Promise<{ readonly path: string }> {
+  const folder = await tempFolder();
+  onTestFinished(() => folder.remove());
+  const path = join(folder.path, 'pipe');
+  execFileSync('mkfifo', [path]);
+  return { path };
+}
+
+function openPipe(path: string, mode: number): number {
+  const fd = openSync(path, mode | constants.O_NONBLOCK);
+  onTestFinished(() => closeSync(fd));
+  return fd;
+}
+
+/** What comes until `isEnough`. */
+async function readUntil(fd: number, isEnough: (text: string) => boolean): Promise<string> {
+  const buffer = Buffer.alloc(64 * 1024);
+  let text = '';
+  await eventually(() => {
+    for (let count = readNow(fd, buffer); count > 0; count = readNow(fd, buffer)) {
+      text += buffer.toString('latin1', 0, count);
+    }
+    return isEnough(text);
+  }, 'the lines');
+  return text;
+}
+
+/** 0: there is nothing just now. */
+function readNow(fd: number, buffer: Buffer): number {
+  try {
+    return readSync(fd, buffer);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EAGAIN') return 0;
+    throw error;
+  }
+}
