@@ -1,5 +1,5 @@
 import { deferred, type Deferred } from '../lib/deferred.ts';
-import type { Extent } from '../lib/extents.ts';
+import { Extents, type Extent } from '../lib/extents.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobPart } from '../store/blob-store.ts';
 import type { BlobStream } from '../upstream/upstream.ts';
@@ -104,10 +104,7 @@ export class FillTransfer {
     if (this.#segments.size === 0) this.#settle();
   }
 
-  #launch(hole: number, first?: BlobStream): void {
-    // One that was stopped may still be writing what it has received.
-    const flushing = [...this.#segments].find(({ start, position }) => start <= hole && hole < position);
-    const at = flushing?.position ?? hole;
+  #launch(at: number, first?: BlobStream): void {
     const { digest, part, open, onWritten } = this.#options;
     this.#opened++;
     const segment: FillSegment = new FillSegment({
@@ -173,9 +170,10 @@ export class FillTransfer {
 
   #state(): FillState<FillSegment> | undefined {
     const { progress, demands } = this.#options;
-    const { size, written } = progress;
+    const { size } = progress;
     if (size === undefined) return undefined;
     const streams = this.#running();
+    const written = this.#received();
     // Asked for at every chunk and by every reader that waits, of which there may be hundreds; few ask for the others.
     return {
       size,
@@ -185,6 +183,17 @@ export class FillTransfer {
         return demands();
       },
     };
+  }
+
+  /** What is written, or about to be: one that was stopped still writes what it has received. */
+  #received(): Extents {
+    const { written } = this.#options.progress;
+    const stopped = [...this.#segments].filter(({ isStopped }) => isStopped);
+    if (stopped.length === 0) return written;
+    return new Extents([
+      ...written.list,
+      ...stopped.map(({ start, position }) => ({ start, end: position })),
+    ]);
   }
 
   #running(): FillSegment[] {

@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest';
+import { deferred, type Deferred } from '../../src/lib/deferred.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { Demand } from '../../src/pull/fill-plan.ts';
+import { FillProgress } from '../../src/pull/fill-progress.ts';
+import { FillTransfer } from '../../src/pull/fill-transfer.ts';
+import type { BlobPart } from '../../src/store/blob-store.ts';
+import { AnswerBody } from '../../src/upstream/answer-body.ts';
+import { withDeadline } from '../support/wait.ts';
+
+const SIZE = 400;
+const digest = `sha256:${'0'.repeat(64)}` as Digest;
+
+/** A transfer of 400 bytes at two places, whose upstream sends, and whose disk writes, when they are told to. */
+function heldTransfer() {
+  const progress = new FillProgress();
+  progress.size = SIZE;
+  const writes: { readonly start: number; readonly end: number; readonly done: Deferred<void> }[] = [];
+  const part = {
+    write: (chunks: readonly Buffer[], start: number) => {
+      const done = deferred<void>();
+      writes.push({ start, end: start + Buffer.concat(chunks).length, done });
+      return done.promise;
+    },
+  } as unknown as BlobPart;
+  const bodies = new Map<number, AnswerBody>();
+  let isAskedFor = deferred<void>();
+  const demands: Demand[] = [];
+  let asked = 0;
+  const transfer = new FillTransfer({
+    digest,
+    part,
+    progress,
+    open: (offset) => {
+      const body = new AnswerBody({
+        pause: () => undefined,
+        resume: () => undefined,
+        abort: () => undefined,
+      });
+      bodies.set(offset, body);
+      isAskedFor.resolve();
+      isAskedFor = deferred();
+      const stream = { totalSize: SIZE, offset, body, isDecoded: false, close: () => body.close() };
+      return Promise.resolve({ kind: 'ok', value: stream });
+    },
+    limits: {
+      minGapBytes: 10,
+      get maxStreams() {
+        // What goes on for ever without a turn of the event loop could be ended by no deadline.
+        if (++asked > 1000) throw new Error('segments are launched without end');
+        return 2;
+      },
+    },
+    demands: () => demands,
+    onWritten: (extent) => progress.wrote(extent),
+  });
+  const bodyAt = async (start: number): Promise<AnswerBody> => {
+    while (!bodies.has(start)) await withDeadline(isAskedFor.promise, `a request from ${start} on`);
+    return bodies.get(start) as AnswerBody;
+  };
+  const send = async (from: number, start: number, end: number): Promise<void> => {
+    (await bodyAt(from)).push(Buffer.alloc(end - start));
+  };
+  const writeAt = async (start: number) => {
+    for (;;) {
+      const write = writes.find((one) => one.start === start);
+      if (write !== undefined) return write;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  const write = async (start: number): Promise<void> => (await writeAt(start)).done.resolve();
+  const read = (position: number): void => {
+    demands.splice(0, demands.length, { position, end: SIZE });
+    transfer.want({ position, end: SIZE });
+  };
+  return { transfer, progress, bodies, writes, send, write, writeAt, read };
+}
+
+describe('a segment that had to end for another', () => {
+  it('is left to write what it has received, by whoever comes to its start and by whoever has ended', async () => {
+    const { transfer, progress, bodies, writes, send, write, writeAt, read } = heldTransfer();
+    const receiving = transfer.receive(undefined);
+    read(50);
+    await send(0, 0, 50);
+    await write(0);
+    // The first has ended where the second began; the next one begins at 100.
+    await writeAt(0);
+    read(100);
+    await send(50, 50, 100);
+    await writeAt(50);
+    await send(100, 100, 110);
+    await write(100);
+    // The second has all it can get, and its disk is slow.
+    read(200);
+    await send(200, 200, SIZE);
+    await write(200);
+    await send(100, 110, 200);
+    await write(110);
+    await write(50);
+    await withDeadline(receiving, 'the transfer to end');
+    expect(transfer.opened).toBe(4);
+    expect(progress.written.list).toEqual([{ start: 0, end: SIZE }]);
+    expect([...bodies.keys()]).toEqual([0, 50, 100, 200]);
+    expect(writes.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(SIZE);
+  });
+
+  it('has its bytes written by itself alone: who comes from before it ends at its start', async () => {
+    const { transfer, progress, bodies, writes, send, write, writeAt, read } = heldTransfer();
+    const receiving = transfer.receive(undefined);
+    read(50);
+    await send(50, 50, SIZE);
+    await writeAt(50);
+    // The second has all it can get, and its disk is slow.
+    read(20);
+    await send(0, 0, 20);
+    await send(20, 20, SIZE);
+    await write(0);
+    await write(20);
+    await write(50);
+    await withDeadline(receiving, 'the transfer to end');
+    expect(progress.written.list).toEqual([{ start: 0, end: SIZE }]);
+    expect([...bodies.keys()]).toEqual([0, 50, 20]);
+    expect(writes.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(SIZE);
+  });
+});
