@@ -152,6 +152,8 @@ function sendFromMemory(exchange: Exchange, content: Buffer, pieces: readonly Pi
 async function sendPieces(exchange: Exchange, body: BlobBody, pieces: readonly Piece[]): Promise<void> {
   const { response } = exchange;
   const loan = buffers.lend();
+  // Of what was written to an answer whose turn never came nobody tells that it was not sent.
+  response.once('close', () => loan.end());
   try {
     for (const piece of pieces) {
       if (Buffer.isBuffer(piece)) {

@@ -12,7 +12,7 @@ export interface Loan {
   readonly pair: readonly [Buffer, Buffer];
   /** Nothing refers to the buffers any more: others can have them. */
   giveBack(): void;
-  /** The transfer is over, however it ended. */
+  /** The transfer is over, however it ended. Safe to call more than once. */
   end(): void;
 }
 
@@ -35,13 +35,15 @@ export class TransferBuffers {
   lend(): Loan {
     const isLarge = this.#largeTransfers < this.#maxLarge;
     if (isLarge) this.#largeTransfers++;
+    let isOver = false;
     const pool = isLarge ? this.#large : this.#small;
     const pair = [pool.take(), pool.take()] as const;
     return {
       pair,
       giveBack: () => pair.forEach((buffer) => pool.give(buffer)),
       end: () => {
-        if (isLarge) this.#largeTransfers--;
+        if (isLarge && !isOver) this.#largeTransfers--;
+        isOver = true;
       },
     };
   }

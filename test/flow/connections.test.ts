@@ -2,7 +2,8 @@ import { execFile } from 'node:child_process';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { promisify } from 'node:util';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { TransferBuffers, type Loan } from '../../src/http/transfer-buffers.ts';
 import { generatedContent } from '../fake/content.ts';
 import type { FakeHub } from '../fake/hub.ts';
 import { image } from '../fixtures/images.ts';
@@ -95,6 +96,19 @@ describe('requests that are sent ahead on one connection', () => {
     }
     await eventually(() => requestLines(app).length === 41, 'a line for every request');
     await eventually(async () => (await openFiles(app)).length === 0, 'all files to be closed');
+  });
+
+  it('give back what they worked with when their client goes away before their turn', async () => {
+    const lend = vi.spyOn(TransferBuffers.prototype, 'lend');
+    onTestFinished(() => lend.mockRestore());
+    const app = await startTestApp({ hub: await hubWithBig() });
+    await app.get(target);
+    lend.mockClear();
+    const { socket } = dial(app, get(target).repeat(3));
+    await eventually(() => lend.mock.results.length === 3, 'the answers to be under way');
+    const ends = lend.mock.results.map(({ value }) => vi.spyOn(value as Loan, 'end'));
+    socket.destroy();
+    await eventually(() => ends.every(({ mock }) => mock.calls.length > 0), 'all transfers to be over');
   });
 
   it('end with the connection when one cannot be finished before its turn', async () => {

@@ -22,7 +22,9 @@ describe('the buffers of transfers', () => {
     small.end();
     expect(sizes(buffers.lend())).toEqual([64, 64]);
     large.end();
+    large.end();
     expect(sizes(buffers.lend())).toEqual([256, 256]);
+    expect(sizes(buffers.lend())).toEqual([64, 64]);
   });
 
   it('are used again once they are given back, and never by two transfers', () => {
