@@ -10,9 +10,6 @@ import type { Demand } from './fill-plan.ts';
 import { DIVERTED, type FillProgress } from './fill-progress.ts';
 import { upstreamBytes, type OpenBlob } from './upstream-bytes.ts';
 
-/** So much is taken from memory in one go. */
-const RECENT_BYTES = 512 * 1024;
-
 /** The fill, as its readers see it. */
 export interface FillSource {
   readonly digest: Digest;
@@ -89,7 +86,8 @@ export class FillReader implements BlobBody {
   /** Nothing if the disk cannot give what was written to it. */
   async #written(buffer: Buffer, length: number, position: number): Promise<readonly Buffer[]> {
     if (this.#wasRecent) await bulkTurn();
-    const recent = this.#source.recent(position, Math.min(length, RECENT_BYTES));
+    // Whoever has small buffers is one of many: what a slow one of them has taken stays in memory for it alone.
+    const recent = this.#source.recent(position, Math.min(length, 2 * buffer.length));
     this.#wasRecent = recent.length > 0;
     if (this.#wasRecent) return recent;
     const { part, isShared } = this.#source;
