@@ -7,6 +7,20 @@ import type { BlobPart } from '../store/blob-store.ts';
  */
 const WRITE_EVERY_MS = 4;
 const WRITE_BYTES = 2 * 1024 * 1024;
+/**
+ * One write of each writer takes no more, unless they are very many: while the disk is slow, four of them are in memory,
+ * the one that waits, the one under way and the last two.
+ */
+const ALL_WRITES_BYTES = 16 * 1024 * 1024;
+/** What may come at once. */
+const MIN_WRITE_BYTES = 64 * 1024;
+
+/** Those that may still be pushed to. */
+let writers = 0;
+
+function writeBytes(): number {
+  return Math.max(MIN_WRITE_BYTES, Math.min(WRITE_BYTES, ALL_WRITES_BYTES / writers));
+}
 
 /** Writes a stream of chunks to a part, in as few writes as do not make its readers wait. */
 export class PartWriter {
@@ -19,6 +33,7 @@ export class PartWriter {
   #begunAt = -Infinity;
   #timer: NodeJS.Timeout | undefined;
   #failure: { readonly error: unknown } | undefined;
+  #isOver = false;
 
   /** Writes from `start` on; `onWritten` is told, after each write, what can be read back, and what it is. */
   constructor(
@@ -29,6 +44,7 @@ export class PartWriter {
     this.#part = part;
     this.#position = start;
     this.#onWritten = onWritten;
+    writers++;
   }
 
   /** Takes the chunk over; resolves at once, or when the disk has caught up. Throws what the disk said. */
@@ -37,26 +53,29 @@ export class PartWriter {
     this.#queue.push(chunk);
     this.#queuedBytes += chunk.length;
     this.#writeWhenDue();
-    while (this.#queuedBytes >= WRITE_BYTES) {
-      await this.#running;
+    while (this.#queuedBytes >= writeBytes()) {
+      // None is under way if there are more writers than a moment ago.
+      await (this.#running ??= this.#write());
       this.#throwFailure();
     }
   }
 
-  /** Resolves when all that was pushed is written. */
+  /** Resolves when all that was pushed is written. To be called in any case, at the end. Throws what the disk said. */
   async flush(): Promise<void> {
     while (this.#failure === undefined && (this.#running !== undefined || this.#queue.length > 0)) {
       this.#running ??= this.#write();
       await this.#running;
     }
     clearTimeout(this.#timer);
+    if (!this.#isOver) writers--;
+    this.#isOver = true;
     this.#throwFailure();
   }
 
   #writeWhenDue(): void {
     if (this.#running !== undefined || this.#queue.length === 0 || this.#failure !== undefined) return;
     const inMs = this.#begunAt + WRITE_EVERY_MS - performance.now();
-    if (inMs <= 0 || this.#queuedBytes >= WRITE_BYTES) {
+    if (inMs <= 0 || this.#queuedBytes >= writeBytes()) {
       this.#running = this.#write();
       return;
     }

@@ -63,6 +63,30 @@ describe('a stream that is written to a part', () => {
     expect(writes.map(({ text }) => text.length)).toEqual([MIB, 2 * MIB]);
   });
 
+  it('waits for the disk earlier when there are many others, so that all together take little memory', async () => {
+    const piece = Buffer.alloc(64 * 1024);
+    const many = Array.from({ length: 64 }, () => slowPart());
+    const pushed = many.map(() => 0);
+    const pushing = many.map(async ({ writer }, index) => {
+      for (let bytes = 0; bytes < 4 * MIB; bytes += piece.length) {
+        pushed[index] = bytes + piece.length;
+        await writer.push(piece);
+      }
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    const takenBytes = pushed.reduce((sum, bytes) => sum + bytes, 0);
+    for (const { writes } of many) writes[0]?.done.reject(new Error('EIO'));
+    await Promise.allSettled(pushing);
+    await Promise.allSettled(many.map(({ writer }) => writer.flush()));
+    // One piece is under way for each, which came first, and so much waits.
+    expect(takenBytes).toBe(64 * piece.length + 16 * MIB);
+    const { writer, writes } = slowPart();
+    for (let bytes = 0; bytes < 2 * MIB; bytes += piece.length) await writer.push(piece);
+    expect(writes).toHaveLength(1);
+    writes[0]?.done.reject(new Error('EIO'));
+    await expect(writer.flush()).rejects.toThrow('EIO');
+  });
+
   it('tells whoever pushes, or waits for its end, what the disk said, and writes nothing more', async () => {
     const { writer, writes } = slowPart();
     await writer.push(Buffer.from('a'));
