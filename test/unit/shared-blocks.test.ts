@@ -71,6 +71,25 @@ describe('a file that several read at a time', () => {
     expect(bytes.equals(content)).toBe(true);
   });
 
+  it('costs nobody a byte that can be read, although others nearby cannot', async () => {
+    const { content, read } = fileOf(BLOCK_BYTES);
+    const shared = new SharedBlocks().share(async (buffer, length, position) => {
+      if (position + length > 200_000) throw new Error('EIO');
+      return read(buffer, length, position);
+    });
+    const readers = [0, 100_000, 150_000].map(async (at) => {
+      const buffer = Buffer.alloc(100_000);
+      const count = await shared(buffer, buffer.length, at);
+      return buffer.subarray(0, count).equals(content.subarray(at, at + buffer.length));
+    });
+    const isRight = await Promise.allSettled(readers);
+    expect(isRight.map((each) => (each.status === 'fulfilled' ? each.value : 'EIO'))).toEqual([
+      true,
+      true,
+      'EIO',
+    ]);
+  });
+
   it('keeps what somebody still waits for, whatever else is read meanwhile', async () => {
     const blocks = new SharedBlocks();
     const slow = deferred<void>();

@@ -39,7 +39,9 @@ export class SharedBlocks {
       try {
         // Nothing has to be waited for, and so others would never have their turn.
         if (block.isFilled) await bulkTurn();
-        const end = await block.filled;
+        // The disk may fail elsewhere in the block, where this reader wants nothing.
+        const end = await block.filled.catch(() => undefined);
+        if (end === undefined) return await read(buffer, length, position);
         const offset = position - index * BLOCK_BYTES;
         return block.bytes.copy(buffer, 0, offset, Math.min(end, offset + length));
       } finally {
