@@ -166,12 +166,12 @@ export class Breaker {
       this.#succeeded();
       return;
     }
-    if (failure.kind !== 'unavailable') {
+    // Who says that a password is wrong is alive.
+    if (failure.kind !== 'unavailable' || failure.cause === 'credentials') {
       this.#succeeded();
       return;
     }
-    if (failure.cause === 'credentials') this.#answered();
-    if (failure.cause === 'credentials' || failure.cause === 'offline') return;
+    if (failure.cause === 'offline') return;
     if (failure.cause === 'timeout' && !attempt.hadTime) return;
     this.#failed(failure, attempt.resource);
   }
