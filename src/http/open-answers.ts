@@ -17,7 +17,7 @@ export class OpenAnswers {
     // Of the end of a connection Node tells only the answer that is being sent, not those that wait for their turn.
     if (response.socket !== null) return;
     request.once('close', () => {
-      if (response.socket !== null || response.destroyed || response.writableFinished) return;
+      if (response.socket !== null || response.writableFinished) return;
       response.destroy();
       response.emit('close');
     });
