@@ -1,7 +1,7 @@
 import { startApp } from '../app.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { releaseYoungGeneration } from '../lib/young-generation.ts';
-import { createLog } from '../log/log.ts';
+import { createLog, written } from '../log/log.ts';
 import { exitCodeOf, messageOf } from './failure.ts';
 import { packageVersion } from './version.ts';
 
@@ -39,6 +39,8 @@ export async function serve(loaded: LoadedSettings): Promise<ExitCode> {
     const code = exitCodeOf(error);
     log.fatal({ err: code === 2 ? undefined : error }, messageOf(error));
     return code;
+  } finally {
+    await written(log);
   }
 }
 

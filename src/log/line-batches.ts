@@ -1,6 +1,8 @@
 /** Takes bytes to a file or a pipe, in their order, and waits for nothing. */
 export interface ByteSink {
   write(bytes: Buffer): unknown;
+  /** Calls back when all is written, or nobody will read it. */
+  flush(done: () => void): void;
   /** Returns when all is written. */
   flushSync(): void;
 }
@@ -40,7 +42,13 @@ export class LineBatches {
     if (this.#timer === undefined) this.#goOn();
   }
 
-  /** Returns when every line so far is written. */
+  /** Calls back when every line so far is written, or nobody will read it. */
+  flush(done: () => void): void {
+    this.#pass();
+    this.#sink.flush(done);
+  }
+
+  /** Returns when every line so far is written, but for what another thread is writing just then. */
   flushSync(): void {
     this.#pass();
     this.#sink.flushSync();

@@ -26,6 +26,7 @@ export class LogFile implements ByteSink {
   #isWriting = false;
   #isBroken = false;
   #lostLines = 0;
+  #onIdle: (() => void)[] = [];
 
   constructor(options: LogFileOptions) {
     this.#options = options;
@@ -47,7 +48,15 @@ export class LogFile implements ByteSink {
     if (!this.#isWriting) this.#next();
   }
 
-  /** What cannot be written within a second is lost. */
+  flush(done: () => void): void {
+    this.#onIdle.push(done);
+    if (!this.#isWriting) this.#idle();
+  }
+
+  /**
+   * For a program that cannot wait any more. What cannot be written within a second is lost, and what is being written
+   * may be overtaken, or broken off where a pipe is full: nobody hears any more how much of it went through.
+   */
   flushSync(): void {
     const queue = this.#queue;
     this.#queue = [];
@@ -61,9 +70,8 @@ export class LogFile implements ByteSink {
   #next(): void {
     const bytes = this.#queue.shift();
     this.#isWriting = bytes !== undefined;
-    if (bytes !== undefined) {
-      write(this.#options.fd, bytes, (error, count) => this.#wrote(bytes, error, count));
-    }
+    if (bytes === undefined) this.#idle();
+    else write(this.#options.fd, bytes, (error, count) => this.#wrote(bytes, error, count));
   }
 
   #wrote(bytes: Buffer, error: NodeJS.ErrnoException | null, count = 0): void {
@@ -80,7 +88,15 @@ export class LogFile implements ByteSink {
 
   #break(): void {
     this.#isBroken = true;
+    this.#isWriting = false;
     this.#queue = [];
+    this.#idle();
+  }
+
+  #idle(): void {
+    const waiting = this.#onIdle;
+    this.#onIdle = [];
+    for (const done of waiting) done();
   }
 
   /** Not before there is room for that, too. */

@@ -1,4 +1,5 @@
 import pino, { type Logger } from 'pino';
+import { withinMs } from '../lib/deadline.ts';
 import { redactText } from '../lib/redact-text.ts';
 import { LineBatches } from './line-batches.ts';
 import { LogFile } from './log-file.ts';
@@ -8,6 +9,9 @@ export type { Logger } from 'pino';
 
 /** Of lines that cannot be written yet: some 50,000 requests. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+
+/** At the end of the program, for a reader that is slow or a disk that is full. */
+const LAST_WAIT_MS = 1000;
 
 /** How fields are written that hold what libraries and upstreams say. */
 export const LOG_SERIALIZERS = {
@@ -41,8 +45,20 @@ export async function createLog(options: LogOptions): Promise<Logger> {
   const lines = new LineBatches(file);
   process.once('exit', () => lines.flushSync());
   const shown = isPretty ? await readable() : undefined;
-  const log = pino(base, shown === undefined ? lines : { write: (line) => lines.write(shown(line)) });
+  const forPeople = shown && {
+    write: (line: string) => lines.write(shown(line)),
+    flush: (done: () => void) => lines.flush(done),
+  };
+  const log = pino(base, forPeople ?? lines);
   return log;
+}
+
+/** Resolves when all lines so far are written, or cannot be within a second. */
+export async function written(log: Logger): Promise<void> {
+  const flushed = new Promise<void>((resolve) => {
+    log.flush(() => resolve());
+  });
+  await withinMs(flushed, LAST_WAIT_MS);
 }
 
 /** Turns a line of JSON into one for people. */

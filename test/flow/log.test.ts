@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, existsSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { freePort } from '../support/free-port.ts';
@@ -7,6 +9,8 @@ import { tempFolder } from '../support/temp.ts';
 import { eventually } from '../support/wait.ts';
 
 const MAIN = new URL('../../dist/main.js', import.meta.url).pathname;
+/** Of Linux. */
+const PIPE_BYTES = 64 * 1024;
 
 it('the log for people has one line for each event too', async () => {
   const folder = await tempFolder();
@@ -64,3 +68,44 @@ it.each(['json', 'pretty'])('a disk that has no room for the log stops nothing: 
   expect(await server.stop()).toBe(0);
   expect(server.stderr).toBe('');
 });
+
+it('the last lines are there although the pipe was full when they came', async () => {
+  const folder = await tempFolder();
+  const pipe = join(folder.path, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const [reader, writer] = [constants.O_RDONLY, constants.O_WRONLY].map((mode) =>
+    openSync(pipe, mode | constants.O_NONBLOCK),
+  ) as [number, number];
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const flags = `--listen ${url.slice('http://'.length)} --admin-listen off --data-dir data --offline`;
+  const args = ['-c', `exec "$0" "$1" serve ${flags} >pipe`, process.execPath, MAIN];
+  const server = await start({ program: '/bin/sh', args, cwd: folder.path });
+  onTestFinished(async () => {
+    if (server.status === undefined) await server.kill();
+    for (const fd of [reader, writer]) closeSync(fd);
+    await folder.remove();
+  });
+  await eventually(() => readNow(reader).includes('"msg":"ready"'), 'the line that says it is ready');
+  // For `stopping`, and for no more.
+  const filling = 'x'.repeat(PIPE_BYTES - 100);
+  expect(writeSync(writer, filling)).toBe(filling.length);
+  const stopped = server.stop();
+  const socket = join(folder.path, 'data/control.sock');
+  await eventually(() => server.status !== undefined || !existsSync(socket), 'the server to have stopped');
+  let text = readNow(reader);
+  expect(await stopped).toBe(0);
+  text += readNow(reader);
+  const lines = text.slice(filling.length).trimEnd().split('\n');
+  expect(lines.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual(['stopping', 'stopped']);
+});
+
+/** What is in the pipe. */
+function readNow(fd: number): string {
+  const buffer = Buffer.alloc(2 * PIPE_BYTES);
+  try {
+    return buffer.toString('latin1', 0, readSync(fd, buffer));
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EAGAIN') return '';
+    throw error;
+  }
+}

@@ -5,6 +5,7 @@ import { eventually } from '../support/wait.ts';
 class Sink implements ByteSink {
   readonly written: Buffer[] = [];
   isFlushed = false;
+  readonly #flushed: (() => void)[] = [];
 
   get text(): string {
     return Buffer.concat(this.written).toString();
@@ -14,8 +15,16 @@ class Sink implements ByteSink {
     this.written.push(bytes);
   }
 
+  flush(done: () => void): void {
+    this.#flushed.push(done);
+  }
+
   flushSync(): void {
     this.isFlushed = true;
+  }
+
+  doneWriting(): void {
+    for (const done of this.#flushed) done();
   }
 }
 
@@ -38,6 +47,19 @@ it('what has gone on stays as it was, however much follows', () => {
   for (const line of all) lines.write(line);
   lines.flushSync();
   expect(sink.text).toBe(all.join(''));
+});
+
+it('whoever can wait hears when all lines are written', () => {
+  const sink = new Sink();
+  const lines = new LineBatches(sink);
+  lines.write('first\n');
+  lines.write('last\n');
+  let isDone = false;
+  lines.flush(() => (isDone = true));
+  expect(sink.text).toBe('first\nlast\n');
+  expect(isDone).toBe(false);
+  sink.doneWriting();
+  expect(isDone).toBe(true);
 });
 
 it('at the end nothing is waited for', () => {

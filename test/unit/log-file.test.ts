@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { LogFile } from '../../src/log/log-file.ts';
 import { tempFolder } from '../support/temp.ts';
-import { eventually } from '../support/wait.ts';
+import { eventually, withDeadline } from '../support/wait.ts';
 
 const MAX_WAITING_BYTES = 256 * 1024;
 /** With a pipe's 64 KiB, more than can wait. */
@@ -25,6 +25,35 @@ it('a reader that is slow misses whole lines, is told how many, and gets the oth
   const kept = numbers.length - 1;
   expect(numbers).toEqual([...Array.from({ length: kept }, (_, number) => number), TOO_MANY]);
   expect(gaps).toEqual([TOO_MANY - kept]);
+});
+
+it('whoever can wait hears when all is written', async () => {
+  const { path } = await pipe();
+  const reader = openPipe(path, constants.O_RDONLY);
+  const file = logFile(openPipe(path, constants.O_WRONLY));
+  const written = Buffer.concat(Array.from({ length: 1000 }, (_, number) => line(number)));
+  const heard: string[] = [];
+  file.write(written);
+  file.flush(() => heard.push('written'));
+  expect(heard).toEqual([]);
+  const text = await readUntil(reader, (read) => read.length >= written.length);
+  expect(text).toBe(written.toString());
+  await eventually(() => heard.length > 0, 'word of it');
+  file.flush(() => heard.push('at once'));
+  expect(heard).toEqual(['written', 'at once']);
+});
+
+it('and does not wait for a reader that has gone', async () => {
+  const { path } = await pipe();
+  const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const file = logFile(openPipe(path, constants.O_WRONLY));
+  for (let number = 0; number < 1000; number++) file.write(line(number));
+  const flushed = new Promise<void>((resolve) => {
+    file.flush(resolve);
+  });
+  closeSync(reader);
+  await withDeadline(flushed, 'the end of the waiting');
+  await withDeadline(new Promise<void>((resolve) => file.flush(resolve)), 'the same, once it is known');
 });
 
 it('what waits when the program ends is written if there is a reader', async () => {
