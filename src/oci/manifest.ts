@@ -4,8 +4,8 @@ import {
   isFileLayerType,
   isForeignLayerType,
   isImageConfigType,
-  isImageManifestType,
   isIndexType,
+  isManifestType,
 } from './media-types.ts';
 import type { Platform } from './platform.ts';
 
@@ -115,7 +115,7 @@ function parseJsonObject(bytes: Buffer): Json {
 
 function effectiveMediaType(document: Json, sentType: string): string {
   const stated = document['mediaType'];
-  const sentIsManifest = isIndexType(sentType) || isImageManifestType(sentType);
+  const sentIsManifest = isManifestType(sentType);
   if (typeof stated === 'string' && stated !== '') {
     // Clients reject a body whose mediaType contradicts the header (moby checkSupportedMediaType, containerd).
     if (sentIsManifest && stated !== sentType) {
@@ -123,7 +123,7 @@ function effectiveMediaType(document: Json, sentType: string): string {
         `manifest says mediaType ${shownType(stated)} but was sent as ${sentType}`,
       );
     }
-    if (!isIndexType(stated) && !isImageManifestType(stated)) {
+    if (!isManifestType(stated)) {
       throw new ManifestInvalidError(`unsupported manifest type ${shownType(stated)}`);
     }
     return stated;

@@ -15,6 +15,10 @@ export function isImageManifestType(mediaType: string): boolean {
   return mediaType === OCI_MANIFEST || mediaType === DOCKER_MANIFEST;
 }
 
+export function isManifestType(mediaType: string): boolean {
+  return isIndexType(mediaType) || isImageManifestType(mediaType);
+}
+
 /** The config of an image that can be run. */
 export function isImageConfigType(mediaType: string): boolean {
   return (

@@ -57,8 +57,8 @@ export class HotManifests {
     const { remembered, resolver } = this.#options;
     const record = remembered.tag(repository, tag);
     if (record === undefined || !this.#isFresh(repository, tag, record)) return undefined;
-    const { digest, mediaType } = record.descriptor;
-    return resolver.takes(client, mediaType) ? this.#expanded(repository, digest) : undefined;
+    const manifest = this.#expanded(repository, record.descriptor.digest);
+    return manifest !== undefined && resolver.takes(client, manifest.mediaType) ? manifest : undefined;
   }
 
   #isFresh(repository: Repository, tag: string, { checkedAt, failure }: TagRecord): boolean {

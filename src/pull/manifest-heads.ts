@@ -1,5 +1,5 @@
 import { SCHEMA_1, type Descriptor } from '../oci/manifest.ts';
-import { isSchema1Type } from '../oci/media-types.ts';
+import { isManifestType, isSchema1Type } from '../oci/media-types.ts';
 import { referenceText, repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -57,7 +57,8 @@ export class ManifestHeads {
     if (descriptor !== undefined && isSchema1Type(descriptor.mediaType)) {
       throw new PullError('platform-unknown', `${repository.name}@${referenceText(reference)}: ${SCHEMA_1}`);
     }
-    if (descriptor !== undefined && reference.kind === 'tag') {
+    if (descriptor === undefined || !isManifestType(descriptor.mediaType)) return undefined;
+    if (reference.kind === 'tag') {
       const at = now();
       await store.putTag(repository, reference.tag, { descriptor, checkedAt: at, confirmedAt: at });
     }

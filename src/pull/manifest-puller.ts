@@ -101,10 +101,12 @@ export class ManifestPuller {
   }
 
   async #byTag(upstream: Upstream, request: ManifestRequest, tag: string): Promise<ManifestAnswer> {
-    const target = await this.#target(upstream, request, tag);
+    const { descriptor: named, cache, stale } = await this.#target(upstream, request, tag);
     const { repository, client, headOnly } = request;
-    const { resolver } = this.#options;
-    const { descriptor, cache, stale } = target;
+    const { resolver, store } = this.#options;
+    // Upstream's HEAD may have been wrong about all but the digest.
+    const known = await store.getManifest(named.digest);
+    const descriptor = known === undefined ? named : descriptorOf(known);
     const marks = { cache, ...(stale === undefined ? {} : { stale }) };
     if (resolver.takes(client, descriptor.mediaType)) {
       if (headOnly) return { descriptor, ...marks };
@@ -117,7 +119,7 @@ export class ManifestPuller {
       manifestOf(await this.#loadEntry(upstream, repository, nested.digest)),
     );
     if (headOnly) {
-      const stored = await this.#options.store.getManifest(digest);
+      const stored = await store.getManifest(digest);
       if (stored !== undefined) await this.#requireLink(upstream, repository, digest);
       return {
         descriptor: stored === undefined ? { digest, mediaType, size } : descriptorOf(stored),

@@ -214,6 +214,38 @@ describe('a HEAD of a tag that was never seen', () => {
   });
 });
 
+describe('an upstream whose HEAD is wrong about the type', () => {
+  const LATEST = '/v2/library/plain/manifests/latest';
+  const { digest, mediaType, bytes } = PLAIN.image.root;
+
+  async function appBehind(type: string) {
+    const hub = await filledHub();
+    const headers = { 'content-type': type, 'docker-content-digest': digest };
+    const status = { code: 200, body: bytes, headers };
+    hub.fault({ match: { kind: 'manifest', method: 'HEAD' }, do: { status } });
+    return startTestApp({ hub });
+  }
+
+  it('is not believed if that is none of a manifest', async () => {
+    const app = await appBehind('application/json');
+    for (const method of ['HEAD', 'GET', 'HEAD']) {
+      const answer = await app.get(LATEST, { method, headers: acceptAll });
+      expect(answer.status).toBe(200);
+      expect(answer.header('content-type')).toBe(mediaType);
+    }
+  });
+
+  it('nor of what is here, whoever answers', async () => {
+    const app = await appBehind(OCI_INDEX);
+    await app.get(`/v2/library/plain/manifests/${digest}`);
+    for (const method of ['HEAD', 'GET', 'HEAD']) {
+      const answer = await app.get(LATEST, { method, headers: acceptImagesOnly });
+      expect(answer.status).toBe(200);
+      expect(answer.header('content-type')).toBe(mediaType);
+    }
+  });
+});
+
 describe('a client that takes no lists', () => {
   it.each([
     ['linux/amd64', agent('linux', 'amd64')],

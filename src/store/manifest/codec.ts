@@ -1,5 +1,5 @@
 import { parseDigest, type Digest } from '../../oci/digest.ts';
-import { isImageManifestType, isIndexType } from '../../oci/media-types.ts';
+import { isManifestType } from '../../oci/media-types.ts';
 import type { Link, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
 
 /** A manifest as one value: its media type, a NUL, and its bytes as they are. */
@@ -22,8 +22,8 @@ export function decodeTag(text: string): TagRecord | undefined {
   const { digest, mediaType, size } = descriptor as Record<string, unknown>;
   const { checkedAt, confirmedAt, failure } = value;
   const known = typeof digest === 'string' ? parseDigest(digest) : undefined;
-  if (known === undefined || !isManifestType(mediaType) || !isSize(size)) return undefined;
-  if (typeof checkedAt !== 'number' || typeof confirmedAt !== 'number') return undefined;
+  if (known === undefined || typeof mediaType !== 'string' || !isManifestType(mediaType)) return undefined;
+  if (!isSize(size) || typeof checkedAt !== 'number' || typeof confirmedAt !== 'number') return undefined;
   return {
     descriptor: { digest: known, mediaType, size },
     checkedAt,
@@ -48,10 +48,6 @@ export function decodeRepository(text: string): RepositoryRecord | undefined {
     ...(typeof publicAt === 'number' ? { publicAt } : {}),
     ...(restricted === true ? { restricted } : {}),
   };
-}
-
-function isManifestType(value: unknown): value is string {
-  return typeof value === 'string' && (isIndexType(value) || isImageManifestType(value));
 }
 
 function isSize(value: unknown): value is number {
