@@ -77,7 +77,7 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
     now,
     onRemoved: (removed, reason) => {
       memory.forget(removed);
-      links.forget(removed.manifests);
+      links.forget(removed);
       reportRemoval(removed, reason);
     },
     onUnknownManifest: (digest) => manifests.restore(digest),

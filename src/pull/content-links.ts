@@ -33,9 +33,13 @@ export class ContentLinks {
     this.#store = store;
   }
 
-  /** These manifests are stored no longer, and their content need not be linked. */
-  forget(manifests: Iterable<Digest>): void {
-    for (const digest of manifests) this.#expanded.delete(digest);
+  /** These manifests are stored no longer, or not in these repositories: their content need not be linked. */
+  forget(removed: {
+    readonly manifests: Iterable<Digest>;
+    readonly links: Iterable<readonly [repository: string, digest: Digest]>;
+  }): void {
+    for (const digest of removed.manifests) this.#expanded.delete(digest);
+    for (const [repository, digest] of removed.links) this.#expanded.get(digest)?.delete(repository);
   }
 
   get(repository: Repository, digest: Digest): Promise<Link | undefined> {
