@@ -129,7 +129,8 @@ export class PullService {
   }
 }
 
+/** Of ASCII only: Unicode has a Kelvin sign whose lower case is a `k`, and answers confirm what was asked for. */
 function canonicalHost(host: string): string {
-  const lower = host.toLowerCase();
+  const lower = host.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
   return DOCKER_HUB_ALIASES.has(lower) ? DOCKER_HUB : lower;
 }

@@ -17,6 +17,9 @@ const TARGETS: readonly (readonly [target: string, status: number])[] = [
   ['//v2/', 404],
   ['/v2//manifests/latest', 404],
   ['/v2/UPPER/manifests/latest', 404],
+  // Lower case makes a k of a Kelvin sign, which no header can hold.
+  ['/v2/library/golang/manifests/latest?ns=doc%E2%84%AAer.io', 404],
+  ['/v2/doc%E2%84%AAer.io/library/golang/tags/list?n=1', 404],
   ['/v2/a..b/manifests/latest', 404],
   ['/v2/../../etc/passwd', 404],
   ['/v2/library/../secret/manifests/latest', 404],
