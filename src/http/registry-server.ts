@@ -41,11 +41,17 @@ export function createRegistryServer(options: RegistryServerOptions): Server {
     const exchange = startExchange(request, response, options.isTrustedProxy);
     open.begin(exchange, options.onExchange);
     if (options.health().isStopping) response.setHeader('Connection', 'close');
-    answer(options, exchange, { rule: ruleFor(exchange.client), varies }).catch((error: unknown) => {
-      if (isInternal(error)) options.onInternalError(error, exchange);
-      if (response.headersSent || response.destroyed) response.destroy();
-      else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
-    });
+    answer(options, exchange, { rule: ruleFor(exchange.client), varies })
+      .catch((error: unknown) => {
+        if (isInternal(error)) options.onInternalError(error, exchange);
+        if (response.headersSent || response.destroyed) response.destroy();
+        else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
+      })
+      .catch((error: unknown) => {
+        // Not even that could be said: it must end this one answer, and not the server.
+        options.onInternalError(error, exchange);
+        response.destroy();
+      });
   });
   const { onUnreadable } = options;
   server.on('clientError', (error, connection) => refuseMalformed(error, connection, { open, onUnreadable }));
