@@ -39,6 +39,8 @@ export function refuseUnreadable(connection: Duplex, status: number): Unreadable
     'Connection: close',
   ];
   const client = plainAddress((connection as Socket).remoteAddress);
+  // Node takes its own listener away where it hands a connection over (`connect`): a reset would end the program.
+  connection.on('error', () => undefined);
   connection.end(`${head.join('\r\n')}\r\n\r\n${body.toString()}`);
   const linger = setTimeout(() => connection.destroy(), LINGER_MS);
   connection.once('close', () => clearTimeout(linger));

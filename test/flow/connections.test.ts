@@ -191,6 +191,15 @@ describe('a connection', () => {
     }
   });
 
+  it('that asks for a tunnel and is then reset takes nothing else with it', async () => {
+    const app = await startTestApp({ hub: await hubWithBig() });
+    const { socket, closed } = dial(app, 'CONNECT a.example:443 HTTP/1.1\r\nHost: a\r\n\r\n');
+    // Before this end is closed because the other one is.
+    socket.once('data', () => socket.resetAndDestroy());
+    await withDeadline(closed, 'the end of the connection');
+    await app.caughtUp();
+  });
+
   it('may use what HTTP has and few clients know', async () => {
     const app = await startTestApp({ hub: await hubWithBig() });
     for (const bytes of [
