@@ -56,7 +56,10 @@ export function createRegistryServer(options: RegistryServerOptions): Server {
   const { onUnreadable } = options;
   server.on('clientError', (error, connection) => refuseMalformed(error, connection, { open, onUnreadable }));
   // Node hands the connection over, or ends it without a word if nobody takes it: this is no proxy of that kind.
-  server.on('connect', (_request, connection) => onUnreadable(refuseUnreadable(connection, 405)));
+  server.on('connect', (_request, connection) => {
+    if (open.isAnyOn(connection)) connection.destroy();
+    else onUnreadable(refuseUnreadable(connection, 405));
+  });
   // An expectation that is not known may be ignored (RFC 9110 section 10.1.1); Node's 417 would pass us by.
   server.on('checkExpectation', (request, response) => server.emit('request', request, response));
   // Nothing has moved for a while. That is no fault of a client that waits for its answer.

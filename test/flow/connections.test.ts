@@ -64,6 +64,7 @@ async function openFiles(app: TestApp): Promise<string[]> {
 }
 
 const requestLines = (app: TestApp) => app.log.filter(({ msg }) => msg === 'request');
+const blobLines = (app: TestApp) => requestLines(app).filter(({ kind }) => kind === 'blob');
 
 describe('requests that are sent ahead on one connection', () => {
   it('are answered in their order, whatever came of those before', async () => {
@@ -189,6 +190,18 @@ describe('a connection', () => {
       expect(text).toContain('{"errors":[{"code":"UNSUPPORTED"');
       if (status === 405) expect(text).toMatch(/\r\nAllow: GET, HEAD\r\n/);
     }
+  });
+
+  it('that asks for a tunnel in the middle of answers ends, with nothing else in them and no file left', async () => {
+    const app = await startTestApp({ hub: await hubWithBig() });
+    await app.get(target);
+    const tunnel = 'CONNECT a.example:443 HTTP/1.1\r\nHost: a\r\n\r\n';
+    const { received, closed } = dial(app, get(target).repeat(3) + tunnel);
+    await withDeadline(closed, 'the end of the connection');
+    const body = bodyOf(received());
+    expect(body.equals(big.expectedBytes(0, body.length))).toBe(true);
+    await eventually(() => blobLines(app).length === 4, 'a line for every request');
+    await eventually(async () => (await openFiles(app)).length === 0, 'all files to be closed');
   });
 
   it('that asks for a tunnel and is then reset takes nothing else with it', async () => {
