@@ -2,17 +2,19 @@ import { describe, expect, it } from 'vitest';
 import { deferred } from '../../src/lib/deferred.ts';
 import { BLOCK_BYTES, SharedBlocks, type Read } from '../../src/store/blob/shared-blocks.ts';
 
-/** A file, and where it was read. */
+/** A file, and where and in what lengths it was read. */
 function fileOf(size: number, seed = 0) {
   const content = Buffer.alloc(size);
   for (let at = 0; at < size; at += 4) content.writeUInt32LE((at + seed) >>> 0, at);
   const reads: number[] = [];
+  const lengths: number[] = [];
   const read: Read = async (buffer, length, position) => {
     reads.push(position);
+    lengths.push(length);
     await new Promise((resolve) => setImmediate(resolve));
     return content.subarray(position, position + length).copy(buffer);
   };
-  return { content, reads, read };
+  return { content, reads, lengths, read };
 }
 
 async function readAll(read: Read, { pieceBytes, from = 0 }: { pieceBytes: number; from?: number }) {
@@ -58,17 +60,32 @@ describe('a file that several read at a time', () => {
   });
 
   it('is read anew after a read that failed', async () => {
-    const { content, read } = fileOf(1000);
+    const { content, read } = fileOf(BLOCK_BYTES);
     let isBroken = true;
     const shared = new SharedBlocks().share(async (...where) => {
       if (isBroken) throw new Error('EIO');
       return read(...where);
     });
-    const readers = [0, 500].map((at) => shared(Buffer.alloc(100), 100, at));
+    const readers = [0, 500].map((at) => shared(Buffer.alloc(100_000), 100_000, at));
     for (const reader of readers) await expect(reader).rejects.toThrow('EIO');
     isBroken = false;
-    const bytes = await readAll(shared, { pieceBytes: 1000 });
+    const bytes = await readAll(shared, { pieceBytes: 100_000 });
     expect(bytes.equals(content)).toBe(true);
+  });
+
+  it('is read by small ranges in no more than these, unless more of it is there already', async () => {
+    const { content, lengths, read } = fileOf(2 * BLOCK_BYTES);
+    const shared = new SharedBlocks().share(read);
+    const ranges = [0, BLOCK_BYTES - 500].map(async (at) => {
+      const buffer = Buffer.alloc(1000);
+      const count = await shared(buffer, buffer.length, at);
+      return buffer.subarray(0, count).equals(content.subarray(at, at + count)) && count > 0;
+    });
+    expect(await Promise.all(ranges)).toEqual([true, true]);
+    expect(lengths).toEqual([1000, 1000]);
+    await shared(Buffer.alloc(100_000), 100_000, 0);
+    await shared(Buffer.alloc(1000), 1000, 5000);
+    expect(lengths).toEqual([1000, 1000, BLOCK_BYTES]);
   });
 
   it('costs nobody a byte that can be read, although others nearby cannot', async () => {

@@ -3,6 +3,8 @@ import { bulkTurn } from '../../lib/bulk-turn.ts';
 /** Of a file, from a multiple of it on. */
 export const BLOCK_BYTES = 256 * 1024;
 const MAX_BLOCKS = 32;
+/** Whoever wants less has asked for a small range (buffers have 64 KiB at least), which a whole block would be dear for. */
+const MIN_LOADED_BYTES = 64 * 1024;
 /** How long blocks stay although nobody asks for any. */
 const IDLE_MS = 5000;
 
@@ -34,7 +36,9 @@ export class SharedBlocks {
     const file = ++this.#lastFile;
     return async (buffer, length, position) => {
       const index = Math.floor(position / BLOCK_BYTES);
-      const block = this.#block(`${file}:${index}`, read, index * BLOCK_BYTES);
+      const key = `${file}:${index}`;
+      if (length < MIN_LOADED_BYTES && !this.#blocks.has(key)) return read(buffer, length, position);
+      const block = this.#block(key, read, index * BLOCK_BYTES);
       block.users++;
       try {
         // Nothing has to be waited for, and so others would never have their turn.
