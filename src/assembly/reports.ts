@@ -1,3 +1,4 @@
+import { errorCode } from '../lib/error-code.ts';
 import { answerStatus, type Exchange, type Unreadable } from '../http/exchange.ts';
 import type { HttpServerOptions } from '../http/http-server.ts';
 import { logExchange } from '../log/access-log.ts';
@@ -74,9 +75,9 @@ export function removalReporter(log: Logger, metrics: Metrics): (removed: Remova
 export function indexReporter(log: Logger, metrics: Metrics) {
   return {
     onError: (error: unknown): void => {
-      const isKnown = error instanceof Error && 'code' in error && typeof error.code === 'string';
-      metrics.indexError(isKnown ? String(error.code) : 'other');
-      if (!isKnown) log.error({ err: error }, 'internal error');
+      const code = errorCode(error);
+      metrics.indexError(code ?? 'other');
+      if (code === undefined) log.error({ err: error }, 'internal error');
     },
     onChange: (isFailing: boolean): void => {
       if (isFailing) log.error('the disk refuses the index: what is learnt is kept in memory only');

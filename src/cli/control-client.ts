@@ -8,6 +8,7 @@ import {
   REQUEST_PARAMETER,
   type ControlLine,
 } from '../lib/control-protocol.ts';
+import { errorCode } from '../lib/error-code.ts';
 import { socketPath } from '../lib/socket-path.ts';
 import {
   OperationError,
@@ -115,7 +116,7 @@ async function post(
 
 /** Undefined if the error says that nobody listens there; else throws what it means. */
 function absent(error: unknown): undefined {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const code = errorCode(error);
   if (code === 'ENOENT' || code === 'ECONNREFUSED') return undefined;
   if (code === 'EACCES' || code === 'EPERM') {
     throw new OperationError('protocol', 'the data directory belongs to a server of another user', error);

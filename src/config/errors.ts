@@ -1,3 +1,5 @@
+import { errorCode } from '../lib/error-code.ts';
+
 /** The settings cannot be used. The message has a line for each problem and quotes no secret. */
 export class SettingsError extends Error {
   override readonly name = 'SettingsError';
@@ -12,5 +14,5 @@ export class SettingsError extends Error {
 
 /** Why a file could not be read, by its errno: `ENOENT`. */
 export function readFailure(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unreadable';
+  return errorCode(error) ?? 'unreadable';
 }

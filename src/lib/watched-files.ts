@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { FileError } from './file-error.ts';
+import { errorCode } from './error-code.ts';
 
 export interface WatchedFilesOptions<T> {
   /** Absolute paths. */
@@ -92,5 +93,5 @@ async function stateOf(path: string): Promise<string> {
 }
 
 function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unreadable';
+  return errorCode(error) ?? 'unreadable';
 }

@@ -1,4 +1,5 @@
 import { write, writeSync } from 'node:fs';
+import { errorCode } from '../lib/error-code.ts';
 import type { ByteSink } from './line-batches.ts';
 
 export interface LogFileOptions {
@@ -10,8 +11,8 @@ export interface LogFileOptions {
 }
 
 const RETRY_MS = 100;
-/** At the end of the program, for a pipe that is full. */
-const LAST_WAIT_MS = 1000;
+/** How long the end of the program waits for a reader that is slow or a disk that is full. */
+export const LAST_WAIT_MS = 1000;
 const LAST_RETRY_MS = 10;
 const LINE_END = 0x0a;
 
@@ -115,8 +116,7 @@ function writeAllSync(fd: number, bytes: Buffer, until: number): boolean {
     try {
       rest = rest.subarray(writeSync(fd, rest));
     } catch (error) {
-      const isFull = error instanceof Error && 'code' in error && error.code === 'EAGAIN';
-      if (!isFull || performance.now() > until) return false;
+      if (errorCode(error) !== 'EAGAIN' || performance.now() > until) return false;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LAST_RETRY_MS);
     }
   }

@@ -2,16 +2,13 @@ import pino, { type Logger } from 'pino';
 import { withinMs } from '../lib/deadline.ts';
 import { redactText } from '../lib/redact-text.ts';
 import { LineBatches } from './line-batches.ts';
-import { LogFile } from './log-file.ts';
+import { LAST_WAIT_MS, LogFile } from './log-file.ts';
 import { shownError } from './shown-error.ts';
 
 export type { Logger } from 'pino';
 
 /** Of lines that cannot be written yet: some 50,000 requests. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
-
-/** At the end of the program, for a reader that is slow or a disk that is full. */
-const LAST_WAIT_MS = 1000;
 
 /** How fields are written that hold what libraries and upstreams say. */
 export const LOG_SERIALIZERS = {

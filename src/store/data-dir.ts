@@ -4,6 +4,7 @@ import { chmod, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/pro
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { errorCode } from '../lib/error-code.ts';
 import { deferred } from '../lib/deferred.ts';
 import { socketPath } from '../lib/socket-path.ts';
 
@@ -99,7 +100,7 @@ async function claim(name: string, own: string, dataDir: string): Promise<void> 
       await link(own, name);
       return;
     } catch (error) {
-      if (!isCode(error, 'EEXIST')) {
+      if (errorCode(error) !== 'EEXIST') {
         throw new DataDirError(
           'unusable',
           `the data directory ${dataDir} cannot be locked: ${messageOf(error)}`,
@@ -119,7 +120,7 @@ async function moveDeadAway(name: string, dataDir: string): Promise<void> {
   try {
     await rename(name, aside);
   } catch (error) {
-    if (isCode(error, 'ENOENT')) return;
+    if (errorCode(error) === 'ENOENT') return;
     throw new DataDirError(
       'unusable',
       `the data directory ${dataDir} cannot be locked: ${messageOf(error)}`,
@@ -142,7 +143,7 @@ async function checkVersion(dataDir: string): Promise<void> {
       );
     }
   } catch (error) {
-    if (!isCode(error, 'ENOENT')) throw error;
+    if (errorCode(error) !== 'ENOENT') throw error;
   }
   await writeFile(path, `${LAYOUT_VERSION}\n`);
 }
@@ -198,10 +199,6 @@ function close(server: Server): Promise<void> {
 
 function owned(dataDir: string): DataDirError {
   return new DataDirError('owned', `the data directory ${dataDir} is in use by another pierhead`);
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
 }
 
 function messageOf(error: unknown): string {

@@ -1,7 +1,8 @@
 import { rm, stat } from 'node:fs/promises';
+import { errorCode } from '../../lib/error-code.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
 import type { BlobIndex } from '../blob-store.ts';
-import { diskError, systemCode } from './disk-error.ts';
+import { diskError } from './disk-error.ts';
 import type { HashThread } from './hash-thread.ts';
 import type { BlobHolds } from './holds.ts';
 import { blobPath } from './layout.ts';
@@ -53,7 +54,7 @@ export class Adoptions {
       }
     } catch (error) {
       // Removed since it was looked for.
-      if (systemCode(error) === 'ENOENT') return undefined;
+      if (errorCode(error) === 'ENOENT') return undefined;
       throw diskError(error, `reading ${digest}`);
     } finally {
       hash.close();
@@ -68,7 +69,7 @@ export async function fileSize(path: string): Promise<number | undefined> {
   try {
     return (await stat(path)).size;
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
+    if (errorCode(error) === 'ENOENT') return undefined;
     throw diskError(error, 'looking for a blob');
   }
 }

@@ -1,5 +1,6 @@
 import type { Stats } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
+import { errorCode } from '../../lib/error-code.ts';
 import {
   digestAlgorithm,
   digestHex,
@@ -9,7 +10,7 @@ import {
 } from '../../oci/digest.ts';
 import type { BlobAudit, BlobState, CheckOptions, ListedBlob } from '../blob-audit.ts';
 import type { BlobIndex } from '../blob-store.ts';
-import { diskError, systemCode } from './disk-error.ts';
+import { diskError } from './disk-error.ts';
 import { HashError, type FileHasher } from './file-hasher.ts';
 import type { BlobHolds } from './holds.ts';
 import { blobFolder, blobPath } from './layout.ts';
@@ -108,7 +109,7 @@ async function digestsOnDisk(
       (digest): digest is Digest => digest !== undefined && digestHex(digest).startsWith(hexPrefix),
     );
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
+    if (errorCode(error) === 'ENOENT') return [];
     throw diskError(error, `listing ${folder}`);
   }
 }
@@ -118,7 +119,7 @@ async function fileState(path: string): Promise<Pick<Stats, 'size' | 'mtimeMs'> 
   try {
     return await stat(path);
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
+    if (errorCode(error) === 'ENOENT') return undefined;
     throw diskError(error, 'looking for a blob');
   }
 }

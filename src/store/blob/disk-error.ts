@@ -1,15 +1,12 @@
+import { errorCode } from '../../lib/error-code.ts';
 import { BlobStoreError } from '../blob-store.ts';
 
 const NO_ROOM: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
-export function systemCode(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
-}
-
 /** What the disk said, as a domain error; `doing` names what was tried. */
 export function diskError(error: unknown, doing: string): BlobStoreError {
   if (error instanceof BlobStoreError) return error;
-  const code = systemCode(error);
+  const code = errorCode(error);
   const kind = code !== undefined && NO_ROOM.has(code) ? 'no-space' : 'disk-failed';
   return new BlobStoreError(kind, `${doing} failed: ${code ?? String(error)}`, error);
 }

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { errorCode } from '../../lib/error-code.ts';
 import { atMost } from '../../lib/lru-options.ts';
 import { rm } from 'node:fs/promises';
 import { Extents } from '../../lib/extents.ts';
@@ -12,7 +13,7 @@ import {
   type StoredBlob,
 } from '../blob-store.ts';
 import { Adoptions, fileSize } from './adoptions.ts';
-import { diskError, systemCode } from './disk-error.ts';
+import { diskError } from './disk-error.ts';
 import { DiskHealth } from './disk-health.ts';
 import { DiskPart, type DiskPartOptions } from './disk-part.ts';
 import { HashThread } from './hash-thread.ts';
@@ -128,7 +129,7 @@ class DiskBlobStore implements BlobStore {
       }
       file.release();
     } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw diskError(error, `opening ${digest}`);
+      if (errorCode(error) !== 'ENOENT') throw diskError(error, `opening ${digest}`);
     }
     await this.#lose(digest, found);
     return undefined;

@@ -1,5 +1,6 @@
+import { errorCode } from '../../lib/error-code.ts';
 import type { DigestAlgorithm } from '../../oci/digest.ts';
-import { diskError, systemCode } from './disk-error.ts';
+import { diskError } from './disk-error.ts';
 import { HashThread } from './hash-thread.ts';
 
 export interface HashOptions {
@@ -72,7 +73,7 @@ async function hashed(thread: HashThread, path: string, options: HashOptions): P
 
 /** What the system said of the file, as far as it says anything of it: a thread that has ended does not. */
 function failed(path: string, cause: unknown): never {
-  switch (systemCode(cause)) {
+  switch (errorCode(cause)) {
     case undefined:
     case 'EMFILE':
     case 'ENFILE':
