@@ -16,10 +16,10 @@ const ALL_WRITES_BYTES = 16 * 1024 * 1024;
 const MIN_WRITE_BYTES = 64 * 1024;
 
 /** Those that may still be pushed to. */
-let writers = 0;
+const writers = new Set<PartWriter>();
 
 function writeBytes(): number {
-  return Math.max(MIN_WRITE_BYTES, Math.min(WRITE_BYTES, ALL_WRITES_BYTES / writers));
+  return Math.max(MIN_WRITE_BYTES, Math.min(WRITE_BYTES, ALL_WRITES_BYTES / writers.size));
 }
 
 /** Writes a stream of chunks to a part, in as few writes as do not make its readers wait. */
@@ -33,7 +33,6 @@ export class PartWriter {
   #begunAt = -Infinity;
   #timer: NodeJS.Timeout | undefined;
   #failure: { readonly error: unknown } | undefined;
-  #isOver = false;
 
   /** Writes from `start` on; `onWritten` is told, after each write, what can be read back, and what it is. */
   constructor(
@@ -44,7 +43,7 @@ export class PartWriter {
     this.#part = part;
     this.#position = start;
     this.#onWritten = onWritten;
-    writers++;
+    writers.add(this);
   }
 
   /** Takes the chunk over; resolves at once, or when the disk has caught up. Throws what the disk said. */
@@ -67,8 +66,7 @@ export class PartWriter {
       await this.#running;
     }
     clearTimeout(this.#timer);
-    if (!this.#isOver) writers--;
-    this.#isOver = true;
+    writers.delete(this);
     this.#throwFailure();
   }
 
