@@ -88,9 +88,7 @@ export class ManifestPuller {
     const stored = await this.#options.store.getManifest(digest);
     if (stored !== undefined) {
       await this.#requireLink(upstream, repository, digest);
-      await this.#options.links.expand(repository, stored);
-      this.#options.members.note(stored);
-      return { descriptor: descriptorOf(stored), bytes: stored.bytes, cache: 'hit' };
+      return this.#held(upstream, repository, digest, stored);
     }
     this.#refuseRemembered(repository, { kind: 'digest', digest });
     if (request.headOnly) {
@@ -110,11 +108,11 @@ export class ManifestPuller {
     const marks = { cache, ...(stale === undefined ? {} : { stale }) };
     if (resolver.takes(client, descriptor.mediaType)) {
       if (headOnly) return { descriptor, ...marks };
-      const answer = await this.#load(upstream, repository, descriptor.digest);
+      const answer = await this.#held(upstream, repository, descriptor.digest, known);
       return { ...answer, ...(answer.cache === 'hit' ? marks : { ...marks, cache: answer.cache }) };
     }
     if (!isIndexType(descriptor.mediaType)) resolver.requireAccepted(client, descriptor.mediaType);
-    const list = await this.#load(upstream, repository, descriptor.digest);
+    const list = await this.#held(upstream, repository, descriptor.digest, known);
     const { digest, mediaType, size } = await resolver.choose(client, manifestOf(list), async (nested) =>
       manifestOf(await this.#loadEntry(upstream, repository, nested.digest)),
     );
@@ -164,9 +162,9 @@ export class ManifestPuller {
 
   /** What a list of this repository names, whether or not the repository holds it. */
   async #loadEntry(upstream: Upstream, repository: Repository, digest: Digest): Promise<ManifestAnswer> {
-    const isKnown = (await this.#options.store.getManifest(digest)) !== undefined;
-    if (isKnown) await this.#requireLink(upstream, repository, digest);
-    return this.#load(upstream, repository, digest);
+    const known = await this.#options.store.getManifest(digest);
+    if (known !== undefined) await this.#requireLink(upstream, repository, digest);
+    return this.#held(upstream, repository, digest, known);
   }
 
   async #requireLink(upstream: Upstream, repository: Repository, digest: Digest): Promise<void> {
@@ -177,9 +175,13 @@ export class ManifestPuller {
     });
   }
 
-  /** A manifest that this repository is known to hold. */
-  async #load(upstream: Upstream, repository: Repository, digest: Digest): Promise<ManifestAnswer> {
-    const known = await this.#options.store.getManifest(digest);
+  /** A manifest that this repository is known to hold; `known` if it is stored. */
+  async #held(
+    upstream: Upstream,
+    repository: Repository,
+    digest: Digest,
+    known: StoredManifest | undefined,
+  ): Promise<ManifestAnswer> {
     if (known === undefined) return this.#fetch(upstream, repository, { kind: 'digest', digest });
     await this.#options.links.expand(repository, known);
     this.#options.members.note(known);
