@@ -12,10 +12,10 @@ import { runCommand } from '../support/command.ts';
 import { GOLANG, PLAIN } from '../support/filled-hub.ts';
 import { fetchRaw } from '../support/http.ts';
 import { startPierhead, type Pierhead } from '../support/pierhead.ts';
+import { MAIN } from '../support/program.ts';
 import { tempFolder, testFolder } from '../support/temp.ts';
 import { eventually } from '../support/wait.ts';
 
-const MAIN = new URL('../../dist/main.js', import.meta.url).pathname;
 const NOWHERE = 'http://127.0.0.1:9';
 const large = bigBlob({ size: 3 * MIB + 7, seed: 71 });
 const LARGE = { tags: ['latest'], image: image({ message: 'large', layers: [opaqueLayer(large.content)] }) };

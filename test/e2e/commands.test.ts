@@ -8,11 +8,10 @@ import { runCommand, startCommand } from '../support/command.ts';
 import { attempt } from '../support/commands.ts';
 import { fetchRaw } from '../support/http.ts';
 import { startPierhead, type Pierhead } from '../support/pierhead.ts';
+import { MAIN } from '../support/program.ts';
 import { rot, storedBytes } from '../support/stored-files.ts';
 import { testFolder } from '../support/temp.ts';
 import { eventually } from '../support/wait.ts';
-
-const MAIN = new URL('../../dist/main.js', import.meta.url).pathname;
 
 const big = bigBlob({ size: 24 * MIB + 9, seed: 61 });
 const { digest } = big.content;

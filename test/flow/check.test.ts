@@ -10,11 +10,11 @@ import { image, multiPlatform, WINDOWS_AMD64 } from '../fixtures/images.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { attempt } from '../support/commands.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
+import { MAIN } from '../support/program.ts';
 import { storedAt } from '../support/pulls.ts';
 import { shorten } from '../support/stored-files.ts';
 import { testFolder } from '../support/temp.ts';
 
-const MAIN = new URL('../../dist/main.js', import.meta.url).pathname;
 const list = GOLANG.image.root.digest;
 
 const partsOf = (platform: string) => {

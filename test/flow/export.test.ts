@@ -15,10 +15,9 @@ import { exportFrom, filesOf, importInto } from '../support/bundles.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
 import { attestationOf, blobsNamedBy, digestsOf } from '../support/image-digests.ts';
 import { launch } from '../support/launch.ts';
+import { MAIN } from '../support/program.ts';
 import { pullWhole, storedAt } from '../support/pulls.ts';
 import { rot } from '../support/stored-files.ts';
-
-const MAIN = new URL('../../dist/main.js', import.meta.url).pathname;
 
 const platforms = (...texts: string[]): Platform[] =>
   texts.map((text) => parsePlatform(text) ?? { os: '', architecture: '' });

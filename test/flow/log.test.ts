@@ -1,16 +1,13 @@
-import { execFileSync } from 'node:child_process';
-import { closeSync, constants, existsSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { freePort } from '../support/free-port.ts';
 import { fetchRaw } from '../support/http.ts';
-import { start, startServer } from '../support/processes.ts';
-import { tempFolder } from '../support/temp.ts';
+import { makePipe, PIPE_BYTES, readNow } from '../support/pipe.ts';
+import { start, startServer, type RunningProcess } from '../support/processes.ts';
+import { MAIN } from '../support/program.ts';
+import { tempFolder, type TempFolder } from '../support/temp.ts';
 import { eventually } from '../support/wait.ts';
-
-const MAIN = new URL('../../dist/main.js', import.meta.url).pathname;
-/** Of Linux. */
-const PIPE_BYTES = 64 * 1024;
 
 it('the log for people has one line for each event too', async () => {
   const folder = await tempFolder();
@@ -42,19 +39,27 @@ it('the log for people has one line for each event too', async () => {
   }
 });
 
-it.each(['json', 'pretty'])('a disk that has no room for the log stops nothing: %s', async (format) => {
-  const folder = await tempFolder();
-  const url = `http://127.0.0.1:${await freePort()}`;
-  const flags = `--listen ${url.slice('http://'.length)} --admin-listen off --data-dir data --offline`;
+/** A server whose log goes to `output`, which is a path from the folder on, and its address once it listens there. */
+async function startWithLogTo(
+  output: string,
+  { folder, format }: { folder: TempFolder; format: string },
+): Promise<{ server: RunningProcess; url: string }> {
+  const listen = `127.0.0.1:${await freePort()}`;
+  const flags = `--listen ${listen} --admin-listen off --data-dir data --offline --log-format ${format}`;
   const server = await start({
     program: '/bin/sh',
-    args: ['-c', `exec "$0" "$1" serve ${flags} --log-format ${format} >/dev/full`, process.execPath, MAIN],
+    args: ['-c', `exec "$0" "$1" serve ${flags} >${output}`, process.execPath, MAIN],
     cwd: folder.path,
   });
   onTestFinished(async () => {
     if (server.status === undefined) await server.kill();
     await folder.remove();
   });
+  return { server, url: `http://${listen}` };
+}
+
+it.each(['json', 'pretty'])('a disk that has no room for the log stops nothing: %s', async (format) => {
+  const { server, url } = await startWithLogTo('/dev/full', { folder: await tempFolder(), format });
   const answer = await eventually(
     () =>
       fetchRaw(`${url}/v2/`).catch((error: unknown) => {
@@ -72,19 +77,12 @@ it.each(['json', 'pretty'])('a disk that has no room for the log stops nothing: 
 it('the last lines are there although the pipe was full when they came', async () => {
   const folder = await tempFolder();
   const pipe = join(folder.path, 'pipe');
-  execFileSync('mkfifo', [pipe]);
+  makePipe(pipe);
   const [reader, writer] = [constants.O_RDONLY, constants.O_WRONLY].map((mode) =>
     openSync(pipe, mode | constants.O_NONBLOCK),
   ) as [number, number];
-  const url = `http://127.0.0.1:${await freePort()}`;
-  const flags = `--listen ${url.slice('http://'.length)} --admin-listen off --data-dir data --offline`;
-  const args = ['-c', `exec "$0" "$1" serve ${flags} >pipe`, process.execPath, MAIN];
-  const server = await start({ program: '/bin/sh', args, cwd: folder.path });
-  onTestFinished(async () => {
-    if (server.status === undefined) await server.kill();
-    for (const fd of [reader, writer]) closeSync(fd);
-    await folder.remove();
-  });
+  onTestFinished(() => [reader, writer].forEach((fd) => closeSync(fd)));
+  const { server } = await startWithLogTo('pipe', { folder, format: 'json' });
   await eventually(() => readNow(reader).includes('"msg":"ready"'), 'the line that says it is ready');
   // For `stopping`, and for no more.
   const filling = 'x'.repeat(PIPE_BYTES - 100);
@@ -98,14 +96,3 @@ it('the last lines are there although the pipe was full when they came', async (
   const lines = text.slice(filling.length).trimEnd().split('\n');
   expect(lines.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual(['stopping', 'stopped']);
 });
-
-/** What is in the pipe. */
-function readNow(fd: number): string {
-  const buffer = Buffer.alloc(2 * PIPE_BYTES);
-  try {
-    return buffer.toString('latin1', 0, readSync(fd, buffer));
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EAGAIN') return '';
-    throw error;
-  }
-}

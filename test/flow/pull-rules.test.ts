@@ -3,6 +3,7 @@ import { multiPlatform } from '../fixtures/images.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { attempt } from '../support/commands.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
+import { MAIN } from '../support/program.ts';
 import { refresh } from '../support/admin.ts';
 
 const GOLANG_PATH = '/v2/library/golang';
@@ -71,11 +72,10 @@ describe('commands', () => {
     for (const way of ALL_WAYS) await before.get(way);
     await before.stop();
     hub.reset();
-    const main = new URL('../../dist/main.js', import.meta.url).pathname;
     const settings = ['--data-dir', before.dataDir, '--upstream', hub.url];
     const { status, stdout, stderr } = await attempt({
       program: process.execPath,
-      args: [main, command, 'golang', ...settings],
+      args: [MAIN, command, 'golang', ...settings],
       cwd: before.dataDir,
       env: { PIERHEAD_UPSTREAM_DENY: 'golang' },
     });

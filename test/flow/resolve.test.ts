@@ -9,10 +9,11 @@ import { absentEntry, entryOf, listOf } from '../fixtures/lists.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
 import { fetchRaw } from '../support/http.ts';
+import { unwatchedRun } from '../support/operation-run.ts';
 import { eventually, withDeadline } from '../support/wait.ts';
 
 async function resolved(app: TestApp, request: ResolveRequest): Promise<Resolution> {
-  const run = { signal: new AbortController().signal, onEvent: () => undefined };
+  const run = unwatchedRun();
   const order = { name: 'resolve', request, run } as const;
   const answer = await withDeadline(askOwner(app.dataDir, order), 'the resolution');
   if (answer.kind !== 'done') throw new Error(`the server is ${answer.kind}`);

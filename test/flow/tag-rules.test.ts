@@ -5,6 +5,7 @@ import { startTestApp, type TestApp } from '../support/app.ts';
 import { eventually } from '../support/wait.ts';
 import { filledHub, GOLANG, served } from '../support/filled-hub.ts';
 import { metric } from '../support/metrics.ts';
+import { unwatchedRun } from '../support/operation-run.ts';
 
 const LATEST = '/v2/library/golang/manifests/latest';
 const NONE = '/v2/library/golang/manifests/none';
@@ -152,7 +153,7 @@ describe('A tag that upstream has no more', () => {
 });
 
 async function pin(app: TestApp, image: string): Promise<void> {
-  const run = { signal: new AbortController().signal, onEvent: () => undefined };
+  const run = unwatchedRun();
   expect(await askOwner(app.dataDir, { name: 'pin', request: { image }, run })).toMatchObject({
     kind: 'done',
   });

@@ -9,6 +9,7 @@ import type { OpenBlob } from '../../src/pull/upstream-bytes.ts';
 import { BlobStoreError, type BlobPart, type BlobStore } from '../../src/store/blob-store.ts';
 import { openDiskBlobStore } from '../../src/store/blob/disk.ts';
 import { AnswerBody } from '../../src/upstream/answer-body.ts';
+import { fuzz, FUZZ_TIMEOUT_MS } from '../support/fuzz.ts';
 import { openTestSpace } from '../support/space.ts';
 import { withDeadline } from '../support/wait.ts';
 
@@ -244,35 +245,39 @@ function check({ got, end }: { got: Got[]; end: FillEnd }, what: Script): void {
 }
 
 describe('a fill', () => {
-  it('gives every reader the right bytes or ends short, and stores what is right or nothing', async () => {
-    const test = await openTestSpace({ blobLimit: 100 * SIZE });
-    const { dataDir, index, space } = test;
-    const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, holds: space.holds });
-    try {
-      await fc.assert(
-        fc.asyncProperty(script, async (what) => {
-          const first = await withDeadline(play(blobs, what), 'all readers and the fill to end');
-          check(first, what);
-          const stored = await blobs.open(DIGEST);
-          expect(stored !== undefined).toBe(first.end.result === 'stored');
-          // What is left goes on by an upstream that is well.
-          const again: Script = { ...what, lies: [], failsAt: Infinity, stopsAt: Infinity };
-          if (stored === undefined && first.end.result !== 'corrupt') {
-            const second = await withDeadline(play(blobs, again), 'the second fill to end');
-            const isHonest = what.lies.length === 0;
-            if (isHonest) check(second, again);
-          }
-          const whole = stored ?? (await blobs.open(DIGEST));
-          const bytes = Buffer.alloc(SIZE);
-          const count = (await whole?.read(bytes, SIZE, 0)) ?? 0;
-          if (whole !== undefined) expect(bytes.subarray(0, count).equals(CONTENT)).toBe(true);
-          await whole?.close();
-          await blobs.remove(DIGEST);
-        }),
-        { numRuns: 100, endOnFailure: true },
-      );
-    } finally {
-      await blobs.close();
-    }
-  });
+  it(
+    'gives every reader the right bytes or ends short, and stores what is right or nothing',
+    async () => {
+      const test = await openTestSpace({ blobLimit: 100 * SIZE });
+      const { dataDir, index, space } = test;
+      const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, holds: space.holds });
+      try {
+        await fc.assert(
+          fc.asyncProperty(script, async (what) => {
+            const first = await withDeadline(play(blobs, what), 'all readers and the fill to end');
+            check(first, what);
+            const stored = await blobs.open(DIGEST);
+            expect(stored !== undefined).toBe(first.end.result === 'stored');
+            // What is left goes on by an upstream that is well.
+            const again: Script = { ...what, lies: [], failsAt: Infinity, stopsAt: Infinity };
+            if (stored === undefined && first.end.result !== 'corrupt') {
+              const second = await withDeadline(play(blobs, again), 'the second fill to end');
+              const isHonest = what.lies.length === 0;
+              if (isHonest) check(second, again);
+            }
+            const whole = stored ?? (await blobs.open(DIGEST));
+            const bytes = Buffer.alloc(SIZE);
+            const count = (await whole?.read(bytes, SIZE, 0)) ?? 0;
+            if (whole !== undefined) expect(bytes.subarray(0, count).equals(CONTENT)).toBe(true);
+            await whole?.close();
+            await blobs.remove(DIGEST);
+          }),
+          { ...fuzz(100), endOnFailure: true },
+        );
+      } finally {
+        await blobs.close();
+      }
+    },
+    FUZZ_TIMEOUT_MS,
+  );
 });

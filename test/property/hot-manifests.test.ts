@@ -10,6 +10,7 @@ import { image, multiPlatform } from '../fixtures/images.ts';
 import { startTestApp, type TestApp, type TestAppOptions } from '../support/app.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
 import { fuzz, FUZZ_TIMEOUT_MS } from '../support/fuzz.ts';
+import { unwatchedRun } from '../support/operation-run.ts';
 import { testFolder } from '../support/temp.ts';
 
 const IMAGES: readonly ImageContent[] = [
@@ -260,7 +261,7 @@ class History {
   }
 
   async #order(name: 'remove' | 'pin' | 'unpin' | 'refresh', imageName: string): Promise<void> {
-    const run = { signal: new AbortController().signal, onEvent: () => undefined };
+    const run = unwatchedRun();
     const order = { name, request: { image: imageName }, run };
     await askOwner(this.#options.dataDir ?? '', order).catch((error: unknown) => {
       if (!(error instanceof OperationError)) throw error;

@@ -1,8 +1,7 @@
 import { attempt, type Outcome } from './commands.ts';
 import { launch } from './launch.ts';
 import { RunningProcess } from './processes.ts';
-
-const MAIN = new URL('../../dist/main.js', import.meta.url).pathname;
+import { MAIN } from './program.ts';
 
 export interface CommandOptions {
   readonly dataDir: string;

@@ -1,9 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startServer, type RunningProcess } from './processes.ts';
+import { MAIN } from './program.ts';
 import { tempFolder, type TempFolder } from './temp.ts';
-
-const MAIN = new URL('../../dist/main.js', import.meta.url).pathname;
 
 export interface PierheadOptions {
   readonly upstreamUrl: string;

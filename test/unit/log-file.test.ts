@@ -1,8 +1,8 @@
-import { execFileSync } from 'node:child_process';
-import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { LogFile } from '../../src/log/log-file.ts';
+import { makePipe, readNow } from '../support/pipe.ts';
 import { tempFolder } from '../support/temp.ts';
 import { eventually, withDeadline } from '../support/wait.ts';
 
@@ -85,7 +85,7 @@ it('what nobody will read is not kept', async () => {
   for (let number = 0; number < TOO_MANY; number++) file.write(line(number));
   const late = openPipe(path, constants.O_RDONLY);
   file.flushSync();
-  expect(readNow(late, Buffer.alloc(1))).toBe(0);
+  expect(readNow(late)).toBe('');
   expect(gaps).toBe(0);
 });
 
@@ -101,7 +101,7 @@ async function pipe(): Promise<{ readonly path: string }> {
   const folder = await tempFolder();
   onTestFinished(() => folder.remove());
   const path = join(folder.path, 'pipe');
-  execFileSync('mkfifo', [path]);
+  makePipe(path);
   return { path };
 }
 
@@ -113,23 +113,10 @@ function openPipe(path: string, mode: number): number {
 
 /** What comes until `isEnough`. */
 async function readUntil(fd: number, isEnough: (text: string) => boolean): Promise<string> {
-  const buffer = Buffer.alloc(64 * 1024);
   let text = '';
   await eventually(() => {
-    for (let count = readNow(fd, buffer); count > 0; count = readNow(fd, buffer)) {
-      text += buffer.toString('latin1', 0, count);
-    }
+    text += readNow(fd);
     return isEnough(text);
   }, 'the lines');
   return text;
-}
-
-/** 0: there is nothing just now. */
-function readNow(fd: number, buffer: Buffer): number {
-  try {
-    return readSync(fd, buffer);
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EAGAIN') return 0;
-    throw error;
-  }
 }
