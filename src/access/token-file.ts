@@ -1,9 +1,9 @@
 import { FileError } from '../lib/file-error.ts';
 
-/** A token is looked up and not slowly hashed, so it must not be one that can be guessed. */
+/** A token is looked up and not slowly hashed, so it must not be one that can be guessed: padding does not count. */
 const MIN_LENGTH = 20;
 /** What may follow `Bearer` (RFC 6750, section 2.1). */
-const TOKEN = /^[\w.~+/-]+=*$/;
+const TOKEN = new RegExp(`^[\\w.~+/-]{${MIN_LENGTH},}=*$`);
 
 /** Account names by token: lines of `name:token`. Throws FileError, which names the line. */
 export function parseTokenFile(text: string): ReadonlyMap<string, string> {
@@ -13,9 +13,9 @@ export function parseTokenFile(text: string): ReadonlyMap<string, string> {
     const colon = line.indexOf(':');
     const token = line.slice(colon + 1);
     const where = `line ${index + 1} of the tokens file`;
-    if (colon < 1 || token.length < MIN_LENGTH || !TOKEN.test(token)) {
+    if (colon < 1 || !TOKEN.test(token)) {
       throw new FileError(
-        `${where} is not name:token with a token of at least ${MIN_LENGTH} letters, digits and -._~+/`,
+        `${where} is not name:token with a token of at least ${MIN_LENGTH} letters, digits and -._~+/ before any padding`,
       );
     }
     if (names.has(token)) throw new FileError(`${where} gives the token of another line`);

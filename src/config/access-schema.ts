@@ -67,7 +67,8 @@ export const ACCESS_SETTINGS = {
     flag: '--tokens-file',
     argument: '<file>',
     example: '/run/secrets/pierhead-tokens',
-    allowed: 'a readable file with a line name:token for each token of an account, of at least 20 characters',
+    allowed:
+      'a readable file with a line name:token for each token of an account, of at least 20 characters before any padding',
     help: 'Accounts with bearer tokens for authListen; read again when it changes.',
     holds: 'file',
     schema: line().exactOptional(),

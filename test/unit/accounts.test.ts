@@ -50,6 +50,7 @@ describe('a tokens file', () => {
   it.each([
     'ci:short',
     'ci',
+    `ci:${'a'.repeat(19)}=`,
     `:${'a'.repeat(20)}`,
     `ci:${'a'.repeat(20)} b`,
     `ci:${'x'.repeat(20)}\nci:${'x'.repeat(20)}`,
