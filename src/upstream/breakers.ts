@@ -31,14 +31,15 @@ export interface BreakersOptions {
   readonly now: () => number;
 }
 
-/** Redirects can name any host; Docker Hub has a handful. */
-const MAX_BLOB_HOSTS = 32;
+/** Redirects and challenges can name any host; Docker Hub has a handful. */
+const MAX_HOSTS = 32;
 
 /** The breakers of one upstream: of its registry, its token service, and each host that it redirects to. */
 export class Breakers {
   readonly registry: Breaker;
   readonly #options: BreakersOptions;
-  readonly #others = new Map<string, Breaker>();
+  /** By origin. */
+  readonly #others = { tokens: new Map<string, Breaker>(), blobs: new Map<string, Breaker>() };
   /** Where the registry has redirected last: the next blob will most likely come from there. */
   #lastBlobs: Breaker | undefined;
 
@@ -66,31 +67,28 @@ export class Breakers {
   }
 
   /** The breaker of who has sent `answer`. */
-  of(answer: Answer): Breaker {
+  of(answer: Pick<Answer, 'url'>): Breaker {
     return answer.url.origin === this.#options.registry.origin ? this.registry : this.#blobs(answer.url);
   }
 
   /** Why blobs cannot be had; `needsToken`: a token must be fetched for them first. */
   outage(needsToken: boolean): string | undefined {
-    for (const breaker of [...this.#toManifests(needsToken), this.#lastBlobs]) {
-      const reason = breaker?.outage();
-      if (reason !== undefined) return reason;
-    }
-    return undefined;
+    let reason = this.registry.outage();
+    if (needsToken) for (const breaker of this.#others.tokens.values()) reason ??= breaker.outage();
+    return reason ?? this.#lastBlobs?.outage();
   }
 
   /** Whether it is of little use to wait for what is asked of the registry; `needsToken` as above. */
   isSilent(needsToken: boolean): boolean {
-    return this.#toManifests(needsToken).some((breaker) => breaker.isSilent);
+    return (
+      this.registry.isSilent ||
+      (needsToken && [...this.#others.tokens.values()].some(({ isSilent }) => isSilent))
+    );
   }
 
   close(): void {
-    for (const breaker of [this.registry, ...this.#others.values()]) breaker.close();
-  }
-
-  #toManifests(needsToken: boolean): Breaker[] {
-    const tokens = needsToken ? [...this.#others].filter(([key]) => key.startsWith('tokens ')) : [];
-    return [this.registry, ...tokens.map(([, breaker]) => breaker)];
+    for (const breaker of [this.registry, ...this.#others.tokens.values(), ...this.#others.blobs.values()])
+      breaker.close();
   }
 
   #blobs(url: URL): Breaker {
@@ -99,16 +97,16 @@ export class Breakers {
   }
 
   #other(kind: 'tokens' | 'blobs', probeUrl: URL): Breaker {
-    const key = `${kind} ${probeUrl.origin}`;
-    const known = this.#others.get(key);
-    if (known !== undefined) return known;
-    const [oldest] = this.#others;
-    if (this.#others.size >= MAX_BLOB_HOSTS && oldest !== undefined) {
+    const known = this.#others[kind];
+    const found = known.get(probeUrl.origin);
+    if (found !== undefined) return found;
+    const [oldest] = known;
+    if (known.size >= MAX_HOSTS && oldest !== undefined) {
       oldest[1].close();
-      this.#others.delete(oldest[0]);
+      known.delete(oldest[0]);
     }
     const breaker = this.#make(kind, probeUrl);
-    this.#others.set(key, breaker);
+    known.set(probeUrl.origin, breaker);
     return breaker;
   }
 
