@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, describe, it, onTestFinished } from 'vitest';
 import { RedisConnection } from '../../src/store/redis/connection.ts';
+import { startFakeSentinel } from '../support/fake-sentinel.ts';
 import { startRedis } from '../support/redis.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -55,5 +56,26 @@ describe('Redis, when each call takes its time,', () => {
     goOn();
     expect(await behind).toBeDefined();
     expect(await connection.duringRequest(() => connection.ask(slow))).toBeDefined();
+  });
+});
+
+describe('Redis behind sentinels', () => {
+  it('is used again after a failover that is announced just while it is asked who the master is', async () => {
+    const redis = await startRedis();
+    const sentinel = await startFakeSentinel(redis.port);
+    const connection = new RedisConnection({ url: sentinel.url });
+    onTestFinished(() => connection.close());
+    await eventually(() => connection.state === 'up', 'the connection to Redis');
+    await eventually(() => sentinel.listeners() === 2, 'both clients to listen for a new master');
+
+    const askedBefore = sentinel.asked();
+    const answer = sentinel.holdAnswers();
+    await redis.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    await eventually(() => sentinel.asked() === askedBefore + 2, 'both clients to ask who the master is');
+    sentinel.announce();
+    await eventually(() => sentinel.listeners() === 0, 'both to have heard');
+    answer();
+    await eventually(() => connection.state === 'up', 'Redis to be used again');
+    await eventually(() => sentinel.listeners() === 2, 'both to listen again');
   });
 });

@@ -9,6 +9,7 @@ export const REDIS_PREFIX = 'pierhead:v1:';
 
 const CALL_TIMEOUT_MS = 40;
 const HEARTBEAT_MS = 10_000;
+const RECONNECT_PAUSE_MS = 100;
 
 /** `up`: used. `waiting`: connected, but it does not answer in time and is left alone for now. `down`: not connected. */
 export type RedisState = 'up' | 'waiting' | 'down';
@@ -37,6 +38,7 @@ export class RedisConnection {
   readonly #running = new Set<Promise<unknown>>();
   readonly #channels = new Map<string, ((message: string) => void)[]>();
   readonly #onLost: (() => void)[] = [];
+  #isClosed = false;
 
   constructor(options: RedisConnectionOptions) {
     this.#onFailure = options.onFailure ?? (() => undefined);
@@ -48,6 +50,7 @@ export class RedisConnection {
     this.#guard = new RedisGuard({ probe: () => this.#isAlive(), slowMs: this.#callTimeoutMs / 3 });
     for (const client of new Set([commands, subscriber])) {
       client.on('error', (error: unknown) => this.#onFailure(failureOf(error)));
+      client.on('end', () => this.#connectAgain(client));
     }
     commands.on('ready', () => this.#guard.reset());
     commands.on('close', () => this.#lost());
@@ -104,6 +107,7 @@ export class RedisConnection {
   }
 
   close(): void {
+    this.#isClosed = true;
     clearInterval(this.#heartbeat);
     this.#guard.close();
     this.#client.disconnect();
@@ -140,6 +144,16 @@ export class RedisConnection {
 
   #lost(): void {
     for (const listener of this.#onLost) listener();
+  }
+
+  /**
+   * A client of ioredis connects by itself, but gives up for good if a sentinel announces a new master while another is
+   * asked who it is.
+   */
+  #connectAgain(client: RedisClient): void {
+    setTimeout(() => {
+      if (!this.#isClosed) client.connect().catch(() => undefined);
+    }, RECONNECT_PAUSE_MS).unref();
   }
 
   #subscribe(channels: readonly string[]): void {
