@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect, describe, it, onTestFinished } from 'vitest';
 import { RedisConnection } from '../../src/store/redis/connection.ts';
 import { startFakeSentinel } from '../support/fake-sentinel.ts';
-import { startRedis } from '../support/redis.ts';
+import { startRedis, type TestRedis } from '../support/redis.ts';
+import { startRelay } from '../support/relay.ts';
 import { eventually } from '../support/wait.ts';
 
 /** Answers each call late, but in time, and not so late on the average that Redis would be left alone. */
@@ -22,6 +23,16 @@ async function slowConnection() {
     return delay(320, sent);
   };
   return { connection, failures, slow, sent: () => sent };
+}
+
+/** To a Redis by a name of its own, which may lead to another one later. */
+async function connectionByRelay({ port }: TestRedis) {
+  const relay = await startRelay(`127.0.0.1:${port}`);
+  onTestFinished(() => relay.close());
+  const connection = new RedisConnection({ url: `redis://${relay.host}`, callTimeoutMs: 1000 });
+  onTestFinished(() => connection.close());
+  await eventually(() => connection.state === 'up' && relay.connections === 2, 'the connections to Redis');
+  return { connection, relay };
 }
 
 describe('Redis, when each call takes its time,', () => {
@@ -77,5 +88,32 @@ describe('Redis behind sentinels', () => {
     answer();
     await eventually(() => connection.state === 'up', 'Redis to be used again');
     await eventually(() => sentinel.listeners() === 2, 'both to listen again');
+  });
+});
+
+describe('A name behind which Redis fails over without a word', () => {
+  it('leads to the new master once the old one takes no more writes', { timeout: 60_000 }, async () => {
+    const [old, next] = [await startRedis(), await startRedis()];
+    const { connection, relay } = await connectionByRelay(old);
+    const write = () => connection.try((client) => client.set('key', 'value'));
+    expect(await write()).toBe('OK');
+
+    await old.client.call('REPLICAOF', '127.0.0.1', String(next.port));
+    // The name is changed some time later.
+    await eventually(async () => (await write()) === undefined && relay.connections >= 4, 'a look for it');
+    relay.moveTo(`127.0.0.1:${next.port}`);
+    await eventually(async () => (await write()) === 'OK', 'a write to the new master', 30_000);
+    expect(await next.client.get('key')).toBe('value');
+  });
+
+  it('that leads to a replica from the start is read from on the connection that there is', async () => {
+    const [replica, master] = [await startRedis(), await startRedis()];
+    await replica.client.call('REPLICAOF', '127.0.0.1', String(master.port));
+    const { connection, relay } = await connectionByRelay(replica);
+    for (let i = 0; i < 5; i++) {
+      expect(await connection.try((client) => client.set('key', 'value'))).toBeUndefined();
+      expect(await connection.try((client) => client.get('key'))).toBeNull();
+    }
+    expect(relay.connections).toBe(2);
   });
 });

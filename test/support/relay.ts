@@ -1,21 +1,27 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
-/** Stands between clients and a server, and keeps all that clients send. */
+/** Stands between clients and a server, counts the connections and keeps all that clients send. */
 export interface Relay {
   /** `127.0.0.1:<port>`. */
   readonly host: string;
   /** What clients have sent so far. */
   readonly sent: string;
+  readonly connections: number;
+  /** New connections lead to another `host:port` from now on. */
+  moveTo(target: string): void;
   close(): Promise<void>;
 }
 
 /** A relay to `host:port` on a free port of 127.0.0.1. */
 export async function startRelay(target: string): Promise<Relay> {
-  const [host = '', port] = target.split(':');
+  let goal = target;
   const sockets = new Set<Socket>();
   let sent = '';
+  let connections = 0;
   const server = createServer((client) => {
+    connections++;
+    const [host = '', port] = goal.split(':');
     const upstream = connect({ host, port: Number(port) });
     client.on('data', (chunk) => (sent += chunk.toString('latin1')));
     client.pipe(upstream).pipe(client);
@@ -34,6 +40,12 @@ export async function startRelay(target: string): Promise<Relay> {
     host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     get sent() {
       return sent;
+    },
+    get connections() {
+      return connections;
+    },
+    moveTo(to) {
+      goal = to;
     },
     close: async () => {
       server.close();

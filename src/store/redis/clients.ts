@@ -4,7 +4,17 @@ import { parseRedisAddress, type RedisAddress } from '../../lib/redis-address.ts
 /** What is used of ioredis: the same on one server, behind sentinels and on a cluster. */
 export type RedisClient = Pick<
   Redis,
-  'get' | 'getBuffer' | 'set' | 'del' | 'eval' | 'publish' | 'subscribe' | 'ping' | 'connect' | 'disconnect'
+  | 'get'
+  | 'getBuffer'
+  | 'set'
+  | 'del'
+  | 'eval'
+  | 'publish'
+  | 'subscribe'
+  | 'ping'
+  | 'info'
+  | 'connect'
+  | 'disconnect'
 > &
   Pick<NodeJS.EventEmitter, 'on'> & { readonly status: string };
 

@@ -10,6 +10,8 @@ export const REDIS_PREFIX = 'pierhead:v1:';
 const CALL_TIMEOUT_MS = 40;
 const HEARTBEAT_MS = 10_000;
 const RECONNECT_PAUSE_MS = 100;
+/** A name is not looked up more often than this for the sake of a master that has gone. */
+const LEAVE_EVERY_MS = 5000;
 
 /** `up`: used. `waiting`: connected, but it does not answer in time and is left alone for now. `down`: not connected. */
 export type RedisState = 'up' | 'waiting' | 'down';
@@ -38,6 +40,9 @@ export class RedisConnection {
   readonly #running = new Set<Promise<unknown>>();
   readonly #channels = new Map<string, ((message: string) => void)[]>();
   readonly #onLost: (() => void)[] = [];
+  /** Whether a master was here, now or before. */
+  #hadMaster = false;
+  #leftAt = -Infinity;
   #isClosed = false;
 
   constructor(options: RedisConnectionOptions) {
@@ -52,7 +57,10 @@ export class RedisConnection {
       client.on('error', (error: unknown) => this.#onFailure(failureOf(error)));
       client.on('end', () => this.#connectAgain(client));
     }
-    commands.on('ready', () => this.#guard.reset());
+    commands.on('ready', () => {
+      this.#guard.reset();
+      void this.#learnRole();
+    });
     commands.on('close', () => this.#lost());
     subscriber.on('ready', () => this.#subscribe([...this.#channels.keys()]));
     subscriber.on('message', (channel: string, text: string) => this.#heard(channel, text));
@@ -138,12 +146,26 @@ export class RedisConnection {
   #failed(failure: RedisFailure): undefined {
     this.#onFailure(failure);
     if (isSilence(failure)) this.#guard.failed();
+    if (failure === 'read-only') this.#leaveReplica();
     if (this.#guard.isOpen) this.#lost();
     return undefined;
   }
 
   #lost(): void {
     for (const listener of this.#onLost) listener();
+  }
+
+  async #learnRole(): Promise<void> {
+    const replication = await this.#client.info('replication').catch(() => '');
+    if (replication.includes('role:master')) this.#hadMaster = true;
+  }
+
+  /** Where a master was and takes no more writes, its name leads to another one by now, or soon will. */
+  #leaveReplica(): void {
+    const now = performance.now();
+    if (!this.#hadMaster || now - this.#leftAt < LEAVE_EVERY_MS) return;
+    this.#leftAt = now;
+    for (const client of new Set([this.#client, this.#subscriber])) client.disconnect(true);
   }
 
   /**
