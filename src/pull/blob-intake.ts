@@ -32,9 +32,11 @@ export class BlobIntake {
     this.#throwFailure();
     const part = await this.#newPart(blob);
     let hashed: Promise<void> = Promise.resolve();
-    const writer = new PartWriter(part, 0, ({ end }) => {
-      hashed = hashed.then(() => part.hashTo(end));
-      hashed.catch(() => undefined);
+    const writer = new PartWriter(part, 0, {
+      onWritten: ({ end }) => {
+        hashed = hashed.then(() => part.hashTo(end));
+        hashed.catch(() => undefined);
+      },
     });
     try {
       for await (const chunk of chunks) {

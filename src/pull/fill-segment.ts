@@ -54,9 +54,13 @@ export class FillSegment implements Stream {
    */
   async run(): Promise<void> {
     const { part, limit, onWritten } = this.#options;
-    const writer = new PartWriter(part, this.start, (written, chunks) => {
-      this.recent.add(written, chunks);
-      onWritten(written);
+    const writer = new PartWriter(part, this.start, {
+      onWritten: (written, chunks) => {
+        this.recent.add(written, chunks);
+        onWritten(written);
+      },
+      // Upstream may be silent for long, and whoever reads must learn of it at once.
+      onFailed: () => this.stop(),
     });
     let pieceBytes = 0;
     const request = { ...this.#options, limit: () => limit(this), signal: this.#abort.signal };

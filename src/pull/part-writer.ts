@@ -22,10 +22,17 @@ function writeBytes(): number {
   return Math.max(MIN_WRITE_BYTES, Math.min(WRITE_BYTES, ALL_WRITES_BYTES / writers.size));
 }
 
+export interface PartWriterEvents {
+  /** After each write: what can be read back, and what it is. */
+  readonly onWritten: (written: Extent, chunks: readonly Buffer[]) => void;
+  /** The disk has refused a write, which `push` and `flush` throw; what else comes is not written. */
+  readonly onFailed?: () => void;
+}
+
 /** Writes a stream of chunks to a part, in as few writes as do not make its readers wait. */
 export class PartWriter {
   readonly #part: Pick<BlobPart, 'write'>;
-  readonly #onWritten: (written: Extent, chunks: readonly Buffer[]) => void;
+  readonly #events: PartWriterEvents;
   #position: number;
   #queue: Buffer[] = [];
   #queuedBytes = 0;
@@ -34,15 +41,11 @@ export class PartWriter {
   #timer: NodeJS.Timeout | undefined;
   #failure: { readonly error: unknown } | undefined;
 
-  /** Writes from `start` on; `onWritten` is told, after each write, what can be read back, and what it is. */
-  constructor(
-    part: Pick<BlobPart, 'write'>,
-    start: number,
-    onWritten: (written: Extent, chunks: readonly Buffer[]) => void,
-  ) {
+  /** Writes from `start` on. */
+  constructor(part: Pick<BlobPart, 'write'>, start: number, events: PartWriterEvents) {
     this.#part = part;
     this.#position = start;
-    this.#onWritten = onWritten;
+    this.#events = events;
     writers.add(this);
   }
 
@@ -92,13 +95,14 @@ export class PartWriter {
     this.#begunAt = performance.now();
     const written = (): void => {
       this.#position = end;
-      this.#onWritten({ start, end }, chunks);
+      this.#events.onWritten({ start, end }, chunks);
     };
     return this.#part
       .write(chunks, start)
       .then(written)
       .catch((error: unknown) => {
         this.#failure = { error };
+        this.#events.onFailed?.();
       })
       .then(() => {
         this.#running = undefined;

@@ -123,3 +123,14 @@ describe('a segment that had to end for another', () => {
     expect(writes.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(SIZE);
   });
 });
+
+describe('a disk that refuses a write', () => {
+  it('ends the transfer at once, however long upstream has nothing more to send', async () => {
+    const { transfer, bodies, send, writeAt } = heldTransfer();
+    const receiving = transfer.receive(undefined);
+    await send(0, 0, 50);
+    (await writeAt(0)).done.reject(new Error('EIO'));
+    await expect(withDeadline(receiving, 'the transfer to end')).rejects.toThrow('EIO');
+    expect([...bodies.keys()]).toEqual([0]);
+  });
+});

@@ -16,7 +16,7 @@ function slowPart() {
       return done.promise;
     },
   };
-  const writer = new PartWriter(part, 100, (extent) => written.push(extent));
+  const writer = new PartWriter(part, 100, { onWritten: (extent) => written.push(extent) });
   const next = async (index: number) => {
     for (;;) {
       const write = writes[index];
