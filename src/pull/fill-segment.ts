@@ -16,6 +16,8 @@ export interface FillSegmentOptions extends Omit<BytesRequest, 'limit' | 'signal
   /** Where the segment has to stop, exclusive; undefined while the size of the blob is not known. */
   readonly limit: (segment: FillSegment) => number | undefined;
   readonly onWritten: (written: Extent) => void;
+  /** The disk has refused a write, which `run` throws once it has ended. */
+  readonly onFailed: (error: unknown) => void;
 }
 
 /** One place at which a fill receives: it goes from its start to where bytes are there already. */
@@ -53,14 +55,13 @@ export class FillSegment implements Stream {
    * RangeIgnoredError, or BlobStoreError.
    */
   async run(): Promise<void> {
-    const { part, limit, onWritten } = this.#options;
+    const { part, limit, onWritten, onFailed } = this.#options;
     const writer = new PartWriter(part, this.start, {
       onWritten: (written, chunks) => {
         this.recent.add(written, chunks);
         onWritten(written);
       },
-      // Upstream may be silent for long, and whoever reads must learn of it at once.
-      onFailed: () => this.stop(),
+      onFailed,
     });
     let pieceBytes = 0;
     const request = { ...this.#options, limit: () => limit(this), signal: this.#abort.signal };

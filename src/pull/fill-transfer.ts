@@ -119,6 +119,8 @@ export class FillTransfer {
       },
       maySkip: () => this.#running().length === 1,
       onWritten,
+      // Upstream may be silent for long, and whoever reads must learn of it at once; nothing may begin meanwhile.
+      onFailed: (error) => this.fail(error),
     });
     this.#segments.add(segment);
     void segment.run().then(

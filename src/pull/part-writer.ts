@@ -26,7 +26,7 @@ export interface PartWriterEvents {
   /** After each write: what can be read back, and what it is. */
   readonly onWritten: (written: Extent, chunks: readonly Buffer[]) => void;
   /** The disk has refused a write, which `push` and `flush` throw; what else comes is not written. */
-  readonly onFailed?: () => void;
+  readonly onFailed?: (error: unknown) => void;
 }
 
 /** Writes a stream of chunks to a part, in as few writes as do not make its readers wait. */
@@ -102,7 +102,7 @@ export class PartWriter {
       .then(written)
       .catch((error: unknown) => {
         this.#failure = { error };
-        this.#events.onFailed?.();
+        this.#events.onFailed?.(error);
       })
       .then(() => {
         this.#running = undefined;

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { bulkTurn } from '../../src/lib/bulk-turn.ts';
 import { deferred, type Deferred } from '../../src/lib/deferred.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { Demand } from '../../src/pull/fill-plan.ts';
@@ -11,10 +12,10 @@ import { withDeadline } from '../support/wait.ts';
 const SIZE = 400;
 const digest = `sha256:${'0'.repeat(64)}` as Digest;
 
-/** A transfer of 400 bytes at two places, whose upstream sends, and whose disk writes, when they are told to. */
-function heldTransfer() {
+/** A transfer at two places at most, whose upstream sends, and whose disk writes, when they are told to. */
+function heldTransfer(size = SIZE) {
   const progress = new FillProgress();
-  progress.size = SIZE;
+  progress.size = size;
   const writes: { readonly start: number; readonly end: number; readonly done: Deferred<void> }[] = [];
   const part = {
     write: (chunks: readonly Buffer[], start: number) => {
@@ -40,7 +41,7 @@ function heldTransfer() {
       bodies.set(offset, body);
       isAskedFor.resolve();
       isAskedFor = deferred();
-      const stream = { totalSize: SIZE, offset, body, isDecoded: false, close: () => body.close() };
+      const stream = { totalSize: size, offset, body, isDecoded: false, close: () => body.close() };
       return Promise.resolve({ kind: 'ok', value: stream });
     },
     limits: {
@@ -70,8 +71,8 @@ function heldTransfer() {
   };
   const write = async (start: number): Promise<void> => (await writeAt(start)).done.resolve();
   const read = (position: number): void => {
-    demands.splice(0, demands.length, { position, end: SIZE });
-    transfer.want({ position, end: SIZE });
+    demands.splice(0, demands.length, { position, end: size });
+    transfer.want({ position, end: size });
   };
   return { transfer, progress, bodies, writes, send, write, writeAt, read };
 }
@@ -130,6 +131,19 @@ describe('a disk that refuses a write', () => {
     const receiving = transfer.receive(undefined);
     await send(0, 0, 50);
     (await writeAt(0)).done.reject(new Error('EIO'));
+    await expect(withDeadline(receiving, 'the transfer to end')).rejects.toThrow('EIO');
+    expect([...bodies.keys()]).toEqual([0]);
+  });
+
+  it('ends it for whoever wants more, although others have their turns before what is to end', async () => {
+    const piece = 64 * 1024;
+    const { transfer, bodies, send, writeAt, read } = heldTransfer(2 * piece);
+    const receiving = transfer.receive(undefined);
+    const others = Array.from({ length: 100 }, () => bulkTurn());
+    await send(0, 0, piece);
+    (await writeAt(0)).done.reject(new Error('EIO'));
+    await others[50];
+    read(piece);
     await expect(withDeadline(receiving, 'the transfer to end')).rejects.toThrow('EIO');
     expect([...bodies.keys()]).toEqual([0]);
   });
