@@ -31,7 +31,8 @@ async function connectionByRelay({ port }: TestRedis) {
   onTestFinished(() => relay.close());
   const connection = new RedisConnection({ url: `redis://${relay.host}`, callTimeoutMs: 1000 });
   onTestFinished(() => connection.close());
-  await eventually(() => connection.state === 'up' && relay.connections === 2, 'the connections to Redis');
+  // A machine that is busy may need more than one attempt for each.
+  await eventually(() => connection.state === 'up' && relay.connections >= 2, 'the connections to Redis');
   return { connection, relay };
 }
 
@@ -82,7 +83,7 @@ describe('Redis behind sentinels', () => {
     const askedBefore = sentinel.asked();
     const answer = sentinel.holdAnswers();
     await redis.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
-    await eventually(() => sentinel.asked() === askedBefore + 2, 'both clients to ask who the master is');
+    await eventually(() => sentinel.asked() >= askedBefore + 2, 'both clients to ask who the master is');
     sentinel.announce();
     await eventually(() => sentinel.listeners() === 0, 'both to have heard');
     answer();
@@ -95,12 +96,16 @@ describe('A name behind which Redis fails over without a word', () => {
   it('leads to the new master once the old one takes no more writes', { timeout: 60_000 }, async () => {
     const [old, next] = [await startRedis(), await startRedis()];
     const { connection, relay } = await connectionByRelay(old);
+    const before = relay.connections;
     const write = () => connection.try((client) => client.set('key', 'value'));
     expect(await write()).toBe('OK');
 
     await old.client.call('REPLICAOF', '127.0.0.1', String(next.port));
     // The name is changed some time later.
-    await eventually(async () => (await write()) === undefined && relay.connections >= 4, 'a look for it');
+    await eventually(
+      async () => (await write()) === undefined && relay.connections >= before + 2,
+      'a look for it',
+    );
     relay.moveTo(`127.0.0.1:${next.port}`);
     await eventually(async () => (await write()) === 'OK', 'a write to the new master', 30_000);
     expect(await next.client.get('key')).toBe('value');
@@ -110,10 +115,11 @@ describe('A name behind which Redis fails over without a word', () => {
     const [replica, master] = [await startRedis(), await startRedis()];
     await replica.client.call('REPLICAOF', '127.0.0.1', String(master.port));
     const { connection, relay } = await connectionByRelay(replica);
+    const before = relay.connections;
     for (let i = 0; i < 5; i++) {
       expect(await connection.try((client) => client.set('key', 'value'))).toBeUndefined();
       expect(await connection.try((client) => client.get('key'))).toBeNull();
     }
-    expect(relay.connections).toBe(2);
+    expect(relay.connections).toBe(before);
   });
 });
