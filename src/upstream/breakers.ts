@@ -87,8 +87,8 @@ export class Breakers {
   }
 
   close(): void {
-    for (const breaker of [this.registry, ...this.#others.tokens.values(), ...this.#others.blobs.values()])
-      breaker.close();
+    const { tokens, blobs } = this.#others;
+    for (const breaker of [this.registry, ...tokens.values(), ...blobs.values()]) breaker.close();
   }
 
   #blobs(url: URL): Breaker {

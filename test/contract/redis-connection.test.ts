@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, describe, it, onTestFinished } from 'vitest';
 import { RedisConnection } from '../../src/store/redis/connection.ts';
+import { Gate } from '../fake/gate.ts';
 import { startFakeSentinel } from '../support/fake-sentinel.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { startRelay } from '../support/relay.ts';
@@ -78,17 +79,18 @@ describe('Redis behind sentinels', () => {
     const connection = new RedisConnection({ url: sentinel.url });
     onTestFinished(() => connection.close());
     await eventually(() => connection.state === 'up', 'the connection to Redis');
-    await eventually(() => sentinel.listeners() === 2, 'both clients to listen for a new master');
+    await eventually(() => sentinel.listeners === 2, 'both clients to listen for a new master');
 
-    const askedBefore = sentinel.asked();
-    const answer = sentinel.holdAnswers();
+    const askedBefore = sentinel.asked;
+    const gate = new Gate('the answer of the sentinel');
+    sentinel.hold(gate);
     await redis.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
-    await eventually(() => sentinel.asked() >= askedBefore + 2, 'both clients to ask who the master is');
+    await eventually(() => sentinel.asked >= askedBefore + 2, 'both clients to ask who the master is');
     sentinel.announce();
-    await eventually(() => sentinel.listeners() === 0, 'both to have heard');
-    answer();
+    await eventually(() => sentinel.listeners === 0, 'both to have heard');
+    gate.release();
     await eventually(() => connection.state === 'up', 'Redis to be used again');
-    await eventually(() => sentinel.listeners() === 2, 'both to listen again');
+    await eventually(() => sentinel.listeners === 2, 'both to listen again');
   });
 });
 

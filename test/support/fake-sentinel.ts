@@ -1,19 +1,20 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
+import type { Gate } from '../fake/gate.ts';
 
 /** A sentinel that says what it is told to, when it is told to. */
 export interface FakeSentinel {
   /** `redis+sentinel://…` */
   readonly url: string;
   /** How often it was asked who is master. */
-  readonly asked: () => number;
+  readonly asked: number;
   /** How many listen for a new master. */
-  readonly listeners: () => number;
-  /** It answers nobody who asks for the master until the result is called. */
-  readonly holdAnswers: () => () => void;
+  readonly listeners: number;
+  /** Whoever asks who is master from now on is held at the gate. */
+  hold(gate: Gate): void;
   /** Tells all who listen that there is a new master. */
-  readonly announce: () => void;
+  announce(): void;
 }
 
 /** Stands before a single Redis on `masterPort`; ends with the test. */
@@ -21,7 +22,7 @@ export async function startFakeSentinel(masterPort: number): Promise<FakeSentine
   const sockets = new Set<Socket>();
   const listeners = new Set<Socket>();
   let asked = 0;
-  let gate: Promise<void> = Promise.resolve();
+  let gate: Gate | undefined;
   const master = array(['127.0.0.1', String(masterPort)]);
 
   const answer = async (socket: Socket, command: readonly string[]): Promise<void> => {
@@ -29,7 +30,7 @@ export async function startFakeSentinel(masterPort: number): Promise<FakeSentine
     if (name === 'hello') socket.write('-ERR unknown command HELLO\r\n');
     else if (name === 'sentinel' && sub === 'get-master-addr-by-name') {
       asked++;
-      await gate;
+      await gate?.pass();
       socket.write(master);
     } else if (name === 'sentinel') socket.write('*0\r\n');
     else if (name === 'subscribe') {
@@ -62,14 +63,14 @@ export async function startFakeSentinel(masterPort: number): Promise<FakeSentine
   const { port } = server.address() as AddressInfo;
   return {
     url: `redis+sentinel://127.0.0.1:${port}/test/0`,
-    asked: () => asked,
-    listeners: () => listeners.size,
-    holdAnswers() {
-      let open: () => void = () => undefined;
-      gate = new Promise((resolve) => {
-        open = resolve;
-      });
-      return open;
+    get asked() {
+      return asked;
+    },
+    get listeners() {
+      return listeners.size;
+    },
+    hold(held) {
+      gate = held;
     },
     announce() {
       const text = 'test 127.0.0.1 1 127.0.0.1 2';

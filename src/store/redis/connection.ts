@@ -35,6 +35,8 @@ export class RedisConnection {
   readonly #allowance: RedisAllowance;
   readonly #client: RedisClient;
   readonly #subscriber: RedisClient;
+  /** Both of them, which are one on a cluster. */
+  readonly #clients: ReadonlySet<RedisClient>;
   readonly #guard: RedisGuard;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #running = new Set<Promise<unknown>>();
@@ -52,8 +54,9 @@ export class RedisConnection {
     this.#allowance = new RedisAllowance(this.#callTimeoutMs);
     this.#client = commands;
     this.#subscriber = subscriber;
+    this.#clients = new Set([commands, subscriber]);
     this.#guard = new RedisGuard({ probe: () => this.#isAlive(), slowMs: this.#callTimeoutMs / 3 });
-    for (const client of new Set([commands, subscriber])) {
+    for (const client of this.#clients) {
       client.on('error', (error: unknown) => this.#onFailure(failureOf(error)));
       client.on('end', () => this.#connectAgain(client));
     }
@@ -118,8 +121,7 @@ export class RedisConnection {
     this.#isClosed = true;
     clearInterval(this.#heartbeat);
     this.#guard.close();
-    this.#client.disconnect();
-    this.#subscriber.disconnect();
+    for (const client of this.#clients) client.disconnect();
   }
 
   async #call<T extends {} | null>(
@@ -165,7 +167,7 @@ export class RedisConnection {
     const now = performance.now();
     if (!this.#hadMaster || now - this.#leftAt < LEAVE_EVERY_MS) return;
     this.#leftAt = now;
-    for (const client of new Set([this.#client, this.#subscriber])) client.disconnect(true);
+    for (const client of this.#clients) client.disconnect(true);
   }
 
   /**
