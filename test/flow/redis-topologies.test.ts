@@ -67,18 +67,21 @@ describe('Redis behind sentinels', () => {
       40_000,
     );
     for (const app of apps) await up(app);
-    hub.add({ ...PLAIN, repository: 'library/late' });
-    await apps[0].get('/v2/library/late/manifests/latest');
-    const asked = hub.requests.length;
-    await eventually(
-      async () =>
-        (await sentinels.replica.client.exists('pierhead:v1:tag:docker.io/library/late:latest')) === 1,
-      'the tag at the new master',
-    );
-    expect((await apps[1].get('/v2/library/late/manifests/latest')).header('cache-status')).toBe(
-      'pierhead; hit',
-    );
-    expect(hub.requests).toHaveLength(asked);
+    let attempts = 0;
+    const isShared = async (): Promise<boolean> => {
+      const repository = `library/late-${attempts++}`;
+      const target = `/v2/${repository}/manifests/latest`;
+      const key = `pierhead:v1:tag:docker.io/${repository}:latest`;
+      hub.add({ ...PLAIN, repository });
+      expect((await apps[0].get(target)).status).toBe(200);
+      const isKept = async (): Promise<boolean> => (await sentinels.replica.client.exists(key)) === 1;
+      if (!(await eventually(isKept, key, 1000).catch(() => false))) return false;
+      const asked = hub.requests.length;
+      const answer = await apps[1].get(target);
+      return answer.header('cache-status') === 'pierhead; hit' && hub.requests.length === asked;
+    };
+    // The other sentinels tell of the failover in their own time, connections end with each, and no call is sent again.
+    await eventually(isShared, 'what one learns to reach the other by the new master', 20_000);
   });
 });
 
