@@ -1,13 +1,13 @@
 import { compileGlob } from '../lib/glob.ts';
 import { formatRepositoryName } from '../oci/image-name.ts';
-import { repositoryKey, type Repository } from '../oci/reference.ts';
+import { registryPattern, repositoryKey, type Repository } from '../oci/reference.ts';
 
 /**
  * A test for images by name, `*` within a path component and `**` for anything: `golang`, `bitnami/*`,
  * `ghcr.io/org/**`, `docker.io/library/*`, `golang:1.*`.
  */
 export function imagePattern(pattern: string): (repository: Repository, tag: string | undefined) => boolean {
-  const matches = compileGlob(pattern);
+  const matches = compileGlob(registryPattern(pattern));
   return function fits(repository, tag) {
     const names = [formatRepositoryName(repository), repositoryKey(repository)];
     return names.some((name) => matches(name) || (tag !== undefined && matches(`${name}:${tag}`)));

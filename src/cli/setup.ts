@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
+import { DOCKER_HUB, registryHost } from '../oci/reference.ts';
 import { SettingsError } from '../config/errors.ts';
 import type { Flags } from '../config/flags.ts';
 import type { LoadedSettings } from '../config/load.ts';
@@ -31,7 +32,7 @@ export function setup(_loaded: LoadedSettings, flags: Flags, words: readonly str
 
 function clientText(client: keyof typeof CLIENTS, flags: Flags): string {
   const { url, ca } = flags;
-  const registry = String(flags['registry'] ?? 'docker.io');
+  const registry = registryHost(String(flags['registry'] ?? DOCKER_HUB));
   const origin = originOf(url);
   const authority = typeof ca === 'string' ? authorityOf(ca) : undefined;
   if (authority !== undefined && origin.startsWith('http:'))

@@ -1,3 +1,4 @@
+import { registryPattern } from '../oci/reference.ts';
 import { quoted, UnitError } from './units.ts';
 import { parseUsername } from './upstream-fields.ts';
 
@@ -18,7 +19,7 @@ export function parseAccountPattern(text: string): string {
       `${quoted(text)} does not begin with a registry; docker.io/${text} is one of Docker Hub`,
     );
   }
-  return text;
+  return registryPattern(text);
 }
 
 /** `*` or a user name. Throws UnitError. */

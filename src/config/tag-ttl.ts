@@ -1,3 +1,4 @@
+import { DOCKER_HUB, registryHost } from '../oci/reference.ts';
 import { isRegistryHost } from './addresses.ts';
 import { formatDuration, parseDuration, quoted, UnitError } from './units.ts';
 import { parseRepositoryPattern } from './upstream-fields.ts';
@@ -64,6 +65,6 @@ function parseRepositories(text: string): string {
   const first = text.slice(0, slash);
   if (!/[.:]/.test(first) || !isRegistryHost(first)) return parseRepositoryPattern(text);
   const rest = parseRepositoryPattern(text.slice(slash + 1));
-  if (first !== 'docker.io') return `${first}/${rest}`;
+  if (registryHost(first) !== DOCKER_HUB) return `${first}/${rest}`;
   return rest.includes('/') || rest === '**' ? rest : `library/${rest}`;
 }

@@ -1,4 +1,5 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Pair } from 'yaml';
+import { registryHost } from '../oci/reference.ts';
 import { isRegistryHost } from './addresses.ts';
 import type { Raw } from './fields.ts';
 import { nearestName } from './nearest.ts';
@@ -94,8 +95,18 @@ class YamlFile {
       this.#complain('upstreams', upstreams, 'takes a map of hosts to upstreams');
       return;
     }
+    const seen = new Map<string, Entry>();
     for (const entry of this.#entries(upstreams.value.items, 'upstreams.')) {
-      if (isRegistryHost(entry.key)) this.#readUpstream(entry);
+      const host = registryHost(entry.key);
+      const first = seen.get(host);
+      seen.set(host, first ?? entry);
+      if (first !== undefined) {
+        this.#complain(
+          'upstreams',
+          entry,
+          `${quoted(entry.key)} is ${host}, which is in line ${first.line} already`,
+        );
+      } else if (isRegistryHost(entry.key)) this.#readUpstream({ ...entry, key: host });
       else {
         const what = `${quoted(entry.key)} is not a registry's host`;
         this.#complain(

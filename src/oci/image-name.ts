@@ -1,5 +1,12 @@
 import { parseDigest, type Digest } from './digest.ts';
-import { DOCKER_HUB, isRepositoryName, isTag, type Reference, type Repository } from './reference.ts';
+import {
+  DOCKER_HUB,
+  isRepositoryName,
+  isTag,
+  registryHost,
+  type Reference,
+  type Repository,
+} from './reference.ts';
 
 /** What people call an image: `golang`, `golang:1.22`, `ghcr.io/org/app@sha256:…`. */
 export interface ImageName {
@@ -19,7 +26,7 @@ const HOST = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/;
 
 /**
  * The image that `text` names, as Docker reads it, or undefined if it names none: a first component with a dot or a
- * colon, or `localhost`, is a host; without one it is Docker Hub's, where a single component is short for `library/…`;
+ * colon, or `localhost`, is a host, Docker Hub's by any of its names; without one it is Docker Hub's, where a single component is short for `library/…`;
  * without a tag or digest it is `latest`; with both, the digest counts (distribution/reference, "Grammar").
  */
 export function parseImageName(text: string): ImageName | undefined {
@@ -69,7 +76,7 @@ export function parseRepositoryName(name: string): Repository | undefined {
   const slash = name.indexOf('/');
   const first = slash < 0 ? '' : name.slice(0, slash);
   const isHost = /[.:]/.test(first) || first === 'localhost';
-  const host = isHost ? first.toLowerCase() : DOCKER_HUB;
+  const host = isHost ? registryHost(first) : DOCKER_HUB;
   const path = isHost ? name.slice(slash + 1) : name;
   if (!HOST.test(host) || !isRepositoryName(path)) return undefined;
   return { host, name: host === DOCKER_HUB && !path.includes('/') ? `library/${path}` : path };

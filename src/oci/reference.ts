@@ -17,6 +17,25 @@ const MAX_NAME_LENGTH = 255;
 
 export const DOCKER_HUB = 'docker.io';
 
+/** Other names of Docker Hub's registry: in references (docker/cli, distribution/reference), and where it answers. */
+export const DOCKER_HUB_ALIASES: readonly string[] = ['index.docker.io', 'registry-1.docker.io'];
+
+/**
+ * The registry that `host` means: in lower case, and Docker Hub by whatever name of it. Of ASCII only: Unicode has a
+ * Kelvin sign whose lower case is a `k`, and answers confirm what was asked for.
+ */
+export function registryHost(host: string): string {
+  const lower = host.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
+  return DOCKER_HUB_ALIASES.includes(lower) ? DOCKER_HUB : lower;
+}
+
+/** A pattern for names of images or repositories, whose first component may be a registry by another of its names. */
+export function registryPattern(pattern: string): string {
+  const slash = pattern.indexOf('/');
+  const first = slash < 0 ? '' : pattern.slice(0, slash);
+  return DOCKER_HUB_ALIASES.includes(first) ? `${DOCKER_HUB}${pattern.slice(slash)}` : pattern;
+}
+
 export function isRepositoryName(text: string): boolean {
   return text.length <= MAX_NAME_LENGTH && NAME.test(text);
 }

@@ -1,5 +1,5 @@
 import { compileGlob } from '../lib/glob.ts';
-import { DOCKER_HUB, type Repository } from '../oci/reference.ts';
+import { DOCKER_HUB, registryPattern, type Repository } from '../oci/reference.ts';
 
 /** Patterns `repository[:tag]` of one upstream. */
 export interface PullPatterns {
@@ -66,7 +66,8 @@ function isWhole({ fitsTag }: Pattern): boolean {
  * `*` alone is every repository; on docker.io `golang` is short for `library/golang`, as everywhere. The registry may
  * stand before it, as in the patterns of accounts: one that then fitted nothing would deny nothing.
  */
-function compile(host: string, pattern: string): Pattern {
+function compile(host: string, spelling: string): Pattern {
+  const pattern = registryPattern(spelling);
   const prefix = `${host}/`;
   const [repository = '', tag] = pattern.slice(pattern.startsWith(prefix) ? prefix.length : 0).split(':');
   const isShort = host === DOCKER_HUB && !repository.includes('/') && repository !== '**';

@@ -1,4 +1,4 @@
-import { DOCKER_HUB, isRepositoryName, type Repository } from '../oci/reference.ts';
+import { DOCKER_HUB, isRepositoryName, registryHost, type Repository } from '../oci/reference.ts';
 import { withinMs } from '../lib/deadline.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -12,9 +12,6 @@ import { PullError } from './pull-error.ts';
 import type { Referrers, ReferrersAnswer } from './referrers.ts';
 import type { AskedBlob } from './layer-ahead.ts';
 import type { ServedManifest } from './served-manifest.ts';
-
-/** Other names of Docker Hub's registry, as clients spell them in `ns`. */
-const DOCKER_HUB_ALIASES: ReadonlySet<string> = new Set(['registry-1.docker.io', 'index.docker.io']);
 
 export interface PullServiceOptions {
   readonly upstreams: ReadonlyMap<string, Upstream>;
@@ -43,14 +40,19 @@ export class PullService {
 
   /**
    * Which repository a client means: by `namespace` (`?ns=`), else by a first path component that is a host, else at
-   * Docker Hub, where a single component is short for `library/…`. Undefined if `name` is not by the grammar.
+   * Docker Hub, where a single component is short for `library/…`. A mirror that clients reach by a path gets both, and
+   * the same registry twice is that registry (containerd, `override_path`). Undefined if `name` is not by the grammar.
    * Throws PullError `repository-unknown` for hosts that are not configured: they are never dialled.
    */
   locate(name: string, namespace: string | undefined): Repository | undefined {
     const slash = name.indexOf('/');
     const first = slash < 0 ? '' : name.slice(0, slash);
-    const isHost = namespace === undefined && (/[.:]/.test(first) || this.#options.upstreams.has(first));
-    const host = canonicalHost(namespace ?? (isHost ? first : DOCKER_HUB));
+    const named = namespace === undefined ? undefined : registryHost(namespace);
+    const isHost =
+      named === undefined
+        ? /[.:]/.test(first) || this.#options.upstreams.has(first)
+        : registryHost(first) === named;
+    const host = named ?? (isHost ? registryHost(first) : DOCKER_HUB);
     const path = isHost ? name.slice(slash + 1) : name;
     if (!isRepositoryName(path)) return undefined;
     if (!this.#options.upstreams.has(host)) {
@@ -127,10 +129,4 @@ export class PullService {
     if (upstream === undefined) throw new PullError('repository-unknown', 'no such upstream');
     return upstream;
   }
-}
-
-/** Of ASCII only: Unicode has a Kelvin sign whose lower case is a `k`, and answers confirm what was asked for. */
-function canonicalHost(host: string): string {
-  const lower = host.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
-  return DOCKER_HUB_ALIASES.has(lower) ? DOCKER_HUB : lower;
 }

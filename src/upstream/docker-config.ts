@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { DOCKER_HUB, DOCKER_HUB_ALIASES } from '../oci/reference.ts';
 import { CredentialHelper } from './credential-helper.ts';
 import { unavailable } from './outcome.ts';
 import {
@@ -70,7 +71,14 @@ export class DockerConfig implements LoginSource {
 
 /** As what Docker and others have written a registry down. */
 function serverNames(host: string): string[] {
-  return [dockerServer(host), host, `https://${host}`, `https://${host}/v1/`, `https://${host}/v2/`];
+  const hosts = host === DOCKER_HUB ? [host, ...DOCKER_HUB_ALIASES] : [host];
+  const spelt = hosts.flatMap((each) => [
+    each,
+    `https://${each}`,
+    `https://${each}/v1/`,
+    `https://${each}/v2/`,
+  ]);
+  return [dockerServer(host), ...spelt];
 }
 
 async function readConfig(path: string): Promise<Fields> {

@@ -162,6 +162,10 @@ describe('a manifest', () => {
       '/v2/library/golang/manifests/latest?ns=docker.io',
       '/v2/golang/manifests/latest?ns=registry-1.docker.io',
       '/v2/docker.io/library/golang/manifests/latest',
+      '/v2/index.docker.io/golang/manifests/latest',
+      // What containerd sends to a mirror with a path and `override_path`, and k3s and RKE2 with `rewrite`.
+      '/v2/docker.io/library/golang/manifests/latest?ns=docker.io',
+      '/v2/registry-1.docker.io/golang/manifests/latest?ns=index.docker.io',
     ]) {
       expect((await app.get(target)).header('docker-content-digest'), target).toBe(index.digest);
     }
@@ -177,6 +181,7 @@ describe('a manifest', () => {
       '/v2/library/golang/manifests/latest?ns=169.254.169.254',
       '/v2/library/golang/manifests/latest?ns=quay.io',
       '/v2/quay.io/org/app/manifests/latest',
+      '/v2/quay.io/org/app/manifests/latest?ns=quay.io',
       '/v2/localhost:1234/app/manifests/latest',
       '/v2/golang/manifests/latest?ns=__proto__',
     ]) {

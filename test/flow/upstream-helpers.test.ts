@@ -193,6 +193,9 @@ describe('a config.json of Docker', () => {
     ['registry.example', { 'registry.example': carolsAuth }],
     ['registry.example', { 'https://registry.example': carolsAuth }],
     ['docker.io', { 'https://index.docker.io/v1/': carolsAuth }],
+    ['docker.io', { 'index.docker.io': carolsAuth }],
+    ['docker.io', { 'https://registry-1.docker.io': carolsAuth }],
+    ['docker.io', { 'docker.io': carolsAuth }],
     ['registry.example', { 'registry.example': { username: 'carol', password: 'secret' } }],
   ])('logs in at %s by %j', async (host, auths) => {
     expect(await (await dockerConfig({ auths }, host)).get()).toEqual(CAROLS_LOGIN);

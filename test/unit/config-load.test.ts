@@ -246,6 +246,9 @@ describe('the settings file', () => {
     expect(problemsOf('tagTtl: 1m\nlogLevel: info\ntagTtl: 2m\n')).toEqual([
       'tagTtl (file pierhead.yaml:3): duplicate key, first in line 1',
     ]);
+    expect(problemsOf('upstreams:\n  docker.io: https://a\n  index.docker.io: https://b\n')).toEqual([
+      'upstreams (file pierhead.yaml:3): "index.docker.io" is docker.io, which is in line 2 already',
+    ]);
     expect(problemsOf('upstreams:\n  ghcr.io: https://a\n  ghcr.io: https://b\n')).toEqual([
       'upstreams.ghcr.io (file pierhead.yaml:3): duplicate key, first in line 2',
     ]);

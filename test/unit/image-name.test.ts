@@ -8,6 +8,8 @@ describe('the name of an image', () => {
     ['golang', 'docker.io', 'library/golang', 'latest', 'golang:latest'],
     ['golang:1.22', 'docker.io', 'library/golang', '1.22', 'golang:1.22'],
     ['docker.io/golang:1.22', 'docker.io', 'library/golang', '1.22', 'golang:1.22'],
+    ['index.docker.io/library/golang:1.22', 'docker.io', 'library/golang', '1.22', 'golang:1.22'],
+    ['Registry-1.docker.io/golang', 'docker.io', 'library/golang', 'latest', 'golang:latest'],
     ['library/golang', 'docker.io', 'library/golang', 'latest', 'golang:latest'],
     ['bitnami/redis:7', 'docker.io', 'bitnami/redis', '7', 'bitnami/redis:7'],
     ['ghcr.io/org/app:v1', 'ghcr.io', 'org/app', 'v1', 'ghcr.io/org/app:v1'],
