@@ -83,6 +83,7 @@ export async function* readImages(dataDir: string): AsyncGenerator<ImageEntry> {
 }
 
 /** Which images could be pulled now if no upstream answered. */
+export { knownPlatforms } from './assembly/known-clients.ts';
 export { readReadiness } from './assembly/readiness.ts';
 
 /** What was pulled in a span of time, read beside whoever owns the data directory. Throws IndexError. */

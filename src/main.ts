@@ -16,6 +16,7 @@ interface CommandRow {
   readonly description: string;
   /** As commander spells it; none: the command takes no arguments. */
   readonly argument?: readonly [name: string, help: string];
+  /** `...` at the end of a flag: it may be given more than once. */
   readonly options?: readonly (readonly [flag: string, help: string])[];
   /** Loads what does it, and nothing of what does the others. */
   readonly load: () => Promise<Action>;
@@ -26,6 +27,11 @@ const PLATFORM_LIST = [
   '--platform <platforms>',
   'for these, such as linux/amd64,linux/arm64, or all (default: those of the file, else of the settings)',
 ] as const;
+const FILE_OPTIONS = [
+  ['--build-arg <name=value>...', 'ARG of a Dockerfile; its name alone: by its value in the environment'],
+  ['--env-file <file>...', 'variables of a Compose file, instead of the .env beside it'],
+] as const;
+const ALLOW_EMPTY = ['--allow-empty', 'exit 0 even if no image is named'] as const;
 const JSON_OPTION = ['--json', 'as JSON'] as const;
 const OUTPUT_OPTION = ['-o, --output <file>', 'the file to write, or - for the standard output'] as const;
 
@@ -62,6 +68,8 @@ const COMMANDS: readonly CommandRow[] = [
       ['--until <time>', 'before: the same'],
       ['--client <network>', 'by clients of this network, such as 10.2.0.0/16'],
       ['--image <pattern>', 'of these names, such as golang, golang:1.* or ghcr.io/org/**'],
+      ['-f, --file <file>', 'of those that this file needs: a Compose file, a Dockerfile, …'],
+      ...FILE_OPTIONS,
       ['-o, --output <file>', 'where to (default: standard output)'],
     ],
     load: async () => (await import('./cli/lock.ts')).lock,
@@ -73,6 +81,8 @@ const COMMANDS: readonly CommandRow[] = [
     argument: ['[image...]', IMAGES[1]],
     options: [
       ['-f, --file <file>', 'images of a lock, a list of names, a Compose file, …; - is standard input'],
+      ...FILE_OPTIONS,
+      ALLOW_EMPTY,
       PLATFORM_LIST,
       JSON_OPTION,
     ],
@@ -84,9 +94,15 @@ const COMMANDS: readonly CommandRow[] = [
       'Says which images could be pulled now if upstream were gone, and what is missing of the others.',
     argument: [
       '<what...>',
-      'Compose files, Kubernetes manifests, Dockerfiles, locks, lists of names, - or images',
+      'Compose files, Kubernetes manifests, kustomizations, Dockerfiles, locks, lists, - or images',
     ],
-    options: [['--warm', 'fetch what is missing first'], PLATFORM_LIST, JSON_OPTION],
+    options: [
+      ['--warm', 'fetch what is missing first'],
+      ...FILE_OPTIONS,
+      ALLOW_EMPTY,
+      PLATFORM_LIST,
+      JSON_OPTION,
+    ],
     load: async () => (await import('./cli/check.ts')).check,
   },
   {
@@ -121,6 +137,7 @@ const COMMANDS: readonly CommandRow[] = [
     options: [
       OUTPUT_OPTION,
       ['-f, --file <file>', 'those of a lock, a list of names, a Compose file, …; - is standard input'],
+      ...FILE_OPTIONS,
       [
         '--platform <platforms>',
         'such as linux/amd64,linux/arm64, or all (default: those of the lock, else what is whole)',
@@ -195,7 +212,11 @@ function addCommand(program: Command, done: (code: ExitCode) => void, row: Comma
   const command = program.command(row.name).description(row.description);
   command.allowExcessArguments(false).exitOverride();
   if (row.argument !== undefined) command.argument(...row.argument);
-  for (const [flag, help] of row.options ?? []) command.option(flag, help);
+  for (const [flag, help] of row.options ?? []) {
+    const once = flag.replace(/\.\.\.$/, '');
+    if (once === flag) command.option(flag, help);
+    else command.option(once, help, gathered, []);
+  }
   for (const { name: flag, argument, help } of SETTING_FLAGS) {
     command.option(argument === undefined ? flag : `${flag} ${argument}`, help);
   }
@@ -205,6 +226,11 @@ function addCommand(program: Command, done: (code: ExitCode) => void, row: Comma
     const action = await row.load();
     done(await action(loaded, flags, command.args));
   });
+}
+
+/** Of an option that may be given more than once. */
+function gathered(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
 }
 
 async function run(argv: readonly string[]): Promise<ExitCode> {

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { atMost } from '../lib/lru-options.ts';
 import type { Settings } from '../config/settings.ts';
 import { networkAround, networkOverlap } from '../lib/network.ts';
-import { parsePlatform } from '../oci/platform.ts';
+import { parsePlatform, type Platform } from '../oci/platform.ts';
 import type { ImageResolverOptions } from '../pull/image-resolver.ts';
 
 /** The clients that the settings tell of: the platforms of all, else the default, and those of networks. */
@@ -19,6 +19,11 @@ export function knownClients(settings: Settings): ImageResolverOptions['clients'
     const platform = parsePlatform(text);
     return platform === undefined ? [] : [{ platform, why }];
   });
+}
+
+/** The platforms of those clients. */
+export function knownPlatforms(settings: Settings): Platform[] {
+  return knownClients(settings).map(({ platform }) => platform);
 }
 
 /** Clients come back. */

@@ -13,7 +13,7 @@ import { blobPath } from '../store/blob/layout.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
 import { openIndex } from '../store/manifest/lmdb.ts';
 import { createOfflineUpstream } from '../upstream/offline.ts';
-import { knownClients } from './known-clients.ts';
+import { knownPlatforms } from './known-clients.ts';
 import { privatePatterns, usesCredentials } from './upstreams.ts';
 
 /**
@@ -21,8 +21,7 @@ import { privatePatterns, usesCredentials } from './upstreams.ts';
  * OperationError `usage`, IndexError.
  */
 export async function readReadiness(settings: Settings, request: ImagesRequest): Promise<Readiness[]> {
-  const usual = knownClients(settings).map(({ platform }) => platform);
-  const wanted = wantedImages(request, usual);
+  const wanted = wantedImages(request, knownPlatforms(settings));
   const index = openIndex(join(settings.dataDir, 'index'), { readOnly: true });
   try {
     const readiness = new ImageReadiness({

@@ -1,6 +1,7 @@
 import { dockerfileLines, type Instruction } from './dockerfile-lines.ts';
-import { interpolate, UnsetVariableError } from './interpolation.ts';
-import type { NeededImages } from './needed-images.ts';
+import { formatPlatform, normalizePlatform, parsePlatform, type Platform } from '../oci/platform.ts';
+import { interpolate, InterpolationError } from './interpolation.ts';
+import type { NeededImages, SourceContext } from './needed-images.ts';
 
 const FILE_NAME = /(?:^|[/\\])(?:Dockerfile|Containerfile)(?:\.[^/\\]*)?$|\.(?:Dockerfile|Containerfile)$/i;
 
@@ -12,90 +13,200 @@ export function isDockerfile(path: string, text: string): boolean {
   );
 }
 
-/** What BuildKit sets itself; whoever builds decides (Dockerfile reference, "Automatic platform ARGs"). */
-const PLATFORM_ARG = /^(?:BUILD|TARGET)(?:PLATFORM|OS|ARCH|VARIANT)$/;
+/** What BuildKit sets by itself in every FROM (Dockerfile reference, "Automatic platform ARGs in the global scope"). */
+const PLATFORM_ARG = /^(?:BUILD|TARGET)(PLATFORM|OS|ARCH|VARIANT)$/;
+/** Builds for these show which stages belong to one platform alone, whether or not it is checked. */
+const USUAL_PLATFORMS: readonly Platform[] = [
+  'linux/amd64',
+  'linux/arm64',
+  'linux/arm/v7',
+  'linux/386',
+  'linux/ppc64le',
+  'linux/riscv64',
+  'linux/s390x',
+  'windows/amd64',
+].flatMap((name) => parsePlatform(name) ?? []);
 
 /**
- * The images that a build pulls: those of `FROM`, `COPY --from` and `RUN --mount=…,from=` that are no stages of it, and the
- * frontend that a `syntax` directive names. ARGs have their defaults.
+ * The images that builds for `platforms` pull: those of `FROM`, `COPY --from` and `RUN --mount=…,from=` that are no stages,
+ * and the frontend that a `syntax` directive names. ARGs have the values of `buildArgs`, else their defaults. A stage
+ * that only builds for other platforms use is left out; one that no build uses is not, since `--target` can name it.
  */
-export function dockerfileImages(text: string, needed: NeededImages): void {
+export function dockerfileImages(text: string, context: BuildContext, needed: NeededImages): void {
   const { directives, instructions } = dockerfileLines(text);
   const syntax = directives.get('syntax');
   if (syntax !== undefined) needed.add(1, syntax.split(/\s/)[0] ?? '');
-  const build = new Build(needed);
-  for (const instruction of instructions) build.take(instruction);
+  const { buildArgs, platforms } = context;
+  const build = (platform: Platform): Build => new Build(instructions, buildArgs, platform);
+  const others = USUAL_PLATFORMS.map(build);
+  const builds = platforms.map(build);
+  const isUsedSomewhere = (stage: number): boolean =>
+    [...builds, ...others].some((each) => each.used.has(stage));
+  for (const each of builds) {
+    each.tell(needed, (stage) => each.used.has(stage) || !isUsedSomewhere(stage));
+  }
 }
 
-class Build {
-  readonly #needed: NeededImages;
-  /** The ARGs before the first FROM, which alone count in FROMs. */
-  readonly #args = new Map<string, string>();
-  readonly #stages = new Set<string>();
-  #stageCount = 0;
+export type BuildContext = Pick<SourceContext, 'buildArgs' | 'platforms'>;
 
-  constructor(needed: NeededImages) {
-    this.#needed = needed;
+/** Something that a stage begins with or takes files from. */
+interface Source {
+  readonly line: number;
+  /** Its number, if it is a stage. */
+  readonly stage?: number;
+  /** What there is to say of it otherwise. */
+  readonly tell: (needed: NeededImages) => void;
+}
+
+/** What one text comes to, and what that depended on. */
+interface Expanded {
+  readonly text: string;
+  readonly unset: readonly string[];
+  readonly isOfPlatform: boolean;
+}
+
+/** The build for one platform: its stages, and what each needs. */
+class Build {
+  /** The numbers of the stages that the last one is built from, itself included. */
+  readonly used: ReadonlySet<number>;
+  readonly #buildArgs: ReadonlyMap<string, string>;
+  readonly #platform: Platform;
+  /** The ARGs before the first FROM, which alone count in FROMs. */
+  readonly #args = new Map<string, Expanded | string>();
+  readonly #stages = new Map<string, number>();
+  readonly #sources: Source[][] = [];
+
+  constructor(
+    instructions: readonly Instruction[],
+    buildArgs: ReadonlyMap<string, string>,
+    platform: Platform,
+  ) {
+    this.#buildArgs = buildArgs;
+    this.#platform = normalizePlatform(platform);
+    for (const instruction of instructions) this.#take(instruction);
+    this.used = this.#reached(this.#sources.length - 1);
   }
 
-  take(instruction: Instruction): void {
+  tell(needed: NeededImages, isWanted: (stage: number) => boolean): void {
+    for (const [stage, sources] of this.#sources.entries()) {
+      if (isWanted(stage)) for (const source of sources) source.tell(needed);
+    }
+  }
+
+  #take(instruction: Instruction): void {
     const { name, rest, line } = instruction;
-    try {
-      if (name === 'ARG' && this.#stageCount === 0) this.#takeArgs(rest);
-      else if (name === 'FROM') this.#takeFrom(rest, line);
-      else if (name === 'COPY' || name === 'RUN') {
-        for (const source of sourcesOf(instruction)) this.#takeSource(source, line);
-      }
-    } catch (error) {
-      if (!(error instanceof UnsetVariableError)) throw error;
-      this.#needed.problem(line, error.message);
+    if (name === 'ARG' && this.#sources.length === 0) this.#takeArgs(rest);
+    else if (name === 'FROM') this.#takeFrom(rest, line);
+    else if (name === 'COPY' || name === 'RUN') {
+      for (const source of sourcesOf(instruction)) this.#takeSource(source, line);
     }
   }
 
   #takeArgs(rest: string): void {
     for (const [, name = '', value] of rest.matchAll(/([A-Za-z_]\w*)(?:=("[^"]*"|'[^']*'|\S*))?/g)) {
-      if (value !== undefined) this.#args.set(name, this.#expand(unquoted(value)));
+      const given = this.#buildArgs.get(name);
+      if (given !== undefined) this.#args.set(name, { text: given, unset: [], isOfPlatform: false });
+      // What cannot be read counts where it is used.
+      else if (value !== undefined) this.#args.set(name, this.#understood(unquoted(value)));
     }
   }
 
   #takeFrom(rest: string, line: number): void {
     const words = rest.split(/\s+/);
-    const flags = words.filter((word) => word.startsWith('--'));
-    const [source = '', as, stage] = words.filter((word) => !word.startsWith('--'));
-    const isStage = (name: string): boolean => this.#stages.has(name.toLowerCase());
-    this.#stageCount++;
-    try {
-      const name = this.#expand(unquoted(source));
-      if (name !== 'scratch' && !isStage(name)) this.#needed.add(line, name, this.#platform(flags));
-    } finally {
-      if (as?.toLowerCase() === 'as' && stage !== undefined) this.#stages.add(stage.toLowerCase());
+    const flag = words.find((word) => word.startsWith('--platform='))?.slice('--platform='.length);
+    const [source = '', as, alias] = words.filter((word) => !word.startsWith('--'));
+    const name = this.#understood(unquoted(source));
+    const platform = flag === undefined ? undefined : this.#understood(unquoted(flag));
+    this.#sources.push([this.#base(line, name, platform)]);
+    if (as?.toLowerCase() === 'as' && alias !== undefined) {
+      this.#stages.set(alias.toLowerCase(), this.#sources.length - 1);
     }
   }
 
-  /** Undefined: that of whoever builds, or for whom. */
-  #platform(flags: readonly string[]): string | undefined {
-    const flag = flags.find((each) => each.startsWith('--platform='));
-    if (flag === undefined) return undefined;
-    const text = unquoted(flag.slice('--platform='.length));
-    const [, name = ''] = /^\$\{?(\w+)\}?$/.exec(text) ?? [];
-    if (PLATFORM_ARG.test(name) && !this.#args.has(name)) return undefined;
-    return this.#expand(text);
+  #base(line: number, name: Expanded | string, wanted: Expanded | string | undefined): Source {
+    const broken = [name, wanted].find((each) => typeof each === 'string');
+    if (broken !== undefined || typeof name === 'string') return problem(line, String(broken));
+    const stage = this.#stages.get(name.text.toLowerCase());
+    if (stage !== undefined) return { line, stage, tell: () => undefined };
+    if (name.text === 'scratch') return { line, tell: () => undefined };
+    const flag = typeof wanted === 'string' || this.#isOwn(wanted) ? undefined : wanted;
+    const { isOfPlatform } = name;
+    const platform = flag?.text ?? (isOfPlatform ? formatPlatform(this.#platform) : undefined);
+    const how = { platform, unset: [...name.unset, ...(flag?.unset ?? [])], isMadeForPlatform: isOfPlatform };
+    return { line, tell: (needed) => needed.add(line, name.text, how) };
   }
 
-  /** Stages go by name or number, those that come later too: whoever means an image of that name is not understood. */
+  /** Whether a flag says what holds without it: that of whoever builds, or for whom. */
+  #isOwn(flag: Expanded | undefined): boolean {
+    const platform = flag?.isOfPlatform === true ? parsePlatform(flag.text) : undefined;
+    return (
+      platform !== undefined && formatPlatform(normalizePlatform(platform)) === formatPlatform(this.#platform)
+    );
+  }
+
+  /** Stages go by name or number; one that comes later is none yet. */
   #takeSource(source: string, line: number): void {
-    if (/^\d+$/.test(source) || this.#stages.has(source.toLowerCase()) || source === '') return;
-    if (source.includes('$')) {
-      this.#needed.problem(
-        line,
-        'a variable in from= is not expanded by builders; a stage of its own is needed',
+    const stage = /^\d+$/.test(source) ? Number(source) : this.#stages.get(source.toLowerCase());
+    const sources = this.#sources.at(-1);
+    if (source === '' || source === 'scratch' || sources === undefined) return;
+    if (stage !== undefined) sources.push({ line, stage, tell: () => undefined });
+    else if (source.includes('$')) {
+      sources.push(
+        problem(line, 'a variable in from= is not expanded by builders; a stage of its own is needed'),
       );
-    } else if (source !== 'scratch') this.#needed.add(line, source);
+    } else sources.push({ line, tell: (needed) => needed.add(line, source) });
   }
 
-  #expand(text: string): string {
-    return interpolate(text, { variables: (name) => this.#args.get(name), escape: '\\$' });
+  #reached(last: number): ReadonlySet<number> {
+    const reached = new Set<number>([last]);
+    // A set that grows while it is walked is walked to its end.
+    for (const stage of reached) {
+      for (const source of this.#sources[stage] ?? [])
+        if (source.stage !== undefined) reached.add(source.stage);
+    }
+    return reached;
   }
+
+  /** What `text` comes to, or a sentence that says why nothing. */
+  #understood(text: string): Expanded | string {
+    const unset = new Set<string>();
+    let isOfPlatform = false;
+    const variables = (name: string): string | undefined => {
+      const arg = this.#args.get(name);
+      if (typeof arg === 'string') throw new InterpolationError(arg);
+      for (const each of arg?.unset ?? []) unset.add(each);
+      const automatic = arg === undefined ? this.#automatic(name) : undefined;
+      isOfPlatform ||= automatic !== undefined || arg?.isOfPlatform === true;
+      return arg?.text ?? automatic;
+    };
+    try {
+      const expanded = interpolate(text, { variables, escape: '\\$', onUnset: (name) => unset.add(name) });
+      return { text: expanded, unset: [...unset], isOfPlatform };
+    } catch (error) {
+      if (error instanceof InterpolationError) return error.message;
+      throw error;
+    }
+  }
+
+  #automatic(name: string): string | undefined {
+    const { os, architecture, variant = '' } = this.#platform;
+    switch (PLATFORM_ARG.exec(name)?.[1]) {
+      case 'PLATFORM':
+        return formatPlatform(this.#platform);
+      case 'OS':
+        return os;
+      case 'ARCH':
+        return architecture;
+      case 'VARIANT':
+        return variant;
+      default:
+        return undefined;
+    }
+  }
+}
+
+function problem(line: number, message: string): Source {
+  return { line, tell: (needed) => needed.problem(line, message) };
 }
 
 /** What an instruction takes files from. */

@@ -1,33 +1,36 @@
+import { formatFullName } from '../oci/image-name.ts';
 import { composeImages } from './compose-images.ts';
 import { dockerfileImages, isDockerfile } from './dockerfile-images.ts';
 import { parseImageList } from './image-list.ts';
 import { kubernetesImages } from './kubernetes-images.ts';
+import { isKustomization, kustomizationImages } from './kustomization.ts';
 import { ListError } from './list-error.ts';
-import { NeededImages, type ImageSource, type ServiceChoice } from './needed-images.ts';
+import { NeededImages, type ImageSource, type ServiceChoice, type SourceContext } from './needed-images.ts';
 import { parseYaml } from './yaml-tree.ts';
 
-export interface SourceFile {
+export interface SourceFile extends SourceContext {
   /** What the user calls it. */
   readonly path: string;
   readonly text: string;
-  /** What variables in it stand for. */
-  readonly variables: (name: string) => string | undefined;
   /** Of a Compose file only this one. */
   readonly service?: ServiceChoice | undefined;
 }
 
 /**
- * The images that a file needs: a Compose file, manifests of Kubernetes, a Dockerfile, a lock or a list of names, told
- * apart by name and content. Throws ListError if it is none of them.
+ * The images that a file needs: a Compose file, manifests of Kubernetes, a kustomization, a Dockerfile, a lock or a list
+ * of names, told apart by name and content. Throws ListError if it is none of them.
  */
-export function readImageSource({ path, text, variables, service }: SourceFile): ImageSource {
+export function readImageSource(file: SourceFile): ImageSource {
+  const { path, text } = file;
   const needed = new NeededImages(path);
-  if (isDockerfile(path, text)) dockerfileImages(text, needed);
+  if (isDockerfile(path, text)) dockerfileImages(text, file, needed);
   else if (!isYaml(path, text)) return listed(path, text);
   else {
     for (const document of parseYaml(path, text)) {
-      if (document.get('services') !== undefined) composeImages(document, { variables, service }, needed);
-      else if (document.get('kind') !== undefined) kubernetesImages(document, needed);
+      if (isKustomization(path, document)) kustomizationImages(document, needed);
+      else if (document.get('services') !== undefined) {
+        composeImages(document, { ...file, service: file.service }, needed);
+      } else if (document.get('kind') !== undefined) kubernetesImages(document, needed);
       else if (document.get('version') !== undefined) return listed(path, text);
       else {
         const what =
@@ -41,8 +44,14 @@ export function readImageSource({ path, text, variables, service }: SourceFile):
 
 function listed(path: string, text: string): ImageSource {
   return {
-    images: parseImageList(path, text).map((image) => ({ image, place: path })),
+    images: parseImageList(path, text).map((image) => ({
+      image,
+      place: path,
+      spelling: formatFullName(image),
+      isMadeForPlatform: false,
+    })),
     problems: [],
+    notes: [],
     further: [],
   };
 }

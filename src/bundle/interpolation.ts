@@ -1,11 +1,13 @@
-/** A variable that has no value where one is needed. */
-export class UnsetVariableError extends Error {
-  override readonly name = 'UnsetVariableError';
-  readonly code = 'variable-unset';
+/** A text whose variables cannot be replaced: one is required and not set, or a brace is not closed. */
+export class InterpolationError extends Error {
+  override readonly name = 'InterpolationError';
+  readonly code = 'not-interpolated';
 }
 
 export interface InterpolationOptions {
   readonly variables: (name: string) => string | undefined;
+  /** Told of each variable that is not set and is replaced by nothing, as builders and Compose do. */
+  readonly onUnset?: (name: string) => void;
   /** What stands for a dollar sign itself: `$$` in Compose files, `\$` in Dockerfiles. */
   readonly escape: '$$' | '\\$';
 }
@@ -17,16 +19,21 @@ const MAX_DEPTH = 20;
 
 /**
  * `text` with `$NAME`, `${NAME}`, `${NAME:-default}`, `${NAME-default}`, `${NAME:+other}`, `${NAME+other}`, `${NAME:?why}` and
- * `${NAME?why}` replaced, as shells do (POSIX.1, 2.6.2 "Parameter Expansion"). Throws UnsetVariableError.
+ * `${NAME?why}` replaced, as shells do (POSIX.1, 2.6.2 "Parameter Expansion"). Throws InterpolationError.
  */
 export function interpolate(text: string, options: InterpolationOptions): string {
-  return new Interpolation(text, options).rest(0);
+  const interpolation = new Interpolation(text, options);
+  const result = interpolation.rest(0);
+  for (const name of interpolation.unset) options.onUnset?.(name);
+  return result;
 }
 
 class Interpolation {
   readonly #text: string;
   readonly #options: InterpolationOptions;
   #at = 0;
+  /** The variables that are not set among those that count. */
+  unset = new Set<string>();
 
   constructor(text: string, options: InterpolationOptions) {
     this.#text = text;
@@ -57,31 +64,39 @@ class Interpolation {
       const [name] = NAME.exec(this.#text.slice(this.#at)) ?? [];
       if (name === undefined) return '$';
       this.#at += name.length;
-      return this.#required(name);
+      return this.#plain(name);
     }
     this.#at++;
     const [name = ''] = NAME.exec(this.#text.slice(this.#at)) ?? [];
     this.#at += name.length;
     const [operator = ''] = OPERATOR.exec(this.#text.slice(this.#at)) ?? [];
     this.#at += operator.length;
-    if (depth >= MAX_DEPTH) throw new UnsetVariableError('there are too many braces inside of braces');
-    // A default that is not used may name what is not set.
+    if (depth >= MAX_DEPTH) throw new InterpolationError('there are too many braces inside of braces');
+    // A default that is not used may require what is not set.
     const word = this.#deferred(depth + 1);
-    if (name === '' || this.#text[this.#at] !== '}') throw new UnsetVariableError('a ${ is not closed by }');
+    if (name === '' || this.#text[this.#at] !== '}') throw new InterpolationError('a ${ is not closed by }');
     this.#at++;
     return this.#value(name, operator, word);
   }
 
   #deferred(depth: number): () => string {
+    const outside = this.unset;
+    const inside = new Set<string>();
+    this.unset = inside;
     try {
       const word = this.rest(depth);
-      return () => word;
+      return () => {
+        for (const name of inside) this.unset.add(name);
+        return word;
+      };
     } catch (error) {
-      if (!(error instanceof UnsetVariableError)) throw error;
+      if (!(error instanceof InterpolationError)) throw error;
       this.#skip();
       return () => {
         throw error;
       };
+    } finally {
+      this.unset = outside;
     }
   }
 
@@ -104,17 +119,17 @@ class Interpolation {
         return isThere ? word() : '';
       case '?':
         if (isThere) return value;
-        throw new UnsetVariableError(`${name} is not set${word() === '' ? '' : `: ${word()}`}`);
+        throw new InterpolationError(`${name} is not set${word() === '' ? '' : `: ${word()}`}`);
       default:
         // Builders cut and replace by `${NAME%…}` and the like; half of that would be another image.
-        if (word() !== '') throw new UnsetVariableError(`what becomes of ${name} by ${word()} is not known`);
-        return this.#required(name);
+        if (word() !== '') throw new InterpolationError(`what becomes of ${name} by ${word()} is not known`);
+        return this.#plain(name);
     }
   }
 
-  #required(name: string): string {
+  #plain(name: string): string {
     const value = this.#options.variables(name);
-    if (value === undefined) throw new UnsetVariableError(`${name} is not set and has no default`);
-    return value;
+    if (value === undefined) this.unset.add(name);
+    return value ?? '';
   }
 }

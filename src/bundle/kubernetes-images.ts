@@ -41,6 +41,11 @@ class Objects {
       const pod = object.at(...path);
       if (pod !== undefined) podImages(pod, this.#needed);
     }
+    for (const path of [[], ...POD_PATHS.map((each) => each.slice(0, -1))]) {
+      this.#needed.noteLikenesses('annotations', object.at(...path, 'metadata', 'annotations')?.values);
+    }
+    if (object.get('kind')?.text === 'ConfigMap')
+      this.#needed.noteLikenesses('data', object.get('data')?.values);
   }
 
   /** Where a custom resource has its images only those who made it know: everything that is called so counts. */
@@ -78,7 +83,13 @@ function podImages(pod: YamlNode, needed: NeededImages): void {
     ...(pod.get('volumes')?.items.map((volume) => volume.at('image', 'reference')) ?? []),
   ];
   for (const image of images) {
-    if (image?.text !== undefined) needed.add(image.line, image.text, platform);
+    if (image?.text !== undefined) needed.add(image.line, image.text, { platform });
+  }
+  // Operators and the like are told by these which images to pull.
+  for (const container of CONTAINERS.flatMap((kind) => pod.get(kind)?.items ?? [])) {
+    for (const key of ['command', 'args']) needed.noteLikenesses(key, container.get(key)?.values);
+    const env = container.get('env')?.items.flatMap((variable) => variable.get('value') ?? []);
+    needed.noteLikenesses('env', env);
   }
 }
 

@@ -121,6 +121,11 @@ export class YamlNode {
     return [...this.#entries()];
   }
 
+  /** What a list or a map holds; empty if it is neither. */
+  get values(): readonly YamlNode[] {
+    return [...this.items, ...this.entries.map(([, value]) => value)];
+  }
+
   get(key: string): YamlNode | undefined {
     return this.#entries().get(key);
   }

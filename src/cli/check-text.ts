@@ -1,5 +1,6 @@
 import { counted, humanBytes } from '../lib/human.ts';
 import type { MissingPart, PlatformReadiness, Readiness } from '../pull/image-readiness.ts';
+import { NOTHING_FOUND } from './image-files.ts';
 import { table } from './table.ts';
 
 export interface CheckedImage extends Readiness {
@@ -7,23 +8,32 @@ export interface CheckedImage extends Readiness {
   readonly neededBy: readonly string[];
 }
 
-export function checkJson(images: readonly CheckedImage[], problems: readonly string[]): string {
+export interface Checked {
+  readonly images: readonly CheckedImage[];
+  /** What could not be told, so that an image may be missing. */
+  readonly problems: readonly string[];
+  /** How something was read that can be read in another way. */
+  readonly notes: readonly string[];
+}
+
+export function checkJson({ images, problems, notes }: Checked): string {
   const isReady = problems.length === 0 && images.every((image) => image.isReady);
-  return `${JSON.stringify({ isReady, problems, images }, undefined, 2)}\n`;
+  return `${JSON.stringify({ isReady, problems, notes, images }, undefined, 2)}\n`;
 }
 
 /** A row for each platform of each image, what could not be read, and the verdict. */
-export function checkText(images: readonly CheckedImage[], problems: readonly string[]): string {
+export function checkText({ images, problems, notes }: Checked): string {
   const rows = images.flatMap(rowsOf);
   return [
     rows.length === 0 ? '' : table([['IMAGE', 'PLATFORM', 'SIZE', 'STATE', 'NEEDED BY'], ...rows]),
     ...problems.map((problem) => `not understood: ${problem}\n`),
+    ...notes.map((note) => `note: ${note}\n`),
     `${verdictOn(images)}\n`,
   ].join('');
 }
 
 function verdictOn(images: readonly CheckedImage[]): string {
-  if (images.length === 0) return 'no image was found';
+  if (images.length === 0) return NOTHING_FOUND;
   const all = counted(images.length, 'image');
   const ready = images.filter(({ isReady }) => isReady).length;
   const what = ready === images.length ? `${all}: all` : `${ready} of ${all}`;

@@ -5,16 +5,16 @@ import type { Flags } from '../config/flags.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { counted } from '../lib/human.ts';
 import { formatFullName } from '../oci/image-name.ts';
-import { formatListedImage, parseListedImage } from '../oci/listed-image.ts';
+import { parseListedImage } from '../oci/listed-image.ts';
 import type { Readiness } from '../pull/image-readiness.ts';
 import { OperationError } from '../pull/operations.ts';
 import type { ImagesRequest } from '../pull/wanted-images.ts';
 import { checkJson, checkText, type CheckedImage } from './check-text.ts';
-import { readImageFile } from './image-files.ts';
+import { fileOptions, imagesRequest, namedHere, readImageFile, type FileOptions } from './image-files.ts';
 import { requireDataDir } from './operation.ts';
 import { print, printAside } from './print.ts';
 import type { ExitCode } from './serve.ts';
-import { platformsOf, runWarm } from './warm.ts';
+import { runWarm } from './warm.ts';
 
 /**
  * Says which images could be pulled with upstream unplugged: exit code 1 if one could not, or not all could be read. It
@@ -26,18 +26,23 @@ export async function check(
   words: readonly string[],
 ): Promise<ExitCode> {
   requireDataDir(loaded.settings.dataDir);
-  const sources = await Promise.all(words.map(sourceOf));
+  const options = fileOptions(loaded, flags);
+  const sources = await Promise.all(words.map((word) => sourceOf(word, options)));
   const needed = sources.flatMap(({ images }) => images);
   const problems = sources.flatMap((source) => source.problems);
-  const request = { images: needed.map(({ image }) => formatListedImage(image)), ...platformsOf(flags) };
+  const notes = sources.flatMap((source) => source.notes);
+  const request = imagesRequest(needed, flags);
   let results = await readReadiness(loaded.settings, request);
   if (flags['warm'] === true && results.some(({ isReady }) => !isReady)) {
     await fetchMissing(loaded, request, results);
     results = await readReadiness(loaded.settings, request);
   }
   const checked = results.map((result) => ({ ...result, neededBy: placesOf(result, needed) }));
-  print(flags['json'] === true ? checkJson(checked, problems) : checkText(checked, problems));
-  return problems.length === 0 && checked.every(({ isReady }) => isReady) ? 0 : 1;
+  const found = { images: checked, problems, notes };
+  print(flags['json'] === true ? checkJson(found) : checkText(found));
+  // Of a file in which nothing was understood nobody knows whether it could be pulled.
+  const isEmpty = checked.length === 0 && flags['allowEmpty'] !== true;
+  return !isEmpty && problems.length === 0 && checked.every(({ isReady }) => isReady) ? 0 : 1;
 }
 
 async function fetchMissing(
@@ -69,10 +74,10 @@ const FILE_NAME =
   /^[./~]|^-$|\.(?:ya?ml|json|lock|txt|list|(?:docker|container)file)$|(?:^|[/\\])(?:Docker|Container)file/i;
 
 /** What a word of the command means: a file, if there is one, or an image. */
-async function sourceOf(word: string): Promise<ImageSource> {
+async function sourceOf(word: string, options: FileOptions): Promise<ImageSource> {
   const file = await stat(word).catch(() => undefined);
-  if (FILE_NAME.test(word) || file?.isFile() === true) return readImageFile(word);
+  if (FILE_NAME.test(word) || file?.isFile() === true) return readImageFile(word, options);
   const image = parseListedImage(word);
-  if (image !== undefined) return { images: [{ image, place: 'named here' }], problems: [], further: [] };
+  if (image !== undefined) return { images: [namedHere(image)], problems: [], notes: [], further: [] };
   throw new OperationError('usage', `${JSON.stringify(word)} is no file, and not the name of an image`);
 }

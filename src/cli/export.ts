@@ -15,7 +15,7 @@ import { planBundle, type BundlePlan } from '../pull/bundle-plan.ts';
 import { exportJson, exportNotes, exportText } from './export-text.ts';
 import { print, printAside } from './print.ts';
 import { STDOUT, writeStream } from './stream-output.ts';
-import { readImageFile } from './image-files.ts';
+import { fileOptions, readImageFile } from './image-files.ts';
 import { requireDataDir } from './operation.ts';
 import { outputOf } from './output-flags.ts';
 import { Progress } from './progress.ts';
@@ -33,13 +33,14 @@ const ALL = 'all';
  * was named lacks something nothing is written, and the exit code is 1, unless `--allow-incomplete` takes what there is.
  */
 export async function exportBundle(
-  { settings }: LoadedSettings,
+  loaded: LoadedSettings,
   flags: Flags,
   words: readonly string[],
 ): Promise<ExitCode> {
+  const { settings } = loaded;
   const path = outputOf(flags);
   requireDataDir(settings.dataDir);
-  const named = await namedImages(flags, words);
+  const named = await namedImages(loaded, flags, words);
   const request = {
     audience: audienceOf(flags),
     withForeign: flags['foreign'] === true,
@@ -76,11 +77,16 @@ export async function exportBundle(
 }
 
 /** Undefined: none are named. */
-async function namedImages(flags: Flags, words: readonly string[]): Promise<ListedImage[] | undefined> {
+async function namedImages(
+  loaded: LoadedSettings,
+  flags: Flags,
+  words: readonly string[],
+): Promise<ListedImage[] | undefined> {
   const path = textIn(flags, 'file');
   if (path === undefined) return words.length === 0 ? undefined : parseImageWords(words);
-  const { images, problems } = await readImageFile(path);
+  const { images, problems, notes } = await readImageFile(path, fileOptions(loaded, flags));
   if (problems.length > 0) throw new SettingsError(problems);
+  for (const note of notes) printAside(`note: ${note}\n`);
   return [...parseImageWords(words), ...images.map(({ image }) => image)];
 }
 

@@ -1,11 +1,20 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
-import { text as textOf } from 'node:stream/consumers';
+import { buffer } from 'node:stream/consumers';
 import { parseDotenv } from '../bundle/dotenv.ts';
 import { readImageSource } from '../bundle/image-source.ts';
-import { UnsetVariableError } from '../bundle/interpolation.ts';
-import { ListError } from '../bundle/list-error.ts';
-import type { FurtherFile, ImageSource, NeededImage } from '../bundle/needed-images.ts';
+import { InterpolationError } from '../bundle/interpolation.ts';
+import { changedImage, KUSTOMIZATION_NAMES } from '../bundle/kustomization.ts';
+import { ListError, quoted } from '../bundle/list-error.ts';
+import type { FurtherFile, ImageSource, NeededImage, SourceContext } from '../bundle/needed-images.ts';
+import { decodeText } from '../bundle/text-encoding.ts';
+import { knownPlatforms } from '../app.ts';
+import type { Flags } from '../config/flags.ts';
+import type { LoadedSettings } from '../config/load.ts';
+import { formatFullName } from '../oci/image-name.ts';
+import { formatListedImage, type ListedImage } from '../oci/listed-image.ts';
+import { parsePlatform } from '../oci/platform.ts';
+import type { ImagesRequest } from '../pull/wanted-images.ts';
 import { OperationError } from '../pull/operations.ts';
 
 /** Larger ones are no lists of images. */
@@ -14,27 +23,106 @@ const MAX_BYTES = 32 * 1024 * 1024;
 /** What a file includes that includes something: nobody has more. */
 const MAX_FILES = 200;
 
+/** A file of which nothing is understood is no success. */
+export const NOTHING_FOUND = 'no image was found; with --allow-empty that is no failure';
+
+/** What the user gave of them, and what builds are for. */
+export interface FileOptions extends Pick<SourceContext, 'platforms'> {
+  readonly flags: Flags;
+}
+
+export function fileOptions({ settings }: LoadedSettings, flags: Flags): FileOptions {
+  const { platforms: asked = [] } = platformsOf(flags);
+  const platforms = asked.flatMap((text) => parsePlatform(text) ?? []);
+  return { flags, platforms: platforms.length > 0 ? platforms : knownPlatforms(settings) };
+}
+
+/** An image that a word of a command names. */
+export function namedHere(image: ListedImage): NeededImage {
+  return { image, place: 'named here', spelling: formatFullName(image), isMadeForPlatform: false };
+}
+
+/** What `--platform` says. */
+function platformsOf({ platform }: Flags): Pick<ImagesRequest, 'platforms'> {
+  return typeof platform === 'string' ? { platforms: platform.split(',') } : {};
+}
+
+/** `needed` for the platforms of `--platform`, or else for those that the files name. */
+export function imagesRequest(needed: readonly NeededImage[], flags: Flags): ImagesRequest {
+  const asked = platformsOf(flags);
+  const images = needed.map(({ image, isMadeForPlatform }) =>
+    formatListedImage(
+      asked.platforms === undefined || isMadeForPlatform ? image : { ...image, platforms: [] },
+    ),
+  );
+  return { images, ...asked };
+}
+
 /**
- * What a file needs of images, with what is part of it in other files; `-` is standard input. Throws OperationError
- * `usage`, which names file and line.
+ * What a file needs of images, with what is part of it in other files; `-` is standard input, and a folder stands for
+ * the kustomization in it. Throws OperationError `usage`, which names file and line.
  */
-export async function readImageFile(path: string): Promise<ImageSource> {
+export async function readImageFile(path: string, options: FileOptions): Promise<ImageSource> {
   const images: NeededImage[] = [];
   const problems: string[] = [];
-  const wanted: Wanted[] = [{ path, place: undefined, service: undefined }];
+  const notes: string[] = [];
+  const context = await contextOf(path, options);
+  const wanted: Wanted[] = [{ path, place: undefined }];
   const seen = new Set<string>();
   for (const each of wanted) {
-    const key = JSON.stringify([resolve(each.path), each.service]);
+    const { service, changes = [] } = each;
+    const key = JSON.stringify([resolve(each.path), service, changes]);
     if (seen.has(key)) continue;
     seen.add(key);
     if (seen.size > MAX_FILES)
       throw new OperationError('usage', `${path} goes on in more than ${MAX_FILES} files`);
-    const source = await readOne(each);
-    images.push(...source.images);
+    const { source, file } = await readOne(each, context);
+    for (const image of source.images) {
+      const changed = changedImage(image, changes);
+      if (changed === undefined)
+        problems.push(`${image.place}: what images makes of it is not the name of an image`);
+      else images.push(changed);
+    }
     problems.push(...source.problems);
-    wanted.push(...source.further.map((next) => ({ ...next, path: besides(each.path, next.path) })));
+    notes.push(...source.notes);
+    wanted.push(
+      ...source.further.map((next) => ({
+        ...next,
+        path: besides(file, next.path),
+        changes: [...(next.changes ?? []), ...changes],
+      })),
+    );
   }
-  return { images, problems, further: [] };
+  return { images, problems, notes, further: [] };
+}
+
+/** What holds for the file that the user names, and for all that it is made of. */
+interface ReadContext extends Omit<SourceContext, 'variables'> {
+  readonly envFiles: readonly string[];
+}
+
+async function contextOf(path: string, { flags, platforms }: FileOptions): Promise<ReadContext> {
+  const isFolder = path !== '-' && (await isDirectory(path));
+  const folder = basename(resolve(isFolder || path === '-' ? path.replace(/^-$/, '.') : dirname(path)));
+  return { folder, platforms, buildArgs: buildArgsOf(flags), envFiles: listOf(flags['envFile']) };
+}
+
+function buildArgsOf(flags: Flags): ReadonlyMap<string, string> {
+  return new Map(
+    listOf(flags['buildArg']).flatMap((text) => {
+      const at = text.indexOf('=');
+      const name = at < 0 ? text : text.slice(0, at);
+      if (!/^[A-Za-z_]\w*$/.test(name)) {
+        throw new OperationError('usage', `--build-arg ${quoted(text)} is not of the form name=value`);
+      }
+      const value = at < 0 ? process.env[name] : text.slice(at + 1);
+      return value === undefined ? [] : [[name, value] as const];
+    }),
+  );
+}
+
+function listOf(flag: Flags[string]): readonly string[] {
+  return Array.isArray(flag) ? flag : [];
 }
 
 function besides(path: string, other: string): string {
@@ -46,16 +134,22 @@ type Wanted = Omit<FurtherFile, 'place'> & {
   readonly place: string | undefined;
 };
 
-async function readOne({ path, place, service }: Wanted): Promise<ImageSource> {
+async function readOne(
+  wanted: Wanted,
+  context: ReadContext,
+): Promise<{ readonly source: ImageSource; readonly file: string }> {
+  const { place, service } = wanted;
   try {
+    const path = await fileAt(wanted.path);
     const text = await readText(path);
-    if (text.length > MAX_BYTES) throw new ListError(`${path} is too large to be a list of images`);
-    return readImageSource({
+    const source = readImageSource({
+      ...context,
       path: path === '-' ? 'standard input' : path,
       text,
-      variables: await variablesFor(path),
+      variables: await variablesFor(path, context.envFiles),
       service,
     });
+    return { source, file: path };
   } catch (error) {
     const by = place === undefined ? '' : `${place}: `;
     if (!(error instanceof ListError || error instanceof OperationError)) throw error;
@@ -63,27 +157,61 @@ async function readOne({ path, place, service }: Wanted): Promise<ImageSource> {
   }
 }
 
+async function isDirectory(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() === true;
+}
+
+/** The file itself, or the kustomization in a folder. */
+async function fileAt(path: string): Promise<string> {
+  if (path === '-' || !(await isDirectory(path))) return path;
+  for (const name of KUSTOMIZATION_NAMES) {
+    const file = join(path, name);
+    if ((await stat(file).catch(() => undefined))?.isFile() === true) return file;
+  }
+  throw new OperationError(
+    'usage',
+    `${path} is a folder without a ${KUSTOMIZATION_NAMES[0]}; name its files`,
+  );
+}
+
 async function readText(path: string): Promise<string> {
-  if (path === '-') return textOf(process.stdin);
+  const bytes = path === '-' ? await buffer(process.stdin) : await readBytes(path);
+  if (bytes.length > MAX_BYTES) throw new ListError(`${path} is too large to be a list of images`);
+  const text = decodeText(bytes);
+  if (text === undefined) throw new ListError(`${path} is no text in UTF-8 or UTF-16`);
+  return text;
+}
+
+async function readBytes(path: string): Promise<Buffer> {
   try {
-    return await readFile(path, 'utf8');
+    return await readFile(path);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new OperationError('usage', `${path} cannot be read: ${reason}`, error);
   }
 }
 
-/** As Compose has them: the environment, and for what is not in it the `.env` file beside the file. */
-async function variablesFor(path: string): Promise<(name: string) => string | undefined> {
+/**
+ * As Compose has them: the environment, and for what is not in it the files of `--env-file`, the last one first, or else
+ * the `.env` file beside the file.
+ */
+async function variablesFor(
+  path: string,
+  envFiles: readonly string[],
+): Promise<(name: string) => string | undefined> {
   const environment = (name: string): string | undefined => process.env[name];
-  if (path === '-' || basename(path) === '.env') return environment;
-  const beside = join(dirname(path), '.env');
-  const text = await readFile(beside, 'utf8').catch(() => '');
-  try {
-    const values = parseDotenv(text, environment);
-    return (name) => environment(name) ?? values.get(name);
-  } catch (error) {
-    if (!(error instanceof UnsetVariableError)) throw error;
-    throw new ListError(`${beside}: ${error.message}`);
+  const files = envFiles.length > 0 ? envFiles : path === '-' ? [] : [join(dirname(path), '.env')];
+  const values = new Map<string, string>();
+  for (const file of files) {
+    const text = envFiles.length > 0 ? await readText(file) : await readText(file).catch(() => '');
+    try {
+      for (const [name, value] of parseDotenv(text, (each) => environment(each) ?? values.get(each))) {
+        values.set(name, value);
+      }
+    } catch (error) {
+      if (!(error instanceof InterpolationError)) throw error;
+      throw new ListError(`${file}: ${error.message}`);
+    }
   }
+  return (name) => environment(name) ?? values.get(name);
 }

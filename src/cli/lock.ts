@@ -9,10 +9,11 @@ import { UnitError } from '../config/units.ts';
 import { counted } from '../lib/human.ts';
 import { networkOverlap } from '../lib/network.ts';
 import { parsePlatform } from '../oci/platform.ts';
-import { parseRepositoryKey } from '../oci/reference.ts';
+import { parseRepositoryKey, repositoryKey } from '../oci/reference.ts';
 import { OperationError } from '../pull/operations.ts';
 import type { PullEntry } from '../store/pull-history.ts';
 import { askOwner } from './control-client.ts';
+import { fileOptions, readImageFile } from './image-files.ts';
 import { requireDataDir } from './operation.ts';
 import { writeOutput } from './output-file.ts';
 import { parsePointInTime } from './point-in-time.ts';
@@ -26,7 +27,7 @@ import type { ExitCode } from './serve.ts';
 export async function lock(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> {
   const { dataDir } = loaded.settings;
   requireDataDir(dataDir);
-  const wanted = wantedPulls(flags, Date.now());
+  const wanted = wantedPulls(flags, await namesIn(loaded, flags), Date.now());
   await flushOwner(dataDir);
   const pulls = (await readPulls(dataDir, wanted)).filter(wanted.fits);
   const images = lockedImages(pulls.map(pulledImage));
@@ -44,17 +45,37 @@ interface WantedPulls {
   readonly fits: (pull: PullEntry) => boolean;
 }
 
-function wantedPulls({ since, until, client, image }: Flags, nowMs: number): WantedPulls {
+function wantedPulls(
+  { since, until, client, image }: Flags,
+  names: ReadonlySet<string> | undefined,
+  nowMs: number,
+): WantedPulls {
   const isOfNetwork = typeof client === 'string' ? networkOverlap(networkOf(client)) : undefined;
   const isNamed = typeof image === 'string' ? imagePattern(image) : undefined;
   return {
     since: typeof since === 'string' ? parsePointInTime('--since', since, nowMs) : -Infinity,
     // What was pulled this very moment is to be in it.
     until: typeof until === 'string' ? parsePointInTime('--until', until, nowMs) : Number.MAX_SAFE_INTEGER,
-    fits: ({ repository, tag, network }) =>
+    fits: ({ repository, tag, root, network }) =>
+      (names === undefined || names.has(`${repository}:${tag}`) || names.has(`${repository}@${root}`)) &&
       (isOfNetwork === undefined || (network !== '' && isOfNetwork(network))) &&
       (isNamed === undefined || isNamed(parseRepositoryKey(repository), tag)),
   };
+}
+
+/** The images that the file of `-f` needs; undefined: none is given. */
+async function namesIn(loaded: LoadedSettings, flags: Flags): Promise<ReadonlySet<string> | undefined> {
+  const { file } = flags;
+  if (typeof file !== 'string') return undefined;
+  const { images, problems, notes } = await readImageFile(file, fileOptions(loaded, flags));
+  const [problem] = problems;
+  if (problem !== undefined) throw new OperationError('usage', problem);
+  for (const note of notes) printAside(`note: ${note}\n`);
+  return new Set(
+    images.map(({ image: { repository, tag, digest } }) =>
+      digest === undefined ? `${repositoryKey(repository)}:${tag}` : `${repositoryKey(repository)}@${digest}`,
+    ),
+  );
 }
 
 function networkOf(text: string): string {

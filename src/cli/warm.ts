@@ -1,13 +1,13 @@
 import { parseImageWords } from '../bundle/image-list.ts';
 import { ListError } from '../bundle/list-error.ts';
+import type { NeededImage } from '../bundle/needed-images.ts';
 import type { Flags } from '../config/flags.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { counted, humanBytes, humanDuration } from '../lib/human.ts';
-import { formatListedImage } from '../oci/listed-image.ts';
 import type { WarmedImage, WarmEvent, WarmPlan, WarmProgress, WarmSummary } from '../pull/image-warming.ts';
 import { OperationError } from '../pull/operations.ts';
 import type { ImagesRequest } from '../pull/wanted-images.ts';
-import { readImageFile } from './image-files.ts';
+import { fileOptions, imagesRequest, namedHere, NOTHING_FOUND, readImageFile } from './image-files.ts';
 import { runOperation } from './operation.ts';
 import { print, printAside } from './print.ts';
 import { Progress } from './progress.ts';
@@ -20,7 +20,11 @@ export async function warm(
   flags: Flags,
   words: readonly string[],
 ): Promise<ExitCode> {
-  const request = await warmRequest(flags, words);
+  const request = await warmRequest(loaded, flags, words);
+  if (request.images.length === 0 && flags['allowEmpty'] !== true) {
+    printAside(`pierhead: ${NOTHING_FOUND}\n`);
+    return 1;
+  }
   const summary = await runWarm(loaded, request);
   print(flags['json'] === true ? warmJson(summary) : warmText(summary));
   return summary.images.every(({ failures }) => failures.length === 0) ? 0 : 1;
@@ -55,28 +59,29 @@ export async function runWarm(loaded: LoadedSettings, request: ImagesRequest): P
   }
 }
 
-async function warmRequest(flags: Flags, words: readonly string[]): Promise<ImagesRequest> {
+async function warmRequest(
+  loaded: LoadedSettings,
+  flags: Flags,
+  words: readonly string[],
+): Promise<ImagesRequest> {
   const { file } = flags;
-  const images = namedImages(words);
-  if (typeof file === 'string') {
-    const source = await readImageFile(file);
-    const [problem] = source.problems;
-    if (problem !== undefined) throw new OperationError('usage', problem);
-    images.push(...source.images.map(({ image }) => formatListedImage(image)));
-  } else if (words.length === 0) {
+  if (typeof file !== 'string' && words.length === 0) {
     throw new OperationError('usage', 'name images, or a file that does with -f');
   }
-  return { images, ...platformsOf(flags) };
+  const named = namedImages(words);
+  if (typeof file === 'string') {
+    const source = await readImageFile(file, fileOptions(loaded, flags));
+    const [problem] = source.problems;
+    if (problem !== undefined) throw new OperationError('usage', problem);
+    for (const note of source.notes) printAside(`note: ${note}\n`);
+    named.push(...source.images);
+  }
+  return imagesRequest(named, flags);
 }
 
-/** What `--platform` says. */
-export function platformsOf({ platform }: Flags): Pick<ImagesRequest, 'platforms'> {
-  return typeof platform === 'string' ? { platforms: platform.split(',') } : {};
-}
-
-function namedImages(words: readonly string[]): string[] {
+function namedImages(words: readonly string[]): NeededImage[] {
   try {
-    return parseImageWords(words).map(formatListedImage);
+    return parseImageWords(words).map(namedHere);
   } catch (error) {
     if (!(error instanceof ListError)) throw error;
     throw new OperationError('usage', error.message, error);

@@ -11,7 +11,8 @@ export interface SettingFlag {
 }
 
 /** Values by the flag's name in camel case (`dataDir`), as commander gives them; `--no-offline` is `offline: false`. */
-export type Flags = Readonly<Record<string, string | boolean | undefined>>;
+/** By the names that commander gives; what may be given more than once is a list. */
+export type Flags = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
 export const CONFIG_FLAG: SettingFlag = {
   name: '--config',

@@ -7,7 +7,7 @@ import { OperationError } from './operations.ts';
 export interface ImagesRequest {
   /** A line each, as lists have them: `golang:1.22@sha256:… linux/amd64,linux/arm64`. */
   readonly images: readonly string[];
-  /** For these platforms, whatever the lines say; `all` among them: for all that there are. */
+  /** For these platforms where a line names none; `all` among them: for all that there are. */
   readonly platforms?: readonly string[];
 }
 
@@ -23,7 +23,7 @@ export interface WantedImage {
 const ALL = 'all';
 
 /**
- * What a request asks for, each image once: for the platforms of the request, else those of its lines, else `usual` ones.
+ * What a request asks for, each image once: for the platforms of its line, else those of the request, else `usual` ones.
  * Throws OperationError `usage`.
  */
 export function wantedImages(request: ImagesRequest, usual: readonly Platform[]): WantedImage[] {
@@ -34,7 +34,7 @@ export function wantedImages(request: ImagesRequest, usual: readonly Platform[])
     if (image === undefined)
       throw new OperationError('usage', `${JSON.stringify(line)} is not the name of an image`);
     const name = formatFullName(image);
-    const platforms = asked ?? (image.platforms.length === 0 ? usual : image.platforms);
+    const platforms = image.platforms.length > 0 ? image.platforms : (asked ?? usual);
     wanted.set(name, {
       name,
       image,

@@ -309,7 +309,7 @@ describe('`pierhead check`', () => {
     expect(status).toBe(1);
     expect(stdout.toString()).toContain('plain:latest');
     expect(stdout.toString()).toContain(
-      'not understood: compose.yaml:3: b: NONE is not set and has no default\n',
+      'not understood: compose.yaml:3: "x:" is not the name of an image (NONE is not set)\n',
     );
   });
 
@@ -333,6 +333,96 @@ describe('`pierhead check`', () => {
     const { status, stderr } = await run(['compose.yaml']);
     expect(status).toBe(2);
     expect(stderr).toContain('compose.yaml:2: sub/b.yaml cannot be read');
+  });
+
+  it('is 1 where nothing was understood as an image, unless that is allowed', async () => {
+    const { run, folder } = await setting();
+    const files = {
+      'empty.yaml': '',
+      Dockerfile: '',
+      'objects.yaml': 'kind: Namespace\nmetadata: { name: x }\n',
+    };
+    for (const [name, text] of Object.entries(files)) {
+      await writeFile(join(folder, name), text);
+      const { status, stdout } = await run([name]);
+      expect([name, status]).toEqual([name, 1]);
+      expect(stdout.toString()).toContain('no image was found; with --allow-empty that is no failure');
+      expect((await run([name, '--allow-empty'])).status).toBe(0);
+    }
+    expect((await run(['--warm', 'empty.yaml'])).status).toBe(1);
+  });
+
+  it('reads what Windows editors write: UTF-16 and byte order marks', async () => {
+    const { run, folder } = await setting();
+    const text = 'services:\r\n  a:\r\n    image: plain\r\n';
+    const le = Buffer.from(`\ufeff${text}`, 'utf16le');
+    const files = {
+      'le.yaml': le,
+      'be.yaml': Buffer.from(le).swap16(),
+      'marked.yaml': Buffer.from(`\ufeff${text}`),
+      'list.txt': Buffer.from('\ufeffplain\r\n', 'utf16le'),
+    };
+    for (const [name, bytes] of Object.entries(files)) {
+      await writeFile(join(folder, name), bytes);
+      const { stdout } = await run([name]);
+      expect(stdout.toString(), name).toMatch(/^plain:latest /m);
+    }
+    await writeFile(join(folder, 'binary.yaml'), Buffer.from([0x7f, 0x45, 0, 0, 1]));
+    const { status, stderr } = await run(['binary.yaml']);
+    expect([status, stderr]).toEqual([
+      2,
+      expect.stringContaining('binary.yaml is no text in UTF-8 or UTF-16'),
+    ]);
+  });
+
+  it('applies the images of kustomizations to all that they are made of', async () => {
+    const { run, folder } = await setting();
+    await mkdir(join(folder, 'base'));
+    await mkdir(join(folder, 'prod'));
+    const pod = 'kind: Pod\nspec: { containers: [{ image: "web:dev" }, { image: "sidecar:1" }] }\n';
+    const files = {
+      'base/pod.yaml': pod,
+      'base/kustomization.yaml': 'resources: [pod.yaml]\nimages: [{ name: web, newName: golang }]\n',
+      'prod/kustomization.yaml':
+        'resources: [../base]\nimages: [{ name: golang, newTag: latest }, { name: sidecar, newName: plain, newTag: latest }]\n',
+    };
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+    for (const word of ['prod/kustomization.yaml', './prod']) {
+      const { stdout } = await run([word]);
+      expect(stdout.toString()).toMatch(
+        /^golang:latest .* prod\/..\/base\/pod.yaml:2$|^golang:latest .* base\/pod.yaml:2$/m,
+      );
+      expect(stdout.toString()).toMatch(/^plain:latest .*base\/pod.yaml:2$/m);
+      expect(stdout.toString()).toMatch(/^0 of 2 images/m);
+    }
+  });
+
+  it('takes build arguments and files of variables', async () => {
+    const { run, folder } = await setting();
+    await writeFile(join(folder, 'Dockerfile'), 'ARG NAME\nARG TAG=none\nFROM $NAME:$TAG\n');
+    await writeFile(join(folder, 'compose.yaml'), 'services: { a: { image: "$NAME:$TAG" } }\n');
+    await writeFile(join(folder, 'one.env'), 'NAME=plain\nTAG=old\n');
+    await writeFile(join(folder, 'two.env'), 'TAG=latest\n');
+    const built = await run(['Dockerfile', '--build-arg', 'NAME=plain', '--build-arg', 'TAG'], {
+      TAG: 'latest',
+    });
+    expect(built.stdout.toString()).toMatch(/^plain:latest /m);
+    const composed = await run(['--env-file', 'one.env', '--env-file', 'two.env', 'compose.yaml']);
+    expect(composed.stdout.toString()).toMatch(/^plain:latest /m);
+    // Node 20 looks for a flag of its own by this name behind the program, too, and says so first (nodejs/node#54232).
+    const missing = await run(['--env-file', 'three.env', 'compose.yaml']);
+    expect([missing.status === 0, missing.stderr]).toEqual([false, expect.stringContaining('three.env')]);
+  });
+
+  it('checks each build of a Dockerfile for the images of its platform alone', async () => {
+    const { app, checked, folder } = await setting();
+    await app.get('/v2/library/golang/manifests/latest');
+    await writeFile(join(folder, 'Dockerfile'), 'FROM golang${TARGETVARIANT}\n');
+    const { images } = await checked('Dockerfile', '--platform', 'linux/amd64,linux/arm/v7');
+    expect(images.map((each) => [each.image, each.platforms.map(({ platform }) => platform)])).toEqual([
+      ['golang:latest', ['linux/amd64']],
+      ['golangv7:latest', []],
+    ]);
   });
 
   it('is 2 for a file of variables that cannot be read as one, and names it', async () => {

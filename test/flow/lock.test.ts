@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { parseImageList } from '../../src/bundle/image-list.ts';
@@ -70,6 +70,16 @@ describe('`pierhead lock`', () => {
       `golang:1.22@${list} linux/amd64`,
       `golang:latest@${list} linux/amd64`,
     ]);
+  });
+
+  it('has of what was pulled what a file needs', async () => {
+    const app = await startTestApp({ hub: await filledHub() });
+    await app.get('/v2/library/plain/manifests/latest');
+    await app.get(LATEST);
+    const file = join(await testFolder(), 'Dockerfile');
+    await writeFile(file, 'ARG NAME\nFROM $NAME\n');
+    const named = await locked(app.dataDir, '-f', file, '--build-arg', 'NAME=plain');
+    expect(named).toEqual([expect.stringMatching(/^plain:latest@sha256:\w{64}$/)]);
   });
 
   it('names the list even if the client takes none and was given its manifest', async () => {

@@ -8,6 +8,7 @@ import { digestOf } from '../../src/oci/digest.ts';
 import { formatFullName, parseFullName } from '../../src/oci/image-name.ts';
 import { formatListedImage, parseListedImage, type ListedImage } from '../../src/oci/listed-image.ts';
 import { formatPlatform, parsePlatform, type Platform } from '../../src/oci/platform.ts';
+import { PLAIN_CONTEXT } from '../support/source-context.ts';
 
 const component = fc.stringMatching(/^[a-z0-9]{1,8}(?:(?:\.|_|__|-{1,3})[a-z0-9]{1,8}){0,2}$/);
 const path = fc.array(component, { minLength: 2, maxLength: 4 }).map((parts) => parts.join('/'));
@@ -144,7 +145,7 @@ describe('a file that needs images', () => {
           const { images, problems } = readImageSource({
             path: file,
             text: input,
-            variables: () => undefined,
+            ...PLAIN_CONTEXT,
           });
           for (const { place } of images) expect(place.startsWith(file)).toBe(true);
           for (const problem of problems) expect(problem).toMatch(/^[\w.]+:\d+: /);
@@ -167,7 +168,7 @@ describe('a file that needs images', () => {
         const { images, problems } = readImageSource({
           path: 'Dockerfile',
           text: dockerfile,
-          variables: () => undefined,
+          ...PLAIN_CONTEXT,
         });
         expect(problems).toEqual([]);
         expect(images.map((each) => formatFullName(each.image))).toEqual(wanted);

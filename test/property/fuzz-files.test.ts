@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { PLAIN_CONTEXT } from '../support/source-context.ts';
 import { describe, expect, it } from 'vitest';
 import { parseBundleContents } from '../../src/bundle/bundle-contents.ts';
 import { BundleError } from '../../src/bundle/bundle-error.ts';
@@ -120,7 +121,7 @@ describe('however hostile what a bundle says it holds,', () => {
 });
 
 const read = (path: string, text: string) =>
-  unlessRefused(() => readImageSource({ path, text, variables: () => undefined }), ListError);
+  unlessRefused(() => readImageSource({ path, text, ...PLAIN_CONTEXT }), ListError);
 
 /** A map that merges ten of the one before ten times, and so on: ten to the eighth of entries. */
 function billionLaughs(levels: number): string {
@@ -144,7 +145,7 @@ describe('however hostile a file that names images,', () => {
     const large = Array.from({ length: 5000 }, (_, at) => `k${at}: 1`).join(', ');
     const services = Array.from({ length: 1000 }, (_, at) => `  s${at}: {<<: *a}\n`).join('');
     const text = `x: &a {${large}}\nservices:\n${services}`;
-    expect(() => readImageSource({ path: 'x.yaml', text, variables: () => undefined })).toThrow(
+    expect(() => readImageSource({ path: 'x.yaml', text, ...PLAIN_CONTEXT })).toThrow(
       'says far more by its aliases than it has characters',
     );
   });
@@ -230,7 +231,7 @@ describe('however hostile a file that names images,', () => {
             expect([typeof name, typeof value]).toEqual(['string', 'string']);
           }
         } catch (error) {
-          expect(error).toMatchObject({ code: 'variable-unset' });
+          expect(error).toMatchObject({ code: 'not-interpolated' });
         }
         expectUnpolluted();
       }),

@@ -1,11 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import { parseDotenv } from '../../src/bundle/dotenv.ts';
 import { readImageSource } from '../../src/bundle/image-source.ts';
+import { changedImage } from '../../src/bundle/kustomization.ts';
 import { interpolate } from '../../src/bundle/interpolation.ts';
 import type { ImageSource } from '../../src/bundle/needed-images.ts';
-import { formatListedImage } from '../../src/oci/listed-image.ts';
+import { formatListedImage, parseListedImage } from '../../src/oci/listed-image.ts';
+import { parsePlatform } from '../../src/oci/platform.ts';
+import { PLAIN_CONTEXT } from '../support/source-context.ts';
 
 const DIGEST = `sha256:${'a1'.repeat(32)}`;
+
+function required<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('there is none');
+  return value;
+}
 
 /** What a file needs, a line each: the image, its platforms and the line where it is named. */
 function needs(path: string, text: string, variables: Readonly<Record<string, string>> = {}): string[] {
@@ -13,15 +21,33 @@ function needs(path: string, text: string, variables: Readonly<Record<string, st
 }
 
 function source(path: string, text: string, variables: Readonly<Record<string, string>> = {}): ImageSource {
-  return readImageSource({ path, text, variables: (name) => variables[name] });
+  return readImageSource({ ...PLAIN_CONTEXT, path, text, variables: (name) => variables[name] });
 }
 
-function shown({ images, problems, further }: ImageSource): string[] {
+function shown({ images, problems, notes, further }: ImageSource): string[] {
   return [
     ...images.map(({ image, place }) => `${formatListedImage(image)} ${place}`),
     ...problems,
+    ...notes.map((note) => `note: ${note}`),
     ...further.map(({ path, place, service }) => `${path} ${place} ${JSON.stringify(service ?? {})}`),
   ];
+}
+
+/** What builds of a Dockerfile need for these platforms, `os/architecture[/variant]` each. */
+function builds(
+  text: string,
+  platforms: readonly string[],
+  buildArgs: Record<string, string> = {},
+): string[] {
+  return shown(
+    readImageSource({
+      ...PLAIN_CONTEXT,
+      path: 'Dockerfile',
+      text,
+      platforms: platforms.flatMap((name) => parsePlatform(name) ?? []),
+      buildArgs: new Map(Object.entries(buildArgs)),
+    }),
+  );
 }
 
 describe('a Dockerfile', () => {
@@ -87,19 +113,86 @@ FROM alpine@${DIGEST}
   it('says what cannot be told', () => {
     const text = `ARG TAG
 FROM golang:$TAG AS a
-FROM app-\${TARGETARCH}
+FROM golang:\${TAG:?needed}
 FROM Golang
 FROM --platform=arm64 alpine
 COPY --from=$X /a /b
 COPY --from=a /a /b
 `;
     expect(needs('x.dockerfile', text)).toEqual([
-      'x.dockerfile:2: TAG is not set and has no default',
-      'x.dockerfile:3: TARGETARCH is not set and has no default',
+      'x.dockerfile:2: "golang:" is not the name of an image (TAG is not set)',
+      'x.dockerfile:3: TAG is not set: needed',
       'x.dockerfile:4: "Golang" is not the name of an image',
       'x.dockerfile:5: "arm64" is not a platform',
       'x.dockerfile:6: a variable in from= is not expanded by builders; a stage of its own is needed',
     ]);
+  });
+
+  it('is read with nothing in the place of an ARG that has no value, as builders do, and says so', () => {
+    const text = `ARG REGISTRY
+ARG SUFFIX
+ARG BASE=\${REGISTRY}golang:1.22
+FROM \${REGISTRY}alpine:3.20$SUFFIX
+FROM $BASE
+FROM \${NEVER_NAMED}debian
+`;
+    expect(builds(text, ['linux/amd64'])).toEqual([
+      'alpine:3.20 Dockerfile:4',
+      'golang:1.22 Dockerfile:5',
+      'debian:latest Dockerfile:6',
+      'note: Dockerfile:4: REGISTRY is not set, SUFFIX is not set: read as "alpine:3.20"',
+      'note: Dockerfile:5: REGISTRY is not set: read as "golang:1.22"',
+      'note: Dockerfile:6: NEVER_NAMED is not set: read as "debian"',
+    ]);
+  });
+
+  it('takes build arguments for the ARGs that it names', () => {
+    const text = 'ARG TAG=1\nARG EMPTY\nFROM golang:$TAG\nFROM alpine$EMPTY:$UNKNOWN\n';
+    const args = { TAG: '2', EMPTY: '', UNKNOWN: 'x' };
+    expect(builds(text, ['linux/amd64'], args)).toEqual([
+      'golang:2 Dockerfile:3',
+      'Dockerfile:4: "alpine:" is not the name of an image (UNKNOWN is not set)',
+    ]);
+  });
+
+  it('knows the platform that is built for, by the ARGs that builders set themselves', () => {
+    const text = `FROM --platform=$BUILDPLATFORM golang AS build
+FROM --platform=linux/\${TARGETARCH} alpine
+FROM --platform=\${TARGETOS}/\${TARGETARCH}\${TARGETVARIANT:+/}$TARGETVARIANT debian
+FROM app-\${BUILDARCH}
+FROM --platform=linux/arm64 busybox
+`;
+    expect(builds(text, ['linux/amd64', 'linux/arm/v7'])).toEqual([
+      'golang:latest Dockerfile:1',
+      'alpine:latest Dockerfile:2',
+      'debian:latest Dockerfile:3',
+      'app-amd64:latest linux/amd64 Dockerfile:4',
+      'busybox:latest linux/arm64 Dockerfile:5',
+      'app-arm:latest linux/arm/v7 Dockerfile:4',
+    ]);
+  });
+
+  it('overrules those by ARGs of its own', () => {
+    expect(builds('ARG TARGETARCH=s390x\nFROM a-$TARGETARCH\n', ['linux/amd64'])).toEqual([
+      'a-s390x:latest Dockerfile:2',
+    ]);
+    expect(builds('ARG TARGETARCH\nFROM a-$TARGETARCH\n', ['linux/amd64'])).toEqual([
+      'a-amd64:latest linux/amd64 Dockerfile:2',
+    ]);
+  });
+
+  it('needs no stage that only builds for other platforms use', () => {
+    const text = `FROM alpine:3.20 AS base-amd64
+FROM arm64v8/alpine:3.20 AS base-arm64
+FROM nginx AS for-another-target
+FROM base-\${TARGETARCH} AS final
+`;
+    const common = ['nginx:latest Dockerfile:3'];
+    expect(builds(text, ['linux/amd64'])).toEqual(['alpine:3.20 Dockerfile:1', ...common]);
+    expect(builds(text, ['linux/arm64'])).toEqual(['arm64v8/alpine:3.20 Dockerfile:2', ...common]);
+    expect(builds(text, ['linux/amd64', 'linux/arm64']).toSorted()).toEqual(
+      ['alpine:3.20 Dockerfile:1', 'arm64v8/alpine:3.20 Dockerfile:2', ...common].toSorted(),
+    );
   });
 
   it('has no image that it does not name: what is cut out of a variable is not guessed', () => {
@@ -184,7 +277,6 @@ services:
 `;
     expect(needs('compose.yaml', text)).toEqual([
       'alpine:3.20 compose.yaml:2',
-      'alpine:3.20 compose.yaml:2',
       'golang:1.22 linux/amd64 compose.yaml:10',
     ]);
   });
@@ -201,12 +293,112 @@ services:
 `;
     expect(needs('c.yaml', text)).toEqual([
       'c.yaml:1: "oci://registry/other" is not looked into: name what it needs in a list, too',
-      'c.yaml:3: a: UNSET is not set and has no default',
+      'c.yaml:3: "golang:" is not the name of an image (UNSET is not set)',
       'c.yaml:5: b: TAG is not set: is needed',
       'c.yaml:6: "git@host:repo" is not looked into: name what it needs in a list, too',
       'c.yaml:7: "Golang" is not the name of an image',
       'c.yaml:8: what e is built from is not looked into: name that in a list, too',
     ]);
+  });
+});
+
+describe('a Compose file as Compose reads it', () => {
+  it('has nothing in the place of a variable that is not set, and says so', () => {
+    const text = 'services: { web: { image: "${PREFIX}nginx:1.27" } }\n';
+    expect(needs('compose.yaml', text)).toEqual([
+      'nginx:1.27 compose.yaml:1',
+      'note: compose.yaml:1: PREFIX is not set: read as "nginx:1.27"',
+    ]);
+  });
+
+  it('has the name of its project from outside, from itself or from its folder', () => {
+    const image = 'services: { a: { image: "$COMPOSE_PROJECT_NAME-a" } }\n';
+    expect(needs('c.yaml', image)).toEqual(['myshop-a:latest c.yaml:1']);
+    expect(needs('c.yaml', `name: Other_1\n${image}`)).toEqual(['other_1-a:latest c.yaml:2']);
+    expect(needs('c.yaml', `name: other\n${image}`, { COMPOSE_PROJECT_NAME: 'given' })).toEqual([
+      'given-a:latest c.yaml:2',
+    ]);
+  });
+
+  it('needs the images that its builds have as contexts, and names what else looks like images', () => {
+    const text = `services:
+  a:
+    build:
+      context: .
+      additional_contexts: { base: "docker-image://alpine:3.20", other: ../other }
+      cache_from: ["ghcr.io/org/cache:main", "type=registry,ref=ghcr.io/org/b:1"]
+      args: [BASE=debian:12, NOTHING=1]
+  b:
+    build: { context: ., additional_contexts: ["base=docker-image://busybox:1.36"] }
+    environment: { RUNNER: "ghcr.io/org/runner:v2", URL: "http://db:5432", HOST: "db:5432" }
+    command: ["--image=org/tool:1", --level=info]
+`;
+    expect(needs('c.yaml', text)).toEqual([
+      'alpine:3.20 c.yaml:5',
+      'busybox:1.36 c.yaml:9',
+      'note: c.yaml:6: a: cache_from "ghcr.io/org/cache:main" is not checked: builds go without it',
+      'note: c.yaml:6: a: cache_from "ghcr.io/org/b:1" is not checked: builds go without it',
+      'note: c.yaml:7: a: build.args: "debian:12" looks like an image, not checked',
+      'note: c.yaml:10: b: environment: "ghcr.io/org/runner:v2" looks like an image, not checked',
+      'note: c.yaml:11: b: command: "org/tool:1" looks like an image, not checked',
+    ]);
+  });
+});
+
+describe('a kustomization', () => {
+  it('goes on in what it is made of, with what becomes of the images there', () => {
+    const text = `resources: [deployment.yaml, ../base, "https://example.com/x.yaml", "github.com/org/repo//base?ref=v1"]
+components: [../common]
+images:
+- { name: nginx, newName: ghcr.io/acme/nginx, newTag: "1.27" }
+- { name: app, digest: "${DIGEST}" }
+helmCharts: [{ name: x }]
+patches: [{ path: p.yaml }]
+`;
+    const { images, problems, notes, further } = source('overlay/kustomization.yaml', text);
+    expect(images).toEqual([]);
+    const changes = [
+      { name: 'nginx', newName: 'ghcr.io/acme/nginx', newTag: '1.27' },
+      { name: 'app', digest: DIGEST },
+    ];
+    expect(further).toEqual(
+      [
+        ['deployment.yaml', 1],
+        ['../base', 1],
+        ['../common', 2],
+      ].map(([path, line]) => ({ path, place: `overlay/kustomization.yaml:${line}`, changes })),
+    );
+    expect(problems).toEqual([
+      'overlay/kustomization.yaml:1: "https://example.com/x.yaml" is not looked into: name what it needs in a list, too',
+      'overlay/kustomization.yaml:1: "github.com/org/repo//base?ref=v1" is not looked into: name what it needs in a list, too',
+      'overlay/kustomization.yaml:6: helmCharts is not followed: name its images in a list, too',
+    ]);
+    expect(notes).toEqual([
+      'overlay/kustomization.yaml:7: patches is not applied: images that it sets are not checked',
+    ]);
+  });
+
+  it.each([
+    ['nginx', 'ghcr.io/acme/nginx:1.27'],
+    ['nginx:1.25', 'ghcr.io/acme/nginx:1.27'],
+    ['nginx-unprivileged:1.25', 'nginx-unprivileged:1.25'],
+    ['docker.io/library/nginx:1.25', 'docker.io/library/nginx:1.25'],
+    ['app:dev', `app@${DIGEST}`],
+    ['other:1', 'renamed:1'],
+    [`other@${DIGEST}`, `renamed@${DIGEST}`],
+    ['localhost:5000/other:1', 'localhost:5000/other:1'],
+  ])('makes of %s %s', (before, after) => {
+    const [needed] = source('pod.yaml', `kind: Pod\nspec: { containers: [{ image: "${before}" }] }\n`).images;
+    const changes = [
+      { name: 'nginx', newName: 'ghcr.io/acme/nginx', newTag: '1.27' },
+      { name: 'app', digest: DIGEST },
+      { name: 'other', newName: 'renamed' },
+    ];
+    const changed = needed === undefined ? undefined : changedImage(needed, changes);
+    expect(changed?.spelling).toBe(after);
+    expect(changed === undefined ? '' : formatListedImage(changed.image)).toBe(
+      formatListedImage({ ...required(parseListedImage(after)), platforms: [] }),
+    );
   });
 });
 
@@ -228,7 +420,6 @@ services:
     expect(needs('c.yaml', text, { C: 'c/c.yaml' })).toEqual([
       'golang:1.22 linux/amd64 c.yaml:6',
       'golang:1.22 linux/arm64 c.yaml:6',
-      'golang:1.22 linux/arm64 c.yaml:6',
       'alpine:latest c.yaml:10',
       'c.yaml:4: the env_file of what it includes is not looked into',
       'a.yaml c.yaml:2 {}',
@@ -244,9 +435,9 @@ services:
     const only = (name: string) =>
       shown(
         readImageSource({
+          ...PLAIN_CONTEXT,
           path: 'x.yaml',
           text,
-          variables: () => undefined,
           service: { name, platform: 'linux/arm64' },
         }),
       );
@@ -256,6 +447,33 @@ services:
 });
 
 describe('manifests of Kubernetes', () => {
+  it('name what looks like an image in words, variables and annotations', () => {
+    const text = `kind: Deployment
+metadata: { annotations: { sidecar: "istio/proxyv2:1.20.0" } }
+spec:
+  template:
+    metadata: { annotations: { other: "ghcr.io/org/init@${DIGEST}", note: "see org/docs" } }
+    spec:
+      containers:
+      - image: operator:1
+        args: ["--runner-image=quay.io/org/runner:v3", "--port=:8080", "redis:6379"]
+        env: [{ name: IMAGE, value: "postgres:16-alpine" }, { name: X, value: plain }]
+---
+kind: ConfigMap
+data: { image: "docker.io/library/busybox:1.36", text: "a: b" }
+`;
+    expect(needs('k.yaml', text)).toEqual([
+      'operator:1 k.yaml:8',
+      'note: k.yaml:9: args: "quay.io/org/runner:v3" looks like an image, not checked',
+      'note: k.yaml:10: env: "postgres:16-alpine" looks like an image, not checked',
+      'note: k.yaml:2: annotations: "istio/proxyv2:1.20.0" looks like an image, not checked',
+      expect.stringMatching(
+        /^note: k.yaml:5: annotations: "ghcr.io\/org\/init@sha256.*" looks like an image, not checked$/,
+      ),
+      'note: k.yaml:13: data: "docker.io/library/busybox:1.36" looks like an image, not checked',
+    ]);
+  });
+
   it('need the images of all containers of all pods, whatever makes them', () => {
     const pod = (image: string) => `containers: [{ name: x, image: "${image}" }]`;
     const text = `apiVersion: v1
@@ -431,8 +649,6 @@ describe('variables', () => {
   });
 
   it.each([
-    ['$B', 'B is not set and has no default'],
-    ['${B}', 'B is not set and has no default'],
     ['${EMPTY:?say it}', 'EMPTY is not set: say it'],
     ['${B?}', 'B is not set'],
     ['${A', 'a ${ is not closed by }'],
@@ -440,6 +656,18 @@ describe('variables', () => {
     ['${B:-'.repeat(50), 'a ${ is not closed by }'],
   ])('%s has no value', (text, message) => {
     expect(() => interpolate(text, { variables, escape: '$$' })).toThrow(message);
+  });
+
+  it('are nothing where they are not set, and told of if they count', () => {
+    const unset = (text: string): string[] => {
+      const names: string[] = [];
+      interpolate(text, { variables, escape: '$$', onUnset: (name) => names.push(name) });
+      return names;
+    };
+    expect(interpolate('x$B-${C}', { variables, escape: '$$' })).toBe('x-');
+    expect(unset('x$B-${C}$B')).toEqual(['B', 'C']);
+    expect(unset('${A:-$B}${EMPTY-$B}${B:+$C}')).toEqual([]);
+    expect(unset('${EMPTY:-${D:-$B}}')).toEqual(['B']);
   });
 
   it('come from an .env file', () => {

@@ -71,18 +71,21 @@ describe('what is said of images that are checked', () => {
   };
 
   it('is a row for each platform, what was not understood, and the verdict', () => {
-    expect(checkText([image], ['c:1: why']).split('\n')).toEqual([
+    expect(checkText({ images: [image], problems: ['c:1: why'], notes: ['d:2: how'] }).split('\n')).toEqual([
       expect.stringMatching(/^IMAGE +PLATFORM +SIZE +STATE +NEEDED BY$/),
       expect.stringMatching(/^golang:1.22 +linux\/amd64 +3.0 MB +complete +a:1, b:2$/),
       expect.stringMatching(/ +1 manifest missing, 1 of 3 blobs missing \(1.0 MB\) +a:1, b:2$/),
       'not understood: c:1: why',
+      'note: d:2: how',
       '0 of 1 image could be pulled now with upstream unplugged',
       '',
     ]);
   });
 
   it('is not that all is well where nothing could be read', () => {
-    expect(checkText([], ['c:1: why'])).toBe('not understood: c:1: why\nno image was found\n');
+    expect(checkText({ images: [], problems: ['c:1: why'], notes: [] })).toBe(
+      'not understood: c:1: why\nno image was found; with --allow-empty that is no failure\n',
+    );
   });
 });
 
