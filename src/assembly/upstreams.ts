@@ -7,7 +7,7 @@ import type { UpstreamState } from '../metrics/upstream-metrics.ts';
 import type { SharedBudgets } from '../oci/pull-budget.ts';
 import { Bandwidth } from '../upstream/bandwidth.ts';
 import { createUpstream, type UpstreamOptions } from '../upstream/client.ts';
-import { mayHaveCredentials } from '../upstream/courier.ts';
+import { mayHaveCredentials } from '../upstream/credential-hosts.ts';
 import { CredentialHelper } from '../upstream/credential-helper.ts';
 import type { Credentials } from '../upstream/credentials.ts';
 import { DockerConfig } from '../upstream/docker-config.ts';
@@ -15,9 +15,6 @@ import { createFallbackUpstream } from '../upstream/fallback.ts';
 import { createOfflineUpstream } from '../upstream/offline.ts';
 import { dockerServer } from '../upstream/stored-login.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-
-/** Registries that are known to have their token service elsewhere. LinuxServer's is GitHub's by another name. */
-const CREDENTIAL_HOSTS: ReadonlyMap<string, readonly string[]> = new Map([['lscr.io', ['ghcr.io']]]);
 
 export interface UpstreamsOptions {
   readonly settings: Settings;
@@ -83,11 +80,8 @@ function upstreamFor(
   });
   const fallbacks = (entry.fallbackUrls ?? []).map((url) => {
     // What a mirror says of pulls that are left is not about the limit of the registry.
-    const [home, other] = [new URL(entry.url), new URL(url)];
-    const isTrusted = mayHaveCredentials(home, other.host, common.credentialHosts);
-    // What goes to the registry by HTTPS is not for everybody on the way to read.
-    const isSafe = other.protocol === 'https:' || home.protocol === 'http:';
-    return createUpstream({ ...common, ...(isTrusted && isSafe ? login : {}), url });
+    const isTrusted = mayHaveCredentials(new URL(entry.url), new URL(url), common.credentialHosts);
+    return createUpstream({ ...common, ...(isTrusted ? login : {}), url });
   });
   if (fallbacks.length === 0) return registry;
   return createFallbackUpstream([registry, ...fallbacks], () => metrics.upstreams.fallback(host));
@@ -111,7 +105,7 @@ function commonOptions(
     watch,
     ...(entry.ca === undefined ? {} : { ca: entry.ca }),
     ...(limits.length === 0 ? {} : { bandwidth }),
-    credentialHosts: [...(CREDENTIAL_HOSTS.get(host) ?? []), ...(entry.credentialHosts ?? [])],
+    credentialHosts: entry.credentialHosts ?? [],
     networks: entry.internalNetworks ?? [],
     budget: { lowShare: settings.pullBudgetLow, reserve: settings.pullBudgetReserve },
     connectTimeoutMs: entry.connectTimeoutMs ?? settings.connectTimeoutMs,

@@ -103,7 +103,7 @@ export const UPSTREAM_SETTINGS = {
     env: 'PIERHEAD_UPSTREAM_CREDENTIAL_HOSTS',
     example: ['login.example.net'],
     allowed: 'hosts in lower case, optionally with a port; a list, or separated by commas',
-    help: "Token services and fallback URLs outside the registry's own domain that may be given its credentials.",
+    help: "Hosts of token services and fallback URLs that get the registry's credentials, besides its own host.",
     schema: list(parseHost).exactOptional(),
   },
   allow: {

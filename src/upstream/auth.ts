@@ -27,14 +27,16 @@ export interface Grant {
 }
 
 export interface AuthenticatorOptions {
+  /** The name of the upstream in the settings. */
+  readonly host: string;
   readonly registry: URL;
   readonly logins: Logins;
   readonly tokens: TokenCache;
   readonly requestToken: RequestToken;
   /** What the registry calls a repository. */
   readonly nameOf: (repository: string) => string;
-  /** Whether a token service at this host may be given the credentials. */
-  readonly isTrusted: (host: string) => boolean;
+  /** Whether this token service may get the credentials. */
+  readonly isTrusted: (realm: URL) => boolean;
 }
 
 const NOTHING: Grant = { scheme: 'none', authorization: undefined, isFinal: false };
@@ -131,10 +133,12 @@ export class Authenticator {
 
   /** The registry alone says who its token service is, and it may have been made to. */
   #requireTrusted({ realm }: TokenService, { credentials }: Login): void {
-    if (credentials === undefined || this.#options.isTrusted(realm.host)) return;
-    const { host } = this.#options.registry;
-    const rule = 'which gets no credentials unless credentialHosts names it';
-    throw unavailable('credentials', `${host} has its token service at ${realm.host}, ${rule}`);
+    const { host, registry, isTrusted } = this.#options;
+    if (credentials === undefined || isTrusted(realm)) return;
+    throw unavailable(
+      'credentials',
+      `${registry.host} names a token service at another host, ${realm.host}; to send it the credentials, add ${realm.hostname} to upstreams.${host}.credentialHosts`,
+    );
   }
 
   #loginFor(access: Access): Login {

@@ -1,4 +1,3 @@
-import { sharesDomain } from '../lib/domain.ts';
 import type { SharedBudgets } from '../oci/pull-budget.ts';
 import type { Asked } from './answer-failure.ts';
 import type { Answer } from './answer.ts';
@@ -8,6 +7,7 @@ import { Breakers } from './breakers.ts';
 import type { Budget, BudgetLimits, CountedRequest } from './budget.ts';
 import { budgetReading } from './budget-reading.ts';
 import { Budgets } from './budgets.ts';
+import { mayHaveCredentials } from './credential-hosts.ts';
 import type { Credentials } from './credentials.ts';
 import { DialGuard, type Resolve } from './dial-guard.ts';
 import { GuestTokens } from './guest-tokens.ts';
@@ -30,7 +30,7 @@ export interface CourierOptions extends TransportOptions, UpstreamObserver {
   readonly credentials?: Credentials;
   /** Others, for the repositories that their patterns name; the first that fits counts. */
   readonly identities?: readonly PatternCredentials[];
-  /** Hosts that may be given the credentials although they are outside the registry's domain. */
+  /** Hosts besides the registry's own that may get the credentials. */
   readonly credentialHosts?: readonly string[];
   /** Networks besides the registry's own that redirects and token services may lead to, in CIDR notation. */
   readonly networks?: readonly string[];
@@ -46,13 +46,6 @@ export interface CourierOptions extends TransportOptions, UpstreamObserver {
   readonly sharedBudgets?: SharedBudgets;
   /** The clock of tokens, breakers and budgets, ms since the epoch. Default the real one. */
   readonly now?: () => number;
-}
-
-/** Whether a server at `host` is one of those that credentials for `registry` belong to. */
-export function mayHaveCredentials(registry: URL, host: string, named: readonly string[]): boolean {
-  return (
-    sharesDomain(registry.host, host) || named.includes(host) || named.includes(host.replace(/:\d+$/, ''))
-  );
 }
 
 export interface RegistryRequest {
@@ -95,8 +88,8 @@ export class Courier {
     const ask: RequestToken = (service, request) => this.#requestToken(service, request);
     const common = { registry: this.registry, tokens, requestToken: ask };
     const { credentialHosts = [] } = options;
-    const isTrusted = (other: string): boolean => mayHaveCredentials(this.registry, other, credentialHosts);
-    this.#authenticator = new Authenticator({ ...common, nameOf, logins: this.logins, isTrusted });
+    const isTrusted = (other: URL): boolean => mayHaveCredentials(this.registry, other, credentialHosts);
+    this.#authenticator = new Authenticator({ ...common, host, nameOf, logins: this.logins, isTrusted });
     this.#guests = new GuestTokens(common);
     this.breakers = new Breakers({
       registry: this.registry,

@@ -81,7 +81,7 @@ describe('a fallback URL', () => {
     await eventually(async () => (await app.get(target)).complete, 'the registry to be asked again');
   });
 
-  test('of another owner gets no credentials, and does not decide what is public', async () => {
+  test('at another host gets no credentials, and does not decide what is public', async () => {
     const hub = await filledHub();
     const mirror = await filledHub();
     mirror.setReaders('carol/private', undefined);
@@ -114,7 +114,7 @@ describe('a fallback URL', () => {
     expect(mirror.requests.some(({ identity }) => identity === 'carol')).toBe(false);
   });
 
-  test('of the same owner gets them', async () => {
+  test('at the same host gets them', async () => {
     const [hub, mirror] = [await filledHub(), await filledHub()];
     const env = {
       PIERHEAD_UPSTREAM_USERNAME: 'carol',

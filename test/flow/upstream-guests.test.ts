@@ -1,6 +1,15 @@
 import { describe, expect, test } from 'vitest';
+import type { FakeHub } from '../fake/hub.ts';
 import { filledHub, GOLANG } from '../support/filled-hub.ts';
-import { CAROL, causeOf, CONFIGURED, hubAndUpstream, valueOf } from '../support/upstream-client.ts';
+import {
+  ANYBODY,
+  CAROL,
+  causeOf,
+  CONFIGURED,
+  hubAndUpstream,
+  valueOf,
+  watchedUpstream,
+} from '../support/upstream-client.ts';
 
 const { repository } = GOLANG;
 const LATEST = { kind: 'tag', tag: 'latest' } as const;
@@ -62,26 +71,66 @@ describe('a registry that redirects to another one', () => {
 });
 
 describe('credentials', () => {
-  test('do not go to a token service of another owner unless the settings name it', async () => {
+  test('do not go to a token service at another host: the error names the setting and the host', async () => {
     const { hub, upstream } = await hubAndUpstream({}, { credentials: CAROL });
-    const service = hub.tokenUrl.replace('127.0.0.1', 'localhost');
-    const headers = { 'www-authenticate': `Bearer realm="${service}/token",service="registry.docker.io"` };
-    hub.fault({ match: MANIFEST, do: { status: { code: 401, headers } } });
-    const host = new URL(service).host;
+    challengeFor(hub, serviceAt('localhost', hub));
     expect(causeOf(await upstream.headManifest('carol/private', LATEST, CONFIGURED))).toBe(
-      `credentials: ${hub.host} has its token service at ${host}, which gets no credentials unless credentialHosts names it`,
+      `credentials: ${hub.host} names a token service at another host, ${new URL(serviceAt('localhost', hub)).host}; to send it the credentials, add localhost to upstreams.docker.io.credentialHosts`,
     );
     expect(hub.count({ host: 'token' })).toBe(0);
   });
 
-  test.each(['localhost', 'with its port'])('go to one that the settings name (%s)', async (named) => {
+  test('do not keep what is public from being had from there, anonymously', async () => {
+    const { hub, upstream } = await hubAndUpstream({}, { credentials: CAROL });
+    challengeFor(hub, serviceAt('localhost', hub), 1);
+    valueOf(await upstream.headManifest(repository, LATEST, ANYBODY));
+    expect(hub.requests.map(({ identity }) => identity)).not.toContain('carol');
+  });
+
+  test.each([
+    ['the host alone', () => 'localhost'],
+    ['the host with its port', (hub: FakeHub) => new URL(serviceAt('localhost', hub)).host],
+  ])('go to one that the settings name by %s', async (_by, named) => {
     const hub = await filledHub();
-    const service = hub.tokenUrl.replace('127.0.0.1', 'localhost');
-    const credentialHosts = [named === 'localhost' ? named : new URL(service).host];
-    const { upstream, hub: registry } = await hubAndUpstream({}, { credentials: CAROL, credentialHosts });
-    const headers = { 'www-authenticate': `Bearer realm="${service}/token",service="registry.docker.io"` };
-    registry.fault({ match: MANIFEST, do: { status: { code: 401, headers } } });
+    const { upstream, hub: registry } = await hubAndUpstream(
+      {},
+      { credentials: CAROL, credentialHosts: [named(hub)] },
+    );
+    challengeFor(registry, serviceAt('localhost', hub));
     await upstream.headManifest('carol/private', LATEST, CONFIGURED);
     expect(hub.requests.map(({ identity }) => identity)).toContain('carol');
   });
+
+  test('do not go to another port of a host that the settings name with its port', async () => {
+    const { hub, upstream } = await hubAndUpstream(
+      {},
+      { credentials: CAROL, credentialHosts: ['localhost:1'] },
+    );
+    challengeFor(hub, serviceAt('localhost', hub));
+    expect(causeOf(await upstream.headManifest('carol/private', LATEST, CONFIGURED))).toMatch(/^credentials/);
+    expect(hub.count({ host: 'token' })).toBe(0);
+  });
+
+  test('go to the public token service of a registry', async () => {
+    const hub = await filledHub();
+    const { port } = new URL(hub.url);
+    const { upstream } = watchedUpstream(`http://registry.gitlab.com:${port}`, {
+      credentials: CAROL,
+      resolve: (_host, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]),
+    });
+    challengeFor(hub, serviceAt('gitlab.com', hub), 1);
+    valueOf(await upstream.headManifest('carol/private', LATEST, CONFIGURED));
+    expect(hub.requests.filter(({ kind }) => kind === 'token').map(({ identity }) => identity)).toEqual([
+      'carol',
+    ]);
+  });
 });
+
+function serviceAt(host: string, hub: FakeHub): string {
+  return hub.tokenUrl.replace('127.0.0.1', host);
+}
+
+function challengeFor(hub: FakeHub, service: string, times = Infinity): void {
+  const headers = { 'www-authenticate': `Bearer realm="${service}/token",service="registry.docker.io"` };
+  hub.fault({ match: MANIFEST, times, do: { status: { code: 401, headers } } });
+}
