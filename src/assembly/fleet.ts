@@ -9,6 +9,8 @@ import { createRedisFleetLock } from '../store/redis/fleet-lock.ts';
 export interface FleetOptions {
   readonly url: string;
   readonly timeoutMs: number;
+  /** What the servers have in common; undefined: they do not believe each other who may see what. */
+  readonly secret: string | undefined;
   readonly metrics: Metrics;
   /** Ms since the epoch. */
   readonly now: () => number;
@@ -22,12 +24,12 @@ export interface Fleet {
   readonly lock: FleetLock;
 }
 
-export function joinFleet({ url, timeoutMs, metrics, now }: FleetOptions): Fleet {
+export function joinFleet({ url, timeoutMs, secret, metrics, now }: FleetOptions): Fleet {
   const onFailure = (failure: string): void => metrics.redisError(failure);
   const connection = new RedisConnection({ url, callTimeoutMs: timeoutMs, onFailure });
   return {
     connection,
-    manifests: createRedisStore({ connection, onFailure, now }),
+    manifests: createRedisStore({ connection, secret, onFailure, now }),
     budgets: createRedisBudgets(connection, { now }),
     lock: createRedisFleetLock(connection),
   };

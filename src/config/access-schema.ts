@@ -92,6 +92,7 @@ export const ACCESS_SETTINGS = {
     allowed: 'a readable file, one line of text',
     help: 'File that holds the admin token.',
     holds: 'file',
+    holdsValueOf: 'adminToken',
     excludes: ['adminToken'],
     schema: line().exactOptional(),
   },

@@ -52,10 +52,11 @@ function parsed<T, V>(value: T, parse: (value: T) => V, context: z.RefinementCtx
 }
 
 /** Text that no message may quote and that can stand in a header field. */
-export function secret() {
+export function secret({ minLength = 1 }: { readonly minLength?: number } = {}) {
   return z
     .string({ error: ONE_VALUE })
-    .refine((value) => value !== '' && !hasControlCharacters(value), 'is empty or holds control characters');
+    .refine((value) => value !== '' && !hasControlCharacters(value), 'is empty or holds control characters')
+    .refine((value) => value === '' || value.length >= minLength, `is shorter than ${minLength} characters`);
 }
 
 /** Text that is not empty, such as a path; quoted in messages. */

@@ -5,6 +5,7 @@ import { DOCKER_HUB } from '../oci/reference.ts';
 import { readFailure, SettingsError } from './errors.ts';
 import { CONFIG_FLAG, fromFlags, type Flags } from './flags.ts';
 import { contradictions, overlay, type Effective } from './overlay.ts';
+import { fleetWarnings } from './fleet-warnings.ts';
 import { plainHttpWarnings } from './plain-http.ts';
 import type { Settings, UpstreamSettings } from './settings.ts';
 import { shownSettings, type ShownSetting } from './shown.ts';
@@ -74,7 +75,7 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
   return deepFreeze({
     settings,
     sources: shownSettings(effective),
-    warnings: [...environmentWarnings(env), ...plainHttpWarnings(settings)],
+    warnings: [...environmentWarnings(env), ...plainHttpWarnings(settings), ...fleetWarnings(settings)],
   });
 }
 
@@ -102,8 +103,8 @@ function located(assignment: Assignment, cwd: string): Assignment {
 }
 
 /**
- * Tries every file that a setting names, and sets `adminToken` to what its file holds. Returns a sentence for each
- * that cannot be read or used. Passwords and tokens for upstreams are read again when they are used, as they may change.
+ * Tries every file that a setting names, and sets the keys whose values files hold. Returns a sentence for each that
+ * cannot be read or used. Passwords and tokens for upstreams are read again when they are used, as they may change.
  */
 function readFiles(effective: Effective, read: Read): string[] {
   const problems: string[] = [];
@@ -118,10 +119,8 @@ function readFiles(effective: Effective, read: Read): string[] {
           `${id} (${formatSource(source)}): ${quoted(raw)} ${problem}; allowed: ${setting.allowed}`,
         );
       }
-      const token = settingSlot('adminToken');
-      if (id === 'adminTokenFile' && token !== undefined) {
-        effective.set(token.id, { ...token, raw: text.replace(/\r?\n$/, ''), source });
-      }
+      const slot = setting.holdsValueOf === undefined ? undefined : settingSlot(setting.holdsValueOf);
+      if (slot !== undefined) effective.set(slot.id, { ...slot, raw: text.replace(/\r?\n$/, ''), source });
     } catch (error) {
       const what = `cannot read ${quoted(raw)} (${readFailure(error)})`;
       problems.push(`${id} (${formatSource(source)}): ${what}; allowed: ${setting.allowed}`);
@@ -158,7 +157,8 @@ function settingsOf(values: Values): Settings {
     clientHeadersTimeout,
     clientIdleTimeout,
     clientStallTimeout,
-    adminTokenFile: _read,
+    adminTokenFile: _adminTokenFile,
+    fleetSecretFile: _fleetSecretFile,
     ...rest
   } = values;
   return {

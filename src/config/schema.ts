@@ -14,6 +14,7 @@ import {
   text,
   wholeNumber,
 } from './fields.ts';
+import { FLEET_SETTINGS } from './fleet-schema.ts';
 import { parsePlatformText } from './platform-fields.ts';
 import { REDIS_SETTINGS } from './redis-schema.ts';
 import type { Setting } from './setting.ts';
@@ -55,6 +56,7 @@ export const SETTINGS = {
     schema: line(),
   },
   ...REDIS_SETTINGS,
+  ...FLEET_SETTINGS,
   cacheSize: {
     env: 'PIERHEAD_CACHE_SIZE',
     flag: '--cache-size',

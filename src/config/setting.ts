@@ -21,6 +21,8 @@ export interface Setting {
   readonly holds?: 'secret' | 'url' | 'folder' | 'file';
   /** What is wrong with what the file holds, as the end of a sentence; undefined: nothing. */
   readonly fileProblem?: (text: string) => string | undefined;
+  /** The key whose value is what the file holds, without the end of its line. */
+  readonly holdsValueOf?: string;
   /** Keys that say the same in another way: an error from the same source, set aside from a weaker one. */
   readonly excludes?: readonly string[];
   /** Keys of which at least one must stand beside it. */

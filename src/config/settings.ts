@@ -80,6 +80,8 @@ export interface Settings {
   /** Undefined: the embedded store alone. */
   readonly redisUrl?: string;
   readonly redisTimeoutMs: number;
+  /** Absent: what Redis says of who may see what is neither written nor believed. */
+  readonly fleetSecret?: string;
   readonly cacheSize: Size;
   /** Undefined: switched off. */
   readonly scrubIntervalMs: number | undefined;

@@ -9,7 +9,7 @@ import type { NegativeCache } from './negative-cache.ts';
 import { failureError } from './outcome-error.ts';
 import { PullError } from './pull-error.ts';
 import type { RepositoryAccess } from './repository-access.ts';
-import { SharedNews } from './shared-news.ts';
+import { SharedNews, type News } from './shared-news.ts';
 import { SingleFlight } from './single-flight.ts';
 
 export interface ManifestFetcherOptions {
@@ -44,7 +44,7 @@ export class ManifestFetcher {
     return this.#flights.run(key, () => {
       const find = this.#news.watch(repository, reference);
       return this.#options.fleet.run(`get:${key}`, {
-        find: async () => this.#link(repository, (await find())?.manifest),
+        find: async () => this.#found(upstream, repository, await find()),
         work: () => this.#get(upstream, repository, reference),
       });
     });
@@ -74,13 +74,23 @@ export class ManifestFetcher {
     return manifest;
   }
 
-  /** What another server has fetched of this repository; its links may not have come through. */
-  async #link(
+  /**
+   * What another server has fetched, if the repository holds it. Where that is not known, upstream is asked by HEAD, which
+   * is no pull: whoever can write to the shared store could name what is of another repository.
+   */
+  async #found(
+    upstream: Upstream,
     repository: Repository,
-    manifest: StoredManifest | undefined,
+    news: News | undefined,
   ): Promise<StoredManifest | undefined> {
-    if (manifest === undefined) return undefined;
+    const manifest = news?.manifest;
+    if (news === undefined || manifest === undefined) return undefined;
     const { digest, mediaType, bytes } = manifest;
+    if (!news.isProven) {
+      const reference = { kind: 'digest', digest } as const;
+      const outcome = await upstream.headManifest(repository.name, reference, { identity: 'configured' });
+      if (outcome.kind !== 'ok') return undefined;
+    }
     await this.#options.store.putLinks(repository, verified({ mediaType, bytes }, digest, digest).links);
     return manifest;
   }

@@ -34,7 +34,10 @@ export class ManifestHeads {
     return this.#flights.run(key, () => {
       const find = this.#news.watch(repository, reference);
       return this.#options.fleet.run(`head:${key}`, {
-        find: async () => (await find())?.descriptor,
+        find: async () => {
+          const news = await find();
+          return news?.isProven === true || reference.kind === 'tag' ? news?.descriptor : undefined;
+        },
         work: () => this.#ask(upstream, repository, reference),
       });
     }).promise;

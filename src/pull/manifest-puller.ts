@@ -99,11 +99,11 @@ export class ManifestPuller {
   }
 
   async #byTag(upstream: Upstream, request: ManifestRequest, tag: string): Promise<ManifestAnswer> {
-    const { descriptor: named, cache, stale } = await this.#target(upstream, request, tag);
+    const { target, known } = await this.#proven(upstream, request, tag);
+    const { descriptor: named, cache, stale } = target;
     const { repository, client, headOnly } = request;
     const { resolver, store } = this.#options;
     // Upstream's HEAD may have been wrong about all but the digest.
-    const known = await store.getManifest(named.digest);
     const descriptor = known === undefined ? named : descriptorOf(known);
     const marks = { cache, ...(stale === undefined ? {} : { stale }) };
     if (resolver.takes(client, descriptor.mediaType)) {
@@ -130,6 +130,35 @@ export class ManifestPuller {
     resolver.requireAccepted(client, answer.descriptor.mediaType);
     const cached = answer.cache === 'hit' ? marks : { ...marks, cache: answer.cache };
     return { ...answer, ...cached, list: list.descriptor.digest };
+  }
+
+  /**
+   * What the tag names, and `known` if that is stored and the repository is known to hold it: records of tags are shared
+   * with whoever can write to Redis, and may name what is of another repository.
+   */
+  async #proven(
+    upstream: Upstream,
+    request: ManifestRequest,
+    tag: string,
+  ): Promise<{ readonly target: Target; readonly known: StoredManifest | undefined }> {
+    const { store } = this.#options;
+    const { repository } = request;
+    const target = await this.#target(upstream, request, tag);
+    const known = await store.getManifest(target.descriptor.digest);
+    if (known === undefined) return { target, known };
+    try {
+      await this.#requireLink(upstream, repository, known.digest);
+      return { target, known };
+    } catch (error) {
+      const isNo = error instanceof PullError && error.code !== 'unavailable' && !error.noStore;
+      if (!isNo) throw error;
+    }
+    await store.deleteTag(repository, tag);
+    const told = await this.#unseen(upstream, request, tag);
+    return {
+      target: told,
+      known: request.headOnly ? undefined : await store.getManifest(told.descriptor.digest),
+    };
   }
 
   /** What the tag names: by what is remembered if that is fresh, by asking upstream if not. */

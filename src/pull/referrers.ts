@@ -28,7 +28,7 @@ export interface ReferrersAnswer {
 export interface ReferrersOptions {
   readonly store: ReferrersStore;
   /** Where tags of the referrers tag schema are kept, as all tags are. */
-  readonly tags: Pick<ManifestStore, 'getManifest' | 'getTag'>;
+  readonly tags: Pick<ManifestStore, 'getLink' | 'getManifest' | 'getTag'>;
   readonly access: RepositoryAccess;
   readonly negative: NegativeCache;
   /** How long a list is served before upstream is asked again. */
@@ -141,8 +141,11 @@ export class Referrers {
     if (known !== undefined) return known;
     const { tags } = this.#options;
     const record = await tags.getTag(repository, referrersTag(digest));
-    const index = record === undefined ? undefined : await tags.getManifest(record.descriptor.digest);
-    if (record === undefined || index?.mediaType !== OCI_INDEX) return undefined;
+    if (record === undefined) return undefined;
+    const { digest: named } = record.descriptor;
+    const link = await tags.getLink(repository, named);
+    const index = link === undefined ? undefined : await tags.getManifest(named);
+    if (index?.mediaType !== OCI_INDEX) return undefined;
     return { bytes: index.bytes, confirmedAt: record.confirmedAt };
   }
 

@@ -55,7 +55,7 @@ export class RepositoryAccess {
     await this.scope.require(repository, wantedBy(probe));
     const record = await this.#store.getRepository(repository);
     if (this.#isNamedPrivate(repository)) {
-      if (upstream.hasCredentials && record?.publicAt === undefined && record?.restricted !== true) {
+      if (upstream.hasCredentials && record?.restricted !== true && !this.#isPublic(record)) {
         await this.#store.putRepository(repository, { ...record, restricted: true });
       }
       return;
@@ -92,7 +92,7 @@ export class RepositoryAccess {
   /** To be called when upstream served something of the repository without credentials. */
   async confirmPublic(repository: Repository): Promise<void> {
     const record = await this.#store.getRepository(repository);
-    if (record?.publicAt !== undefined && !this.#isExpired(record.publicAt)) return;
+    if (this.#isPublic(record)) return;
     await this.#store.putRepository(repository, { publicAt: this.#now() });
   }
 
@@ -102,8 +102,11 @@ export class RepositoryAccess {
 
   /** Without credentials nothing can be fetched that is not public; `restricted` is left over from a time with some. */
   #isVisible(upstream: Upstream, record: RepositoryRecord | undefined): boolean {
-    if (record?.publicAt !== undefined && !this.#isExpired(record.publicAt)) return true;
-    return !upstream.hasCredentials && record?.restricted !== true;
+    return this.#isPublic(record) || (!upstream.hasCredentials && record?.restricted !== true);
+  }
+
+  #isPublic(record: RepositoryRecord | undefined): boolean {
+    return record?.publicAt !== undefined && !this.#isExpired(record.publicAt);
   }
 
   #isExpired(publicAt: number): boolean {

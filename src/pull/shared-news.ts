@@ -1,3 +1,4 @@
+import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import type { Reference, Repository } from '../oci/reference.ts';
 import type { ManifestStore, StoredManifest } from '../store/manifest-store.ts';
@@ -9,6 +10,8 @@ export interface SharedNewsOptions {
 
 export interface News {
   readonly descriptor: Descriptor;
+  /** Whether the repository is known to hold that. What another server says that a tag names does not prove it. */
+  readonly isProven: boolean;
   /** Undefined: only a HEAD has told what the tag names. */
   readonly manifest: StoredManifest | undefined;
 }
@@ -24,18 +27,17 @@ export class SharedNews {
     this.#options = options;
   }
 
-  /**
-   * Gives a function that looks whether what `reference` names has become known since about now. By digest it takes
-   * proof that the repository holds it: the manifest may have come through another one.
-   */
+  /** Gives a function that looks whether what `reference` names has become known since about now. */
   watch(repository: Repository, reference: Reference): () => Promise<News | undefined> {
     const { store, now } = this.#options;
+    const isProven = async (digest: Digest): Promise<boolean> =>
+      (await store.getLink(repository, digest)) !== undefined;
     if (reference.kind === 'digest') {
       const { digest } = reference;
       return async () => {
-        if ((await store.getLink(repository, digest)) === undefined) return undefined;
         const manifest = await store.getManifest(digest);
-        return manifest === undefined ? undefined : { descriptor: descriptorOf(manifest), manifest };
+        if (manifest === undefined) return undefined;
+        return { descriptor: descriptorOf(manifest), isProven: await isProven(digest), manifest };
       };
     }
     const notBefore = now() - SLACK_MS;
@@ -43,10 +45,9 @@ export class SharedNews {
       const record = await store.getTag(repository, reference.tag, notBefore);
       if (record === undefined || record.checkedAt <= notBefore || record.failure !== undefined)
         return undefined;
-      return {
-        descriptor: record.descriptor,
-        manifest: await store.getManifest(record.descriptor.digest),
-      };
+      const { descriptor } = record;
+      const manifest = await store.getManifest(descriptor.digest);
+      return { descriptor, isProven: await isProven(descriptor.digest), manifest };
     };
   }
 }

@@ -1,7 +1,7 @@
 import { deferred } from '../lib/deferred.ts';
 import type { Digest } from '../oci/digest.ts';
 import { repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
-import type { ManifestStore, TagRecord } from '../store/manifest-store.ts';
+import type { ManifestStore, StoredManifest, TagRecord } from '../store/manifest-store.ts';
 import type { Outcome, Upstream } from '../upstream/upstream.ts';
 import type { FleetFlight } from './fleet-flight.ts';
 import type { ManifestFetcher } from './manifest-fetcher.ts';
@@ -146,6 +146,7 @@ export class TagChecker {
     try {
       const known = digest === undefined ? undefined : await store.getManifest(digest);
       if (known === undefined) requirePulls(upstream, repository);
+      else await this.#link(repository, known);
       const reference: Reference = digest === undefined ? { kind: 'tag', tag } : { kind: 'digest', digest };
       const manifest = known ?? (await fetcher.fetch(upstream, repository, reference).promise);
       const { mediaType, bytes } = manifest;
@@ -158,6 +159,13 @@ export class TagChecker {
         digest,
       );
     }
+  }
+
+  /** Upstream has just said that it is of this repository; it may have come through another one. */
+  async #link(repository: Repository, { digest, bytes }: StoredManifest): Promise<void> {
+    const { store } = this.#options;
+    if ((await store.getLink(repository, digest)) !== undefined) return;
+    await store.putLinks(repository, new Map([[digest, { by: 'upstream', size: bytes.length }]]));
   }
 
   async #confirmed(question: TagQuestion, descriptor: TagRecord['descriptor']): Promise<TagCheck> {

@@ -4,7 +4,7 @@ import { OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import type { ManifestStore, StoredManifest, TagRecord } from '../../src/store/manifest-store.ts';
 
 export const GOLANG = { host: 'docker.io', name: 'library/golang' };
-const OTHER = { host: 'docker.io', name: 'library/golang-other' };
+export const OTHER = { host: 'docker.io', name: 'library/golang-other' };
 
 export function manifest(text: string): StoredManifest {
   const config = {
@@ -97,12 +97,14 @@ export function manifestStoreContract(name: string, open: () => Promise<Manifest
       expect(await store.getLink(OTHER, digest)).toEqual({ by: 'manifest', size: 5 });
     });
 
-    it('keeps what is known of a repository', async () => {
+    it('keeps that a repository is public, until it is known not to be', async () => {
       const store = await open();
-      await store.putRepository(GOLANG, { publicAt: 7 });
+      const publicAt = Date.now();
+      await store.putRepository(GOLANG, { publicAt });
+      await store.putRepository(OTHER, { publicAt });
       await store.putRepository(OTHER, { restricted: true });
-      expect(await store.getRepository(GOLANG)).toEqual({ publicAt: 7 });
-      expect(await store.getRepository(OTHER)).toEqual({ restricted: true });
+      expect(await store.getRepository(GOLANG)).toEqual({ publicAt });
+      expect((await store.getRepository(OTHER))?.publicAt).toBeUndefined();
     });
   });
 }

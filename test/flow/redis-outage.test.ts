@@ -27,7 +27,8 @@ async function appWith(
   redisUrl: string,
   flags: Readonly<Record<string, string>> = PATIENT,
 ): Promise<TestApp> {
-  return startTestApp({ hub, flags: { redisUrl, ...flags } });
+  const env = { PIERHEAD_FLEET_SECRET: 'the secret of this fleet' };
+  return startTestApp({ hub, flags: { redisUrl, ...flags }, env });
 }
 
 const isUp = async (app: TestApp): Promise<boolean> => (await metric(app, 'pierhead_redis_up')) === 1;
@@ -206,8 +207,8 @@ describe("Another program's data under our keys", () => {
   const keys = [
     `pierhead:v1:tag:${repository}:latest`,
     `pierhead:v1:manifest:${digest}`,
-    `pierhead:v1:link:${repository}@${digest}`,
-    `pierhead:v1:repository:${repository}`,
+    `pierhead:v1:link:public:${repository}@${digest}`,
+    `pierhead:v1:public:${repository}`,
     `pierhead:v1:lock:get:${repository}@latest`,
   ];
 

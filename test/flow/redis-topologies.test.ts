@@ -19,7 +19,8 @@ const PATIENT = { redisTimeout: '2s', tagTtl: '1h' };
 
 async function twoApps(hub: FakeHub, redisUrl: string): Promise<readonly [TestApp, TestApp]> {
   const start = async (): Promise<TestApp> => {
-    const app = await startTestApp({ hub, flags: { redisUrl, ...PATIENT } });
+    const env = { PIERHEAD_FLEET_SECRET: 'the secret of this fleet' };
+    const app = await startTestApp({ hub, flags: { redisUrl, ...PATIENT }, env });
     await up(app);
     return app;
   };

@@ -16,7 +16,12 @@ export interface FleetOptions {
 export async function startFleet(options: FleetOptions): Promise<readonly Pierhead[]> {
   const { hub, redisUrl, size, settings } = options;
   // On a machine that is busy with other tests Redis must not be thought slow.
-  const all = { REDIS_URL: redisUrl, REDIS_TIMEOUT: '2s', ...settings };
+  const all = {
+    REDIS_URL: redisUrl,
+    REDIS_TIMEOUT: '2s',
+    FLEET_SECRET: 'the secret of this fleet',
+    ...settings,
+  };
   return Promise.all(
     Array.from({ length: size }, async () => {
       const pierhead = await startPierhead({ upstreamUrl: hub.url, settings: all });

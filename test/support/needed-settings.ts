@@ -4,7 +4,7 @@ import type { Setting } from '../../src/config/setting.ts';
 
 /** What a file of this path, which a setting names as an example, may hold. */
 export function fileFor(path: string): string {
-  return path.endsWith('.crt') ? (rootCertificates[0] ?? '') : 'text of a file';
+  return path.endsWith('.crt') ? (rootCertificates[0] ?? '') : 'text of a file, one line';
 }
 
 const TABLE = new Map(Object.entries<Setting>(SETTINGS));

@@ -417,3 +417,37 @@ describe('the admin token', () => {
     expect(settings.adminToken).toBe('c');
   });
 });
+
+describe('the fleet secret', () => {
+  const SECRET = 'twenty characters ok';
+
+  it('is read from its file without the newline at the end', () => {
+    const readFile = (): string => `${SECRET}\n`;
+    const { settings } = load(undefined, { readFile, env: { PIERHEAD_FLEET_SECRET_FILE: 'secret' } });
+    expect(settings.fleetSecret).toBe(SECRET);
+    expect(settings).not.toHaveProperty('fleetSecretFile');
+  });
+
+  it('has at least twenty characters, and no message holds it', () => {
+    expect(load(undefined, { env: { PIERHEAD_FLEET_SECRET: SECRET } }).settings.fleetSecret).toBe(SECRET);
+    expect(problemsOf(undefined, { env: { PIERHEAD_FLEET_SECRET: SECRET.slice(1) } })).toEqual([
+      'fleetSecret (env PIERHEAD_FLEET_SECRET): is shorter than 20 characters; allowed: text of at least 20 characters without control characters',
+    ]);
+    const readFile = (): string => 'short\n';
+    expect(problemsOf(undefined, { readFile, env: { PIERHEAD_FLEET_SECRET_FILE: 'secret' } })).toEqual([
+      'fleetSecret (env PIERHEAD_FLEET_SECRET_FILE): is shorter than 20 characters; allowed: text of at least 20 characters without control characters',
+    ]);
+  });
+
+  it('is missed where only it could tell the servers on one Redis which digests may be pulled', () => {
+    const warnings = (allow: string, more: Readonly<Record<string, string>> = {}) =>
+      load(undefined, {
+        env: { PIERHEAD_REDIS_URL: 'redis://redis', PIERHEAD_UPSTREAM_ALLOW: allow, ...more },
+      }).warnings;
+    expect(warnings('library/golang:1.*')).toEqual([
+      'upstreams.docker.io has rules for tags, and there is redisUrl without fleetSecret: each server lets a digest through only after it has served a tag that names it',
+    ]);
+    expect(warnings('library/golang')).toEqual([]);
+    expect(warnings('library/golang:1.*', { PIERHEAD_FLEET_SECRET: SECRET })).toEqual([]);
+  });
+});

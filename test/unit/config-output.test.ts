@@ -20,6 +20,7 @@ const { sources } = loadSettings({
     PIERHEAD_ALLOW_NETWORKS: '10.0.0.0/8,192.0.2.7',
     PIERHEAD_REDIS_URL: 'redis://bob:hidden@redis:6379/0',
     PIERHEAD_ADMIN_TOKEN: 'hidden',
+    PIERHEAD_FLEET_SECRET: 'hidden'.repeat(4),
   },
   cwd: '/srv',
   readFile: () => YAML,
@@ -34,6 +35,8 @@ adminListen                   127.0.0.1:5001                 default
 dataDir                       /srv/data                      default
 redisUrl                      redis://********@redis:6379/0  env PIERHEAD_REDIS_URL
 redisTimeout                  40ms                           default
+fleetSecret                   ********                       env PIERHEAD_FLEET_SECRET
+fleetSecretFile               none                           default
 cacheSize                     1500 MB                        file pierhead.yaml:2
 tagTtl                        5m                             file pierhead.yaml:1
 backgroundChecks              60                             default

@@ -26,6 +26,8 @@ describe('a secret', () => {
   it.each([
     ['PIERHEAD_ADMIN_TOKEN', MARK],
     ['PIERHEAD_ADMIN_TOKEN', `${MARK}\n`],
+    ['PIERHEAD_FLEET_SECRET', MARK],
+    ['PIERHEAD_FLEET_SECRET', MARK.repeat(4)],
     ['PIERHEAD_UPSTREAM_PASSWORD', MARK],
     ['PIERHEAD_UPSTREAM_PASSWORD', `${MARK}\u0007`],
     ['PIERHEAD_UPSTREAM_TOKEN', MARK],

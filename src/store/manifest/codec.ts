@@ -1,6 +1,6 @@
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import { isManifestType } from '../../oci/media-types.ts';
-import type { Link, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
+import type { Link, StoredManifest, TagRecord } from '../manifest-store.ts';
 
 /** A manifest as one value: its media type, a NUL, and its bytes as they are. */
 export function encodeManifest(manifest: StoredManifest): Buffer {
@@ -32,22 +32,10 @@ export function decodeTag(text: string): TagRecord | undefined {
   };
 }
 
-/** Undefined if the text is not the JSON of a Link. */
-export function decodeLink(text: string): Link | undefined {
-  const { by, size } = parseObject(text) ?? {};
+/** Undefined if the value is not a Link. */
+export function decodeLink({ by, size }: Readonly<Record<string, unknown>>): Link | undefined {
   if (by !== 'manifest' && by !== 'upstream') return undefined;
   return { by, ...(isSize(size) ? { size } : {}) };
-}
-
-/** Undefined if the text is not the JSON of a RepositoryRecord. */
-export function decodeRepository(text: string): RepositoryRecord | undefined {
-  const value = parseObject(text);
-  if (value === undefined) return undefined;
-  const { publicAt, restricted } = value;
-  return {
-    ...(typeof publicAt === 'number' ? { publicAt } : {}),
-    ...(restricted === true ? { restricted } : {}),
-  };
 }
 
 function isSize(value: unknown): value is number {

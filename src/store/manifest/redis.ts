@@ -10,19 +10,15 @@ import {
   type Repository,
 } from '../../oci/reference.ts';
 import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifest-store.ts';
+import { Claims, type Claim } from '../redis/claims.ts';
 import { REDIS_PREFIX, type RedisConnection } from '../redis/connection.ts';
 import type { RedisFailure } from '../redis/failure.ts';
-import {
-  decodeLink,
-  decodeManifest,
-  decodeRepository,
-  decodeTag,
-  encodeManifest,
-  parseObject,
-} from './codec.ts';
+import { decodeLink, decodeManifest, decodeTag, encodeManifest, parseObject } from './codec.ts';
 
 const TAG_CHANNEL = `${REDIS_PREFIX}tags`;
 const EXPIRY_SECONDS = 30 * 24 * 60 * 60;
+/** As long as upstream's word that a repository is public counts without being asked for again. */
+const PUBLIC_SECONDS = 24 * 60 * 60;
 
 /**
  * Keeps the record that counts (tag-order.ts) in one step: between a GET and a SET of ours another node could have put
@@ -52,8 +48,17 @@ export interface TagMove {
   readonly record: TagRecord;
 }
 
-/** The store that a fleet shares. */
+/** Whether what a server says of a repository is of one that it knows to be public, or of one that it knows not to be. */
+export type Audience = 'public' | 'restricted';
+
+/**
+ * The store that a fleet shares. Links and repositories, which decide who may see what, are shared under a secret only.
+ * Of repositories it is only shared that they are public: what a server fetched with credentials is for each to decide.
+ */
 export interface SharedStore extends ManifestStore {
+  /** A link that was put for one audience is not given to the other. Default `public`. */
+  getLink(repository: Repository, digest: Digest, audience?: Audience): Promise<Link | undefined>;
+  putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>, audience?: Audience): Promise<void>;
   /** Calls `listener` when another node has moved a tag. */
   onTagMoved(listener: (move: TagMove) => void): void;
 }
@@ -61,6 +66,8 @@ export interface SharedStore extends ManifestStore {
 export interface RedisStoreOptions {
   /** Stays open when the store is closed. */
   readonly connection: RedisConnection;
+  /** What servers believe each other by, who may see what; undefined: nothing of that is shared or believed. */
+  readonly secret: string | undefined;
   /** Told of data under our keys that is not ours. */
   readonly onFailure?: (failure: RedisFailure) => void;
   /** Ms since the epoch; default the clock. */
@@ -75,11 +82,13 @@ export function createRedisStore(options: RedisStoreOptions): SharedStore {
 class RedisStore implements SharedStore {
   readonly #origin = randomUUID();
   readonly #redis: RedisConnection;
+  readonly #claims: Claims | undefined;
   readonly #onFailure: (failure: RedisFailure) => void;
   readonly #now: () => number;
 
-  constructor({ connection, onFailure, now }: RedisStoreOptions) {
+  constructor({ connection, secret, onFailure, now }: RedisStoreOptions) {
     this.#redis = connection;
+    this.#claims = secret === undefined ? undefined : new Claims(secret);
     this.#onFailure = onFailure ?? (() => undefined);
     this.#now = now ?? Date.now;
   }
@@ -108,7 +117,11 @@ class RedisStore implements SharedStore {
   }
 
   async getTag(repository: Repository, tag: string): Promise<TagRecord | undefined> {
-    return this.#getJson(tagKey(repository, tag), (text) => this.#presentTag(text));
+    const text = await this.#redis.ask((client) => client.get(tagKey(repository, tag)));
+    if (text === undefined || text === null) return undefined;
+    const record = this.#presentTag(text);
+    if (record === undefined) this.#onFailure('malformed');
+    return record;
   }
 
   async putTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
@@ -130,17 +143,29 @@ class RedisStore implements SharedStore {
     await this.#redis.try((client) => client.del(tagKey(repository, tag)));
   }
 
-  async getLink(repository: Repository, digest: Digest): Promise<Link | undefined> {
-    return this.#getJson(linkKey(repository, digest), decodeLink);
+  async getLink(
+    repository: Repository,
+    digest: Digest,
+    audience: Audience = 'public',
+  ): Promise<Link | undefined> {
+    const claim = await this.#claimUnder(linkKey(repository, digest, audience), EXPIRY_SECONDS);
+    return claim === undefined ? undefined : decodeLink(claim);
   }
 
-  async putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>): Promise<void> {
+  async putLinks(
+    repository: Repository,
+    links: ReadonlyMap<Digest, Link>,
+    audience: Audience = 'public',
+  ): Promise<void> {
+    const claims = this.#claims;
+    if (claims === undefined) return;
+    const at = this.#now();
     // One command per key, as the keys are spread over a cluster; they go out together all the same.
     await this.#redis.try((client) =>
       Promise.all(
         [...links].map(([digest, link]) => {
-          const key = linkKey(repository, digest);
-          const text = JSON.stringify(link);
+          const key = linkKey(repository, digest, audience);
+          const text = claims.seal(key, { at, ...link });
           // What upstream said must not replace what a manifest says: it is only put where nothing is.
           return link.by === 'manifest'
             ? client.set(key, text, 'EX', EXPIRY_SECONDS)
@@ -151,27 +176,37 @@ class RedisStore implements SharedStore {
   }
 
   async getRepository(repository: Repository): Promise<RepositoryRecord | undefined> {
-    return this.#getJson(`${REDIS_PREFIX}repository:${repositoryKey(repository)}`, (text) => {
-      const record = decodeRepository(text);
-      return record?.publicAt !== undefined && this.#isFuture(record.publicAt) ? undefined : record;
-    });
+    const claim = await this.#claimUnder(publicKey(repository), PUBLIC_SECONDS);
+    return claim === undefined ? undefined : { publicAt: claim.at };
   }
 
-  async putRepository(repository: Repository, record: RepositoryRecord): Promise<void> {
-    const key = `${REDIS_PREFIX}repository:${repositoryKey(repository)}`;
-    await this.#redis.try((client) => client.set(key, JSON.stringify(record), 'EX', EXPIRY_SECONDS));
+  async putRepository(repository: Repository, { publicAt }: RepositoryRecord): Promise<void> {
+    const claims = this.#claims;
+    if (claims === undefined) return;
+    const key = publicKey(repository);
+    if (publicAt === undefined) {
+      await this.#redis.try((client) => client.del(key));
+      return;
+    }
+    const text = claims.seal(key, { at: publicAt });
+    await this.#redis.try((client) => client.set(key, text, 'EX', PUBLIC_SECONDS));
   }
 
   close(): Promise<void> {
     return Promise.resolve();
   }
 
-  async #getJson<T>(key: string, decode: (text: string) => T | undefined): Promise<T | undefined> {
+  /** What a server with our secret has put there. Anything else makes room, or links could not be put in its place. */
+  async #claimUnder(key: string, maxAgeSeconds: number): Promise<Claim | undefined> {
+    const claims = this.#claims;
+    if (claims === undefined) return undefined;
     const text = await this.#redis.ask((client) => client.get(key));
     if (text === undefined || text === null) return undefined;
-    const value = decode(text);
-    if (value === undefined) this.#onFailure('malformed');
-    return value;
+    const claim = claims.open(key, text, { nowMs: this.#now(), maxAgeMs: maxAgeSeconds * 1000 });
+    if (claim !== undefined) return claim;
+    this.#onFailure('unsigned');
+    void this.#redis.try((client) => client.del(key));
+    return undefined;
   }
 
   /** Undefined if it is no record, or one from the future. */
@@ -215,6 +250,10 @@ function tagKey(repository: Repository, tag: string): string {
   return `${REDIS_PREFIX}tag:${repositoryKey(repository)}:${tag}`;
 }
 
-function linkKey(repository: Repository, digest: Digest): string {
-  return `${REDIS_PREFIX}link:${repositoryKey(repository)}@${digest}`;
+function linkKey(repository: Repository, digest: Digest, audience: Audience): string {
+  return `${REDIS_PREFIX}link:${audience}:${repositoryKey(repository)}@${digest}`;
+}
+
+function publicKey(repository: Repository): string {
+  return `${REDIS_PREFIX}public:${repositoryKey(repository)}`;
 }

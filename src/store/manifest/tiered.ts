@@ -11,7 +11,7 @@ import type {
 } from '../manifest-store.ts';
 import { replaces } from '../tag-order.ts';
 import type { MemoryStore } from './memory.ts';
-import type { SharedStore } from './redis.ts';
+import type { Audience, SharedStore } from './redis.ts';
 
 export interface Tiers {
   /** Fast and forgetful. */
@@ -72,7 +72,7 @@ export class TieredStore implements ManifestStore {
     const local = isAhead ? await this.#setBack(repository, tag, kept) : kept;
     const isOld = local === undefined || local.checkedAt <= notBefore;
     const remote = isOld ? await shared?.getTag(repository, tag) : undefined;
-    if (remote !== undefined && (await this.#isNews(remote, local))) {
+    if (remote !== undefined && (await this.#isNews(repository, remote, local))) {
       await this.putLocally((tier) => tier.putTag(repository, tag, remote));
       return remote;
     }
@@ -96,7 +96,7 @@ export class TieredStore implements ManifestStore {
   async followTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
     const { memory, embedded } = this.#tiers;
     const local = (await memory.getTag(repository, tag)) ?? (await embedded.getTag(repository, tag));
-    if (local === undefined || !(await this.#isNews(record, local))) return;
+    if (local === undefined || !(await this.#isNews(repository, record, local))) return;
     await this.putLocally((tier) => tier.putTag(repository, tag, record));
   }
 
@@ -104,15 +104,18 @@ export class TieredStore implements ManifestStore {
     return this.#put((tier) => tier.deleteTag(repository, tag));
   }
 
-  getLink(repository: Repository, digest: Digest): Promise<Link | undefined> {
+  async getLink(repository: Repository, digest: Digest): Promise<Link | undefined> {
     return this.#find(
       (tier) => tier.getLink(repository, digest),
       (tier, link) => tier.putLinks(repository, new Map([[digest, link]])),
+      async (shared) => shared.getLink(repository, digest, await this.#audienceOf(repository)),
     );
   }
 
-  putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>): Promise<void> {
-    return this.#put((tier) => tier.putLinks(repository, links));
+  async putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>): Promise<void> {
+    const { shared } = this.#tiers;
+    if (shared !== undefined) void shared.putLinks(repository, links, await this.#audienceOf(repository));
+    await this.putLocally((tier) => tier.putLinks(repository, links));
   }
 
   getRepository(repository: Repository): Promise<RepositoryRecord | undefined> {
@@ -140,14 +143,23 @@ export class TieredStore implements ManifestStore {
   }
 
   /**
-   * Whether `remote` is newer and can be served in place of `local`: a tag moves only once its manifest is here, so
-   * that nothing that is served now is lost.
+   * Whether `remote` is newer and can be served in place of `local`: a tag moves only to what its repository is known to
+   * hold, and only once that manifest is here, so that nothing that is served now is lost.
    */
-  async #isNews(remote: TagRecord, local: TagRecord | undefined): Promise<boolean> {
+  async #isNews(repository: Repository, remote: TagRecord, local: TagRecord | undefined): Promise<boolean> {
     if (local === undefined) return true;
     if (replaces(local, remote)) return false;
     const { digest } = remote.descriptor;
-    return digest === local.descriptor.digest || (await this.getManifest(digest)) !== undefined;
+    if (digest === local.descriptor.digest) return true;
+    const link = await this.getLink(repository, digest);
+    return link !== undefined && (await this.getManifest(digest)) !== undefined;
+  }
+
+  /** By what this server knows itself: nobody else may say that a repository is open. */
+  async #audienceOf(repository: Repository): Promise<Audience> {
+    const { memory, embedded } = this.#tiers;
+    const record = (await memory.getRepository(repository)) ?? (await embedded.getRepository(repository));
+    return record?.restricted === true ? 'restricted' : 'public';
   }
 
   #isAhead({ checkedAt, confirmedAt }: TagRecord): boolean {
@@ -178,6 +190,7 @@ export class TieredStore implements ManifestStore {
   async #find<T>(
     get: (tier: ManifestStore) => Promise<T | undefined>,
     fill: (tier: ManifestStore, value: T) => Promise<void>,
+    getShared: (shared: SharedStore) => Promise<T | undefined> = get,
   ): Promise<T | undefined> {
     const { memory, embedded, shared } = this.#tiers;
     const recent = await get(memory);
@@ -187,7 +200,7 @@ export class TieredStore implements ManifestStore {
       await fill(memory, local);
       return local;
     }
-    const remote = shared === undefined ? undefined : await get(shared);
+    const remote = shared === undefined ? undefined : await getShared(shared);
     if (remote !== undefined) await this.putLocally((tier) => fill(tier, remote));
     return remote;
   }

@@ -9,6 +9,7 @@ export type RedisFailure =
   | 'loading' // still reading its data, or a cluster that is not whole
   | 'wrong-type' // another program's data under our keys
   | 'malformed' // the same, of the right type
+  | 'unsigned' // says who may see what, and not by an HMAC of our fleetSecret, or no longer
   | 'tampered' // bytes that do not hash to the digest that they are kept under
   | 'refused'; // any other error that Redis answers
 
