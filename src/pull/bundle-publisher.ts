@@ -46,7 +46,7 @@ export class BundlePublisher {
       if (!isKept) throw refused(digest);
     }
     // Who brings it here wants it served to those who are served here.
-    await access.confirmPublic(repository);
+    await access.presumePublic(repository);
     for (const { digest } of manifests) this.#options.negative.forget(repository, digest);
     switch (unit.kind) {
       case 'image':

@@ -20,6 +20,9 @@ export type Probe =
 /** How long a repository counts as public after upstream served it to an anonymous caller. */
 const PUBLIC_TTL_MS = 24 * 60 * 60 * 1000;
 
+/** A verdict that stands while upstream cannot be asked, and no longer. */
+const LONG_AGO = 0;
+
 export interface RepositoryAccessOptions {
   readonly store: ManifestStore;
   readonly scope: TagScope;
@@ -94,6 +97,16 @@ export class RepositoryAccess {
     const record = await this.#store.getRepository(repository);
     if (this.#isPublic(record)) return;
     await this.#store.putRepository(repository, { publicAt: this.#now() });
+  }
+
+  /**
+   * To be called when somebody with access to this machine has brought something of the repository. That is served while
+   * upstream cannot be asked, and fetches nothing with credentials: whoever makes a bundle names its repositories as he likes.
+   */
+  async presumePublic(repository: Repository): Promise<void> {
+    const record = await this.#store.getRepository(repository);
+    if (record?.publicAt !== undefined) return;
+    await this.#store.putRepository(repository, { ...record, publicAt: LONG_AGO });
   }
 
   #isNamedPrivate(repository: Repository): boolean {

@@ -260,6 +260,22 @@ describe('what a bundle has brought', () => {
     await expectServed(app, 'carol/private', PLAIN);
   });
 
+  it('opens no private repository that it names where upstream can be asked', async () => {
+    const hub = await filledHub();
+    hub.add({ repository: 'dave/mine', tags: ['latest'], image: PLAIN.image });
+    const first = await startTestApp({ hub });
+    await pullWhole(first, 'dave/mine', PLAIN);
+    const { bytes } = await exportFrom(first.dataDir, ['dave/mine']);
+    const env = { PIERHEAD_UPSTREAM_USERNAME: 'carol', PIERHEAD_UPSTREAM_PASSWORD: 'secret' };
+    const victim = await filledHub();
+    victim.add({ repository: 'dave/mine', tags: ['latest', 'other'], image: image(), readers: ['carol'] });
+    const app = await startTestApp({ hub: victim, env });
+    await importInto(app.dataDir, bytes);
+    for (const reference of ['other', image().root.digest, 'latest'])
+      expect((await app.get(`/v2/dave/mine/manifests/${reference}`)).status, reference).toBe(404);
+    expect(victim.requests.filter(({ identity }) => identity === 'carol')).toEqual([]);
+  });
+
   it('includes what refers to its manifests, with the list that says so', async () => {
     const hub = await filledHub();
     const signature = image({ message: 'signature' });

@@ -188,6 +188,7 @@ class RedisStore implements SharedStore {
       await this.#redis.try((client) => client.del(key));
       return;
     }
+    if (this.#now() - publicAt >= PUBLIC_SECONDS * 1000) return;
     const text = claims.seal(key, { at: publicAt });
     await this.#redis.try((client) => client.set(key, text, 'EX', PUBLIC_SECONDS));
   }
