@@ -98,10 +98,7 @@ class Planning {
       this.#lacking.push({ image: shown, lacks: ['the tag is not known here'] });
       return;
     }
-    if (
-      image.digest !== undefined &&
-      (await this.#options.manifests.getLink(repository, root)) === undefined
-    ) {
+    if (!(await this.#isOf(repository, root))) {
       // Clients get nothing by it either; there, whoever may pull from this repository would.
       this.#lacking.push({ image: shown, lacks: ['it is not known to be of that repository'] });
       return;
@@ -159,12 +156,20 @@ class Planning {
   #select(repository: Repository, root: Digest, audience: Audience): Promise<Selection> {
     const { manifests, withForeign, signal } = this.#options;
     return selectImage(root, audience, {
-      read: (digest) => manifests.getManifest(digest),
+      // Whoever writes a list or names a foreign layer can name what is of another repository, and private there.
+      read: async (digest) =>
+        (await this.#isOf(repository, digest)) ? manifests.getManifest(digest) : undefined,
       referrers: async (subject) => this.#listed(repository, subject),
-      files: { size: (digest) => this.#size(digest) },
+      files: {
+        size: async (digest) => ((await this.#isOf(repository, digest)) ? this.#size(digest) : undefined),
+      },
       withForeign,
       signal,
     });
+  }
+
+  async #isOf(repository: Repository, digest: Digest): Promise<boolean> {
+    return (await this.#options.manifests.getLink(repository, digest)) !== undefined;
   }
 
   async #size(digest: Digest): Promise<number | undefined> {

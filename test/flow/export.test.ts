@@ -3,10 +3,11 @@ import { rm } from 'node:fs/promises';
 import { buffer, text as textOf } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import { OCI_INDEX } from '../../src/oci/media-types.ts';
 import { parsePlatform, type Platform } from '../../src/oci/platform.ts';
 import { blobPath } from '../../src/store/blob/layout.ts';
 import type { ImageContent } from '../fake/library.ts';
-import { image, LINUX_AMD64, multiPlatform, WINDOWS_AMD64 } from '../fixtures/images.ts';
+import { image, LINUX_AMD64, multiPlatform, storedManifest, WINDOWS_AMD64 } from '../fixtures/images.ts';
 import { opaqueLayer } from '../fixtures/tar.ts';
 import { bytesContent, type Content } from '../fake/content.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
@@ -99,6 +100,37 @@ describe('a bundle', () => {
       { image: `plain@${GOLANG.image.root.digest}`, lacks: ['it is not known to be of that repository'] },
     ]);
     expect(plan.images.map((each) => each.image)).toEqual([`plain@${PLAIN.image.root.digest}`]);
+  });
+
+  it('holds nothing of another repository that a list or a foreign layer of its own only names', async () => {
+    const hub = await filledHub();
+    const secret = image({ message: 'for another repository' });
+    hub.add({ repository: 'acme/secret', tags: ['latest'], image: secret });
+    const [layer = secret.config] = secret.layers;
+    const foreign = { ...layer, mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip' };
+    const thief = image({ message: 'thief', foreignLayers: [foreign] });
+    const { mediaType, digest, bytes: child } = secret.root;
+    const entry = { mediaType, digest, size: child.length, platform: { os: 'linux', architecture: 'arm64' } };
+    const own = { ...entry, digest: thief.root.digest, size: thief.root.bytes.length, platform: LINUX_AMD64 };
+    const root = storedManifest(OCI_INDEX, { manifests: [own, entry] });
+    hub.add({
+      repository: 'acme/thief',
+      tags: ['latest'],
+      image: { ...thief, root, manifests: [root, ...thief.manifests] },
+    });
+    const app = await startTestApp({ hub });
+    await pullWhole(app, 'acme/secret', { tags: ['latest'], image: secret });
+    for (const reference of ['latest', thief.root.digest])
+      expect((await app.get(`/v2/acme/thief/manifests/${reference}`)).status).toBe(200);
+    for (const each of [thief.config, ...thief.layers]) {
+      await app.get(`/v2/acme/thief/blobs/${each.digest}`);
+      await storedAt(app, `/v2/acme/thief/blobs/${each.digest}`);
+    }
+    const { bytes, plan } = await exportFrom(app.dataDir, ['acme/thief'], { withForeign: true });
+    expect(plan.images.map((each) => each.image)).toEqual(['acme/thief:latest']);
+    const stolen = [digest, secret.config.digest, layer.digest];
+    expect(held(bytes).filter((each) => stolen.some((one) => one === each))).toEqual([]);
+    expect(held(bytes)).toContain(thief.root.digest);
   });
 
   it('is an image layout whose names skopeo, ctr and docker know', async () => {
