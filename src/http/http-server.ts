@@ -31,7 +31,8 @@ export interface HttpServerOptions {
   readonly onRefused: (why: RefusedConnection, client: string, error?: Error) => void;
 }
 
-const MAX_HEADER_BYTES = 16 * 1024;
+/** Room for as many ranges as are answered, whatever their numbers, beside all other headers. */
+const MAX_HEADER_BYTES = 64 * 1024;
 /** Requests here have no bodies worth waiting for. */
 const BODY_TIMEOUT_MS = 30_000;
 /** How often time limits are looked at. */

@@ -125,6 +125,10 @@ describe('however hostile the text,', () => {
         for (const { start, end } of parsed.ranges) {
           expect(0 <= start && start < end && end <= size, `${start}-${end} of ${size}`).toBe(true);
         }
+        const inOrder = parsed.ranges.toSorted((a, b) => a.start - b.start);
+        for (const [at, { end }] of inOrder.entries()) {
+          expect(end, 'where the next one begins').toBeLessThan(inOrder[at + 1]?.start ?? Infinity);
+        }
       }),
       fuzz(RUNS),
     );

@@ -50,10 +50,23 @@ describe('a Range header', () => {
     });
   });
 
+  it.each([
+    ['bytes=0-1,2-3', ['0-4']],
+    ['bytes=0-,0-,0-', ['0-2048']],
+    ['bytes=100-200,0-10,150-300,11-11', ['100-301', '0-12']],
+    ['bytes=20-30,0-5,-2048', ['0-2048']],
+    ['bytes=8-9,4-5,0-1', ['8-10', '4-6', '0-2']],
+  ])('%j makes one of what overlaps or meets, in the order of the first ones', (header, expected) => {
+    const parsed = parseRange(header, SIZE);
+    const ranges = parsed.kind === 'ranges' ? parsed.ranges : [];
+    expect(ranges.map(({ start, end }) => `${start}-${end}`)).toEqual(expected);
+  });
+
   it('is ignored when it names more parts than the limit', () => {
-    const many = (count: number) => `bytes=${Array.from({ length: count }, (_, i) => `${i}-${i}`).join(',')}`;
-    expect(parseRange(many(MAX_RANGES), SIZE).kind).toBe('ranges');
-    expect(parseRange(many(MAX_RANGES + 1), SIZE).kind).toBe('whole');
+    const many = (count: number) =>
+      `bytes=${Array.from({ length: count }, (_, i) => `${2 * i}-${2 * i}`).join(',')}`;
+    expect(parseRange(many(MAX_RANGES), 2 * SIZE)).toMatchObject({ ranges: { length: MAX_RANGES } });
+    expect(parseRange(many(MAX_RANGES + 1), 2 * SIZE).kind).toBe('whole');
   });
 
   it('of an empty blob can never be satisfied', () => {
