@@ -1,17 +1,17 @@
-import type { TagAnswer, PageQuery } from '../pull/listing.ts';
+import { tagPage, tagPageQuery, type TagPage } from '../oci/tag-page.ts';
+import type { TagAnswer } from '../pull/listing.ts';
 import { cacheStatusHeader, warning } from './cache-status.ts';
 import { sendBytes, type Exchange, namespaceHeader } from './exchange.ts';
 import { RequestError } from './request-error.ts';
 
 const DEFAULT_PAGE = 1000;
 
-/** `n` and `last` of a listing request. Throws RequestError unless `n` is a count. */
-export function pageQuery(query: URLSearchParams): PageQuery {
-  const n = query.get('n');
-  const last = query.get('last');
-  if (n !== null && !/^\d{1,6}$/.test(n))
+/** The page that a listing request asks for. Throws RequestError unless `n` is a count. */
+export function pageQuery(query: URLSearchParams): TagPage {
+  const page = tagPage(query);
+  if (page.n !== undefined && !/^\d{1,6}$/.test(page.n))
     throw new RequestError(400, 'UNSUPPORTED', 'n must be a number of names');
-  return { ...(n === null ? {} : { n }), ...(last === null ? {} : { last }) };
+  return page;
 }
 
 /** `GET /v2/<name>/tags/list` (OCI distribution-spec, "Listing Tags"). */
@@ -39,14 +39,14 @@ export function sendCatalog(exchange: Exchange, names: readonly string[], limit:
   });
 }
 
-export function catalogLimit(query: PageQuery): number {
+export function catalogLimit(query: TagPage): number {
   return query.n === undefined ? DEFAULT_PAGE : Math.min(Number(query.n), DEFAULT_PAGE);
 }
 
 interface List {
   readonly body: object;
   readonly path: string;
-  readonly next: PageQuery | undefined;
+  readonly next: TagPage | undefined;
   readonly warning?: string;
 }
 
@@ -65,10 +65,8 @@ function sendList(exchange: Exchange, list: List): void {
 }
 
 /** Where the next page is, at this mirror (RFC 8288). */
-function nextLink(exchange: Exchange, path: string, next: PageQuery): string {
-  const query = new URLSearchParams();
-  if (next.n !== undefined) query.set('n', next.n);
-  if (next.last !== undefined) query.set('last', next.last);
+function nextLink(exchange: Exchange, path: string, next: TagPage): string {
+  const query = tagPageQuery(next);
   if (exchange.namespace !== undefined) query.set('ns', exchange.namespace);
   return `<${path}?${query.toString()}>; rel="next"`;
 }

@@ -2,7 +2,7 @@ import { parseDigest, type Digest } from '../oci/digest.ts';
 import { parseRegistryPath, type RegistryPath } from '../oci/path.ts';
 import { parsePlatform, PLATFORM_FORM, type Platform } from '../oci/platform.ts';
 import { parseReference, repositoryKey, type Repository } from '../oci/reference.ts';
-import type { PageQuery } from '../pull/listing.ts';
+import type { TagPage } from '../oci/tag-page.ts';
 import type { PlatformRule } from '../pull/pull-client.ts';
 import type { PullService } from '../pull/pull-service.ts';
 import { sendBlob, sendBlobHead } from './blob-response.ts';
@@ -158,7 +158,7 @@ async function answerBlob(
 async function answerTags(
   pull: PullService,
   exchange: Exchange,
-  { repository, name, page }: { repository: Repository; name: string; page: PageQuery },
+  { repository, name, page }: { repository: Repository; name: string; page: TagPage },
 ): Promise<void> {
   sendTags(exchange, name, await pull.tags(repository, page));
 }

@@ -82,7 +82,7 @@ export class ContentLinks {
   async require(
     repository: Repository,
     digest: Digest,
-    confirm: { head: () => Promise<Outcome<{ readonly size?: number } | undefined>>; absent: PullErrorCode },
+    confirm: { head: () => Promise<Outcome<{ readonly size?: number }>>; absent: PullErrorCode },
   ): Promise<Link> {
     const known = await this.#store.getLink(repository, digest);
     if (known !== undefined) return known;
@@ -90,7 +90,7 @@ export class ContentLinks {
       const outcome = await confirm.head();
       if (outcome.kind !== 'ok')
         throw failureError(outcome, `${digest} of ${repository.name}`, confirm.absent);
-      const size = outcome.value?.size;
+      const { size } = outcome.value;
       await this.add(repository, digest, size);
       return { by: 'upstream', ...(size === undefined ? {} : { size }) };
     }).promise;

@@ -1,16 +1,11 @@
 import type { Repository } from '../oci/reference.ts';
 import { parseRepositoryKey } from '../oci/reference.ts';
+import type { TagPage } from '../oci/tag-page.ts';
 import type { Catalogue } from '../store/manifest-store.ts';
 import type { TagList, Upstream } from '../upstream/upstream.ts';
 import type { CacheStatus } from './cache-status.ts';
 import { failureError, failureReason, saysAbsent } from './outcome-error.ts';
 import type { RepositoryAccess } from './repository-access.ts';
-
-/** A page asked for: at most `n` names, those after `last`. */
-export interface PageQuery {
-  readonly n?: string;
-  readonly last?: string;
-}
 
 /** Cached repositories asked for: at most `limit`, those after `after`. */
 export interface CatalogQuery {
@@ -41,7 +36,7 @@ export class Listing {
   }
 
   /** Upstream's tags; those in the cache when it cannot be asked. Throws PullError. */
-  async tags(upstream: Upstream, repository: Repository, query: PageQuery): Promise<TagAnswer> {
+  async tags(upstream: Upstream, repository: Repository, query: TagPage): Promise<TagAnswer> {
     await this.#options.access.admit(upstream, repository, { kind: 'tags' });
     const { scope } = this.#options.access;
     // The specification wants nothing at all then, and registries answer with all kinds of things.
@@ -85,7 +80,7 @@ export class Listing {
 }
 
 /** What upstream was asked for, even if it takes no notice of `n` and `last`. */
-function pageOf(list: TagList, { n, last }: PageQuery): TagList {
+function pageOf(list: TagList, { n, last }: TagPage): TagList {
   if (n === '0') return { tags: [] };
   const at = last === undefined ? -1 : list.tags.indexOf(last);
   const rest = list.tags.slice(at + 1);
@@ -97,7 +92,7 @@ function pageOf(list: TagList, { n, last }: PageQuery): TagList {
 }
 
 /** One page of `names`, which are in order; `next` if there are more. */
-function page(names: readonly string[], query: PageQuery): TagList {
+function page(names: readonly string[], query: TagPage): TagList {
   const { n, last } = query;
   const rest = last === undefined ? names : names.filter((name) => name > last);
   if (n === undefined) return { tags: rest };

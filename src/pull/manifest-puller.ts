@@ -199,7 +199,7 @@ export class ManifestPuller {
   async #requireLink(upstream: Upstream, repository: Repository, digest: Digest): Promise<void> {
     await this.#options.links.require(repository, digest, {
       head: () =>
-        upstream.headManifest(repository.name, { kind: 'digest', digest }, { identity: 'configured' }),
+        upstream.confirmManifest(repository.name, { kind: 'digest', digest }, { identity: 'configured' }),
       absent: 'manifest-unknown',
     });
   }

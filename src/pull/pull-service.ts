@@ -1,11 +1,12 @@
 import { DOCKER_HUB, isRepositoryName, registryHost, type Repository } from '../oci/reference.ts';
+import type { TagPage } from '../oci/tag-page.ts';
 import { withinMs } from '../lib/deadline.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobBody } from './blob-body.ts';
 import type { BlobPuller } from './blob-puller.ts';
 import type { CacheStatus } from './cache-status.ts';
-import type { CatalogQuery, Listing, PageQuery, TagAnswer } from './listing.ts';
+import type { CatalogQuery, Listing, TagAnswer } from './listing.ts';
 import type { HotManifests } from './hot-manifests.ts';
 import type { ManifestAnswer, ManifestPuller, ManifestRequest } from './manifest-puller.ts';
 import { PullError } from './pull-error.ts';
@@ -86,7 +87,7 @@ export class PullService {
     return this.#inTime(() => this.#options.blobs.open(asked), { repository, discard });
   }
 
-  tags(repository: Repository, query: PageQuery): Promise<TagAnswer> {
+  tags(repository: Repository, query: TagPage): Promise<TagAnswer> {
     const upstream = this.#upstream(repository);
     return this.#inTime(() => this.#options.listing.tags(upstream, repository, query), { repository });
   }

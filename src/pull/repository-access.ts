@@ -160,7 +160,7 @@ function anonymousAnswer(upstream: Upstream, name: string, probe: Probe): Promis
   const options = { identity: 'anonymous' } as const;
   switch (probe.kind) {
     case 'manifest':
-      return upstream.headManifest(name, probe.reference, options);
+      return upstream.confirmManifest(name, probe.reference, options);
     case 'blob':
       return upstream.headBlob(name, probe.digest, options);
     case 'tags':

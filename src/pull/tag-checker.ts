@@ -153,6 +153,10 @@ export class TagChecker {
       return await this.#confirmed(question, { digest: manifest.digest, mediaType, size: bytes.length });
     } catch (error) {
       if (!(error instanceof PullError)) throw error;
+      // Where HEAD tells nothing, it is the GET that does.
+      if (digest === undefined && error.code === 'manifest-unknown' && !error.noStore) {
+        return this.#gone(question, { kind: 'not-found', noStore: false });
+      }
       return this.#failed(
         question,
         `upstream names ${digest ?? 'something else'} now, but ${error.message}`,

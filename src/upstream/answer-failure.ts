@@ -27,13 +27,17 @@ export async function requireStatus(answer: Answer, asked: Asked, wanted: readon
     throw unavailable('not-a-registry', reason);
   }
   if (wanted.includes(status)) return;
-  const isPulls = status === 429 && (await isPullLimit(answer, asked));
+  const limit = await limitOf(answer, asked);
   await body.discard();
-  throw failureOf(answer, asked, isPulls);
+  throw failureOf(answer, asked, limit);
 }
 
-function failureOf(answer: Answer, asked: Asked, isPulls: boolean): UpstreamFailure {
+function failureOf(answer: Answer, asked: Asked, limit: 'pulls' | 'abuse' | undefined): UpstreamFailure {
   const { status, headers, url } = answer;
+  if (limit !== undefined) {
+    if (limit === 'abuse') asked.onAbuseLimit(answer, retryAfterMs(headers));
+    return limited(limit, retryAfterMs(headers));
+  }
   switch (status) {
     case 404:
       return new UpstreamFailure({
@@ -47,9 +51,6 @@ function failureOf(answer: Answer, asked: Asked, isPulls: boolean): UpstreamFail
         return new UpstreamFailure({ kind: 'refused', status });
       }
       return unavailable('server-error', `${url.host} answered ${status}, though the registry sent us there`);
-    case 429:
-      if (!isPulls) asked.onAbuseLimit(answer, retryAfterMs(headers));
-      return limited(isPulls ? 'pulls' : 'abuse', retryAfterMs(headers));
     default:
       return unavailable(status >= 500 ? 'server-error' : 'not-a-registry', `${url.host} answered ${status}`);
   }
@@ -60,13 +61,23 @@ function isNoStore(cacheControl: string | undefined): boolean {
 }
 
 /**
- * Docker Hub's limit on pulls, which concerns nothing but manifest GETs and says so, or its limit on requests of any
- * kind, of which nothing is known but that it is one.
+ * Which limit an answer stands for; undefined: none. Docker Hub's limit on pulls concerns nothing but manifest GETs and
+ * says so; of any other nothing is known but that it is one. A 403 is a limit if it says that it is, by its text, when to
+ * come back or that nothing is left (GitHub, "Rate limits for the REST API"): it says nothing about the repository then.
  */
-async function isPullLimit(answer: Answer, asked: Asked): Promise<boolean> {
-  if (asked.kind !== 'manifest' || asked.method !== 'GET') return false;
-  if (pullsRemaining(answer.headers) === 0) return true;
-  const { limit } = asked;
-  const message = await readWhole(answer, { maxBytes: MAX_MESSAGE_BYTES, limit }).catch(() => undefined);
-  return message !== undefined && /pull rate limit/i.test(message.toString('latin1'));
+async function limitOf(answer: Answer, asked: Asked): Promise<'pulls' | 'abuse' | undefined> {
+  const { status, headers } = answer;
+  if (status !== 429 && status !== 403) return undefined;
+  const isManifestGet = asked.kind === 'manifest' && asked.method === 'GET';
+  if (isManifestGet && pullsRemaining(headers) === 0) return 'pulls';
+  const isToldByHeaders =
+    retryAfterMs(headers) !== undefined || headerText(headers, 'x-ratelimit-remaining')?.trim() === '0';
+  if (status === 429 && !isManifestGet) return 'abuse';
+  const message = await readWhole(answer, { maxBytes: MAX_MESSAGE_BYTES, limit: asked.limit }).catch(
+    () => undefined,
+  );
+  const text = message?.toString('latin1') ?? '';
+  if (isManifestGet && /pull rate limit/i.test(text)) return 'pulls';
+  if (status === 429) return 'abuse';
+  return isToldByHeaders || /rate limit|too ?many requests/i.test(text) ? 'abuse' : undefined;
 }

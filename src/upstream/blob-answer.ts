@@ -31,8 +31,8 @@ export function refusesHead(answer: Answer, registry: URL): boolean {
   return answer.status === 405 || answer.status === 501 || (answer.status === 403 && isElsewhere);
 }
 
-/** The size of the blob by the headers of a 200 answer. */
-export function blobSize({ headers }: Answer): { readonly size?: number } {
+/** The size of the content by the headers of a 200 answer. */
+export function sizeOf({ headers }: Answer): { readonly size?: number } {
   const size = contentLength(headers);
   return size === undefined ? {} : { size };
 }
@@ -40,7 +40,7 @@ export function blobSize({ headers }: Answer): { readonly size?: number } {
 /** The size of the blob by the answer to a request for its first byte, whose body is closed. */
 export async function partialBlobSize(answer: Answer): Promise<{ readonly size?: number }> {
   await answer.body.discard();
-  if (answer.status === 200) return blobSize(answer);
+  if (answer.status === 200) return sizeOf(answer);
   // An empty blob has no first byte, and 416 says how long it is.
   const total = contentRange(answer.headers)?.total;
   return total === undefined ? {} : { size: total };

@@ -54,7 +54,7 @@ export class Breakers {
     const breaker = url.origin === this.#options.registry.origin ? this.registry : this.#blobs(url);
     return breaker.run({
       send: () => sendPatiently(this.#options.transport, request),
-      judge: downAnswer,
+      judge: (answer) => (isReferrersPage(url, answer) ? undefined : downAnswer(answer)),
       resource: url.pathname,
       hasTime: () => limit.remainingMs * 2 >= limit.totalMs,
     });
@@ -142,6 +142,11 @@ export class Breakers {
 
 function downFailure(failure: Failure): Down | undefined {
   return failure.kind === 'unavailable' ? failure : undefined;
+}
+
+/** What a web application in front of a registry answers to a path that it does not know: its own start page. */
+function isReferrersPage({ pathname }: URL, { status }: Answer): boolean {
+  return status === 200 && /\/referrers\/[^/]+$/.test(pathname);
 }
 
 /** 501 says that a method is not known, and a page of HTML that somebody else answers. */

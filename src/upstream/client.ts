@@ -2,14 +2,16 @@ import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import { OCI_INDEX, UPSTREAM_ACCEPT } from '../oci/media-types.ts';
 import { referenceText, type Reference } from '../oci/reference.ts';
+import { tagPageQuery, type TagPage } from '../oci/tag-page.ts';
 import { requireStatus, type Asked } from './answer-failure.ts';
 import type { Answer } from './answer.ts';
 import type { Access } from './auth.ts';
-import { blobSize, blobStream, partialBlobSize, refusesHead } from './blob-answer.ts';
+import { blobStream, partialBlobSize, refusesHead, sizeOf } from './blob-answer.ts';
 import { Courier, type CourierOptions, type RegistryRequest } from './courier.ts';
 import { descriptorOf, readManifest } from './manifest-answer.ts';
+import { ManifestHeadTrust } from './manifest-head-trust.ts';
 import { observedOutcome } from './observer.ts';
-import { UpstreamFailure } from './outcome.ts';
+import { UpstreamFailure, type Failure } from './outcome.ts';
 import { readReferrers } from './referrers-list.ts';
 import { readTagList } from './tag-list.ts';
 import { TimeLimit } from './time-limit.ts';
@@ -35,10 +37,12 @@ export function createUpstream(options: UpstreamOptions): Upstream {
 class RegistryClient implements Upstream {
   readonly #options: UpstreamOptions;
   readonly #courier: Courier;
+  readonly #heads: ManifestHeadTrust;
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
     this.#courier = new Courier(options);
+    this.#heads = new ManifestHeadTrust(options.now ?? Date.now);
   }
 
   get host(): string {
@@ -56,11 +60,25 @@ class RegistryClient implements Upstream {
   ): Promise<Outcome<Descriptor | undefined>> {
     const request = manifestRequest('HEAD', repository, reference);
     return this.#ask(request, options, async (access) => {
-      const { answer, asked } = await this.#send(request, access);
-      // Some registries know no HEAD for manifests, which says nothing about this one.
-      if (answer.status === 405) return undefined;
+      const sent = await this.#sendHead(request, reference, access);
+      return sent === undefined ? undefined : descriptorOf(sent.headers);
+    });
+  }
+
+  confirmManifest(
+    repository: string,
+    reference: Reference,
+    options: AskOptions,
+  ): Promise<Outcome<{ readonly size?: number }>> {
+    const request = manifestRequest('HEAD', repository, reference);
+    return this.#ask(request, options, async (access) => {
+      const head = await this.#sendHead(request, reference, access);
+      if (head !== undefined) return sizeOf(head);
+      const { answer, asked } = await this.#send(manifestRequest('GET', repository, reference), access);
+      this.#heads.got(repository, referenceText(reference), answer.status);
       await requireStatus(answer, asked, [200]);
-      return descriptorOf(answer.headers);
+      await answer.body.discard();
+      return sizeOf(answer);
     });
   }
 
@@ -73,6 +91,7 @@ class RegistryClient implements Upstream {
     return this.#ask(request, options, async (access) => {
       await this.#requirePull(repository, reference, access);
       const { answer, asked } = await this.#send(request, access);
+      this.#heads.got(repository, referenceText(reference), answer.status);
       await requireStatus(answer, asked, [200]).catch((error: unknown) => {
         this.#noteSpent(error, access);
         throw error;
@@ -94,7 +113,7 @@ class RegistryClient implements Upstream {
       const { answer, asked } = await this.#send(request, access);
       if (!refusesHead(answer, this.#courier.registry)) {
         await requireStatus(answer, asked, [200]);
-        return blobSize(answer);
+        return sizeOf(answer);
       }
       await answer.body.discard();
       const byRange = await this.#send(
@@ -119,35 +138,38 @@ class RegistryClient implements Upstream {
     });
   }
 
-  listTags(
-    repository: string,
-    query: { readonly n?: string; readonly last?: string },
-    options: AskOptions,
-  ): Promise<Outcome<TagList>> {
-    const text = new URLSearchParams({ ...query }).toString();
-    const request: RegistryRequest = {
-      kind: 'tags',
-      method: 'GET',
-      repository,
-      path: `/tags/list${text === '' ? '' : `?${text}`}`,
-      headers: { accept: 'application/json' },
-    };
-    return this.#ask(request, options, async (access) => {
-      const { answer, asked } = await this.#send(request, access);
-      await requireStatus(answer, asked, [200]);
-      return readTagList(answer, access.limit);
+  listTags(repository: string, page: TagPage, options: AskOptions): Promise<Outcome<TagList>> {
+    return this.#ask(tagsRequest(repository, page), options, async (access) => {
+      let sent = await this.#send(tagsRequest(repository, page), access);
+      if (refusesParameters(sent.answer.status) && Number(page.n) > MAX_PAGE) {
+        await sent.answer.body.discard();
+        sent = await this.#send(tagsRequest(repository, { ...page, n: String(MAX_PAGE) }), access);
+      }
+      await requireStatus(sent.answer, sent.asked, [200]);
+      return readTagList(sent.answer, access.limit);
     });
   }
 
   listReferrers(repository: string, digest: Digest, options: AskOptions): Promise<Outcome<ReferrersList>> {
     const request = referrersRequest(repository, digest, '');
-    return this.#ask(request, options, (access) =>
-      readReferrers(async (query) => {
+    return this.#ask(request, options, async (access) => {
+      const pages = async (query: string): Promise<Answer> => {
         const page = await this.#send(referrersRequest(repository, digest, query), access);
+        if (NO_REFERRERS_API.includes(page.answer.status)) {
+          await page.answer.body.discard();
+          throw new UpstreamFailure(NO_LIST);
+        }
         await requireStatus(page.answer, page.asked, [200]);
         return page.answer;
-      }, access.limit),
-    );
+      };
+      try {
+        return await readReferrers(pages, access.limit);
+      } catch (error) {
+        const isOther = error instanceof UpstreamFailure && isNoRegistry(error.failure);
+        if (isOther && (await this.#courier.isRegistry(access))) throw new UpstreamFailure(NO_LIST, error);
+        throw error;
+      }
+    });
   }
 
   isReachable(): boolean {
@@ -191,11 +213,27 @@ class RegistryClient implements Upstream {
     const budget = this.#courier.budgetOf(access);
     if (budget.refusal(repository) === undefined) return;
     if (!budget.hasNewsOf(repository)) {
-      const { answer, asked } = await this.#send(manifestRequest('HEAD', repository, reference), access);
-      if (answer.status !== 405) await requireStatus(answer, asked, [200]);
+      await this.#sendHead(manifestRequest('HEAD', repository, reference), reference, access);
     }
     const refusal = budget.refusal(repository);
     if (refusal !== undefined) throw new UpstreamFailure(refusal);
+  }
+
+  /** A 200 answer to the HEAD of a manifest; undefined: this registry's HEADs tell nothing. Throws UpstreamFailure. */
+  async #sendHead(
+    request: RegistryRequest,
+    reference: Reference,
+    access: Access,
+  ): Promise<Answer | undefined> {
+    const { repository } = request;
+    if (this.#heads.isRefused(repository)) return undefined;
+    const { answer, asked } = await this.#send(request, access);
+    if (this.#heads.saysNothing(repository, referenceText(reference), answer.status)) {
+      await answer.body.discard();
+      return undefined;
+    }
+    await requireStatus(answer, asked, [200]);
+    return answer;
   }
 
   #noteSpent(error: unknown, access: Access): void {
@@ -239,6 +277,29 @@ class RegistryClient implements Upstream {
 function manifestRequest(method: 'GET' | 'HEAD', repository: string, reference: Reference): RegistryRequest {
   const path = `/manifests/${referenceText(reference)}`;
   return { kind: 'manifest', method, repository, path, headers: { accept: UPSTREAM_ACCEPT } };
+}
+
+/** How registries say that they have no referrers API, beside 404 (oras-project/oras-java#773, sigstore/cosign#4641). */
+const NO_REFERRERS_API: readonly number[] = [400, 405, 406, 501];
+const NO_LIST: Failure = { kind: 'not-found', noStore: false };
+
+/** Web applications answer to paths that they do not know by a page of their own; captive portals to all paths. */
+function isNoRegistry(failure: Failure): boolean {
+  return failure.kind === 'unavailable' && failure.cause === 'not-a-registry' && failure.spared !== true;
+}
+
+/** ECR takes no more than so many of a page, and says 405 to more; any registry may send fewer than it was asked for. */
+const MAX_PAGE = 1000;
+
+/** What a registry says that does not take a request as it was put, though it might take another one. */
+function refusesParameters(status: number): boolean {
+  return [400, 405, 406, 413, 414, 416, 422].includes(status);
+}
+
+function tagsRequest(repository: string, page: TagPage): RegistryRequest {
+  const text = tagPageQuery(page).toString();
+  const path = `/tags/list${text === '' ? '' : `?${text}`}`;
+  return { kind: 'tags', method: 'GET', repository, path, headers: { accept: 'application/json' } };
 }
 
 function blobRequest(

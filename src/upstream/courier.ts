@@ -1,5 +1,6 @@
 import type { SharedBudgets } from '../oci/pull-budget.ts';
 import type { Asked } from './answer-failure.ts';
+import { isForeign } from './answer-headers.ts';
 import type { Answer } from './answer.ts';
 import { Authenticator, type Access } from './auth.ts';
 import type { Bandwidth } from './bandwidth.ts';
@@ -139,6 +140,13 @@ export class Courier {
   /** The pulls of whom a request like this is sent as. */
   budgetOf(access: Pick<Access, 'repository' | 'identity'>): Budget {
     return this.#budgets.of(this.logins.of(access.repository, access.identity).name);
+  }
+
+  /** Whether it is a registry that answers at its address, and not somebody in its place. */
+  async isRegistry({ limit }: Pick<Access, 'limit'>): Promise<boolean> {
+    const answer = await this.breakers.send({ method: 'GET', url: this.#address.ping, headers: {}, limit });
+    await answer.body.discard();
+    return answer.status < 500 && !isForeign(answer);
   }
 
   close(): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import type { Reference } from '../oci/reference.ts';
+import type { TagPage } from '../oci/tag-page.ts';
 import type {
   Allowance,
   AskOptions,
@@ -53,6 +54,14 @@ class FallbackUpstream implements Upstream {
     return this.#ask(options, (upstream) => upstream.headManifest(repository, reference, options));
   }
 
+  confirmManifest(
+    repository: string,
+    reference: Reference,
+    options: AskOptions,
+  ): Promise<Outcome<{ readonly size?: number }>> {
+    return this.#ask(options, (upstream) => upstream.confirmManifest(repository, reference, options));
+  }
+
   getManifest(
     repository: string,
     reference: Reference,
@@ -73,12 +82,8 @@ class FallbackUpstream implements Upstream {
     return this.#ask(options, (upstream) => upstream.getBlob(repository, digest, options));
   }
 
-  listTags(
-    repository: string,
-    query: { readonly n?: string; readonly last?: string },
-    options: AskOptions,
-  ): Promise<Outcome<TagList>> {
-    return this.#ask(options, (upstream) => upstream.listTags(repository, query, options));
+  listTags(repository: string, page: TagPage, options: AskOptions): Promise<Outcome<TagList>> {
+    return this.#ask(options, (upstream) => upstream.listTags(repository, page, options));
   }
 
   listReferrers(repository: string, digest: Digest, options: AskOptions): Promise<Outcome<ReferrersList>> {

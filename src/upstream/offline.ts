@@ -13,6 +13,7 @@ export function createOfflineUpstream(options: {
     host,
     hasCredentials,
     headManifest: answer,
+    confirmManifest: answer,
     getManifest: answer,
     headBlob: answer,
     getBlob: answer,

@@ -46,7 +46,12 @@ export async function sendFollowing(
  * Where a `Location` points (RFC 9110 section 10.2.2), seen from `from`. Throws UpstreamFailure if it is missing or
  * malformed, or would turn https into something that others can read or change.
  */
-export function redirectTarget(from: URL, location: string | undefined): URL {
+export function redirectTarget(from: URL, raw: string | undefined): URL {
+  // Headers come as one character a byte; whoever writes UTF-8 into them means these bytes (RFC 9110 section 5.5).
+  const location = raw?.replaceAll(
+    /[\x80-\xff]/g,
+    (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
   if (location === undefined || location === '' || !URL.canParse(location, from.href)) {
     throw unavailable('not-a-registry', `${from.host} redirected to nowhere`);
   }

@@ -1,3 +1,4 @@
+import { tagPage, type TagPage } from '../oci/tag-page.ts';
 import { headerLines } from './answer-headers.ts';
 import { readWhole, type Answer } from './answer.ts';
 import { unavailable } from './outcome.ts';
@@ -28,8 +29,9 @@ function parseTags(body: Buffer): readonly string[] | undefined {
   } catch {
     return undefined;
   }
-  if (typeof document !== 'object' || document === null || !('name' in document)) return undefined;
+  if (typeof document !== 'object' || document === null) return undefined;
   const tags = 'tags' in document ? document.tags : undefined;
+  if (!('name' in document) && tags === undefined) return undefined;
   if (tags === null || tags === undefined) return [];
   return isTextList(tags) ? tags : undefined;
 }
@@ -39,14 +41,13 @@ function isTextList(value: unknown): value is string[] {
 }
 
 /**
- * The query of the page that a `Link` of relation `next` points to (RFC 8288), seen from `from`; undefined if there
- * is none, or it does not say after which tag it begins.
+ * The query of the page that a `Link` of relation `next` points to (RFC 8288), seen from `from`; undefined if there is
+ * none. Beside `n` and `last`, registries name pages in words of their own (quay.io by `next_page`).
  */
-export function nextPage(lines: readonly string[], from: URL): TagList['next'] {
+export function nextPage(lines: readonly string[], from: URL): TagPage | undefined {
   for (const { searchParams } of nextLinks(lines, from)) {
-    const n = searchParams.get('n');
-    const last = searchParams.get('last');
-    if (last !== null) return { last, ...(n === null ? {} : { n }) };
+    const page = tagPage(searchParams);
+    if (page.last !== undefined || page.more !== undefined) return page;
   }
   return undefined;
 }

@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import type { Reference } from '../oci/reference.ts';
+import type { TagPage } from '../oci/tag-page.ts';
 
 /** Why an upstream could not be asked or did not answer as a registry should. */
 export type UnavailableCause =
@@ -82,8 +83,8 @@ export interface ReferrersList {
 
 export interface TagList {
   readonly tags: readonly string[];
-  /** The query (`n`, `last`) of the next page, if upstream named one by `Link: …; rel="next"`. */
-  readonly next?: { readonly n?: string; readonly last?: string };
+  /** The next page, if upstream named one by `Link: …; rel="next"`. */
+  readonly next?: TagPage;
 }
 
 /**
@@ -100,6 +101,12 @@ export interface Upstream {
     reference: Reference,
     options: AskOptions,
   ): Promise<Outcome<Descriptor | undefined>>;
+  /** Whether it is there: by HEAD or, where that tells nothing, by GET, which is a pull. */
+  confirmManifest(
+    repository: string,
+    reference: Reference,
+    options: AskOptions,
+  ): Promise<Outcome<{ readonly size?: number }>>;
   /** GET with every manifest media type accepted. */
   getManifest(
     repository: string,
@@ -114,11 +121,7 @@ export interface Upstream {
   ): Promise<Outcome<{ readonly size?: number }>>;
   /** GET, by Range unless it is of the whole. Each call asks the registry anew, so signed redirects are fresh. */
   getBlob(repository: string, digest: Digest, options: BlobOptions): Promise<Outcome<BlobStream>>;
-  listTags(
-    repository: string,
-    query: { readonly n?: string; readonly last?: string },
-    options: AskOptions,
-  ): Promise<Outcome<TagList>>;
+  listTags(repository: string, page: TagPage, options: AskOptions): Promise<Outcome<TagList>>;
   listReferrers(repository: string, digest: Digest, options: AskOptions): Promise<Outcome<ReferrersList>>;
   /** Whether anything that was pulled could be pulled again now, as far as is known without asking. */
   isReachable(): boolean;

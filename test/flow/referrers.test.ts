@@ -39,12 +39,9 @@ async function hubWithReferrers(): Promise<FakeHub> {
 
 const failures: readonly (readonly [string, FaultAction])[] = [
   ['answers 500', { status: { code: 500 } }],
-  ['answers 400', { status: { code: 400 } }],
-  ['answers with a page of HTML', { html: true }],
   ['limits our requests', { abuseLimit: {} }],
   ['hangs up', { hangUp: 'rst' }],
   ['never answers', { hang: true }],
-  ['answers with something else than a list', { status: { code: 200, body: '{}' } }],
   ['does not find it, which is not to be remembered', notStored()],
 ];
 

@@ -53,6 +53,8 @@ describe('a manifest', () => {
       kind: 'not-found',
       noStore: false,
     });
+    // What this repository does not find by HEAD counts once it has found something.
+    valueOf(await upstream.headManifest(repository, LATEST, ANYBODY));
     const headers = { 'cache-control': 'private, no-store' };
     hub.fault({ match: { kind: 'manifest' }, do: { status: { code: 404, headers } } });
     const absent = { kind: 'not-found', noStore: true };

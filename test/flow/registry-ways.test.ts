@@ -1,0 +1,188 @@
+import { describe, expect, it } from 'vitest';
+import { OCI_INDEX } from '../../src/oci/media-types.ts';
+import { referrersTag } from '../../src/oci/referrers.ts';
+import type { FaultAction } from '../fake/faults.ts';
+import type { FakeHub } from '../fake/hub.ts';
+import { image, multiPlatform } from '../fixtures/images.ts';
+import { startTestApp } from '../support/app.ts';
+import { filledHub, GOLANG } from '../support/filled-hub.ts';
+import { ANYBODY, CAROL, hubAndUpstream, valueOf } from '../support/upstream-client.ts';
+
+const LATEST = '/v2/library/golang/manifests/latest';
+const HEADS = { kind: 'manifest', method: 'HEAD', host: 'registry' } as const;
+const GETS = { kind: 'manifest', method: 'GET', host: 'registry' } as const;
+const REFERRERS = { kind: 'referrers', host: 'registry' } as const;
+const TAGS = { kind: 'tags', host: 'registry' } as const;
+const moved = multiPlatform({ message: 'moved' });
+
+/** A registry, or a proxy before one, that knows no HEAD of manifests. */
+async function hubWithoutHeads(code: number): Promise<FakeHub> {
+  const hub = await filledHub();
+  hub.fault({ match: HEADS, do: { status: { code } } });
+  return hub;
+}
+
+describe.each([400, 404, 405, 501])('an upstream that says %i to every HEAD of a manifest', (code) => {
+  it('is asked by GET in place of a cold HEAD', async () => {
+    const app = await startTestApp({ hub: await hubWithoutHeads(code) });
+    const head = await app.head(LATEST);
+    expect([head.status, head.header('docker-content-digest')]).toEqual([200, GOLANG.image.root.digest]);
+  });
+
+  it('is seen to move a tag, at one GET per check', async () => {
+    const hub = await hubWithoutHeads(code);
+    const app = await startTestApp({ hub, flags: { tagTtl: '0s', readAhead: 'off' } });
+    await app.get(LATEST);
+    hub.add({ repository: 'library/golang', tags: ['latest'], image: moved });
+    const gets = hub.count(GETS);
+    expect((await app.get(LATEST)).header('docker-content-digest')).toBe(moved.root.digest);
+    expect(hub.count(GETS) - gets).toBe(1);
+  });
+
+  it('is not asked by HEAD again once a GET has shown that it means nothing', async () => {
+    const hub = await hubWithoutHeads(code);
+    const app = await startTestApp({ hub, flags: { tagTtl: '0s' } });
+    for (let i = 0; i < 3; i++) expect((await app.head(LATEST)).status).toBe(200);
+    expect(hub.count(HEADS)).toBe(1);
+  });
+
+  it('has a tag no more once GET says so', async () => {
+    const hub = await hubWithoutHeads(code);
+    const app = await startTestApp({ hub, flags: { tagTtl: '0s' } });
+    await app.get(LATEST);
+    hub.removeTag('library/golang', 'latest');
+    expect((await app.get(LATEST)).status).toBe(404);
+  });
+
+  it('makes nothing public that it does not show to anybody', async () => {
+    const hub = await filledHub({ users: { carol: 'secret' } });
+    const secret = image({ message: 'secret' });
+    hub.add({ repository: 'acme/secret', tags: ['latest'], image: secret, readers: ['carol'] });
+    hub.fault({ match: HEADS, do: { status: { code } } });
+    const flags = { upstreamUsername: CAROL.username, upstreamPassword: CAROL.password };
+    const app = await startTestApp({ hub, flags });
+    expect((await app.get('/v2/acme/secret/manifests/latest')).status).toBe(404);
+    expect((await app.head('/v2/acme/secret/manifests/latest')).status).toBe(404);
+    expect((await app.get(LATEST)).status).toBe(200);
+  });
+});
+
+describe('an upstream whose HEADs find manifests', () => {
+  it('is believed that a tag is gone, without a GET', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub, flags: { tagTtl: '0s', readAhead: 'off' } });
+    await app.get(LATEST);
+    await app.get(LATEST);
+    const gets = hub.count(GETS);
+    hub.removeTag('library/golang', 'latest');
+    expect((await app.get(LATEST)).status).toBe(404);
+    expect(hub.count(GETS)).toBe(gets);
+  });
+});
+
+const NO_API: readonly (readonly [what: string, action: FaultAction])[] = [
+  ...[400, 404, 405, 406, 501].map((code) => [`says ${code}`, { status: { code } }] as const),
+  [
+    'sends other JSON',
+    { status: { code: 200, body: '{}', headers: { 'content-type': 'application/json' } } },
+  ],
+  ['sends a page', { html: true }],
+];
+
+describe('referrers at an upstream without that API', () => {
+  const { digest } = GOLANG.image.root;
+  const target = `/v2/library/golang/referrers/${digest}`;
+
+  it.each(NO_API)('are not found if it %s, which sends clients on to the tag', async (_what, action) => {
+    const hub = await filledHub();
+    hub.fault({ match: REFERRERS, do: action });
+    hub.add({ repository: 'library/golang', tags: [referrersTag(digest)], image: moved });
+    const app = await startTestApp({ hub });
+    for (let i = 0; i < 5; i++) expect((await app.get(target)).status).toBe(404);
+    const tag = await app.get(`/v2/library/golang/manifests/${referrersTag(digest)}`);
+    expect([tag.status, tag.header('content-type')]).toEqual([200, OCI_INDEX]);
+    // Nor is it taken for an outage.
+    expect((await app.get('/readyz')).body.toString()).toContain('"ready"');
+  });
+
+  it('are not told apart from an outage by a page that comes for everything: there they are none, with a warning', async () => {
+    const hub = await filledHub();
+    hub.fault({ match: { host: 'registry' }, do: { html: true } });
+    hub.setReferrers('library/golang', digest, []);
+    const app = await startTestApp({ hub });
+    const answer = await app.get(target);
+    expect([answer.status, answer.header('content-type')]).toEqual([200, OCI_INDEX]);
+    expect(answer.header('warning')).toMatch(/^299 - /);
+  });
+});
+
+describe('the tag list of an upstream', () => {
+  it('is asked for in a smaller page where a large one is refused, as ECR does', async () => {
+    const hub = await filledHub();
+    const refusal = { code: 405, body: '{"errors":[{"code":"UNSUPPORTED","message":"maxResults"}]}' };
+    hub.fault({ match: TAGS, after: 1, times: 1, do: { status: refusal } });
+    const app = await startTestApp({ hub });
+    const answer = await app.get('/v2/library/golang/tags/list?n=10000');
+    expect([answer.status, JSON.parse(answer.body.toString())]).toEqual([
+      200,
+      { name: 'library/golang', tags: ['1.22', 'latest'] },
+    ]);
+    expect(hub.requests.filter(({ kind }) => kind === 'tags').map(({ query }) => query.get('n'))).toEqual([
+      '10000',
+      '10000',
+      '1000',
+    ]);
+  });
+
+  it('goes on where its link says, in whatever words, as quay.io does', async () => {
+    const hub = await filledHub();
+    const link = '</v2/library/golang/tags/list?next_page=gAAAA%2Bx%3D&n=1>; rel="next"';
+    const headers = { 'content-type': 'application/json', link };
+    const page = { code: 200, body: '{"name":"library/golang","tags":["a"]}', headers };
+    hub.fault({ match: TAGS, after: 1, times: 1, do: { status: page } });
+    const app = await startTestApp({ hub });
+    const first = await app.get('/v2/library/golang/tags/list?ns=docker.io');
+    const [, next = ''] = /^<(.*)>; rel="next"$/.exec(first.header('link') ?? '') ?? [];
+    expect(next).toMatch(/^\/v2\/library\/golang\/tags\/list\?.*ns=docker\.io/);
+    expect((await app.get(next)).status).toBe(200);
+    expect(Object.fromEntries(hub.requests.at(-1)?.query ?? [])).toEqual({ next_page: 'gAAAA+x=', n: '1' });
+  });
+});
+
+describe('a 403 that is a limit', () => {
+  it.each<[string, FaultAction['status']]>([
+    ['by its text', { code: 403, body: '{"message":"API rate limit exceeded for 192.0.2.1"}' }],
+    ['by when to come back', { code: 403, headers: { 'retry-after': '60' } }],
+    ['by what is left', { code: 403, headers: { 'x-ratelimit-remaining': '0' } }],
+  ])('%s says nothing about the image', async (_what, status) => {
+    const { hub, upstream } = await hubAndUpstream({ auth: 'none' });
+    hub.fault({ match: GETS, do: status === undefined ? {} : { status } });
+    const tag = { kind: 'tag', tag: 'latest' } as const;
+    expect(await upstream.getManifest('library/golang', tag, ANYBODY)).toMatchObject({
+      kind: 'limited',
+      scope: 'abuse',
+    });
+  });
+
+  it('is a refusal if nothing in it speaks of a limit', async () => {
+    const { hub, upstream } = await hubAndUpstream({ auth: 'none' });
+    hub.fault({ match: GETS, do: { status: { code: 403, body: '{"errors":[{"code":"DENIED"}]}' } } });
+    const tag = { kind: 'tag', tag: 'latest' } as const;
+    const outcome = await upstream.getManifest('library/golang', tag, ANYBODY);
+    expect(outcome).toEqual({ kind: 'refused', status: 403 });
+  });
+});
+
+describe('a redirect with UTF-8 in its Location', () => {
+  it('leads to what its bytes say', async () => {
+    const { hub, upstream } = await hubAndUpstream({ auth: 'none' });
+    const location = `${hub.url}/v2/library/golang/manifests/latest?name=Größe`;
+    const raw = Buffer.from(`HTTP/1.1 307 Moved\r\nContent-Length: 0\r\nLocation: ${location}\r\n\r\n`);
+    hub.fault({ match: { ...GETS, reference: '1.22' }, times: 1, do: { raw } });
+    const tag = { kind: 'tag', tag: '1.22' } as const;
+    expect(valueOf(await upstream.getManifest('library/golang', tag, ANYBODY)).digest).toBe(
+      GOLANG.image.root.digest,
+    );
+    expect(hub.requests.at(-1)?.query.get('name')).toBe('Größe');
+  });
+});
