@@ -6,6 +6,7 @@ import {
   isImageConfigType,
   isIndexType,
   isManifestType,
+  isOldImageConfigType,
 } from './media-types.ts';
 import type { Platform } from './platform.ts';
 
@@ -74,9 +75,11 @@ export class ManifestInvalidError extends Error {
  * need.
  */
 export function isRunnableImage(content: ManifestContent): boolean {
-  if (content.kind === 'index' || !isImageConfigType(content.config.mediaType)) return false;
-  const { layers } = content;
-  return layers.length === 0 || layers.some(({ mediaType }) => isFileLayerType(mediaType));
+  if (content.kind === 'index') return false;
+  const { config, layers } = content;
+  const hasFiles = layers.some(({ mediaType }) => isFileLayerType(mediaType));
+  if (isImageConfigType(config.mediaType)) return layers.length === 0 || hasFiles;
+  return isOldImageConfigType(config.mediaType) && hasFiles;
 }
 
 type Json = Readonly<Record<string, unknown>>;

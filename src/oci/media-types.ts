@@ -27,6 +27,14 @@ export function isImageConfigType(mediaType: string): boolean {
   );
 }
 
+/**
+ * What Docker takes for the config of an image besides: Docker 1.10 pushed such, and some tools still name no type (moby,
+ * `daemon/internal/distribution`, `defaultImageTypes`).
+ */
+export function isOldImageConfigType(mediaType: string): boolean {
+  return ['application/octet-stream', 'text/html', ''].includes(mediaType);
+}
+
 /** Docker's retired schema 1, signed or not: clients have dropped it, and so have we. */
 export function isSchema1Type(mediaType: string): boolean {
   return mediaType.startsWith('application/vnd.docker.distribution.manifest.v1+');
