@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { FakeHub } from '../fake/hub.ts';
 import { image, type Image } from '../fixtures/images.ts';
 import { refresh } from '../support/admin.ts';
@@ -102,7 +102,10 @@ describe.each([
     const app = await server({ hub, redis, dataDir, env: { ...AS_CAROL, ...fleet } });
     const lock = 'pierhead:v1:lock:get:docker.io/library/plain@latest';
     // Held for ever as far as this server can tell, so that it waits until the record is there.
-    const hold = setInterval(() => void redis.client.set(lock, 'another', 'PX', 1400), 100);
+    const take = () => redis.client.set(lock, 'another', 'PX', 1400);
+    await take();
+    const hold = setInterval(() => void take(), 100);
+    onTestFinished(() => clearInterval(hold));
     const asked = app.get(PUBLIC);
     await eventually(async () => (await metric(app, 'pierhead_fleet_waiting')) === 1, 'it to wait');
     await redis.client.set(tagKey('library/plain'), tagRecord(SECRET));
