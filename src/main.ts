@@ -184,6 +184,10 @@ const COMMANDS: readonly CommandRow[] = [
     options: [
       ['--url <url>', 'where clients find the mirror, such as http://mirror.example.net:5000'],
       ['--registry <host>', 'what it is a mirror of (default: docker.io)'],
+      [
+        '--containerd <version>',
+        '2 for containerd 2.2 and newer, 1 for older ones (default: both, one as a comment)',
+      ],
       ['--ca <file>', "the authority of an https:// mirror's certificate, if clients do not trust it yet"],
       ['--tls', 'write an authority and certificates of it for a server and a client'],
       ['--host <names>', "with --tls: the server's names and addresses, separated by commas"],

@@ -6,7 +6,7 @@ import { SettingsError } from '../config/errors.ts';
 import type { Flags } from '../config/flags.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { FileError } from '../lib/file-error.ts';
-import { CLIENTS, clientFiles, isClientName } from '../setup/client-files.ts';
+import { CLIENTS, CONTAINERD_VERSIONS, clientFiles, isClientName } from '../setup/client-files.ts';
 import { createTlsSet } from '../setup/tls-set.ts';
 import { print } from './print.ts';
 import type { ExitCode } from './serve.ts';
@@ -39,12 +39,16 @@ function clientText(client: keyof typeof CLIENTS, flags: Flags): string {
     throw new SettingsError(['--ca is for an https:// mirror']);
   if (!REGISTRY.test(registry))
     throw new SettingsError(['--registry must be a registry as references name it, such as ghcr.io']);
-  if (client === 'docker' && registry !== 'docker.io')
-    throw new SettingsError(['a Docker Engine uses mirrors for docker.io only']);
+  const { containerd } = flags;
+  const version = CONTAINERD_VERSIONS.find((each) => each === containerd);
+  if (containerd !== undefined && (version === undefined || !['containerd', 'nerdctl'].includes(client))) {
+    throw new SettingsError(['--containerd is 1 or 2, for containerd and nerdctl']);
+  }
   const { file, authorityPath, afterwards } = clientFiles(client, {
     url: origin,
     registry,
     hasOwnAuthority: authority !== undefined,
+    ...(version === undefined ? {} : { containerd: version }),
   });
   const files = [
     { path: file.path, text: file.text },

@@ -32,7 +32,12 @@ export function stalenessHeaders(stale: Staleness | undefined, now: number): Rec
 }
 
 export function warning(text: string): string {
-  return `299 - "${text.replaceAll(/[^\x20-\x7e]|["\\]/g, '').slice(0, MAX_WARNING_LENGTH)}"`;
+  return `299 - "${headerText(text)}"`;
+}
+
+/** What of a text can stand in a header, quoted or not. */
+export function headerText(text: string): string {
+  return text.replaceAll(/[^\x20-\x7e]|["\\]/g, '').slice(0, MAX_WARNING_LENGTH);
 }
 
 function formatAge(seconds: number): string {

@@ -1,6 +1,6 @@
 import { errorBody, type OciErrorCode } from '../oci/errors.ts';
 import { PullError } from '../pull/pull-error.ts';
-import { cacheStatusHeader } from './cache-status.ts';
+import { cacheStatusHeader, headerText, warning } from './cache-status.ts';
 import { sendBytes, type Exchange, namespaceHeader } from './exchange.ts';
 import { RequestError } from './request-error.ts';
 
@@ -26,6 +26,7 @@ export function sendError(exchange: Exchange, error: unknown, failMode: FailMode
       'Docker-Distribution-API-Version': 'registry/2.0',
       'Cache-Status': cacheStatusHeader(exchange.cache),
       ...(answer.noStore === true ? { 'Cache-Control': 'no-store' } : {}),
+      ...(isOutage(error) ? reasonHeaders(answer.message) : {}),
       ...(answer.status === 405 ? { Allow: 'GET, HEAD' } : {}),
       ...answer.headers,
       ...(exchange.vary === undefined ? {} : { Vary: exchange.vary }),
@@ -33,6 +34,19 @@ export function sendError(exchange: Exchange, error: unknown, failMode: FailMode
     },
     body: errorBody({ code: answer.code, message: answer.message }),
   });
+}
+
+function isOutage(error: unknown): boolean {
+  return error instanceof PullError && error.code === 'unavailable';
+}
+
+/**
+ * Why something is not to be had, for those who see no body: of a HEAD there is none, of a 404 containerd drops it. Podman,
+ * skopeo and crane print warnings; containerd logs all headers of an answer (`core/remotes/docker`, `responseFields`).
+ */
+function reasonHeaders(message: string): Record<string, string> {
+  const text = headerText(message);
+  return { Warning: warning(text), 'Pierhead-Error': text };
 }
 
 /** True if the error is none that a request or an upstream can bring about, and so is a fault of this program. */

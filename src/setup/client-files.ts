@@ -6,7 +6,12 @@ export interface MirrorAddress {
   readonly registry: string;
   /** Whether the clients' systems do not trust its certificate by themselves; its authority is then put beside. */
   readonly hasOwnAuthority: boolean;
+  /** For containerd: 2 is 2.2 and newer, 1 everything before; undefined: either, to be chosen in the file. */
+  readonly containerd?: ContainerdVersion;
 }
+
+export const CONTAINERD_VERSIONS = ['1', '2'] as const;
+export type ContainerdVersion = (typeof CONTAINERD_VERSIONS)[number];
 
 /** What makes a client use the mirror. */
 export interface ClientFiles {
@@ -70,7 +75,15 @@ function serverOf(registry: string): string {
   return registry === 'docker.io' ? 'https://registry-1.docker.io' : `https://${registry}`;
 }
 
-function docker({ url }: MirrorAddress, { host }: { readonly host: string }): ClientFiles {
+function docker(address: MirrorAddress, { host }: { readonly host: string }): ClientFiles {
+  const { url, registry } = address;
+  // Docker 29 reads what containerd reads, for every registry; `registry-mirrors` is for Docker Hub alone.
+  if (registry !== 'docker.io') {
+    return hostsFiles({ ...address, containerd: '2' }, 'docker', [
+      'Docker Engine 29 or newer with the containerd image store, its default',
+      'nothing more: it is read at each pull. Older engines have mirrors for docker.io only',
+    ]);
+  }
   return {
     file: {
       name: 'daemon.json',
@@ -83,26 +96,48 @@ function docker({ url }: MirrorAddress, { host }: { readonly host: string }): Cl
 }
 
 function hostsToml(afterwards: string): Describe {
-  return ({ url, registry, hasOwnAuthority }) => {
-    const folder = `/etc/containerd/certs.d/${registry}`;
-    const authorityPath = `${folder}/pierhead-ca.crt`;
-    return {
-      file: {
-        name: 'hosts.toml',
-        path: `${folder}/hosts.toml`,
-        text: lines(
-          `# containerd, nerdctl and ctr: ${folder}/hosts.toml`,
-          `server = "${serverOf(registry)}"`,
-          '',
-          `[host."${url}"]`,
-          '  capabilities = ["pull", "resolve"]',
-          ...(hasOwnAuthority ? [`  ca = "${authorityPath}"`] : []),
-        ),
-      },
-      authorityPath,
-      afterwards,
-    };
+  return (address) => hostsFiles(address, 'containerd', ['containerd, nerdctl and ctr', afterwards]);
+}
+
+function hostsFiles(
+  { url, registry, hasOwnAuthority, containerd }: MirrorAddress,
+  program: 'containerd' | 'docker',
+  [readers, afterwards]: readonly [readers: string, afterwards: string],
+): ClientFiles {
+  const folder = `/etc/${program}/certs.d/${registry}`;
+  const authorityPath = `${folder}/pierhead-ca.crt`;
+  return {
+    file: {
+      name: 'hosts.toml',
+      path: `${folder}/hosts.toml`,
+      text: lines(
+        `# ${readers}: ${folder}/hosts.toml`,
+        `server = "${serverOf(registry)}"`,
+        '',
+        `[host."${url}"]`,
+        ...capabilities(containerd),
+        ...(hasOwnAuthority ? [`  ca = "${authorityPath}"`] : []),
+      ),
+    },
+    authorityPath,
+    afterwards,
   };
+}
+
+/**
+ * containerd asks for referrers from 2.2 on, past a mirror that does not list them; before, it takes a mirror with a
+ * capability that it does not know for none (containerd, `core/remotes/docker/config`).
+ */
+function capabilities(version: ContainerdVersion | undefined): readonly string[] {
+  const older = '  capabilities = ["pull", "resolve"]';
+  const newer = '  capabilities = ["pull", "resolve", "referrers"]';
+  if (version !== undefined) return [version === '1' ? older : newer];
+  return [
+    older,
+    '  # containerd 2.2 and newer, Docker 29 and newer: this line in place of the one above. Without it they ask for',
+    '  # signatures past the mirror; older ones leave out a mirror that has it, without a word.',
+    `  # ${newer.trim()}`,
+  ];
 }
 
 function podman(

@@ -114,6 +114,21 @@ describe('while upstream', () => {
     expect(sockets).toEqual([]);
   });
 
+  it('says why something is not to be had to those who see no body, too', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub });
+    await hub.stop();
+    const head = await app.head(LATEST);
+    expect(head.status).toBe(503);
+    expect(head.header('warning')).toMatch(/^299 - ".*connection refused by 127\.0\.0\.1:\d+.*"$/);
+    expect(head.header('pierhead-error')).toContain('connection refused by');
+    const blob = await app.get(blobUrl(GOLANG.image.root.digest));
+    expect([blob.status, blob.header('warning')]).toEqual([404, expect.stringMatching(/^299 - /)]);
+    // What is the client's own mistake is no outage.
+    const mistake = await app.get('/v2/library/golang/manifests/sha256:12');
+    expect([mistake.status, mistake.header('pierhead-error')]).toEqual([400, undefined]);
+  });
+
   it('is slow at every step, an answer begins before clients give up', async () => {
     const hub = await filledHub();
     const env = { PIERHEAD_UPSTREAM_USERNAME: 'carol', PIERHEAD_UPSTREAM_PASSWORD: 'secret' };

@@ -78,8 +78,22 @@ describe('setup', () => {
     expect(registries).toEqual({ mirrors: { 'ghcr.io': { endpoint: [HTTP] } } });
     const buildkit = await setup('buildkit', '--url', HTTP, '--registry', 'ghcr.io');
     expect(buildkit.stdout).toContain('[registry."ghcr.io"]\n  mirrors = ["pierhead.example.net:5000"]\n');
-    const docker = await setup('docker', '--url', HTTP, '--registry', 'ghcr.io');
-    expect([docker.status, docker.stdout]).toEqual([2, '']);
+    const docker = parts((await setup('docker', '--url', HTTP, '--registry', 'ghcr.io')).stdout);
+    const hosts = docker.get('/etc/docker/certs.d/ghcr.io/hosts.toml') ?? '';
+    expect(hosts).toContain(`[host."${HTTP}"]\n  capabilities = ["pull", "resolve", "referrers"]`);
+    expect(docker.get('afterwards')).toContain('at each pull');
+  });
+
+  it('lets referrers be asked for by those containerds that can, and be left out by those that cannot', async () => {
+    const capabilitiesOf = async (...words: readonly string[]): Promise<string[]> => {
+      const { stdout } = await setup('containerd', '--url', HTTP, ...words);
+      return stdout.split('\n').filter((line) => line.includes('capabilities ='));
+    };
+    const older = '  capabilities = ["pull", "resolve"]';
+    const newer = '  capabilities = ["pull", "resolve", "referrers"]';
+    expect(await capabilitiesOf('--containerd', '1')).toEqual([older]);
+    expect(await capabilitiesOf('--containerd', '2')).toEqual([newer]);
+    expect(await capabilitiesOf()).toEqual([older, newer.replace('  ', '  # ')]);
   });
 
   it('names the registry in the path for clients that do not say which one they mean', async () => {
@@ -101,6 +115,8 @@ describe('setup', () => {
     [['docker', '--url', HTTP, '--ca', '/nonexistent']],
     [['docker', '--url', HTTPS, '--ca', '/nonexistent']],
     [['docker', '--tls']],
+    [['containerd', '--url', HTTP, '--containerd', '3']],
+    [['podman', '--url', HTTP, '--containerd', '2']],
     [['podman', '--url', HTTP, '--registry', 'ghcr.io/org']],
     [['podman', '--url', HTTP, '--registry', 'https://ghcr.io']],
     [['podman', '--url', HTTP, '--registry', 'ghcr.io" word']],

@@ -152,7 +152,7 @@ describe('however hostile the text,', () => {
         const isNamed = text
           .split(',')
           .map((part) => part.replace(/;[^]*/, '').trim().toLowerCase())
-          .some((part) => [OCI_INDEX, '*/*', 'application/*'].includes(part));
+          .some((part) => [OCI_INDEX, '*/*', '*', 'application/*', 'application/json'].includes(part));
         expect(accepts(text, OCI_INDEX)).toBe(text.trim() === '' || isNamed);
       }),
       fuzz(RUNS),
