@@ -4,7 +4,16 @@ import { DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-ty
 
 describe('an Accept header', () => {
   it('takes everything when it is absent, empty or a wildcard', () => {
-    for (const accept of [undefined, '', ' ', '*/*', 'application/*', 'text/html, */*;q=0.1', 'application/json', '*; q=.2']) {
+    for (const accept of [
+      undefined,
+      '',
+      ' ',
+      '*/*',
+      'application/*',
+      'text/html, */*;q=0.1',
+      'application/json',
+      '*; q=.2',
+    ]) {
       expect(accepts(accept, OCI_INDEX)).toBe(true);
     }
   });
