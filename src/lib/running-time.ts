@@ -1,5 +1,5 @@
-/** The most that a gap between two beats counts for, in beats: on a busy machine each one is a little late. */
-const MAX_GAP_BEATS = 1.5;
+/** A longer gap between two beats is a standstill, and counts as one beat. On a busy machine each is a little late. */
+const MAX_GAP_BEATS = 2;
 /** Timers of Node may fire so much early by the clock that measures them. */
 const EARLY_MS = 1;
 
@@ -11,11 +11,11 @@ const EARLY_MS = 1;
 export class RunningTime {
   readonly #beatMs: number;
   #beat: NodeJS.Timeout | undefined;
-  #beatAt = 0;
+  #countedAt = 0;
   #countedMs = 0;
   #running = 0;
 
-  /** Standstills that are not longer than a beat go unnoticed. */
+  /** Standstills that are shorter than two beats go unnoticed. */
   constructor(options: { readonly beatMs: number }) {
     this.#beatMs = options.beatMs;
   }
@@ -25,16 +25,20 @@ export class RunningTime {
     return new RunningTimer(this, { ms, onDue });
   }
 
-  /** Only differences say something, and only of times in which a timer ran. */
+  /** Only differences say something; a time in which no timer ran counts for next to nothing. */
   now(): number {
-    return this.#countedMs + Math.min(performance.now() - this.#beatAt, this.#beatMs * MAX_GAP_BEATS);
+    const at = performance.now();
+    const gapMs = at - this.#countedAt;
+    this.#countedMs += gapMs > this.#beatMs * MAX_GAP_BEATS ? this.#beatMs : gapMs;
+    this.#countedAt = at;
+    return this.#countedMs;
   }
 
   /** A timer runs from now on. */
   begin(): void {
     this.#running++;
     if (this.#beat !== undefined) return;
-    this.#beatAt = performance.now();
+    this.now();
     this.#beat = setInterval(() => this.#tick(), this.#beatMs).unref();
   }
 
@@ -44,8 +48,7 @@ export class RunningTime {
   }
 
   #tick(): void {
-    this.#countedMs = this.now();
-    this.#beatAt = performance.now();
+    this.now();
     if (this.#running > 0) return;
     clearInterval(this.#beat);
     this.#beat = undefined;

@@ -2,6 +2,7 @@ import type { Hash } from 'node:crypto';
 import { aborted } from '../lib/aborted.ts';
 import { deferred } from '../lib/deferred.ts';
 import { Extents } from '../lib/extents.ts';
+import { runningTime, type RunningTimer } from '../lib/running-time.ts';
 import type { Digest } from '../oci/digest.ts';
 import { BlobStoreError, type BlobPart } from '../store/blob-store.ts';
 import type { BlobStream } from '../upstream/upstream.ts';
@@ -52,7 +53,7 @@ export class BlobFill implements FillSource, SlotUser {
   #isPaused = false;
   #isOver = false;
   #receivedBytes = 0;
-  #abandonTimer: NodeJS.Timeout | undefined;
+  #abandonTimer: RunningTimer | undefined;
 
   constructor(options: FillOptions) {
     this.#options = options;
@@ -115,7 +116,7 @@ export class BlobFill implements FillSource, SlotUser {
   join(cache: 'stored' | 'collapsed', client: string): BlobBody {
     const reader = new FillReader({ source: this, cache, onClose: () => this.#leave(reader, client) });
     this.#readers.add(reader);
-    clearTimeout(this.#abandonTimer);
+    this.#abandonTimer?.stop();
     if (this.#readers.size === 1) {
       this.#options.onRead();
       this.#options.slots.reconsider();
@@ -158,7 +159,7 @@ export class BlobFill implements FillSource, SlotUser {
       return await this.#failed(error);
     } finally {
       this.#isOver = true;
-      clearTimeout(this.#abandonTimer);
+      this.#abandonTimer?.stop();
       this.#options.slots.leave(this);
       if (!this.isRead) await this.part?.close();
     }
@@ -300,8 +301,7 @@ export class BlobFill implements FillSource, SlotUser {
 
   #considerAbandoning(): void {
     if (this.#options.isNamed || this.isRead) return;
-    clearTimeout(this.#abandonTimer);
-    this.#abandonTimer = setTimeout(() => this.abort(), ABANDON_AFTER_MS);
-    this.#abandonTimer.unref();
+    this.#abandonTimer?.stop();
+    this.#abandonTimer = runningTime.timer(ABANDON_AFTER_MS, () => this.abort());
   }
 }

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { deferred } from '../lib/deferred.ts';
+import { runningTime } from '../lib/running-time.ts';
 import { unavailable } from './outcome.ts';
 import { storedLogin, type LoginSource, type StoredLogin } from './stored-login.ts';
 
@@ -112,7 +113,7 @@ async function run(
     ended.reject(unavailable('credentials', `${program} cannot be run (${error.code ?? 'unknown'})`));
   });
   child.once('close', (code) => ended.resolve(code ?? -1));
-  const timer = setTimeout(() => giveUp(`did not answer within ${withinMs / 1000} s`), withinMs);
+  const timer = runningTime.timer(withinMs, () => giveUp(`did not answer within ${withinMs / 1000} s`));
   const chunks: Buffer[] = [];
   let bytes = 0;
   child.stdout?.on('data', (chunk: Buffer) => {
@@ -126,7 +127,7 @@ async function run(
   try {
     return { code: await ended.promise, output: Buffer.concat(chunks).toString('utf8') };
   } finally {
-    clearTimeout(timer);
+    timer.stop();
   }
 }
 

@@ -1,23 +1,31 @@
+import { runningTime, type RunningTimer } from '../lib/running-time.ts';
 import { unavailable } from './outcome.ts';
 
-/** How long one question may take in all, and its caller's wish to stop earlier. `end()` it when it has its answer. */
+export interface TimeLimitOptions {
+  readonly ms: number;
+  /** The caller's wish to stop earlier. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * How long one question may take in all, by the time in which this process runs, and its caller's wish to stop earlier.
+ * `end()` it when it has its answer.
+ */
 export class TimeLimit {
   readonly #abort = new AbortController();
   readonly #ms: number;
-  readonly #endsAt: number;
-  readonly #timer: NodeJS.Timeout;
+  readonly #timer: RunningTimer;
   readonly #callerSignal: AbortSignal | undefined;
   readonly #stop: () => void;
   #isLate = false;
 
-  constructor(options: { readonly ms: number; readonly signal?: AbortSignal | undefined }) {
-    const { ms, signal } = options;
-    this.#ms = ms;
-    this.#endsAt = performance.now() + ms;
-    this.#timer = setTimeout(() => {
+  /** `totalMs`: what it was at its start, of which `ms` are left. */
+  constructor({ ms, signal, totalMs = ms }: TimeLimitOptions & { readonly totalMs?: number }) {
+    this.#ms = totalMs;
+    this.#timer = runningTime.timer(ms, () => {
       this.#isLate = true;
       this.#abort.abort();
-    }, ms);
+    });
     this.#callerSignal = signal;
     this.#stop = () => this.#abort.abort();
     if (signal?.aborted) this.#stop();
@@ -30,7 +38,12 @@ export class TimeLimit {
   }
 
   get remainingMs(): number {
-    return this.#endsAt - performance.now();
+    return this.#timer.remainingMs;
+  }
+
+  /** What is left of it, for one of several tries, which `signal` ends alone. */
+  part(signal: AbortSignal): TimeLimit {
+    return new TimeLimit({ ms: this.remainingMs, totalMs: this.#ms, signal });
   }
 
   /**
@@ -49,7 +62,7 @@ export class TimeLimit {
   }
 
   end(): void {
-    clearTimeout(this.#timer);
+    this.#timer.stop();
     this.#callerSignal?.removeEventListener('abort', this.#stop);
   }
 
