@@ -3,6 +3,7 @@ import type { FleetLock, Lease } from '../../src/store/fleet-lock.ts';
 import { RedisConnection } from '../../src/store/redis/connection.ts';
 import { createRedisFleetLock } from '../../src/store/redis/fleet-lock.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
+import { startSlowLink } from '../support/slow-link.ts';
 import { eventually } from '../support/wait.ts';
 
 const KEY = 'check:docker.io/library/golang:latest';
@@ -39,6 +40,26 @@ describe('A lock in Redis', () => {
     const redis = await startRedis();
     const [one, two] = [await lockOn(redis), await lockOn(redis)];
     const lease = await leaseOf(one);
+    const until = Date.now() + 2500;
+    await eventually(async () => {
+      expect(await two.take(KEY)).toBe('held');
+      return Date.now() > until;
+    }, 'more time than a lease has');
+    lease.release('');
+  });
+
+  it('is held on while Redis is too slow for its holder to wait for', { timeout: 60_000 }, async () => {
+    const redis = await startRedis();
+    const port = await startSlowLink({ port: redis.port, delayMs: 500 });
+    const connection = new RedisConnection({ url: `redis://127.0.0.1:${port}`, callTimeoutMs: 800 });
+    onTestFinished(() => connection.close());
+    await eventually(() => connection.state === 'up', 'the connection to Redis');
+    const lease = await leaseOf(createRedisFleetLock(connection));
+    await eventually(async () => {
+      await connection.try((client) => client.ping());
+      return connection.state === 'waiting';
+    }, 'Redis to be thought slow');
+    const two = await lockOn(redis);
     const until = Date.now() + 2500;
     await eventually(async () => {
       expect(await two.take(KEY)).toBe('held');

@@ -25,9 +25,12 @@ export interface RedisClients {
 }
 
 const CONNECT_TIMEOUT_MS = 1000;
-/** Greeting and ready check on a new connection; calls have a tighter limit of their own. */
-const COMMAND_TIMEOUT_MS = 1000;
-/** A connection on which an answer is due and nothing came for so long is given up: the other end may be gone. */
+/** For what a sentinel is asked. */
+const SENTINEL_TIMEOUT_MS = 1000;
+/**
+ * A connection on which an answer is due and nothing came for so long is given up: the other end may be gone. Calls have
+ * a tighter limit of their own; another one of ioredis would end them in a standstill of ours.
+ */
 const SOCKET_TIMEOUT_MS = 5000;
 const MAX_RECONNECT_PAUSE_MS = 2000;
 const CLUSTER_RETRY_MS = 20;
@@ -38,7 +41,6 @@ const reconnectPauseMs = (attempts: number): number => Math.min(100 * attempts, 
 /** No call is queued or sent again: whoever asked has gone on without. */
 const CONNECTION = {
   connectTimeout: CONNECT_TIMEOUT_MS,
-  commandTimeout: COMMAND_TIMEOUT_MS,
   socketTimeout: SOCKET_TIMEOUT_MS,
   maxRetriesPerRequest: 0,
   autoResendUnfulfilledCommands: false,
@@ -77,7 +79,7 @@ function sentinelOptions(address: Extract<RedisAddress, { kind: 'sentinel' }>) {
     ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
     ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
     ...(tls ? { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true } : {}),
-    sentinelCommandTimeout: COMMAND_TIMEOUT_MS,
+    sentinelCommandTimeout: SENTINEL_TIMEOUT_MS,
     sentinelRetryStrategy: reconnectPauseMs,
     // Without this a client whose old master hangs would not hear that there is a new one.
     failoverDetector: true,

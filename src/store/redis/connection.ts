@@ -1,4 +1,5 @@
 import { withinMs } from '../../lib/deadline.ts';
+import { RunningTime } from '../../lib/running-time.ts';
 import { RedisAllowance } from './allowance.ts';
 import { createRedisClients, type RedisClient } from './clients.ts';
 import { failureOf, isSilence, type RedisFailure } from './failure.ts';
@@ -8,6 +9,11 @@ import { RedisGuard } from './guard.ts';
 export const REDIS_PREFIX = 'pierhead:v1:';
 
 const CALL_TIMEOUT_MS = 40;
+/**
+ * On a busy machine an answer waits for this process more often than this process for Redis. Calls last milliseconds, so
+ * standstills as short as these must be told from a slow Redis.
+ */
+const time = new RunningTime({ beatMs: 5 });
 const HEARTBEAT_MS = 10_000;
 const RECONNECT_PAUSE_MS = 100;
 /** A name is not looked up more often than this for the sake of a master that has gone. */
@@ -85,10 +91,17 @@ export class RedisConnection {
     const { leftMs } = this.#allowance;
     if (this.state !== 'up') return undefined;
     if (leftMs <= 0) return this.#failed('slow');
-    const startedAt = performance.now();
+    const startedAt = time.now();
     const value = await this.#call(call, Math.min(leftMs, this.#callTimeoutMs));
-    this.#allowance.waited(performance.now() - startedAt);
+    this.#allowance.waited(time.now() - startedAt);
     return value;
+  }
+
+  /** Sends what must not wait for a Redis that is slow; nobody hears what comes of it. */
+  send(call: (client: RedisClient) => Promise<unknown>): void {
+    if (this.#client.status !== 'ready') return;
+    const sent = Promise.resolve(this.#client).then(call);
+    sent.catch((error: unknown) => this.#onFailure(failureOf(error)));
   }
 
   /** Does the work of one request of a client. */
@@ -129,19 +142,19 @@ export class RedisConnection {
     limitMs: number,
   ): Promise<T | undefined> {
     if (this.state !== 'up') return undefined;
-    const startedAt = performance.now();
+    const startedAt = time.now();
     // That a call had less time than others have says nothing of Redis.
     const lateness = limitMs < this.#callTimeoutMs ? 'slow' : 'timeout';
     // What is thrown at once is a failure like any other.
     const calling = Promise.resolve(this.#client).then(call);
-    const answer = withinMs(calling, limitMs).then(
+    const answer = withinMs(calling, limitMs, time).then(
       (value) => (value === undefined ? this.#failed(lateness) : value),
       (error: unknown) => this.#failed(failureOf(error)),
     );
     this.#running.add(answer);
     const value = await answer;
     this.#running.delete(answer);
-    if (value !== undefined && !this.#guard.answered(performance.now() - startedAt)) this.#failed('slow');
+    if (value !== undefined && !this.#guard.answered(time.now() - startedAt)) this.#failed('slow');
     return value;
   }
 
@@ -191,12 +204,13 @@ export class RedisConnection {
 
   async #isAlive(): Promise<boolean> {
     if (this.#client.status !== 'ready') return false;
-    const startedAt = performance.now();
+    const startedAt = time.now();
     const answer = await withinMs(
       this.#client.ping().catch(() => undefined),
       this.#callTimeoutMs,
+      time,
     );
-    return answer !== undefined && performance.now() - startedAt <= this.#callTimeoutMs / 3;
+    return answer !== undefined && time.now() - startedAt <= this.#callTimeoutMs / 3;
   }
 
   /** Makes a connection notice that its other end is gone, on which nothing is sent but what others publish. */

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { runningTime } from '../../lib/running-time.ts';
 import type { FleetLock, Lease } from '../fleet-lock.ts';
 import { REDIS_PREFIX, type RedisConnection } from './connection.ts';
 
@@ -57,12 +58,12 @@ export function createRedisFleetLock(connection: RedisConnection): FleetLock {
     waiting.set(key, waiters);
     return new Promise((resolve) => {
       const wake: Waiter = (message) => {
-        clearTimeout(timer);
+        timer.stop();
         waiters.delete(wake);
         if (waiters.size === 0 && waiting.get(key) === waiters) waiting.delete(key);
         resolve(message);
       };
-      const timer = setTimeout(wake, waitMs, undefined);
+      const timer = runningTime.timer(waitMs, () => wake(undefined));
       waiters.add(wake);
     });
   };
@@ -76,7 +77,7 @@ export function createRedisFleetLock(connection: RedisConnection): FleetLock {
 
 function leaseOf(connection: RedisConnection, key: string, token: string): Lease {
   const renewal = setInterval(() => {
-    void connection.try((client) => client.eval(RENEW, 1, key, token, LEASE_MS).then(Number));
+    connection.send((client) => client.eval(RENEW, 1, key, token, LEASE_MS));
   }, RENEWAL_MS).unref();
   const release = async (message: string): Promise<void> => {
     clearInterval(renewal);
