@@ -12,6 +12,9 @@ import { TagWatch } from '../pull/tag-watch.ts';
 import type { FleetLock } from '../store/fleet-lock.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
 
+/** The holder of a lock is waited for until its own time is over, and has told: all would ask at once otherwise. */
+const FLEET_SLACK_MS = 1000;
+
 export interface ManifestPartsOptions {
   readonly settings: Settings;
   readonly metrics: Metrics;
@@ -39,7 +42,7 @@ export function createManifestParts(options: ManifestPartsOptions): ManifestPart
   const negative = new NegativeCache(settings.negativeTtlMs);
   const fleet = new FleetFlight({
     lock,
-    maxWaitMs: settings.headersTimeoutMs,
+    maxWaitMs: settings.headersTimeoutMs + FLEET_SLACK_MS,
     onEnd: (end) => metrics.fleetWork(end),
   });
   const fetcher = new ManifestFetcher({ store, access, negative, fleet, now });

@@ -11,7 +11,7 @@ import type { ContentLinks } from './content-links.ts';
 import type { FillEnd } from './fill-options.ts';
 import { followed } from './followed-fill.ts';
 import { failureError } from './outcome-error.ts';
-import { PullError } from './pull-error.ts';
+import { isLate, PullError } from './pull-error.ts';
 import type { RepositoryAccess } from './repository-access.ts';
 import {
   opener,
@@ -31,6 +31,11 @@ export interface BlobPullerOptions extends RunningFillsOptions {
 export interface BlobRequest extends WantedBlob {
   /** The client's address. */
   readonly client: string;
+}
+
+/** Who joined a fill whose first answer was late asks once more, and no more often (see lib/single-flight.ts). */
+interface Asked extends BlobRequest {
+  readonly isSecond?: true;
 }
 
 /** A fill that nobody has asked for. */
@@ -172,8 +177,8 @@ export class BlobPuller {
     return this.#fills.close();
   }
 
-  async #join(request: BlobRequest, running: RunningFill): Promise<BlobBody> {
-    const { upstream, repository, digest, client } = request;
+  async #join(request: Asked, running: RunningFill): Promise<BlobBody> {
+    const { upstream, repository, digest, client, isSecond } = request;
     const { fill } = running;
     const isOwn = repositoryKey(running.repository) === repositoryKey(repository);
     if (!isOwn && !fill.isOver) {
@@ -181,20 +186,22 @@ export class BlobPuller {
       // One of two manifests is wrong, and nobody knows yet which: neither is to make the other's clients fail.
       if (fill.contradicts(link.size)) return this.#bypass(request);
     }
+    let again: Asked = request;
     try {
       const body = await followed(fill, 'collapsed', client);
       if (body !== undefined) return body;
     } catch (error) {
       if (error instanceof BlobStoreError) return this.#bypass(request);
       // The other repository's failure need not be ours.
-      if (isOwn) throw error;
+      if (isOwn && (isSecond === true || !isLate(error))) throw error;
+      if (isLate(error)) again = { ...request, isSecond: true };
     }
     const { result } = await fill.ended;
     if (result === 'stored') return this.open(request);
-    return this.#fill(request, await this.#options.links.get(repository, digest));
+    return this.#fill(again, await this.#options.links.get(repository, digest));
   }
 
-  async #fill(request: BlobRequest, link: Link | undefined): Promise<BlobBody> {
+  async #fill(request: Asked, link: Link | undefined): Promise<BlobBody> {
     const { repository, digest, client } = request;
     const running = this.#fills.get(digest);
     if (running !== undefined) return this.#join(request, running);

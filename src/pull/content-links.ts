@@ -1,14 +1,14 @@
 import type { Digest } from '../oci/digest.ts';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../lib/lru-options.ts';
+import { SingleFlight } from '../lib/single-flight.ts';
 import { parseManifest, type ManifestContent } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import { repositoryKey } from '../oci/reference.ts';
 import type { Link, ManifestStore, StoredManifest } from '../store/manifest-store.ts';
 import type { Outcome } from '../upstream/upstream.ts';
 import { failureError } from './outcome-error.ts';
-import type { PullErrorCode } from './pull-error.ts';
-import { SingleFlight } from './single-flight.ts';
+import { isLate, type PullErrorCode } from './pull-error.ts';
 
 const MAX_EXPANDED = 20_000;
 
@@ -25,7 +25,7 @@ export function linksOf(content: ManifestContent): Map<Digest, Link> {
 /** Proofs that content belongs to a repository, so that a layer is not had by its digest through another one. */
 export class ContentLinks {
   readonly #store: ManifestStore;
-  readonly #confirmations = new SingleFlight<Link>();
+  readonly #confirmations = new SingleFlight<Link>(isLate);
   /** Manifests and the repositories to which their content is known to be linked: saves parsing them each time. */
   readonly #expanded = new LRUCache<Digest, Set<string>>(atMost(MAX_EXPANDED));
 

@@ -1,3 +1,4 @@
+import { runningTime } from '../lib/running-time.ts';
 import type { FleetLock, Lease } from '../store/fleet-lock.ts';
 import { PullError, type PullErrorCode } from './pull-error.ts';
 
@@ -26,7 +27,10 @@ export interface FlightWork<T> {
 
 /** Releases are published; asking again is for when a message is lost or a server dies. */
 const POLL_MS = 100;
-/** One who has waited for longer than this has no time left to try for himself what another failed at. */
+/**
+ * One who has waited for longer than this has no time left to try for himself what another failed at; unless that was
+ * late: then each asks once more, by the lock as before (see lib/single-flight.ts).
+ */
 const PATIENCE_MS = 2000;
 /** What upstream says of content holds for every server; what a server says of its way to upstream does not. */
 const ABSENT: readonly PullErrorCode[] = ['manifest-unknown', 'repository-unknown'];
@@ -49,11 +53,12 @@ export class FleetFlight {
   async run<T>(key: string, { find, work }: FlightWork<T>): Promise<T> {
     const { lock, maxWaitMs } = this.#options;
     if (lock === undefined) return work();
-    const startedAt = performance.now();
+    let startedAt = runningTime.now();
     let end: FlightEnd = 'first';
+    let wasLate = false;
     for (let isFirst = true; ; isFirst = false) {
       const taken = await (isFirst ? lock.take(key) : lock.retake(key));
-      const waitedMs = performance.now() - startedAt;
+      const waitedMs = runningTime.now() - startedAt;
       if (taken === 'alone' || (taken === 'held' && waitedMs >= maxWaitMs)) {
         this.#ended(taken === 'alone' ? 'alone' : 'late');
         return work();
@@ -63,10 +68,15 @@ export class FleetFlight {
       const message = await lock.released(key, Math.min(POLL_MS, maxWaitMs - waitedMs));
       this.#waiting--;
       const failure = message === undefined ? undefined : failureIn(message);
+      const asksAgain = failure?.isLate === true && !wasLate;
       const isFinal = failure !== undefined && (ABSENT.includes(failure.code) || waitedMs > PATIENCE_MS);
-      if (isFinal) {
+      if (isFinal && !asksAgain) {
         this.#ended('told');
         throw failure;
+      }
+      if (asksAgain) {
+        wasLate = true;
+        startedAt = runningTime.now();
       }
       end = message === undefined ? 'takeover' : 'second';
       const found = message === undefined ? undefined : await find();
@@ -86,7 +96,7 @@ export class FleetFlight {
       return found ?? (await work());
     } catch (error) {
       if (error instanceof PullError && !error.noStore)
-        message = JSON.stringify({ code: error.code, message: error.message });
+        message = JSON.stringify({ code: error.code, message: error.message, isLate: error.isLate });
       throw error;
     } finally {
       lease.release(message);
@@ -101,9 +111,10 @@ export class FleetFlight {
 /** The error that another server had; undefined if it had none. */
 function failureIn(text: string): PullError | undefined {
   try {
-    const { code, message } = JSON.parse(text) as { code?: unknown; message?: unknown };
+    const { code, message, isLate } = JSON.parse(text) as { [key: string]: unknown };
     const known = [...ABSENT, 'unavailable' as const].find((each) => each === code);
-    return known === undefined || typeof message !== 'string' ? undefined : new PullError(known, message);
+    if (known === undefined || typeof message !== 'string') return undefined;
+    return new PullError(known, message, { isLate: isLate === true });
   } catch {
     return undefined;
   }

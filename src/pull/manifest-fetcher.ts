@@ -1,3 +1,4 @@
+import { SingleFlight } from '../lib/single-flight.ts';
 import { digestMatches, digestOf, type Digest } from '../oci/digest.ts';
 import { ManifestInvalidError, parseManifest } from '../oci/manifest.ts';
 import { referenceText, repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
@@ -7,10 +8,9 @@ import { linksOf } from './content-links.ts';
 import type { FleetFlight } from './fleet-flight.ts';
 import type { NegativeCache } from './negative-cache.ts';
 import { failureError } from './outcome-error.ts';
-import { PullError } from './pull-error.ts';
+import { isLate, PullError } from './pull-error.ts';
 import type { RepositoryAccess } from './repository-access.ts';
 import { SharedNews, type News } from './shared-news.ts';
-import { SingleFlight } from './single-flight.ts';
 
 export interface ManifestFetcherOptions {
   readonly store: ManifestStore;
@@ -27,7 +27,7 @@ export interface ManifestFetcherOptions {
 export class ManifestFetcher {
   readonly #options: ManifestFetcherOptions;
   readonly #news: SharedNews;
-  readonly #flights = new SingleFlight<StoredManifest>();
+  readonly #flights = new SingleFlight<StoredManifest>(isLate);
 
   constructor(options: ManifestFetcherOptions) {
     this.#options = options;

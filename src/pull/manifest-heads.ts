@@ -1,3 +1,4 @@
+import { SingleFlight } from '../lib/single-flight.ts';
 import { SCHEMA_1, type Descriptor } from '../oci/manifest.ts';
 import { isManifestType, isSchema1Type } from '../oci/media-types.ts';
 import { referenceText, repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
@@ -6,9 +7,8 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { FleetFlight } from './fleet-flight.ts';
 import type { NegativeCache } from './negative-cache.ts';
 import { failureError } from './outcome-error.ts';
-import { PullError } from './pull-error.ts';
+import { isLate, PullError } from './pull-error.ts';
 import { SharedNews } from './shared-news.ts';
-import { SingleFlight } from './single-flight.ts';
 
 export interface ManifestHeadsOptions {
   readonly store: ManifestStore;
@@ -21,7 +21,7 @@ export interface ManifestHeadsOptions {
 export class ManifestHeads {
   readonly #options: ManifestHeadsOptions;
   readonly #news: SharedNews;
-  readonly #flights = new SingleFlight<Descriptor | undefined>();
+  readonly #flights = new SingleFlight<Descriptor | undefined>(isLate);
 
   constructor(options: ManifestHeadsOptions) {
     this.#options = options;

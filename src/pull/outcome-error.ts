@@ -21,8 +21,15 @@ export function failureError(failure: Failure, what: string, absent: PullErrorCo
       return new PullError('repository-unknown', `upstream refuses ${what} (${failure.status})`);
     case 'limited':
     case 'unavailable':
-      return new PullError('unavailable', `${what} is not cached, and ${failureReason(failure)}`);
+      return new PullError('unavailable', `${what} is not cached, and ${failureReason(failure)}`, {
+        isLate: saysLate(failure),
+      });
   }
+}
+
+/** Whether the time of the question was over; not if upstream was not even asked, because others had waited in vain. */
+export function saysLate(failure: Failure): boolean {
+  return failure.kind === 'unavailable' && failure.cause === 'timeout' && failure.spared === undefined;
 }
 
 /** Throws PullError `unavailable` while upstream's pulls are to be saved for what is not in the cache at all. */

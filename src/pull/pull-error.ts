@@ -16,15 +16,23 @@ export class PullError extends Error {
   readonly remembered: boolean;
   /** Upstream wants the absence not to be remembered, by nobody on the way: it may itself be a cache in an outage. */
   readonly noStore: boolean;
+  /** Upstream's time was over. That says nothing to one who began to wait later. */
+  readonly isLate: boolean;
 
   constructor(
     code: PullErrorCode,
     message: string,
-    options: { cause?: unknown; remembered?: boolean; noStore?: boolean } = {},
+    options: { cause?: unknown; remembered?: boolean; noStore?: boolean; isLate?: boolean } = {},
   ) {
     super(message, { cause: options.cause });
     this.code = code;
     this.remembered = options.remembered ?? false;
     this.noStore = options.noStore ?? false;
+    this.isLate = options.isLate ?? false;
   }
+}
+
+/** Whether what failed did so because its time was over. */
+export function isLate(error: unknown): boolean {
+  return error instanceof PullError && error.isLate;
 }

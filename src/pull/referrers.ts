@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { CLOCK_SKEW_MS } from '../lib/clock.ts';
 import { withinMs } from '../lib/deadline.ts';
+import { SingleFlight } from '../lib/single-flight.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { countReferrers, NO_REFERRERS, referrerDigests, referrersTag } from '../oci/referrers.ts';
@@ -10,11 +11,10 @@ import type { ReferrersRecord, ReferrersStore } from '../store/referrers-store.t
 import type { Upstream } from '../upstream/upstream.ts';
 import type { CacheStatus, Staleness } from './cache-status.ts';
 import type { NegativeCache } from './negative-cache.ts';
-import { failureError, failureReason, saysAbsent } from './outcome-error.ts';
+import { failureError, failureReason, saysAbsent, saysLate } from './outcome-error.ts';
 import { inPatience } from './patience.ts';
-import { PullError } from './pull-error.ts';
+import { isLate, PullError } from './pull-error.ts';
 import type { RepositoryAccess } from './repository-access.ts';
-import { SingleFlight } from './single-flight.ts';
 
 export interface ReferrersAnswer {
   /** An index, not filtered. */
@@ -54,7 +54,7 @@ export class Referrers {
     maxSize: MAX_MEMORY_BYTES,
     sizeCalculation: ({ bytes }) => bytes.length + 200,
   });
-  readonly #flights = new SingleFlight<ReferrersAnswer>();
+  readonly #flights = new SingleFlight<ReferrersAnswer>(isLate);
 
   constructor(options: ReferrersOptions) {
     this.#options = options;
@@ -119,7 +119,9 @@ export class Referrers {
       const isKept = await this.#keep(repository, digest, outcome.value.bytes);
       return { bytes: outcome.value.bytes, cache: isKept ? 'stored' : 'bypass' };
     }
-    if (!saysAbsent(outcome)) throw new PullError('unavailable', failureReason(outcome));
+    if (!saysAbsent(outcome)) {
+      throw new PullError('unavailable', failureReason(outcome), { isLate: saysLate(outcome) });
+    }
     if (outcome.kind !== 'not-found') throw failureError(outcome, repository.name, 'repository-unknown');
     negative.remember(repository, name(digest));
     await store.deleteReferrers(repository, digest);

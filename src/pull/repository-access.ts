@@ -2,12 +2,12 @@ import { repositoryKey, type Reference, type Repository } from '../oci/reference
 import type { Digest } from '../oci/digest.ts';
 import { CLOCK_SKEW_MS } from '../lib/clock.ts';
 import { compileGlob } from '../lib/glob.ts';
+import { SingleFlight } from '../lib/single-flight.ts';
 import type { ManifestStore, RepositoryRecord } from '../store/manifest-store.ts';
 import type { Outcome, Upstream } from '../upstream/upstream.ts';
 import { failureError, saysAbsent } from './outcome-error.ts';
 import { inPatience } from './patience.ts';
-import { PullError } from './pull-error.ts';
-import { SingleFlight } from './single-flight.ts';
+import { isLate, PullError } from './pull-error.ts';
 import type { TagScope, Wanted } from './tag-scope.ts';
 
 /** What a client asked for, which is what upstream is asked anonymously to learn whether it is public. */
@@ -42,7 +42,7 @@ export class RepositoryAccess {
   readonly scope: TagScope;
   readonly #now: () => number;
   readonly #private: ReadonlyMap<string, readonly ((name: string) => boolean)[]>;
-  readonly #probes = new SingleFlight<void>();
+  readonly #probes = new SingleFlight<void>(isLate);
 
   constructor(options: RepositoryAccessOptions) {
     this.#store = options.store;

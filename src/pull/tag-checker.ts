@@ -6,7 +6,7 @@ import type { Outcome, Upstream } from '../upstream/upstream.ts';
 import type { FleetFlight } from './fleet-flight.ts';
 import type { ManifestFetcher } from './manifest-fetcher.ts';
 import type { NegativeCache } from './negative-cache.ts';
-import { failureError, failureReason, requirePulls, saysAbsent } from './outcome-error.ts';
+import { failureError, failureReason, requirePulls, saysAbsent, saysLate } from './outcome-error.ts';
 import { PullError } from './pull-error.ts';
 
 /** Who wants to know: a client that waits, someone who ordered it, or nobody yet. */
@@ -18,8 +18,13 @@ export type TagCheck =
   | { readonly kind: 'moved'; readonly record: TagRecord; readonly from: Digest }
   /** Upstream has it no more; without `record` it is not served any more either. */
   | { readonly kind: 'gone'; readonly error: PullError; readonly record?: TagRecord }
-  /** It could not be told, or not followed. `movesTo`: what the tag names, if that is known. */
-  | { readonly kind: 'failed'; readonly record: TagRecord; readonly movesTo?: Digest };
+  /** It could not be told, or not followed. `movesTo`: what the tag names, if that is known; `isLate`: see PullError. */
+  | {
+      readonly kind: 'failed';
+      readonly record: TagRecord;
+      readonly movesTo?: Digest;
+      readonly isLate?: true;
+    };
 
 /** Which tags are served on although upstream has them no more, because somebody wants to keep them. */
 export interface Pins {
@@ -71,13 +76,29 @@ export class TagChecker {
   }
 
   check(question: TagQuestion): RunningCheck {
+    const running = this.#running.get(keyOf(question));
+    if (running === undefined) return this.#begin(question);
+    running.isAwaited ||= question.trigger === 'client';
+    return this.#join(question, running);
+  }
+
+  /** As lib/single-flight.ts has it: one whose time is over is asked for once more by those who joined it, together. */
+  #join(question: TagQuestion, { answered, settled }: RunningCheck): RunningCheck {
+    const second = settled.then((check) => {
+      if (check.kind !== 'failed' || check.isLate !== true) return undefined;
+      return this.#running.get(keyOf(question)) ?? this.#begin(question);
+    });
+    const settledThen = second.then((again) => again?.settled ?? settled);
+    settledThen.catch(() => undefined);
+    return {
+      answered: answered.then(async (digest) => digest ?? (await second.catch(() => undefined))?.answered),
+      settled: settledThen,
+    };
+  }
+
+  #begin(question: TagQuestion): RunningCheck {
     const key = keyOf(question);
     const isAwaited = question.trigger === 'client';
-    const running = this.#running.get(key);
-    if (running !== undefined) {
-      running.isAwaited ||= isAwaited;
-      return running;
-    }
     const answered = deferred<Digest | undefined>();
     const settled = this.#run(key, question, answered.resolve).finally(() => {
       answered.resolve(undefined);
@@ -128,7 +149,7 @@ export class TagChecker {
       answered(undefined);
       return saysAbsent(outcome)
         ? this.#gone(question, outcome)
-        : this.#failed(question, failureReason(outcome));
+        : this.#failed(question, failureReason(outcome), saysLate(outcome) ? { isLate: true } : {});
     }
     const digest = outcome.value?.digest;
     if (digest === record.descriptor.digest) {
@@ -160,7 +181,7 @@ export class TagChecker {
       return this.#failed(
         question,
         `upstream names ${digest ?? 'something else'} now, but ${error.message}`,
-        digest,
+        digest === undefined ? {} : { movesTo: digest },
       );
     }
   }
@@ -183,12 +204,16 @@ export class TagChecker {
    * Whatever comes of a check that a client waited for moves the tag's clock on, so that an upstream that is gone
    * costs one wait per window and not one per pull. Any other leaves a tag as fresh as it was.
    */
-  async #failed(question: TagQuestion, failure: string, movesTo?: Digest): Promise<TagCheck> {
+  async #failed(
+    question: TagQuestion,
+    failure: string,
+    details: { readonly movesTo?: Digest; readonly isLate?: true },
+  ): Promise<TagCheck> {
     const { repository, tag, record } = question;
     const stale: TagRecord = { ...record, checkedAt: this.#options.now(), failure };
     const isAwaited = this.#running.get(keyOf(question))?.isAwaited === true;
     if (isAwaited) await this.#options.store.putTag(repository, tag, stale);
-    return { kind: 'failed', record: stale, ...(movesTo === undefined ? {} : { movesTo }) };
+    return { kind: 'failed', record: stale, ...details };
   }
 
   async #gone(question: TagQuestion, outcome: Exclude<Outcome<never>, { kind: 'ok' }>): Promise<TagCheck> {

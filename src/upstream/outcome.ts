@@ -14,6 +14,11 @@ export class UpstreamFailure extends Error {
   }
 }
 
+/** Whether the time of a question was over; not if upstream was not even asked, because others had waited in vain. */
+export function isTimeout(failure: Failure): boolean {
+  return failure.kind === 'unavailable' && failure.cause === 'timeout' && failure.spared === undefined;
+}
+
 /** `reason` is for people: who did what, as half a sentence. */
 export function unavailable(cause: UnavailableCause, reason: string, error?: unknown): UpstreamFailure {
   return new UpstreamFailure({ kind: 'unavailable', cause, reason }, error);

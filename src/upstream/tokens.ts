@@ -1,4 +1,6 @@
 import { LRUCache } from 'lru-cache';
+import { SingleFlight } from '../lib/single-flight.ts';
+import { isTimeout, UpstreamFailure } from './outcome.ts';
 
 /** A bearer token. */
 export interface Token {
@@ -26,7 +28,7 @@ interface Entry {
 export class TokenCache {
   readonly #now: () => number;
   readonly #entries = new LRUCache<string, Entry>({ max: MAX_TOKENS });
-  readonly #pending = new Map<string, Promise<string>>();
+  readonly #flights = new SingleFlight<string>(isLate);
 
   /** `now`: ms since the epoch. */
   constructor(now: () => number) {
@@ -34,8 +36,7 @@ export class TokenCache {
   }
 
   /**
-   * The token for `key`, by `issue` if there is none or if it is the one that the registry has `rejected`. A run of
-   * `issue` belongs to nobody: its failures are shared by all who wait, and not remembered.
+   * The token for `key`, by `issue` if there is none or if it is the one that the registry has `rejected`.
    */
   async get(
     key: string,
@@ -47,8 +48,8 @@ export class TokenCache {
       // One that others got since the rejected one is as good as a new one.
       return { value: entry.value, isFresh: rejected !== undefined };
     }
-    const pending = this.#pending.get(key) ?? this.#issue(key, issue);
-    return { value: await pending, isFresh: true };
+    const { promise } = this.#flights.run(key, () => this.#issue(key, issue));
+    return { value: await promise, isFresh: true };
   }
 
   /** Whether there is a token that can be used. */
@@ -57,15 +58,14 @@ export class TokenCache {
     return entry !== undefined && this.#now() < entry.usableUntil;
   }
 
-  #issue(key: string, issue: () => Promise<Token>): Promise<string> {
+  async #issue(key: string, issue: () => Promise<Token>): Promise<string> {
     this.#entries.delete(key);
-    const pending = issue()
-      .then(({ value, lifetimeMs }) => {
-        this.#entries.set(key, { value, usableUntil: this.#now() + lifetimeMs * USABLE_SHARE });
-        return value;
-      })
-      .finally(() => this.#pending.delete(key));
-    this.#pending.set(key, pending);
-    return pending;
+    const { value, lifetimeMs } = await issue();
+    this.#entries.set(key, { value, usableUntil: this.#now() + lifetimeMs * USABLE_SHARE });
+    return value;
   }
+}
+
+function isLate(error: unknown): boolean {
+  return error instanceof UpstreamFailure && isTimeout(error.failure);
 }

@@ -181,6 +181,19 @@ describe('A fleet', () => {
     expect(served(hub, { ...GET, reference: 'none' })).toBe(1);
   });
 
+  it('asks once more if a request of one of its servers got lost', { timeout: 60_000 }, async () => {
+    const [hub, redis] = [await filledHub(), await startRedis()];
+    const settings = { HEADERS_TIMEOUT: '2900ms' };
+    const servers = await startFleet({ hub, redisUrl: redis.url, size: 3, settings });
+    const lost = hub.fault({ match: GET, times: 1, do: { hang: true } });
+    const asked = servers.map((server) => pull(server));
+    await waiting(servers, 2);
+    const statuses = (await Promise.all(asked)).map(({ status }) => status);
+    expect(statuses.toSorted()).toEqual([200, 200, 503]);
+    expect(lost.hits).toBe(1);
+    expect(served(hub, GET)).toBe(2);
+  });
+
   it('does not pass on that one of its servers cannot reach upstream', async () => {
     const [hub, redis] = [await filledHub(), await startRedis()];
     const settings = { TAG_TTL: '0s' };

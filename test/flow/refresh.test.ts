@@ -7,6 +7,7 @@ import { filledHub, GOLANG, served } from '../support/filled-hub.ts';
 import { fetchRaw, rawRequest } from '../support/http.ts';
 import { startPierhead } from '../support/pierhead.ts';
 import { testFolder } from '../support/temp.ts';
+import { eventually } from '../support/wait.ts';
 
 const LATEST = '/v2/library/golang/manifests/latest';
 const old = GOLANG.image.root.digest;
@@ -61,6 +62,20 @@ describe('POST /api/v1/refresh', () => {
     const { json } = await refresh(app, 'golang');
     expect(json).toMatchObject({ result: 'unchecked', digest: old });
     expect(json['reason']).toContain(renewed.root.digest);
+  });
+
+  it('asks once more if it joined a check whose HEAD got lost', { timeout: 60_000 }, async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub, flags: { tagTtl: '1h', headersTimeout: '2500ms' } });
+    await app.get(LATEST);
+    const head = { kind: 'manifest', method: 'HEAD' } as const;
+    const lost = hub.fault({ match: head, times: 1, do: { hang: true } });
+    const first = refresh(app, 'golang');
+    await eventually(() => lost.hits === 1, 'the HEAD that gets lost');
+    const joined = [refresh(app, 'golang'), refresh(app, 'golang')];
+    expect((await first).json).toMatchObject({ result: 'unchecked' });
+    for (const { json } of await Promise.all(joined)) expect(json).toMatchObject({ result: 'unchanged' });
+    expect(served(hub, head)).toBe(2);
   });
 
   it('checks what is otherwise never checked', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { deferred } from '../../src/lib/deferred.ts';
+import { unavailable } from '../../src/upstream/outcome.ts';
 import { TokenCache, type Token } from '../../src/upstream/tokens.ts';
 
 /** A cache under a clock that stands still, and an issuer that counts. */
@@ -60,5 +61,14 @@ describe('the cache of tokens', () => {
     const both = await Promise.allSettled([cache.get('a', { issue: fail }), cache.get('a', { issue })]);
     expect(both.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     expect((await cache.get('a', { issue })).value).toBe('t1');
+  });
+
+  test('asks once more for those who joined a question that took too long', async () => {
+    const { cache, issue, issued } = setUp();
+    const late = (): Promise<Token> => Promise.reject(unavailable('timeout', 'late'));
+    const all = [cache.get('a', { issue: late }), cache.get('a', { issue }), cache.get('a', { issue })];
+    const results = await Promise.allSettled(all);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled']);
+    expect(issued()).toBe(1);
   });
 });
