@@ -1,4 +1,5 @@
 import { deferred, type Deferred } from '../lib/deferred.ts';
+import { runningTime } from '../lib/running-time.ts';
 import { AbuseLimit } from './abuse-limit.ts';
 import { UpstreamFailure, type Failure } from './outcome.ts';
 import { Prober } from './prober.ts';
@@ -20,7 +21,8 @@ export interface BreakerOptions {
 
 /** A request that goes through a breaker. */
 export interface Attempt<T> {
-  readonly send: () => Promise<T>;
+  /** `answersOthers` tells whether the server has answered anything since this was sent: then it is not away. */
+  readonly send: (answersOthers: () => boolean) => Promise<T>;
   /** Whether what came back means that its sender is down. */
   readonly judge?: (value: T) => Down | undefined;
   /** What was asked for: one resource that fails again and again is no outage of all. */
@@ -111,14 +113,13 @@ export class Breaker {
     const trial = this.#state === 'half-open' ? this.#beginTrial() : undefined;
     const hadTime = attempt.hasTime();
     const startedAt = performance.now();
-    const suspicion = setTimeout(() => {
+    const suspicion = runningTime.timer(SUSPICION_MS, () => {
       this.waitedInVain(startedAt);
       if (trial !== undefined) trial.isLate = true;
       trial?.resolve();
-    }, SUSPICION_MS);
-    suspicion.unref();
+    });
     try {
-      const value = await attempt.send();
+      const value = await attempt.send(() => this.#state === 'closed' && this.#answeredAt > startedAt);
       const down = attempt.judge?.(value);
       if (down === undefined) this.#succeeded();
       else this.#failed(down, attempt.resource);
@@ -127,7 +128,7 @@ export class Breaker {
       this.#learn(error, { resource: attempt.resource, hadTime });
       throw error;
     } finally {
-      clearTimeout(suspicion);
+      suspicion.stop();
       if (trial !== undefined && this.#trial === trial) this.#endTrial();
     }
   }

@@ -48,12 +48,15 @@ export class Breakers {
     this.registry = this.#make('registry', options.ping);
   }
 
-  /** Sends what is meant for the registry, or for where that has redirected it. Throws UpstreamFailure. */
-  send(request: TransportRequest): Promise<Answer> {
+  /**
+   * Sends what is meant for the registry, or for where that has redirected it; `onSecond` is told when it is sent twice.
+   * Throws UpstreamFailure.
+   */
+  send(request: TransportRequest, onSecond: () => void): Promise<Answer> {
     const { url, limit } = request;
     const breaker = url.origin === this.#options.registry.origin ? this.registry : this.#blobs(url);
     return breaker.run({
-      send: () => sendPatiently(this.#options.transport, request),
+      send: (answersOthers) => sendPatiently(this.#options.transport, request, { answersOthers, onSecond }),
       judge: (answer) => (isReferrersPage(url, answer) ? undefined : downAnswer(answer)),
       resource: url.pathname,
       hasTime: () => limit.remainingMs * 2 >= limit.totalMs,

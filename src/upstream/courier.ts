@@ -162,15 +162,19 @@ export class Courier {
     const { kind, method, repository, path, headers } = request;
     const url = this.#address.urlOf(repository, path);
     const own = authorization === undefined ? headers : { ...headers, authorization };
-    const send = (hop: TransportRequest) => this.breakers.send(hop);
-    const counted = kind === 'manifest' ? this.#counted(method, access) : undefined;
+    const counted: CountedRequest[] = [];
+    const count = (): void => {
+      if (kind === 'manifest') counted.push(this.#counted(method, access));
+    };
+    const send = (hop: TransportRequest) => this.breakers.send(hop, count);
+    count();
     try {
       const elsewhere = (other: URL) => this.#guests.authorization(other, access);
       const onFirst = (answer: Answer): void => {
         this.#options.onHeaders?.(kind, answer.headers);
         const reading = budgetReading(answer.headers);
         // An error without a word of a limit says nothing of it.
-        if (reading !== undefined || answer.status === 200) counted?.answered(reading);
+        if (reading !== undefined || answer.status === 200) counted.at(-1)?.answered(reading);
       };
       return await sendFollowing(
         send,
@@ -178,7 +182,7 @@ export class Courier {
         { onFirst, elsewhere },
       );
     } finally {
-      counted?.over();
+      for (const request of counted) request.over();
     }
   }
 
@@ -193,12 +197,15 @@ export class Courier {
     const { host, headersTimeoutMs } = this.#options;
     const limit = new TimeLimit({ ms: headersTimeoutMs });
     const nowMs = this.#now();
-    const send = (hop: TransportRequest) => sendPatiently(this.#transport, hop);
     const outcome = await observedOutcome(
       this.#options,
       { host, kind: 'token', method: 'GET' },
       this.breakers.tokens(service.realm).run({
-        send: () => requestToken(send, service, { ...request, limit, nowMs }),
+        send: (answersOthers) => {
+          const patience = { answersOthers, onSecond: () => undefined };
+          const send = (hop: TransportRequest) => sendPatiently(this.#transport, hop, patience);
+          return requestToken(send, service, { ...request, limit, nowMs });
+        },
         resource: request.scope,
         hasTime: () => true,
       }),

@@ -3,6 +3,7 @@ import { retryAfterMs } from './answer-headers.ts';
 import type { Answer } from './answer.ts';
 import { isLostConnection } from './network-failure.ts';
 import { UpstreamFailure } from './outcome.ts';
+import { SecondTry, type SecondTryOptions } from './second-try.ts';
 import type { Transport, TransportRequest } from './transport.ts';
 
 const MAX_TRIES = 3;
@@ -12,12 +13,18 @@ const PAUSE_GROWTH = 3;
 /**
  * Sends a request, and again after a pause where that helps: the connection was lost before an answer (a server may
  * end an idle one at any time), or a gateway found nobody behind it (502, 503, 504). Three tries at most, within the
- * limit; the last result counts. Never after a timeout, a refused connection or any other answer.
+ * limit; the last result counts. One that goes unanswered is sent a second time beside the first (second-try.ts).
+ * Never after a refused connection or any other answer.
  */
-export async function sendPatiently(transport: Transport, request: TransportRequest): Promise<Answer> {
+export async function sendPatiently(
+  transport: Transport,
+  request: TransportRequest,
+  options: SecondTryOptions,
+): Promise<Answer> {
   const { limit, url } = request;
+  const second = new SecondTry(transport, options);
   for (let tries = 1; ; tries++) {
-    const result = await transport.send(request).catch(lostConnection);
+    const result = await second.send(request).catch(lostConnection);
     const isFailure = result instanceof UpstreamFailure;
     const pauseMs = backOffMs(tries, isFailure ? undefined : retryAfterMs(result.headers));
     const isLast = tries === MAX_TRIES || pauseMs >= limit.remainingMs;

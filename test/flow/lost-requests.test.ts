@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import type { SharedBudgets } from '../../src/oci/pull-budget.ts';
+import type { Upstream } from '../../src/upstream/upstream.ts';
+import { bytesContent } from '../fake/content.ts';
+import type { FakeHub } from '../fake/hub.ts';
+import { matches, type RequestFilter } from '../fake/log.ts';
+import { GOLANG } from '../support/filled-hub.ts';
+import { ANYBODY, CONFIGURED, hubAndUpstream, readBody, valueOf } from '../support/upstream-client.ts';
+import { eventually } from '../support/wait.ts';
+
+const { repository } = GOLANG;
+const LATEST = { kind: 'tag', tag: 'latest' } as const;
+const { digest } = GOLANG.image.root;
+const BLOB = bytesContent(Buffer.from('a layer'));
+const GET: RequestFilter = { kind: 'manifest', method: 'GET' };
+
+/** Each kind of question, and which of the requests for it gets lost. */
+const QUESTIONS: readonly (readonly [string, RequestFilter, (upstream: Upstream) => Promise<unknown>])[] = [
+  [
+    'a manifest',
+    GET,
+    async (upstream) => {
+      const { bytes } = valueOf(await upstream.getManifest(repository, LATEST, ANYBODY));
+      expect(digestOf(bytes)).toBe(digest);
+    },
+  ],
+  [
+    'what a tag names',
+    { kind: 'manifest', method: 'HEAD' },
+    async (upstream) => valueOf(await upstream.headManifest(repository, LATEST, ANYBODY)),
+  ],
+  [
+    'a blob, where the registry redirects',
+    { kind: 'blob', host: 'registry' },
+    async (upstream) => {
+      const stream = valueOf(await upstream.getBlob(repository, BLOB.digest, { ...ANYBODY, offset: 0 }));
+      expect(digestOf((await readBody(stream)).bytes)).toBe(BLOB.digest);
+    },
+  ],
+  [
+    'a blob, where it is',
+    { kind: 'blob', host: 'blobs' },
+    async (upstream) => {
+      const stream = valueOf(await upstream.getBlob(repository, BLOB.digest, { ...ANYBODY, offset: 0 }));
+      expect(digestOf((await readBody(stream)).bytes)).toBe(BLOB.digest);
+    },
+  ],
+  [
+    'a token',
+    { kind: 'token' },
+    async (upstream) => valueOf(await upstream.headManifest('library/plain', LATEST, ANYBODY)),
+  ],
+  [
+    'a list of tags',
+    { kind: 'tags' },
+    async (upstream) => valueOf(await upstream.listTags(repository, {}, ANYBODY)),
+  ],
+];
+
+/** How often, not counting the probe of a token service, which asks for nothing. */
+function asked(hub: FakeHub, filter: RequestFilter): number {
+  const all = hub.requests.filter((request) => matches(request, filter));
+  return all.filter(({ kind, query }) => kind !== 'token' || query.has('scope')).length;
+}
+
+describe('a request that gets lost', () => {
+  it(
+    'is sent once more to a server that answers others, whatever was asked for',
+    { timeout: 60_000 },
+    async () => {
+      const lost = QUESTIONS.map(async ([what, match, ask]) => {
+        const { hub, upstream } = await hubAndUpstream();
+        hub.addBlob(repository, BLOB);
+        valueOf(await upstream.headManifest(repository, LATEST, ANYBODY));
+        hub.reset();
+        const fault = hub.fault({ match, times: 1, do: { hang: true } });
+        await ask(upstream);
+        expect([what, fault.hits, asked(hub, match)]).toEqual([what, 1, 2]);
+      });
+      await Promise.all(lost);
+    },
+  );
+
+  it('is waited for all the same, and counts if it is answered first', { timeout: 60_000 }, async () => {
+    const { hub, upstream } = await hubAndUpstream({}, { headersTimeoutMs: 30_000 });
+    valueOf(await upstream.headManifest(repository, LATEST, ANYBODY));
+    hub.reset();
+    const slow = hub.fault({ match: GET, times: 1, do: { holdHeaders: true } });
+    const lost = hub.fault({ match: GET, do: { hang: true } });
+    const asked = upstream.getManifest(repository, LATEST, ANYBODY);
+    await eventually(() => lost.hits === 1, 'the second request', 30_000);
+    slow.release();
+    expect(digestOf(valueOf(await asked).bytes)).toBe(digest);
+    expect(hub.count(GET)).toBe(2);
+    // Nobody waits for the other one any more, and its connection is of no use.
+    await eventually(() => hub.requests.every(({ closed }) => closed), 'the end of the lost request');
+  });
+
+  it('is not sent again to a server that answers nothing', { timeout: 60_000 }, async () => {
+    const { hub, upstream } = await hubAndUpstream({}, { headersTimeoutMs: 5000 });
+    valueOf(await upstream.headManifest(repository, LATEST, ANYBODY));
+    hub.reset();
+    hub.fault({ do: { hang: true } });
+    expect(await upstream.getManifest(repository, LATEST, ANYBODY)).toMatchObject({ cause: 'timeout' });
+    expect(hub.count(GET)).toBe(1);
+  });
+
+  it('is a second pull, if it was one', { timeout: 60_000 }, async () => {
+    const spent: number[] = [];
+    const sharedBudgets: SharedBudgets = {
+      load: () => Promise.resolve(undefined),
+      publish: (_key, news) => void (news.kind === 'spent' && spent.push(news.pulls)),
+      subscribe: () => undefined,
+    };
+    const { hub, upstream } = await hubAndUpstream(
+      { pulls: { limit: 100, remaining: 50, windowSeconds: 21_600 } },
+      { sharedBudgets },
+    );
+    valueOf(await upstream.headManifest(repository, LATEST, CONFIGURED));
+    hub.fault({ match: GET, times: 1, do: { hang: true } });
+    valueOf(await upstream.getManifest(repository, LATEST, CONFIGURED));
+    expect(spent).toEqual([1, 1]);
+  });
+});
