@@ -182,7 +182,7 @@ export class Courier {
         { onFirst, elsewhere },
       );
     } finally {
-      for (const request of counted) request.over();
+      for (const pull of counted) pull.over();
     }
   }
 

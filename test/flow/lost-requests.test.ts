@@ -59,7 +59,7 @@ const QUESTIONS: readonly (readonly [string, RequestFilter, (upstream: Upstream)
 ];
 
 /** How often, not counting the probe of a token service, which asks for nothing. */
-function asked(hub: FakeHub, filter: RequestFilter): number {
+function requestsFor(hub: FakeHub, filter: RequestFilter): number {
   const all = hub.requests.filter((request) => matches(request, filter));
   return all.filter(({ kind, query }) => kind !== 'token' || query.has('scope')).length;
 }
@@ -76,7 +76,7 @@ describe('a request that gets lost', () => {
         hub.reset();
         const fault = hub.fault({ match, times: 1, do: { hang: true } });
         await ask(upstream);
-        expect([what, fault.hits, asked(hub, match)]).toEqual([what, 1, 2]);
+        expect([what, fault.hits, requestsFor(hub, match)]).toEqual([what, 1, 2]);
       });
       await Promise.all(lost);
     },
