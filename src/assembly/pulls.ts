@@ -85,7 +85,6 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
     maxFills: settings.fills,
     segmentLimits: { maxStreams: settings.fillSegments, minGapBytes: settings.fillSegmentGapBytes },
     onFillEnd: fillReporter(log, metrics),
-    onElsewhere: () => metrics.bypassedRange(),
   });
   undo.push(() => blobPuller.close());
   const ahead = { store, links, fetcher, negative, members, clients, blobs: blobPuller };

@@ -60,11 +60,6 @@ export class Metrics {
     'Places at which transfers of blobs received: one each, and one for each reader far ahead',
     [],
   );
-  readonly #bypassedRanges = this.#counter(
-    'fill_bypassed_ranges_total',
-    'Ranges that were fetched past a transfer, which had no place left for them',
-    [],
-  );
   readonly #pulls = this.#counter('pulls_total', 'Manifests of images that clients got', [
     'image',
     'platform',
@@ -200,10 +195,6 @@ export class Metrics {
     this.#fills.inc({ result: end.result });
     this.#resumedBytes.inc(end.resumedBytes);
     this.#segments.inc(end.segments);
-  }
-
-  bypassedRange(): void {
-    this.#bypassedRanges.inc();
   }
 
   pulled(pull: { image: string; platform: string }): void {

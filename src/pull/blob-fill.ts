@@ -136,10 +136,8 @@ export class BlobFill implements FillSource, SlotUser {
     this.#work?.transfer.stop();
   }
 
-  want(demand: Demand): boolean {
-    const isComing = this.#work?.transfer.want(demand) ?? true;
-    if (!isComing) this.#options.onElsewhere();
-    return isComing;
+  want(demand: Demand): void {
+    this.#work?.transfer.want(demand);
   }
 
   recent(position: number, maxBytes: number): readonly Buffer[] {
@@ -287,6 +285,8 @@ export class BlobFill implements FillSource, SlotUser {
 
   #leave(reader: FillReader, client: string): void {
     this.#readers.delete(reader);
+    // Those that wait may have the connection that worked for this one.
+    this.progress.changed();
     if (this.isRead) return;
     if (this.#isOver) {
       this.part?.close().catch(() => undefined);

@@ -35,6 +35,4 @@ export interface FillOptions {
   /** Told whenever the last reader has gone, with the client that it was, and when there is one again. */
   readonly onUnread: (client: string) => void;
   readonly onRead: () => void;
-  /** Told when a reader has to get a far range by itself. */
-  readonly onElsewhere: () => void;
 }

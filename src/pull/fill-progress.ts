@@ -11,7 +11,8 @@ export class FillProgress {
   readonly written = new Extents();
   #isVerified = false;
   #failure: BlobBodyError | typeof DIVERTED | undefined;
-  readonly #waiters = new Set<() => void>();
+  /** With the byte that each of them waits for. */
+  readonly #waiters = new Map<() => void, number>();
 
   get isVerified(): boolean {
     return this.#isVerified;
@@ -23,7 +24,8 @@ export class FillProgress {
 
   wrote(extent: Extent): void {
     this.written.add(extent);
-    this.#wake();
+    const end = this.written.coveredTo(extent.start);
+    this.#wake((position) => position < end && this.written.coveredTo(position) === end);
   }
 
   verify(size: number): void {
@@ -59,15 +61,21 @@ export class FillProgress {
     return limit <= position && this.#failure === DIVERTED ? DIVERTED : limit;
   }
 
-  /** Calls `wake` once, at the next change; the function returned takes that back. */
-  onChange(wake: () => void): () => void {
-    this.#waiters.add(wake);
+  /**
+   * Calls `wake` once, when there is more from `position` on or anything else has changed; the function returned takes
+   * that back.
+   */
+  onChange(position: number, wake: () => void): () => void {
+    this.#waiters.set(wake, position);
     return () => this.#waiters.delete(wake);
   }
 
-  #wake(): void {
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const wake of waiters) wake();
+  /** Hundreds may wait, far from each other, and a write is for few of them. */
+  #wake(isFor: (position: number) => boolean = () => true): void {
+    for (const [wake, position] of this.#waiters) {
+      if (!isFor(position)) continue;
+      this.#waiters.delete(wake);
+      wake();
+    }
   }
 }

@@ -20,13 +20,15 @@ export interface FillSource {
   readonly isShared: boolean;
   /** Bytes from `position` on that were written a moment ago and need not be read back; else nothing. */
   recent(position: number, maxBytes: number): readonly Buffer[];
-  /** Tells it what a reader waits for; false if the reader has to get that by itself. */
-  want(demand: Demand): boolean;
-  /** For those who have to. */
+  /** Tells it what a reader waits for. */
+  want(demand: Demand): void;
+  /** For readers of what the disk does not take. */
   readonly open: OpenBlob;
-  /** For those who have to: the hash of the first `end` bytes, all of which were read. To be copied before use. */
+  /** For the same: the hash of the first `end` bytes, all of which were read. To be copied before use. */
   hashOfStart(end: number): Promise<Hash>;
 }
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 /** One client that follows a running fill from its own offset. */
 export class FillReader implements BlobBody {
@@ -34,7 +36,7 @@ export class FillReader implements BlobBody {
   readonly #source: FillSource;
   readonly #onClose: () => void;
   readonly #abort = new AbortController();
-  #demand: { position: number; readonly end: number } | undefined;
+  #demand: Mutable<Demand> | undefined;
   #giveUp: (() => void) | undefined;
   #wasRecent = false;
 
@@ -55,7 +57,13 @@ export class FillReader implements BlobBody {
 
   section(range: ByteRange | undefined): BlobSection {
     const isHeld = isHeldBack(range, this.size);
-    const demand = { position: range?.start ?? 0, end: range?.end ?? Infinity };
+    const start = range?.start ?? 0;
+    const demand: Mutable<Demand> = {
+      start,
+      position: start,
+      end: range?.end ?? Infinity,
+      waitsSince: undefined,
+    };
     this.#demand = demand;
     let own: BlobSection | undefined;
     return {
@@ -63,6 +71,7 @@ export class FillReader implements BlobBody {
         if (own !== undefined) return own.read(buffer);
         if (demand.position >= demand.end) return [];
         const limit = await this.#limitBeyond(demand, isHeld);
+        demand.waitsSince = undefined;
         const length = Math.min(limit ?? Infinity, demand.end) - demand.position;
         if (length <= 0) return [];
         const chunks = limit === undefined ? [] : await this.#written(buffer, length, demand.position);
@@ -97,16 +106,17 @@ export class FillReader implements BlobBody {
   }
 
   /** Up to where bytes are there beyond `demand.position`; undefined if they will not come by the fill. */
-  async #limitBeyond(demand: Demand, isHeld: boolean): Promise<number | undefined> {
+  async #limitBeyond(demand: Mutable<Demand>, isHeld: boolean): Promise<number | undefined> {
     const { progress } = this.#source;
     for (;;) {
       if (this.#abort.signal.aborted) throw new BlobBodyError('broken', 'the reader was closed');
       const limit = progress.limitFrom(demand.position, isHeld);
       if (limit === DIVERTED) return undefined;
       if (limit > demand.position || progress.isVerified) return limit;
-      if (!this.#source.want(demand)) return undefined;
+      demand.waitsSince ??= performance.now();
+      this.#source.want(demand);
       await new Promise<void>((resolve) => {
-        const forget = progress.onChange(resolve);
+        const forget = progress.onChange(demand.position, resolve);
         this.#giveUp = () => {
           forget();
           resolve();

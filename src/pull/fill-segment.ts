@@ -8,11 +8,11 @@ import { upstreamBytes, type BytesRequest } from './upstream-bytes.ts';
 
 /** So much is received in one go; undici hands over no more than this at a time, TLS a quarter. */
 const PIECE_BYTES = 64 * 1024;
-/** Rates are measured over so long at least. */
-const WINDOW_MS = 500;
 
 export interface FillSegmentOptions extends Omit<BytesRequest, 'limit' | 'signal'> {
   readonly part: BlobPart;
+  /** What it is to ask for ends here, exclusive; Infinity if that is all there is. */
+  readonly end: number;
   /** Where the segment has to stop, exclusive; undefined while the size of the blob is not known. */
   readonly limit: (segment: FillSegment) => number | undefined;
   readonly onWritten: (written: Extent) => void;
@@ -20,20 +20,19 @@ export interface FillSegmentOptions extends Omit<BytesRequest, 'limit' | 'signal
   readonly onFailed: (error: unknown) => void;
 }
 
-/** One place at which a fill receives: it goes from its start to where bytes are there already. */
+/** One request of a fill, which is made again where it breaks off: from its start to its end, or what is there already. */
 export class FillSegment implements Stream {
   readonly start: number;
+  readonly end: number;
   readonly recent = new RecentWrites();
   readonly #options: FillSegmentOptions;
   readonly #abort = new AbortController();
   #position: number;
-  #windowAt = performance.now();
-  #windowBytes = 0;
-  #lastRate = 0;
 
   constructor(options: FillSegmentOptions) {
     this.#options = options;
     this.start = options.start;
+    this.end = options.end;
     this.#position = options.start;
   }
 
@@ -43,11 +42,6 @@ export class FillSegment implements Stream {
 
   get isStopped(): boolean {
     return this.#abort.signal.aborted;
-  }
-
-  get bytesPerSecond(): number {
-    const elapsedMs = performance.now() - this.#windowAt;
-    return elapsedMs < WINDOW_MS ? this.#lastRate : (this.#windowBytes / elapsedMs) * 1000;
   }
 
   /**
@@ -70,7 +64,6 @@ export class FillSegment implements Stream {
         // Another segment may begin where this one stopped.
         if (this.isStopped) return;
         this.#position += chunk.length;
-        this.#measure(chunk.length);
         await writer.push(chunk);
         pieceBytes += chunk.length;
         if (pieceBytes < PIECE_BYTES) continue;
@@ -84,15 +77,5 @@ export class FillSegment implements Stream {
 
   stop(): void {
     this.#abort.abort();
-  }
-
-  #measure(bytes: number): void {
-    const now = performance.now();
-    if (now - this.#windowAt >= WINDOW_MS) {
-      this.#lastRate = this.bytesPerSecond;
-      this.#windowAt = now;
-      this.#windowBytes = 0;
-    }
-    this.#windowBytes += bytes;
   }
 }

@@ -4,7 +4,15 @@ import type { Digest } from '../oci/digest.ts';
 import type { BlobPart } from '../store/blob-store.ts';
 import type { BlobStream } from '../upstream/upstream.ts';
 import { BlobBodyError } from './blob-body.ts';
-import { limitOf, nextHole, nextStep, type Demand, type FillState, type SegmentLimits } from './fill-plan.ts';
+import {
+  limitOf,
+  nextOpening,
+  openingFor,
+  type Demand,
+  type FillState,
+  type Opening,
+  type SegmentLimits,
+} from './fill-plan.ts';
 import type { FillProgress } from './fill-progress.ts';
 import { FillSegment } from './fill-segment.ts';
 import { RangeIgnoredError, type OpenBlob } from './upstream-bytes.ts';
@@ -15,7 +23,7 @@ export interface FillTransferOptions {
   readonly progress: FillProgress;
   readonly open: OpenBlob;
   readonly limits: SegmentLimits;
-  /** What readers wait for now. */
+  /** What readers read, or wait for. */
   readonly demands: () => readonly Demand[];
   readonly onWritten: (extent: Extent) => void;
 }
@@ -29,6 +37,7 @@ export class FillTransfer {
   #isStopped = false;
   #isSequential = false;
   #opened = 0;
+  #pieceBytes = Infinity;
 
   constructor(options: FillTransferOptions) {
     this.#options = options;
@@ -49,38 +58,25 @@ export class FillTransfer {
    * written, or what had come before `stop`. Throws what a segment or `fail` did; no segment runs on then.
    */
   async receive(first: BlobStream | undefined): Promise<void> {
+    const { progress } = this.#options;
     const round = deferred<void>();
     this.#round = round;
     this.#isStopped = false;
-    const at = this.#nextHole();
-    const isFirstOfUse = at !== undefined && first !== undefined && first.offset <= at;
-    if (!isFirstOfUse) first?.close();
-    if (at === undefined || this.#failure !== undefined) this.#settle();
-    else this.#launch(at, isFirstOfUse ? first : undefined);
+    if (this.#failure === undefined) this.#goOn(first);
+    else first?.close();
+    if (this.#segments.size === 0) this.#settle();
     // Readers that are far ahead can be taken care of now.
-    this.#options.progress.changed();
+    progress.changed();
     await round.promise;
     this.#round = undefined;
   }
 
-  /** Sees to it that the bytes of `demand` come; false if they will not come soon. */
-  want(demand: Demand): boolean {
+  /** Sees to it that the bytes of `demand` come, if not at once. */
+  want(demand: Demand): void {
     const state = this.#state();
-    if (state === undefined || this.#isEnding() || this.#isSequential) return true;
-    const step = nextStep(demand.position, state, this.#options.limits);
-    switch (step.kind) {
-      case 'wait':
-        return true;
-      case 'move':
-        step.stream.stop();
-        this.#launch(step.at);
-        return true;
-      case 'open':
-        this.#launch(step.at);
-        return true;
-      case 'elsewhere':
-        return false;
-    }
+    if (state === undefined || this.#isEnding() || this.#isSequential) return;
+    const opening = openingFor(demand, state, this.#options.limits);
+    if (opening !== undefined) this.#open(opening);
   }
 
   /** The bytes from `position` on, if they were written a moment ago; else nothing. */
@@ -104,12 +100,37 @@ export class FillTransfer {
     if (this.#segments.size === 0) this.#settle();
   }
 
-  #launch(at: number, first?: BlobStream): void {
-    const { digest, part, open, onWritten } = this.#options;
+  #open({ instead, pieceBytes, ...extent }: Opening<FillSegment>): void {
+    this.#pieceBytes = pieceBytes;
+    instead?.stop();
+    this.#launch(extent);
+  }
+
+  /** Asks for what is missing, if something is, as far as it is not being received. */
+  #goOn(first?: BlobStream): void {
+    const { progress, limits } = this.#options;
+    const state = this.#state();
+    if (state === undefined) return this.#launch({ start: progress.written.prefix, end: Infinity }, first);
+    const [hole] = state.written.gaps(state.size);
+    if (hole !== undefined && first !== undefined && first.offset <= hole.start) {
+      return this.#launch({ start: hole.start, end: Infinity }, first);
+    }
+    first?.close();
+    if (this.#isSequential) {
+      if (hole !== undefined && this.#segments.size === 0) this.#launch(hole);
+      return;
+    }
+    const opening = nextOpening(state, limits);
+    if (opening !== undefined) this.#open(opening);
+  }
+
+  #launch({ start, end }: Extent, first?: BlobStream): void {
+    const { digest, part, progress, open, limits, onWritten } = this.#options;
     this.#opened++;
     const segment: FillSegment = new FillSegment({
       digest,
-      start: at,
+      start,
+      end,
       part,
       open,
       ...(first === undefined ? {} : { first }),
@@ -118,7 +139,12 @@ export class FillTransfer {
         return state === undefined ? undefined : limitOf(self, state);
       },
       maySkip: () => this.#running().length === 1,
-      onWritten,
+      onWritten: (extent) => {
+        onWritten(extent);
+        // From here on it may make way, if nobody reads it, for one who waits already.
+        const mark = start + limits.minGapBytes;
+        if (extent.start < mark && extent.end >= mark) progress.changed();
+      },
       // Upstream may be silent for long, and whoever reads must learn of it at once; nothing may begin meanwhile.
       onFailed: (error) => this.fail(error),
     });
@@ -144,16 +170,9 @@ export class FillTransfer {
     if (!this.#isEnding()) {
       // The body of a blob whose size nobody told has come to its end.
       progress.size ??= progress.written.prefix;
-      const hole = this.#nextHole();
-      if (hole !== undefined && this.#mayLaunch()) this.#launch(hole);
+      this.#goOn();
     }
     if (this.#segments.size === 0) this.#settle();
-  }
-
-  /** One that had to end for another has its place taken already. */
-  #mayLaunch(): boolean {
-    if (this.#isSequential) return this.#segments.size === 0;
-    return this.#running().length < this.#options.limits.maxStreams;
   }
 
   #settle(): void {
@@ -163,11 +182,6 @@ export class FillTransfer {
 
   #isEnding(): boolean {
     return this.#isStopped || this.#failure !== undefined || this.#round === undefined;
-  }
-
-  #nextHole(): number | undefined {
-    const state = this.#state();
-    return state === undefined ? this.#options.progress.written.prefix : nextHole(state);
   }
 
   #state(): FillState<FillSegment> | undefined {
@@ -181,6 +195,7 @@ export class FillTransfer {
       size,
       written,
       streams,
+      pieceBytes: this.#pieceBytes,
       get demands() {
         return demands();
       },

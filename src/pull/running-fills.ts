@@ -20,8 +20,6 @@ export interface RunningFillsOptions {
   readonly segmentLimits: SegmentLimits;
   /** Told of every fill that has ended, for logs and metrics. */
   readonly onFillEnd: (end: FillEnd & { readonly repository: Repository; readonly digest: Digest }) => void;
-  /** Told when a reader gets a far range past the fill. */
-  readonly onElsewhere: () => void;
 }
 
 /** What is filled, for whom. */
@@ -72,7 +70,7 @@ export class RunningFills {
   /** Begins a fill of a blob that has none. */
   start(wanted: WantedBlob, link: Link | undefined): BlobFill {
     const { repository, digest } = wanted;
-    const { blobs, segmentLimits, onElsewhere, onFillEnd } = this.#options;
+    const { blobs, segmentLimits, onFillEnd } = this.#options;
     const fill: BlobFill = new BlobFill({
       digest,
       expectedSize: link?.size,
@@ -85,7 +83,6 @@ export class RunningFills {
       limits: segmentLimits,
       onUnread: (client) => this.#unread.add(fill, client),
       onRead: () => this.#unread.remove(fill),
-      onElsewhere,
     });
     this.#fills.set(digest, { fill, repository });
     if (this.#isClosed) fill.abort();

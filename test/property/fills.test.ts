@@ -196,7 +196,6 @@ function startFill(blobs: BlobStore, slots: FillSlots, what: Script): BlobFill {
     },
     onUnread: () => undefined,
     onRead: () => undefined,
-    onElsewhere: () => undefined,
   });
 }
 

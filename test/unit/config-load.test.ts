@@ -93,8 +93,8 @@ describe('settings', () => {
       headersTimeoutMs: 8000,
       idleTimeoutMs: 20_000,
       fills: 16,
-      fillSegments: 4,
-      fillSegmentGapBytes: 4 * 2 ** 20,
+      fillSegments: 16,
+      fillSegmentGapBytes: 2 ** 20,
     });
   });
 

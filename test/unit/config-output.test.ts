@@ -78,8 +78,8 @@ connectTimeout                5s                             default
 headersTimeout                8s                             default
 idleTimeout                   20s                            default
 fills                         16                             default
-fillSegments                  4                              default
-fillSegmentGap                4MiB                           default
+fillSegments                  16                             default
+fillSegmentGap                1MiB                           default
 upstreams.docker.io.url       https://registry-1.docker.io   default
 upstreams.docker.io.username  bob                            file pierhead.yaml:6
 upstreams.docker.io.password  ********                       file pierhead.yaml:7

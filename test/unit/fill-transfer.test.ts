@@ -71,56 +71,68 @@ function heldTransfer(size = SIZE) {
   };
   const write = async (start: number): Promise<void> => (await writeAt(start)).done.resolve();
   const read = (position: number): void => {
-    demands.splice(0, demands.length, { position, end: size });
-    transfer.want({ position, end: size });
+    const demand = { start: position, position, end: size, waitsSince: 0 };
+    demands.splice(0, demands.length, demand);
+    transfer.want(demand);
   };
-  return { transfer, progress, bodies, writes, send, write, writeAt, read };
+  const leave = (): void => void demands.splice(0, demands.length);
+  return { transfer, progress, bodies, writes, send, write, writeAt, read, leave };
 }
 
 describe('a segment that had to end for another', () => {
-  it('is left to write what it has received, by whoever comes to its start and by whoever has ended', async () => {
-    const { transfer, progress, bodies, writes, send, write, writeAt, read } = heldTransfer();
+  it('is left to write what it has received: where others have ended, what is behind that is asked for', async () => {
+    const { transfer, progress, bodies, writes, send, write, writeAt, read, leave } = heldTransfer();
     const receiving = transfer.receive(undefined);
     read(50);
     await send(0, 0, 50);
     await write(0);
     // The first has ended where the second began; the next one begins at 100.
-    await writeAt(0);
     read(100);
-    await send(50, 50, 100);
+    await send(50, 50, 70);
     await writeAt(50);
-    await send(100, 100, 110);
-    await write(100);
-    // The second has all it can get, and its disk is slow.
+    // The second ends for this one, and its disk is slow.
     read(200);
-    await send(200, 200, SIZE);
+    await send(100, 100, 150);
+    await write(100);
+    leave();
+    await send(200, 200, 220);
     await write(200);
-    await send(100, 110, 200);
-    await write(110);
+    await send(70, 70, 100);
+    await write(70);
+    await send(150, 150, 200);
+    await write(150);
+    await send(220, 220, SIZE);
+    await write(220);
     await write(50);
     await withDeadline(receiving, 'the transfer to end');
-    expect(transfer.opened).toBe(4);
     expect(progress.written.list).toEqual([{ start: 0, end: SIZE }]);
-    expect([...bodies.keys()]).toEqual([0, 50, 100, 200]);
+    expect([...bodies.keys()]).toEqual([0, 50, 100, 200, 70, 150, 220]);
     expect(writes.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(SIZE);
   });
 
   it('has its bytes written by itself alone: who comes from before it ends at its start', async () => {
-    const { transfer, progress, bodies, writes, send, write, writeAt, read } = heldTransfer();
+    const { transfer, progress, bodies, writes, send, write, writeAt, read, leave } = heldTransfer();
     const receiving = transfer.receive(undefined);
     read(50);
-    await send(50, 50, SIZE);
+    await send(50, 50, 70);
     await writeAt(50);
-    // The second has all it can get, and its disk is slow.
-    read(20);
-    await send(0, 0, 20);
-    await send(20, 20, SIZE);
+    // The second ends for this one, and its disk is slow.
+    read(200);
+    await send(0, 0, 30);
+    await send(0, 30, SIZE);
     await write(0);
-    await write(20);
+    await write(30);
+    leave();
+    await send(200, 200, 220);
+    await write(200);
+    await send(70, 70, 200);
+    await write(70);
+    await send(220, 220, SIZE);
+    await write(220);
     await write(50);
     await withDeadline(receiving, 'the transfer to end');
     expect(progress.written.list).toEqual([{ start: 0, end: SIZE }]);
-    expect([...bodies.keys()]).toEqual([0, 50, 20]);
+    expect([...bodies.keys()]).toEqual([0, 50, 200, 70, 220]);
     expect(writes.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(SIZE);
   });
 });
