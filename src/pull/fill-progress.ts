@@ -72,10 +72,8 @@ export class FillProgress {
 
   /** Hundreds may wait, far from each other, and a write is for few of them. */
   #wake(isFor: (position: number) => boolean = () => true): void {
-    for (const [wake, position] of this.#waiters) {
-      if (!isFor(position)) continue;
-      this.#waiters.delete(wake);
-      wake();
-    }
+    const woken = [...this.#waiters].filter(([, position]) => isFor(position));
+    for (const [wake] of woken) this.#waiters.delete(wake);
+    for (const [wake] of woken) wake();
   }
 }

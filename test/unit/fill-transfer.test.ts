@@ -75,8 +75,17 @@ function heldTransfer(size = SIZE) {
     demands.splice(0, demands.length, demand);
     transfer.want(demand);
   };
+  /** As a reader does: wants its byte again whenever it is woken. */
+  const wait = async (position: number): Promise<void> => {
+    const demand = { start: position, position, end: size, waitsSince: 0 };
+    demands.push(demand);
+    while (progress.limitFrom(position, false) === position) {
+      transfer.want(demand);
+      await new Promise<void>((resolve) => progress.onChange(position, resolve));
+    }
+  };
   const leave = (): void => void demands.splice(0, demands.length);
-  return { transfer, progress, bodies, writes, send, write, writeAt, read, leave };
+  return { transfer, progress, bodies, writes, send, write, writeAt, read, wait, leave };
 }
 
 describe('a segment that had to end for another', () => {
@@ -134,6 +143,42 @@ describe('a segment that had to end for another', () => {
     expect(progress.written.list).toEqual([{ start: 0, end: SIZE }]);
     expect([...bodies.keys()]).toEqual([0, 50, 200, 70, 220]);
     expect(writes.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(SIZE);
+  });
+});
+
+describe('a reader that has to wait for a connection', () => {
+  it('has that of a segment which nobody reads, as soon as that has brought what its end is worth', async () => {
+    const { transfer, bodies, send, write, wait } = heldTransfer();
+    const receiving = transfer.receive(undefined);
+    void wait(50);
+    const got = wait(200);
+    await send(0, 0, 9);
+    await write(0);
+    expect([...bodies.keys()]).toEqual([0, 50]);
+    await send(0, 9, 12);
+    await write(9);
+    await send(200, 200, 220);
+    await write(200);
+    await withDeadline(got, 'the reader to be woken');
+    transfer.stop();
+    await withDeadline(receiving, 'the transfer to end');
+  });
+
+  it('has that of a segment which has come to its end', async () => {
+    const { transfer, bodies, send, write, wait } = heldTransfer();
+    const receiving = transfer.receive(undefined);
+    const [first, second, third] = [wait(0), wait(50), wait(200)];
+    await send(0, 0, 50);
+    await write(0);
+    await send(200, 200, 220);
+    await write(200);
+    await withDeadline(Promise.all([first, third]), 'the readers to be woken');
+    expect([...bodies.keys()]).toEqual([0, 50, 200]);
+    await send(50, 50, 60);
+    await write(50);
+    await withDeadline(second, 'the one in between to be woken');
+    transfer.stop();
+    await withDeadline(receiving, 'the transfer to end');
   });
 });
 
