@@ -1,18 +1,17 @@
+import type { BudgetState } from '../oci/pull-budget.ts';
 import type { BreakerEvent, BudgetEvent } from '../upstream/observer.ts';
 import type { Logger } from './log.ts';
 
-/** Pulls of others that come within so long a time of each other are one episode. */
+/** Pulls of others that come within so long a time of each other are one event; so are forecasts. */
 const EPISODE_MS = 30 * 60_000;
-/** A forecast is worth a line again when it has moved by so much. */
-const NOTABLE_MS = 30 * 60_000;
 
 type Level = 'enough' | 'low' | 'used up';
 
 /** What has been said of one identity. */
 interface Told {
   level: Level;
-  /** Ms since the epoch; 0: that it will not be used up. */
-  emptyAt: number;
+  /** When the last forecast stood, and when pulls of others were last seen; ms since the epoch. */
+  forecastAt: number;
   foreignAt: number;
 }
 
@@ -36,7 +35,11 @@ export class UpstreamWatch {
   budget({ host: upstream, state, foreignPulls }: BudgetEvent): void {
     const { identity, limit, remaining, source } = state;
     const line = { upstream, identity, limit, remaining, source };
-    const told = this.#told.get(`${upstream} ${identity}`) ?? { level: 'enough', emptyAt: 0, foreignAt: 0 };
+    const told = this.#told.get(`${upstream} ${identity}`) ?? {
+      level: 'enough',
+      forecastAt: 0,
+      foreignAt: 0,
+    };
     this.#told.set(`${upstream} ${identity}`, told);
     const level: Level = state.spentUntil === undefined ? (state.isLow ? 'low' : 'enough') : 'used up';
     if (level !== told.level) {
@@ -45,12 +48,17 @@ export class UpstreamWatch {
       else this.#log.warn({ ...line, until }, level === 'low' ? 'few pulls are left' : 'no pulls are left');
       told.level = level;
     }
-    const emptyAt = state.emptyAt ?? 0;
-    if (level !== 'used up' && isNotable(told.emptyAt, emptyAt)) {
-      if (emptyAt > 0) this.#log.warn({ ...line, emptyAt: timeText(emptyAt) }, 'pulls will be used up');
-      told.emptyAt = emptyAt;
-    }
+    if (level !== 'used up') this.#forecast(line, told, state);
     if (foreignPulls > 0) this.#foreign(line, told, { pulls: foreignPulls, at: state.readAt });
+  }
+
+  /** That it moves, or goes and comes again with every pull, is no news. */
+  #forecast(line: object, told: Told, { emptyAt, readAt }: BudgetState): void {
+    if (emptyAt === undefined) return;
+    if (readAt - told.forecastAt > EPISODE_MS) {
+      this.#log.warn({ ...line, emptyAt: timeText(emptyAt) }, 'pulls will be used up');
+    }
+    told.forecastAt = readAt;
   }
 
   #foreign(line: object, told: Told, seen: { readonly pulls: number; readonly at: number }): void {
@@ -60,11 +68,6 @@ export class UpstreamWatch {
     }
     told.foreignAt = seen.at;
   }
-}
-
-function isNotable(before: number, now: number): boolean {
-  if (before === 0 || now === 0) return before !== now;
-  return Math.abs(before - now) > NOTABLE_MS;
 }
 
 function timeText(ms: number): string {

@@ -1,6 +1,9 @@
 const MIN_SPACING_MS = 30_000;
 const MAX_AGE_MS = 60 * 60_000;
-/** A few pulls in a few seconds are no rate. */
+/** Two images pulled after a start are no rate: it takes half an hour, or ten pulls. */
+const ENOUGH_MS = 30 * 60_000;
+const ENOUGH_PULLS = 10;
+/** Ten pulls in a few seconds are one event, not a rate of hundreds a minute. */
 const MIN_SPAN_MS = 5 * 60_000;
 
 interface Sample {
@@ -23,13 +26,15 @@ export class Forecast {
     this.#samples = this.#samples.filter((sample) => at - sample.at <= MAX_AGE_MS);
   }
 
-  /** Ms since the epoch; undefined: not within `windowMs`, by when there are pulls again. */
+  /** Ms since the epoch; undefined: not within `windowMs`, by when there are pulls again, or too little is known. */
   emptyAt(windowMs: number): number | undefined {
     const [first] = this.#samples;
     const last = this.#samples.at(-1);
-    if (first === undefined || last === undefined || first.remaining <= last.remaining) return undefined;
-    const spanMs = Math.max(last.at - first.at, MIN_SPAN_MS);
-    const leftMs = (last.remaining * spanMs) / (first.remaining - last.remaining);
+    if (first === undefined || last === undefined) return undefined;
+    const pulls = first.remaining - last.remaining;
+    const seenMs = last.at - first.at;
+    if (pulls <= 0 || (pulls < ENOUGH_PULLS && seenMs < ENOUGH_MS)) return undefined;
+    const leftMs = (last.remaining * Math.max(seenMs, MIN_SPAN_MS)) / pulls;
     return leftMs < windowMs ? last.at + leftMs : undefined;
   }
 }
