@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
+import { systemReason } from '../lib/system-reason.ts';
 import { OperationError } from '../pull/operations.ts';
 
 /** Writes a file as a whole or not at all; `-` is standard output. Throws OperationError. */
@@ -20,7 +21,6 @@ export async function writeOutput(path: string, text: string): Promise<void> {
     await rename(part, path);
   } catch (error) {
     await rm(part, { force: true }).catch(() => undefined);
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new OperationError('failed', `${path} cannot be written: ${reason}`, error);
+    throw new OperationError('failed', `${path} cannot be written: ${systemReason(error)}`, error);
   }
 }

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { unlessAborted } from '../lib/abort.ts';
+import { systemReason } from '../lib/system-reason.ts';
 import { OperationError } from '../pull/operations.ts';
 
 export const STDOUT = '-';
@@ -18,8 +19,7 @@ export interface OutputOptions {
 
 /**
  * Writes all of `bytes` to the file, or to `path.001`, `path.002` … in parts. They get their names once everything is
- * written and on the disk; of what fails nothing is left. Gives the names. Throws OperationError, the system's error,
- * what `bytes` throws and the signal's reason.
+ * written and on the disk; of what fails nothing is left. Gives the names. Throws OperationError, what `bytes` throws and the signal's reason.
  */
 export async function writeStream(bytes: AsyncIterable<Buffer>, options: OutputOptions): Promise<string[]> {
   const { path, partBytes, signal } = options;
@@ -69,21 +69,34 @@ class TemporaryFile {
     this.#temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}`);
   }
 
-  async write(chunk: Buffer): Promise<void> {
-    this.#file ??= await open(this.#temporary, 'wx');
-    for (let at = 0; at < chunk.length;) at += (await this.#file.write(chunk, at)).bytesWritten;
+  write(chunk: Buffer): Promise<void> {
+    return this.#named(async () => {
+      this.#file ??= await open(this.#temporary, 'wx');
+      for (let at = 0; at < chunk.length;) at += (await this.#file.write(chunk, at)).bytesWritten;
+    });
   }
 
   /** What goes onto media is to be there when they are taken out. */
-  async close(): Promise<void> {
-    await this.#file?.sync();
-    await this.#file?.close();
-    this.#file = undefined;
+  close(): Promise<void> {
+    return this.#named(async () => {
+      await this.#file?.sync();
+      await this.#file?.close();
+      this.#file = undefined;
+    });
   }
 
   async publish(): Promise<string> {
-    await rename(this.#temporary, this.#path);
+    await this.#named(() => rename(this.#temporary, this.#path));
     return this.#path;
+  }
+
+  /** The system's errors name the temporary file, of which nobody has heard. */
+  async #named(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      throw new OperationError('failed', `${this.#path} cannot be written: ${systemReason(error)}`, error);
+    }
   }
 
   async discard(): Promise<void> {

@@ -5,6 +5,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { errorCode } from '../lib/error-code.ts';
+import { systemReason } from '../lib/system-reason.ts';
 import { deferred } from '../lib/deferred.ts';
 import { socketPath } from '../lib/socket-path.ts';
 
@@ -63,7 +64,7 @@ export async function takeDataDir(dataDir: string): Promise<DataDirLock> {
   } catch (error) {
     throw new DataDirError(
       'unusable',
-      `the data directory ${dataDir} cannot be made: ${messageOf(error)}`,
+      `the data directory ${dataDir} cannot be made: ${systemReason(error)}`,
       error,
     );
   }
@@ -103,7 +104,7 @@ async function claim(name: string, own: string, dataDir: string): Promise<void> 
       if (errorCode(error) !== 'EEXIST') {
         throw new DataDirError(
           'unusable',
-          `the data directory ${dataDir} cannot be locked: ${messageOf(error)}`,
+          `the data directory ${dataDir} cannot be locked: ${systemReason(error)}`,
           error,
         );
       }
@@ -123,12 +124,13 @@ async function moveDeadAway(name: string, dataDir: string): Promise<void> {
     if (errorCode(error) === 'ENOENT') return;
     throw new DataDirError(
       'unusable',
-      `the data directory ${dataDir} cannot be locked: ${messageOf(error)}`,
+      `the data directory ${dataDir} cannot be locked: ${systemReason(error)}`,
       error,
     );
   }
   if (await answers(aside)) await link(aside, name).catch(() => undefined);
-  await rm(aside, { force: true });
+  // A folder is no socket of ours: it is out of the way, and stays.
+  await rm(aside, { force: true }).catch(() => undefined);
 }
 
 async function checkVersion(dataDir: string): Promise<void> {
@@ -164,7 +166,7 @@ async function listen(path: string, dataDir: string, listener: RequestListener):
     await close(server);
     throw new DataDirError(
       'unusable',
-      `the data directory ${dataDir} cannot hold a socket: ${messageOf(error)}`,
+      `the data directory ${dataDir} cannot hold a socket: ${systemReason(error)}`,
       error,
     );
   } finally {
@@ -199,8 +201,4 @@ function close(server: Server): Promise<void> {
 
 function owned(dataDir: string): DataDirError {
   return new DataDirError('owned', `the data directory ${dataDir} is in use by another pierhead`);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -2,6 +2,8 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { writeStream } from '../../src/cli/stream-output.ts';
+import { takeDataDir } from '../../src/store/data-dir.ts';
+import { writeOutput } from '../../src/cli/output-file.ts';
 import { testFolder } from '../support/temp.ts';
 
 const { signal } = new AbortController();
@@ -72,8 +74,23 @@ describe('a file that is written', () => {
     const options = { path: join(folder, 'out'), partBytes: undefined, signal };
     await expect(writeStream(chunks('a'), options)).rejects.toThrow();
     expect(await readdir(folder)).toEqual(['out']);
-    const nowhere = { path: join(folder, 'none', 'out'), partBytes: undefined, signal };
-    await expect(writeStream(chunks('a'), nowhere)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  it.each([undefined, 5])(
+    'names the file that was asked for when it cannot be written (parts of %s)',
+    async (partBytes) => {
+      const path = join(await testFolder(), 'none', 'out');
+      const name = partBytes === undefined ? path : `${path}.001`;
+      const message = `${name} cannot be written: no such file or directory (ENOENT)`;
+      await expect(writeStream(chunks('a'), { path, partBytes, signal })).rejects.toMatchObject({ message });
+      await expect(writeOutput(path, 'a')).rejects.toThrow(`${path} cannot be written: no such file`);
+    },
+  );
+
+  it('names the data directory that cannot be used, and no temporary file in it', async () => {
+    const failure: unknown = await takeDataDir('/proc').catch((error: unknown) => error);
+    expect(String(failure)).toMatch(/^DataDirError: the data directory \/proc cannot hold a socket: /);
+    expect(String(failure)).not.toContain('.control.');
   });
 
   it('is not taken for one of more parts that were left by another', async () => {
