@@ -1,6 +1,6 @@
 import type { BundledUnit, ReadManifest } from '../bundle/bundle-images.ts';
-import { wholeName } from '../bundle/bundle-index.ts';
 import type { Digest } from '../oci/digest.ts';
+import { formatImageName } from '../oci/image-name.ts';
 import { referenceText } from '../oci/reference.ts';
 import { BlobStoreError } from '../store/blob-store.ts';
 import type { ImageUsage, Link, ManifestStore } from '../store/manifest-store.ts';
@@ -72,7 +72,7 @@ export class BundlePublisher {
     const { tag } = name.reference;
     await store.putTag(repository, tag, { descriptor, checkedAt: at, confirmedAt: at });
     const kept = await durable.getTag(repository, tag);
-    if (kept?.descriptor.digest !== digest) throw refused(wholeName(name));
+    if (kept?.descriptor.digest !== digest) throw refused(formatImageName(name));
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
+import { formatFullName } from '../oci/image-name.ts';
 import { isRunnableImage, parseManifest } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { BlobStore } from '../store/blob-store.ts';
@@ -40,10 +41,8 @@ export class Completeness {
     if (missing.length === 0) return;
     const named = missing.slice(0, MAX_NAMED).join(', ');
     const rest = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : '';
-    throw new PullError(
-      'unavailable',
-      `${repository.name}@${manifest.digest} is cached without its blobs ${named}${rest}, and ${outage}`,
-    );
+    const name = formatFullName({ repository, digest: manifest.digest });
+    throw new PullError('unavailable', `${name} is cached without its blobs ${named}${rest}, and ${outage}`);
   }
 
   async #isHere(digest: Digest): Promise<boolean> {

@@ -1,3 +1,4 @@
+import { formatRepositoryName } from '../oci/image-name.ts';
 import type { Digest } from '../oci/digest.ts';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../lib/lru-options.ts';
@@ -89,7 +90,7 @@ export class ContentLinks {
     return this.#confirmations.run(`${repositoryKey(repository)}@${digest}`, async () => {
       const outcome = await confirm.head();
       if (outcome.kind !== 'ok')
-        throw failureError(outcome, `${digest} of ${repository.name}`, confirm.absent);
+        throw failureError(outcome, `${digest} of ${formatRepositoryName(repository)}`, confirm.absent);
       const { size } = outcome.value;
       await this.add(repository, digest, size);
       return { by: 'upstream', ...(size === undefined ? {} : { size }) };

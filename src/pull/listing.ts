@@ -1,3 +1,4 @@
+import { formatRepositoryName } from '../oci/image-name.ts';
 import type { Repository } from '../oci/reference.ts';
 import { parseRepositoryKey } from '../oci/reference.ts';
 import type { TagPage } from '../oci/tag-page.ts';
@@ -46,10 +47,15 @@ export class Listing {
       const { tags, next } = pageOf(outcome.value, query);
       return { tags: scope.tags(repository, tags), ...(next === undefined ? {} : { next }), cache: 'bypass' };
     }
-    if (saysAbsent(outcome)) throw failureError(outcome, repository.name, 'repository-unknown');
+    if (saysAbsent(outcome))
+      throw failureError(outcome, formatRepositoryName(repository), 'repository-unknown');
     const known = scope.tags(repository, await this.#options.catalogue.listTags(repository));
     if (known.length === 0)
-      throw failureError(outcome, `the tag list of ${repository.name}`, 'repository-unknown');
+      throw failureError(
+        outcome,
+        `the tag list of ${formatRepositoryName(repository)}`,
+        'repository-unknown',
+      );
     return { ...page(known, query), cache: 'stale', failure: failureReason(outcome) };
   }
 

@@ -1,5 +1,6 @@
 import { SingleFlight } from '../lib/single-flight.ts';
 import { digestMatches, digestOf, type Digest } from '../oci/digest.ts';
+import { formatImageName } from '../oci/image-name.ts';
 import { ManifestInvalidError, parseManifest } from '../oci/manifest.ts';
 import { referenceText, repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
 import type { ManifestStore, StoredManifest } from '../store/manifest-store.ts';
@@ -52,7 +53,7 @@ export class ManifestFetcher {
 
   async #get(upstream: Upstream, repository: Repository, reference: Reference): Promise<StoredManifest> {
     const { store, access, negative, now } = this.#options;
-    const name = `${repository.name}@${referenceText(reference)}`;
+    const name = formatImageName({ repository, reference });
     const outcome = await upstream.getManifest(repository.name, reference, { identity: 'configured' });
     if (outcome.kind !== 'ok') {
       if (outcome.kind === 'not-found' && !outcome.noStore) {

@@ -1,4 +1,5 @@
 import { SingleFlight } from '../lib/single-flight.ts';
+import { formatImageName } from '../oci/image-name.ts';
 import { SCHEMA_1, type Descriptor } from '../oci/manifest.ts';
 import { isManifestType, isSchema1Type } from '../oci/media-types.ts';
 import { referenceText, repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
@@ -53,12 +54,13 @@ export class ManifestHeads {
     if (outcome.kind !== 'ok') {
       if (outcome.kind === 'not-found' && !outcome.noStore)
         negative.remember(repository, referenceText(reference));
-      throw failureError(outcome, `${repository.name}@${referenceText(reference)}`, 'manifest-unknown');
+      throw failureError(outcome, formatImageName({ repository, reference }), 'manifest-unknown');
     }
     const descriptor = outcome.value;
     // What a GET would say.
     if (descriptor !== undefined && isSchema1Type(descriptor.mediaType)) {
-      throw new PullError('platform-unknown', `${repository.name}@${referenceText(reference)}: ${SCHEMA_1}`);
+      const name = formatImageName({ repository, reference });
+      throw new PullError('platform-unknown', `${name}: ${SCHEMA_1}`);
     }
     if (descriptor === undefined || !isManifestType(descriptor.mediaType)) return undefined;
     if (reference.kind === 'tag') {

@@ -1,3 +1,4 @@
+import { formatImageName } from '../oci/image-name.ts';
 import { parseManifest, type Descriptor } from '../oci/manifest.ts';
 import { isIndexType } from '../oci/media-types.ts';
 import { referenceText, type Reference, type Repository } from '../oci/reference.ts';
@@ -232,7 +233,7 @@ export class ManifestPuller {
     if (!this.#options.negative.has(repository, referenceText(reference))) return;
     throw new PullError(
       'manifest-unknown',
-      `${repository.name}@${referenceText(reference)} does not exist upstream`,
+      `${formatImageName({ repository, reference })} does not exist upstream`,
       {
         remembered: true,
       },

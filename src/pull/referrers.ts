@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { CLOCK_SKEW_MS } from '../lib/clock.ts';
 import { withinMs } from '../lib/deadline.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
+import { formatRepositoryName } from '../oci/image-name.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { countReferrers, NO_REFERRERS, referrerDigests, referrersTag } from '../oci/referrers.ts';
@@ -122,7 +123,8 @@ export class Referrers {
     if (!saysAbsent(outcome)) {
       throw new PullError('unavailable', failureReason(outcome), { isLate: saysLate(outcome) });
     }
-    if (outcome.kind !== 'not-found') throw failureError(outcome, repository.name, 'repository-unknown');
+    if (outcome.kind !== 'not-found')
+      throw failureError(outcome, formatRepositoryName(repository), 'repository-unknown');
     negative.remember(repository, name(digest));
     await store.deleteReferrers(repository, digest);
     this.#recent.delete(`${repositoryKey(repository)}@${digest}`);

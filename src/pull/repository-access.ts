@@ -1,3 +1,4 @@
+import { formatRepositoryName } from '../oci/image-name.ts';
 import { repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
 import type { Digest } from '../oci/digest.ts';
 import { CLOCK_SKEW_MS } from '../lib/clock.ts';
@@ -137,10 +138,10 @@ export class RepositoryAccess {
       if (outcome.kind === 'refused') await this.#store.putRepository(repository, { restricted: true });
       throw new PullError(
         'repository-unknown',
-        `${repository.name} is not a public repository of ${repository.host}`,
+        `${formatRepositoryName(repository)} is not a public repository of ${repository.host}`,
       );
     }
-    throw failureError(outcome, repository.name, 'repository-unknown');
+    throw failureError(outcome, formatRepositoryName(repository), 'repository-unknown');
   }
 }
 

@@ -1,5 +1,6 @@
 import { deferred } from '../lib/deferred.ts';
 import type { Digest } from '../oci/digest.ts';
+import { formatImageName } from '../oci/image-name.ts';
 import { repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
 import type { ManifestStore, StoredManifest, TagRecord } from '../store/manifest-store.ts';
 import type { Outcome, Upstream } from '../upstream/upstream.ts';
@@ -219,7 +220,8 @@ export class TagChecker {
   async #gone(question: TagQuestion, outcome: Exclude<Outcome<never>, { kind: 'ok' }>): Promise<TagCheck> {
     const { upstream, repository, tag, record } = question;
     const { store, negative, now, deletedTags, pins } = this.#options;
-    const error = failureError(outcome, `${repository.name}:${tag}`, 'manifest-unknown');
+    const name = formatImageName({ repository, reference: { kind: 'tag', tag } });
+    const error = failureError(outcome, name, 'manifest-unknown');
     // Docker Hub refuses repositories that it no longer has. To one without credentials it never showed a private one.
     const isDeleted = outcome.kind === 'not-found' || !upstream.hasCredentials;
     if (isDeleted && (deletedTags === 'keep' || (await pins?.isPinned(repository, tag)) === true)) {

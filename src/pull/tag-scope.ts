@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
-import { repositoryKey, type Repository } from '../oci/reference.ts';
+import { formatFullName, type FullName } from '../oci/image-name.ts';
+import type { Repository } from '../oci/reference.ts';
 import type { Link, ManifestStore } from '../store/manifest-store.ts';
 import { PullError } from './pull-error.ts';
 import type { PullRules } from './pull-rules.ts';
@@ -32,16 +33,16 @@ export class TagScope {
   async require(repository: Repository, wanted: Wanted): Promise<void> {
     const rule = this.#rules.of(repository);
     if (rule === 'all') return;
-    if (rule === 'none') throw denied(repository, '');
+    if (rule === 'none') throw denied({ repository });
     switch (wanted.kind) {
       case 'list':
         return;
       case 'tag':
-        if (!this.#rules.allowsTag(repository, wanted.tag)) throw denied(repository, `:${wanted.tag}`);
+        if (!this.#rules.allowsTag(repository, wanted.tag)) throw denied({ repository, tag: wanted.tag });
         return;
       case 'digest':
         if ((await this.#store.getLink(repository, wanted.digest)) !== undefined) return;
-        throw denied(repository, `@${wanted.digest}`, 'no tag that may be pulled is known to name it');
+        throw denied({ repository, digest: wanted.digest }, 'no tag that may be pulled is known to name it');
     }
   }
 
@@ -70,6 +71,6 @@ export class TagScope {
   }
 }
 
-function denied(repository: Repository, what: string, why = 'by the settings of this mirror'): PullError {
-  return new PullError('denied', `${repositoryKey(repository)}${what} may not be pulled here: ${why}`);
+function denied(name: FullName, why = 'by the settings of this mirror'): PullError {
+  return new PullError('denied', `${formatFullName(name)} may not be pulled here: ${why}`);
 }

@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
+import { formatFullName } from '../oci/image-name.ts';
 import type { Reference, Repository } from '../oci/reference.ts';
-import { referenceText, repositoryKey } from '../oci/reference.ts';
+import { parseRepositoryKey, repositoryKey } from '../oci/reference.ts';
 import { listImages, type ImageEntry } from './image-list.ts';
 import type { Pin } from './index/pins.ts';
 import { attestationsOf, subjectsOf } from './index/attestations.ts';
@@ -60,7 +61,7 @@ export class Images {
     const { pinned } = this.#options;
     const pin = pinOf(repository, reference);
     this.#require(pin);
-    this.#requireShare((await pinned.closure(pin)).blobs, describe(repository, reference));
+    this.#requireShare((await pinned.closure(pin)).blobs, describe(pin));
     await this.#put([pin]);
   }
 
@@ -99,7 +100,7 @@ export class Images {
     const digest = this.#require(pin);
     // A tag can go while another one, which is pinned, names the same.
     if (tables.pins.has(pin) || (pin.kind === 'digest' && isPinned(tables, digest))) {
-      throw new ImageError('pinned', `${describe(repository, reference)} is pinned`);
+      throw new ImageError('pinned', `${describe(pin)} is pinned`);
     }
     const name = repositoryKey(repository);
     const removed = await remover.remove('request', (taken) => {
@@ -139,8 +140,7 @@ export class Images {
       tables.manifests.has(digest) &&
       (pin.kind === 'tag' || tables.links.get(pin.repository, digest) !== undefined);
     if (isHere) return digest;
-    const name = pin.kind === 'tag' ? `${pin.repository}:${pin.tag}` : `${pin.repository}@${pin.digest}`;
-    throw new ImageError('unknown', `${name} is not stored`);
+    throw new ImageError('unknown', `${describe(pin)} is not cached`);
   }
 
   #removeTag(repository: string, tag: string, removed: Removed): void {
@@ -204,7 +204,9 @@ function pinOf(repository: Repository, reference: Reference): Pin {
     : { kind: 'digest', repository: name, digest: reference.digest };
 }
 
-function describe(repository: Repository, reference: Reference): string {
-  const separator = reference.kind === 'tag' ? ':' : '@';
-  return `${repositoryKey(repository)}${separator}${referenceText(reference)}`;
+function describe(pin: Pin): string {
+  const repository = parseRepositoryKey(pin.repository);
+  return formatFullName(
+    pin.kind === 'tag' ? { repository, tag: pin.tag } : { repository, digest: pin.digest },
+  );
 }

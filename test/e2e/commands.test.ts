@@ -206,7 +206,7 @@ describe.each(['beside a server', 'without a server'])('%s', (how) => {
     expect((await run('images')).stdout.toString()).toMatch(/^big:latest .* pinned/m);
     const spared = await run('rm', 'big:latest');
     expect(spared.status).toBe(1);
-    expect(spared.stderr).toBe('pierhead: docker.io/library/big:latest is pinned\n');
+    expect(spared.stderr).toBe('pierhead: big:latest is pinned\n');
     expect((await run('unpin', 'docker.io/library/big')).stdout.toString()).toBe(
       'big:latest is no longer pinned\n',
     );
@@ -224,7 +224,7 @@ describe.each(['beside a server', 'without a server'])('%s', (how) => {
     const { run } = await filledHow();
     const unknown = await run('pin', 'nothing', 'big');
     expect(unknown.status).toBe(1);
-    expect(unknown.stderr).toBe('pierhead: docker.io/library/nothing:latest is not stored\n');
+    expect(unknown.stderr).toBe('pierhead: nothing:latest is not cached\n');
     expect(unknown.stdout.toString()).toBe('big:latest is pinned\n');
     const wrong = await run('pin', 'big', 'Big');
     expect(wrong.status).toBe(2);

@@ -209,7 +209,7 @@ describe('`pierhead check`', () => {
     const { run } = await setting();
     const { status, stdout, stderr } = await run(['--warm', 'golang', 'nothing']);
     expect(status).toBe(1);
-    expect(stderr).toContain('pierhead: nothing:latest: upstream refuses library/nothing@latest (401)\n');
+    expect(stderr).toContain('pierhead: nothing:latest: upstream refuses nothing:latest (401)\n');
     expect(stdout.toString()).toMatch(/^1 of 2 images could be pulled now/m);
   });
 
@@ -278,7 +278,7 @@ describe('`pierhead check`', () => {
     await writeFile(join(folder, 'pierhead.yaml'), upstreams);
     const { images } = await checked('golang', '--config', 'pierhead.yaml');
     expect(images[0]?.problems).toEqual([
-      'docker.io/library/golang may not be pulled here: by the settings of this mirror',
+      'golang:latest may not be pulled here: by the settings of this mirror',
     ]);
   });
 

@@ -312,7 +312,7 @@ describe('an image without its blobs', () => {
     expect(answer.body.toString()).toContain('offline');
     expect(answer.body.toString()).toContain(plainLayer?.digest);
     expect((await app.head(PLAIN_LATEST)).status).toBe(200);
-    expect((await app.get(UNCACHED)).body.toString()).toMatch(/library\/other@latest is not cached.*offline/);
+    expect((await app.get(UNCACHED)).body.toString()).toMatch(/other:latest is not cached.*offline/);
     const blob = await app.get(blobUrl(plainLayer?.digest));
     expect(blob.status).toBe(404);
     expect(blob.body.toString()).toContain('offline');
