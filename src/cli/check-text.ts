@@ -57,21 +57,25 @@ function stateOf(
   { isComplete, missing, blobs }: PlatformReadiness,
 ) {
   const foreign = foreignLayers === 0 ? [] : [`${counted(foreignLayers, 'layer')} held elsewhere`];
-  const what = isComplete ? 'complete' : missingText(missing, blobs);
-  return [...problems, what, ...foreign].join('; ');
+  const what = isComplete ? ['cached'] : missingTexts(missing, blobs);
+  return [...problems, ...what, ...foreign].join('; ');
 }
 
 /** The digests are in the JSON. */
-function missingText(missing: readonly MissingPart[], blobs: number): string {
+function missingTexts(missing: readonly MissingPart[], blobs: number): string[] {
   const ofKind = (kind: MissingPart['kind']) => missing.filter((part) => part.kind === kind);
   const manifests = ofKind('manifest');
   const lost = ofKind('blob');
   const bytes = lost.reduce((sum, { size = 0 }) => sum + size, 0);
+  const parts = [
+    ...(manifests.length === 0 ? [] : [counted(manifests.length, 'manifest')]),
+    ...(lost.length === 0 ? [] : [`${lost.length} of ${counted(blobs, 'blob')} (${humanBytes(bytes)})`]),
+  ].join(', ');
+  const isPartial = lost.length < blobs;
+  const isOnlyAttestation = missing.every(({ partOf }) => partOf === 'attestation');
   return [
     ...ofKind('platform').map(({ reason }) => reason),
-    ...(manifests.length === 0 ? [] : [`${counted(manifests.length, 'manifest')} missing`]),
-    ...(lost.length === 0
-      ? []
-      : [`${lost.length} of ${counted(blobs, 'blob')} missing (${humanBytes(bytes)})`]),
-  ].join(', ');
+    ...(parts === '' ? [] : [isPartial ? `partial: ${parts} missing` : `missing: ${parts}`]),
+    ...(isOnlyAttestation ? ['all of it of the attestation, which only Docker 29 needs'] : []),
+  ];
 }

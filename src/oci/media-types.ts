@@ -48,6 +48,11 @@ export function isFileLayerType(mediaType: string): boolean {
   );
 }
 
+/** Build caches of BuildKit are indexes of layers and one config (its cache/remotecache/export.go). */
+export function isBlobEntryType(mediaType: string): boolean {
+  return /\.layer\.|\.rootfs\.|\.cacheconfig\./.test(mediaType);
+}
+
 /** Layers that live elsewhere: registries neither hold them nor check that they exist (Windows base layers). */
 export function isForeignLayerType(mediaType: string): boolean {
   return mediaType.includes('.nondistributable.') || mediaType.includes('.foreign.');

@@ -51,7 +51,10 @@ export class Completeness {
   }
 }
 
-/** Foreign layers are left out: registries need not hold them, and clients get them elsewhere. */
+/**
+ * Foreign layers are left out: registries need not hold them, and clients get them elsewhere. So are the blobs of
+ * attestations: only Docker 29 asks for them, and every other client is not to lose an image for them.
+ */
 function blobsOf(manifest: StoredManifest): readonly Digest[] {
   const { content } = parseManifest(manifest.bytes, manifest.mediaType);
   if (content.kind === 'index' || !isRunnableImage(content)) return [];

@@ -8,7 +8,7 @@ import {
   type IndexEntry,
   type ManifestContent,
 } from '../oci/manifest.ts';
-import { isImageManifestType, isIndexType } from '../oci/media-types.ts';
+import { isBlobEntryType, isImageManifestType, isIndexType } from '../oci/media-types.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { StoredManifest } from '../store/manifest-store.ts';
 import { entryFor } from './platform-resolver.ts';
@@ -37,6 +37,8 @@ export interface MissingManifest {
   readonly digest: Digest;
   readonly role: ClosureRole;
   readonly platform?: Platform;
+  /** As of a ClosureManifest. */
+  readonly subject?: Digest;
   /** For people. */
   readonly reason: string;
 }
@@ -181,7 +183,7 @@ class ClosureWalk {
   async #read(wanted: Wanted): Promise<StoredManifest | undefined> {
     try {
       const manifest = await this.#options.read(wanted.digest);
-      return manifest ?? this.#miss(wanted, 'it is not stored');
+      return manifest ?? this.#miss(wanted, 'it is not cached');
     } catch (error) {
       if (!(error instanceof PullError)) throw error;
       return this.#miss(wanted, error.message);
@@ -203,10 +205,16 @@ class ClosureWalk {
     }
   }
 
-  #miss({ digest, role, platform }: Wanted, reason: string): undefined {
+  #miss({ digest, role, platform, subject }: Wanted, reason: string): undefined {
     // Beyond the bound one says it for all.
     if (this.#manifests.size >= MAX_MANIFESTS && this.#missing.size > 0) return undefined;
-    this.#missing.set(digest, { digest, role, reason, ...(platform === undefined ? {} : { platform }) });
+    this.#missing.set(digest, {
+      digest,
+      role,
+      reason,
+      ...(platform === undefined ? {} : { platform }),
+      ...(subject === undefined ? {} : { subject }),
+    });
     return undefined;
   }
 }
@@ -227,15 +235,12 @@ function attestationOf(entry: IndexEntry): Wanted {
   };
 }
 
-/** Build caches of BuildKit are indexes of layers and one config (its cache/remotecache/export.go). */
-const BLOB_ENTRY = /\.layer\.|\.rootfs\.|\.cacheconfig\./;
-
 function blobsOf(content: ManifestContent): ClosureBlob[] {
   const blobs = (descriptors: readonly Descriptor[], isForeign: boolean): ClosureBlob[] =>
     descriptors.map(({ digest, mediaType, size }) => ({ digest, mediaType, size, isForeign }));
   if (content.kind === 'index') {
     return blobs(
-      content.entries.filter(({ mediaType }) => BLOB_ENTRY.test(mediaType)),
+      content.entries.filter(({ mediaType }) => isBlobEntryType(mediaType)),
       false,
     );
   }

@@ -3,12 +3,14 @@ import type { ListedImage } from '../oci/listed-image.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
-import { imageClosure, type ClosureBlob, type ImageClosure } from './image-closure.ts';
+import { imageClosure, type ImageClosure } from './image-closure.ts';
 import { platformNames, type WantedImage } from './wanted-images.ts';
 
 /** Something that a client would ask for in vain. All of it is JSON; sizes in bytes. */
 export interface MissingPart {
   readonly kind: 'manifest' | 'blob' | 'platform';
+  /** What an attestation lacks fails Docker 29 with its containerd store, and no other client. */
+  readonly partOf: 'image' | 'attestation';
   /** Absent for a platform. */
   readonly digest?: Digest;
   readonly size?: number;
@@ -19,6 +21,7 @@ export interface MissingPart {
 export interface PlatformReadiness {
   /** Or `all`. */
   readonly platform: string;
+  /** For every client: attestations count. */
   readonly isComplete: boolean;
   readonly blobs: number;
   /** Of all its blobs, as far as known. */
@@ -103,26 +106,32 @@ export class ImageReadiness {
   }
 
   async #platform(platform: string, closure: ImageClosure): Promise<PlatformReadiness> {
-    const held = neededBlobs(closure);
+    const held = closure.blobs.filter(({ isForeign }) => !isForeign);
+    const ofImages = blobsOfImages(closure);
     const missing: MissingPart[] = [
       ...closure.unmatched.map((each) => ({
         kind: 'platform' as const,
+        partOf: 'image' as const,
         reason: `it is not made for ${formatPlatform(each)}`,
       })),
-      ...closure.missing.map(({ digest, reason }) => ({ kind: 'manifest' as const, digest, reason })),
+      ...closure.missing.map(({ digest, role, reason }) => ({
+        kind: 'manifest' as const,
+        partOf: role === 'attestation' ? ('attestation' as const) : ('image' as const),
+        digest,
+        reason,
+      })),
     ];
     for (const { digest, size } of held) {
       if (await this.#options.hasBlob(digest, size)) continue;
-      missing.push({ kind: 'blob', digest, size, reason: 'it is not stored' });
+      const partOf = ofImages.has(digest) ? 'image' : 'attestation';
+      missing.push({ kind: 'blob', partOf, digest, size, reason: 'it is not cached' });
     }
     const bytes = held.reduce((sum, { size }) => sum + size, 0);
     return { platform, isComplete: missing.length === 0, blobs: held.length, bytes, missing };
   }
 }
 
-/** Of an attestation clients fetch the manifest at most, so what it states need not be there. */
-function neededBlobs({ manifests, blobs }: ImageClosure): ClosureBlob[] {
+function blobsOfImages({ manifests }: ImageClosure): ReadonlySet<Digest> {
   const images = manifests.filter(({ role }) => role === 'image' || role === 'index');
-  const needed = new Set(images.flatMap((each) => each.blobs.map(({ digest }) => digest)));
-  return blobs.filter(({ digest, isForeign }) => needed.has(digest) && !isForeign);
+  return new Set(images.flatMap((each) => each.blobs.map(({ digest }) => digest)));
 }

@@ -33,8 +33,8 @@ export interface SelectionOptions {
 const MAX_NAMED = 3;
 
 /**
- * Takes of an image what is whole: no image without all of its blobs. Of what speaks of an image, attestations and
- * referrers, it takes whatever is there: clients fetch an attestation's manifest with its image and seldom its blobs.
+ * Takes of an image what is cached: no image without all of its blobs. Of attestations and referrers it takes all that is
+ * there. What an attestation lacks is lacking: Docker 29 does not take the image then, though every other client does.
  */
 export async function selectImage(
   root: Digest,
@@ -47,13 +47,16 @@ export async function selectImage(
   const manifests = takenOf(closure, faults);
   const blobs: ClosureBlob[] = [];
   const foreign: ClosureBlob[] = [];
-  const lacks = audience === 'stored' ? nothingOf(closure, faults, manifests) : lacksOf(closure, faults);
+  const lacks = [
+    ...(audience === 'stored' ? nothingOf(closure, faults, manifests) : lacksOf(closure, faults)),
+    ...attestationLacks(closure, faults, manifests),
+  ];
   for (const blob of distinct(manifests.flatMap((manifest) => manifest.blobs))) {
     const isStored = (await options.files.size(blob.digest)) !== undefined;
     if (isStored && (!blob.isForeign || options.withForeign)) blobs.push(blob);
     else if (blob.isForeign) foreign.push(blob);
     if (!isStored && blob.isForeign && options.withForeign) {
-      lacks.push(`its foreign layer ${blob.digest} is not stored`);
+      lacks.push(`its foreign layer ${blob.digest} is not cached`);
     }
   }
   return { manifests, blobs, foreign, lacks };
@@ -97,8 +100,8 @@ function nothingOf(
 ): string[] {
   if (isOfUse(taken)) return [];
   const [first] = faults.values();
-  if (first !== undefined) return [`nothing of it is whole: ${named(first)} not stored`];
-  if (manifests.length > 0) return ['nothing of it but its list is stored'];
+  if (first !== undefined) return [`nothing of it is cached whole: ${named(first)} not cached`];
+  if (manifests.length > 0) return ['nothing of it but its index is cached'];
   return missing.map(({ digest, reason }) => `${digest}: ${reason}`);
 }
 
@@ -110,7 +113,29 @@ function lacksOf({ manifests, missing, unmatched }: ImageClosure, faults: Faults
       .map(({ digest, platform, reason }) => `${nameOf(platform)}${digest}: ${reason}`),
     ...manifests.filter(isImage).flatMap(({ digest, platform }) => {
       const blobs = faults.get(digest);
-      return blobs === undefined ? [] : [`${nameOf(platform)}${named(blobs)} not stored`];
+      return blobs === undefined ? [] : [`${nameOf(platform)}${named(blobs)} not cached`];
+    }),
+  ];
+}
+
+/** What the attestations of the images that are taken lack. */
+function attestationLacks(
+  { manifests, missing }: ImageClosure,
+  faults: Faults,
+  taken: readonly ClosureManifest[],
+): string[] {
+  const subjects = new Map(taken.filter(isImage).map(({ digest, platform }) => [digest, platform]));
+  const isOfTaken = ({ role, subject }: Pick<ClosureManifest, 'role' | 'subject'>): boolean =>
+    role === 'attestation' && subject !== undefined && subjects.has(subject);
+  const attestation = (subject: Digest | undefined): string =>
+    `${nameOf(subject === undefined ? undefined : subjects.get(subject))}of its attestation, which Docker 29 needs,`;
+  return [
+    ...missing
+      .filter(isOfTaken)
+      .map(({ digest, subject, reason }) => `${attestation(subject)} the manifest ${digest}: ${reason}`),
+    ...manifests.filter(isOfTaken).flatMap(({ digest, subject }) => {
+      const blobs = faults.get(digest);
+      return blobs === undefined ? [] : [`${attestation(subject)} ${named(blobs)} not cached`];
     }),
   ];
 }

@@ -8,6 +8,8 @@ import type { StoredManifest } from '../store/manifest-store.ts';
 /** What an index said of a manifest that it names. */
 export interface IndexMember {
   readonly platform?: Platform;
+  /** It speaks of another one, and is no image. */
+  readonly isAttestation: boolean;
   /** Manifests that speak of this one: provenance and the like. */
   readonly attestations: readonly Digest[];
 }
@@ -56,12 +58,14 @@ export class IndexMembers {
     this.#lists.set(manifest.digest, new Set(content.entries.map(({ digest }) => digest)));
     const attestations = attestationsIn(content.entries);
     const seen = new Set<Digest>();
-    for (const { digest, mediaType, platform } of content.entries) {
+    for (const entry of content.entries) {
+      const { digest, mediaType, platform } = entry;
       // Of several entries for one manifest clients take the first (OCI image-index.md).
       if (!isImageManifestType(mediaType) || seen.has(digest)) continue;
       seen.add(digest);
       this.#learn(digest, {
         list: manifest.digest,
+        isAttestation: attestedDigest(entry) !== undefined,
         attestations: attestations.get(digest) ?? [],
         ...(platform === undefined ? {} : { platform }),
       });
@@ -84,6 +88,7 @@ export class IndexMembers {
     const attestations = [...new Set([...member.attestations, ...(before?.attestations ?? [])])];
     this.#members.set(digest, {
       list: member.list,
+      isAttestation: member.isAttestation,
       attestations: attestations.slice(0, MAX_ATTESTATIONS),
       ...(platform === undefined ? {} : { platform }),
     });

@@ -3,7 +3,7 @@ import { atMost, keptFor } from '../lib/lru-options.ts';
 import { withinMs } from '../lib/deadline.ts';
 import { memoOf } from '../lib/memo.ts';
 import type { Digest } from '../oci/digest.ts';
-import { parseManifest } from '../oci/manifest.ts';
+import { isRunnableImage, parseManifest } from '../oci/manifest.ts';
 import { isIndexType } from '../oci/media-types.ts';
 import { orderFor } from '../oci/platform-order.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
@@ -21,7 +21,7 @@ import { entryFor } from './platform-resolver.ts';
 import { PullError } from './pull-error.ts';
 import type { ServedManifest } from './served-manifest.ts';
 
-export type ReadAheadKind = 'manifest' | 'attestation' | 'config' | 'layer';
+export type ReadAheadKind = 'manifest' | 'attestation' | 'statement' | 'config' | 'layer';
 
 export interface ReadAheadOptions {
   readonly mode: 'off' | 'manifests' | 'layers';
@@ -49,6 +49,12 @@ const READY_TTL_MS = 5 * 60_000;
 /** After something could not be had. */
 const RETRY_AFTER_MS = 10_000;
 const CLOSE_WAIT_MS = 3000;
+/**
+ * Of one attestation. BuildKit writes a layer for each statement: provenance of some 10 kB, and a bill of materials,
+ * which has some megabytes for the largest images. Nobody could tell what an index that names more calls an attestation.
+ */
+const MAX_STATEMENTS = 16;
+const MAX_STATEMENT_BYTES = 64 * 1024 * 1024;
 
 /** Fetches what clients ask for next while they read what they were given. Nobody waits for it, and nobody sees it fail. */
 export class ReadAhead {
@@ -56,7 +62,7 @@ export class ReadAhead {
   readonly #layers: LayerAhead;
   readonly #running = new Set<Promise<void>>();
   readonly #nameOf = memoOf(formatPlatform);
-  /** Lists of which everything is there, on its way, or was not to be had just now; by repository and platform. */
+  /** Lists, by repository and platform, and manifests of which all is here, on its way, or was not to be had just now. */
   readonly #ready = new LRUCache<string, true>({ ...atMost(MAX_READY), ...keptFor(READY_TTL_MS) });
   #isClosed = false;
 
@@ -66,17 +72,15 @@ export class ReadAhead {
   }
 
   manifestServed(served: ServedManifest): void {
-    const { headOnly, repository } = served.request;
-    const { descriptor, bytes, cache } = served.answer;
+    const { headOnly } = served.request;
+    const { descriptor, bytes } = served.answer;
     if (headOnly || bytes === undefined) return;
     const manifest = { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes };
     if (isIndexType(descriptor.mediaType)) {
       if (this.#options.mode !== 'off') this.#childOf(manifest, served);
       return;
     }
-    if (cache === 'stored' || cache === 'collapsed') {
-      this.#run(() => this.#attestations(served.upstream, repository, descriptor.digest));
-    }
+    this.#attestationsOf(served);
     if (this.#options.mode === 'layers') this.#layersOf(manifest, served);
   }
 
@@ -101,16 +105,24 @@ export class ReadAhead {
     const wanted = this.#options.clients.expected(client) ?? this.#onlyPlatform();
     if (wanted === undefined) return;
     const key = `${repositoryKey(repository)}@${list.digest} ${this.#nameOf(wanted)}`;
-    if (this.#isFull || this.#ready.has(key)) return;
-    this.#ready.set(key, true);
-    this.#run(async () => {
-      let isDone = false;
-      try {
-        isDone = await this.#getReady(wanted, list, { upstream, repository });
-      } finally {
-        if (!isDone) this.#ready.set(key, true, { ttl: RETRY_AFTER_MS });
-      }
-    });
+    this.#runOnce(key, () => this.#getReady(wanted, list, { upstream, repository }));
+  }
+
+  /**
+   * A manifest and what speaks of it are one: Docker 29 asks for both, and fails if it does not get all of that. Once
+   * the manifest is here, what its attestation states costs no pull: an image that lacks it gets it when it is served.
+   */
+  #attestationsOf({ upstream, request: { repository }, answer }: ServedManifest): void {
+    const { digest } = answer.descriptor;
+    const member = this.#options.members.get(digest);
+    if (member === undefined) return;
+    const attestations = member.isAttestation ? [digest] : member.attestations;
+    if (attestations.length === 0) return;
+    const mayPull = answer.cache === 'stored' || answer.cache === 'collapsed';
+    const key = `${repositoryKey(repository)}@${digest}`;
+    // What has just been fetched is new, whatever was true of it before.
+    if (mayPull) this.#ready.delete(key);
+    this.#runOnce(key, () => this.#attestations(upstream, repository, { attestations, mayPull }));
   }
 
   /** False if not all could be had. Throws PullError. */
@@ -128,7 +140,10 @@ export class ReadAhead {
     if (entry === undefined || !this.#isCaredFor(entry.platform)) return true;
     const isNew = (await this.#options.store.getManifest(entry.digest)) === undefined;
     const child = await load(entry);
-    if (isNew) this.#run(() => this.#attestations(upstream, repository, entry.digest));
+    const attestations = this.#options.members.get(entry.digest)?.attestations ?? [];
+    this.#run(async () => {
+      await this.#attestations(upstream, repository, { attestations, mayPull: isNew });
+    });
     await this.#options.links.expand(repository, child);
     return this.#config(upstream, repository, child);
   }
@@ -156,11 +171,43 @@ export class ReadAhead {
     return isStored !== false;
   }
 
-  /** A manifest and what speaks of it are one: Docker 29 asks for both. */
-  async #attestations(upstream: Upstream, repository: Repository, subject: Digest): Promise<void> {
-    for (const digest of this.#options.members.get(subject)?.attestations ?? []) {
-      await this.#manifest(upstream, repository, { digest, kind: 'attestation' });
+  /** False if not all could be had. Throws PullError. */
+  async #attestations(
+    upstream: Upstream,
+    repository: Repository,
+    { attestations, mayPull }: { readonly attestations: readonly Digest[]; readonly mayPull: boolean },
+  ): Promise<boolean> {
+    let isDone = true;
+    for (const digest of attestations) {
+      const isCached = mayPull || (await this.#options.store.getManifest(digest)) !== undefined;
+      if (!isCached) continue;
+      const manifest = await this.#manifest(upstream, repository, { digest, kind: 'attestation' });
+      isDone = (await this.#statements(upstream, repository, manifest)) && isDone;
     }
+    return isDone;
+  }
+
+  /** One after the other: they are small, and those that somebody waits for go first. */
+  async #statements(
+    upstream: Upstream,
+    repository: Repository,
+    attestation: StoredManifest,
+  ): Promise<boolean> {
+    const { content } = parseManifest(attestation.bytes, attestation.mediaType);
+    if (content.kind === 'index' || isRunnableImage(content)) return true;
+    const blobs = [content.config, ...content.layers];
+    const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
+    if (blobs.length > MAX_STATEMENTS || bytes > MAX_STATEMENT_BYTES) return true;
+    await this.#options.links.expand(repository, attestation);
+    let isDone = true;
+    for (const { digest } of blobs) {
+      if (this.#isClosed || upstream.outage(repository.name) !== undefined) return false;
+      const fill = await this.#options.blobs.prefetch({ upstream, repository, digest });
+      const isStored = await fill?.stored;
+      if (isStored === true) this.#options.onFetched('statement');
+      isDone = isStored !== false && isDone;
+    }
+    return isDone;
   }
 
   #layersOf(manifest: StoredManifest, { upstream, request }: ServedManifest): void {
@@ -192,6 +239,20 @@ export class ReadAhead {
     const manifest = await promise;
     if (!joined) onFetched(kind);
     return manifest;
+  }
+
+  /** Not again while it is known to be done, or to be had just now. */
+  #runOnce(key: string, work: () => Promise<boolean>): void {
+    if (this.#isFull || this.#ready.has(key)) return;
+    this.#ready.set(key, true);
+    this.#run(async () => {
+      let isDone = false;
+      try {
+        isDone = await work();
+      } finally {
+        if (!isDone) this.#ready.set(key, true, { ttl: RETRY_AFTER_MS });
+      }
+    });
   }
 
   get #isFull(): boolean {

@@ -141,8 +141,15 @@ export class WarmImage {
     } catch (error) {
       tally.ends(blob, 'failed');
       if (!(error instanceof PullError || error instanceof BlobStoreError)) throw error;
-      this.#fail(digest, error.message);
+      this.#fail(this.#isOfImage(digest) ? digest : `${digest} of its attestation`, error.message);
     }
+  }
+
+  /** What only an attestation names, nobody but Docker 29 asks for. */
+  #isOfImage(digest: Digest): boolean {
+    return this.#closure.manifests.some(
+      ({ role, blobs }) => role !== 'attestation' && blobs.some((blob) => blob.digest === digest),
+    );
   }
 
   /** What is wanted by its digest is wanted under its tag as well, which moves by upstream's word alone. */

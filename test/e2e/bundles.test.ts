@@ -106,7 +106,7 @@ describe('`pierhead export` and `import`', () => {
     const exported = await inSource('export', '-o', path);
     expect(exported.status).toBe(0);
     expect(exported.stderr).toMatch(
-      /^plain:latest is incomplete: nothing of it is whole: sha256:\w+.* not stored\n$/,
+      /^plain:latest is incomplete: nothing of it is cached whole: sha256:\w+.* not cached\n$/,
     );
     expect(exported.stdout.toString()).toContain(': 2 images');
   });

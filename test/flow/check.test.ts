@@ -11,7 +11,6 @@ import { startTestApp, type TestApp } from '../support/app.ts';
 import { attempt } from '../support/commands.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
 import { MAIN } from '../support/program.ts';
-import { storedAt } from '../support/pulls.ts';
 import { shorten } from '../support/stored-files.ts';
 import { testFolder } from '../support/temp.ts';
 
@@ -106,10 +105,8 @@ describe('`pierhead check`', () => {
     const { status, stdout, stderr } = await run(['compose.yaml']);
     expect({ status, stderr }).toEqual({ status: 1, stderr: '' });
     const lines = stdout.toString();
-    expect(lines).toMatch(
-      /^golang:latest +linux\/amd64 +\S+ k?B +complete +compose.yaml:2, compose.yaml:3$/m,
-    );
-    expect(lines).toMatch(/^golang:latest +linux\/arm64 +0 B +2 manifests missing +compose.yaml:2/m);
+    expect(lines).toMatch(/^golang:latest +linux\/amd64 +\S+ k?B +cached +compose.yaml:2, compose.yaml:3$/m);
+    expect(lines).toMatch(/^golang:latest +linux\/arm64 +0 B +missing: 2 manifests +compose.yaml:2/m);
     expect(lines).toMatch(/^plain:latest +- +- +its tag is not known here +compose.yaml:4$/m);
     expect(lines).toMatch(/^0 of 2 images could be pulled now with upstream unplugged$/m);
     expect(hub.requests).toEqual([]);
@@ -123,28 +120,13 @@ describe('`pierhead check`', () => {
     expect(await pullGolang(app)).toBe(true);
     for (const digest of partsOf('linux/amd64').blobs) {
       await rm(blobPath(app.dataDir, digest));
-      expect((await run(['golang'])).stdout.toString()).toContain('blobs missing (');
+      expect((await run(['golang'])).stdout.toString()).toMatch(/(partial|missing): \d of \d+ blobs \(/);
     }
     // Small blobs that were read a moment ago are still in the memory of this server, and in no other's.
     await app.stop();
     const { dataDir } = app;
     const next = await startTestApp({ hub, dataDir, flags: { tagTtl: '1h', failMode: 'strict' } });
     expect(await pullGolang(next)).toBe(false);
-  });
-
-  it('does not want what attestations state, which no client fetches with the image', async () => {
-    const { app, hub, run } = await setting();
-    const { manifest, blobs } = partsOf('linux/amd64');
-    const [attestation] = GOLANG.image.attestations;
-    const manifests = ['latest', manifest, attestation?.digest].map((reference) => `manifests/${reference}`);
-    for (const target of [...manifests, ...blobs.map((digest) => `blobs/${digest}`)]) {
-      expect((await app.get(`/v2/library/golang/${target}`)).status).toBe(200);
-    }
-    for (const digest of blobs) await storedAt(app, `/v2/library/golang/blobs/${digest}`);
-    await hub.stop();
-    const { status, stdout } = await run(['golang']);
-    expect(stdout.toString()).toContain(' complete ');
-    expect(status).toBe(0);
   });
 
   it.each([
@@ -277,9 +259,7 @@ describe('`pierhead check`', () => {
     const upstreams = `upstreams:\n  docker.io:\n    url: ${hub.url}\n    deny: [library/golang]\n`;
     await writeFile(join(folder, 'pierhead.yaml'), upstreams);
     const { images } = await checked('golang', '--config', 'pierhead.yaml');
-    expect(images[0]?.problems).toEqual([
-      'golang:latest may not be pulled here: by the settings of this mirror',
-    ]);
+    expect(images[0]?.problems).toEqual(['golang may not be pulled here: by the settings of this mirror']);
   });
 
   it('does not count layers that are held elsewhere, and says so', async () => {
@@ -294,7 +274,7 @@ describe('`pierhead check`', () => {
     hub.add({ repository: 'library/windows', tags: ['latest'], image: windows });
     const { status, stdout } = await run(['--warm', 'windows', '--platform', 'windows/amd64']);
     expect(status).toBe(0);
-    expect(stdout.toString()).toContain('complete; 1 layer held elsewhere');
+    expect(stdout.toString()).toContain('cached; 1 layer held elsewhere');
     expect((await app.get(`/v2/library/windows/manifests/latest`)).status).toBe(200);
   });
 

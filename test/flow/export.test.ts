@@ -24,13 +24,13 @@ const platforms = (...texts: string[]): Platform[] =>
   texts.map((text) => parsePlatform(text) ?? { os: '', architecture: '' });
 
 /** Pulls of golang what a client of linux/amd64 does, the attestation included. */
-async function pullAmd64(app: TestApp, { withStatements = true } = {}): Promise<void> {
+async function pullAmd64(app: TestApp): Promise<void> {
   const { manifests, blobs } = digestsOf(GOLANG.image, 'linux/amd64');
   await app.get('/v2/library/golang/manifests/latest', { headers: [['Accept', '*/*']] });
   const attestation = attestationOf(GOLANG.image, 'linux/amd64');
   for (const digest of [...manifests, attestation]) await app.get(`/v2/library/golang/manifests/${digest}`);
   const statements = GOLANG.image.manifests.find(({ digest }) => digest === attestation);
-  for (const digest of [...blobs, ...(withStatements ? blobsNamedBy(statements?.bytes) : [])]) {
+  for (const digest of [...blobs, ...blobsNamedBy(statements?.bytes)]) {
     await app.get(`/v2/library/golang/blobs/${digest}`);
     await storedAt(app, `/v2/library/golang/blobs/${digest}`);
   }
@@ -186,19 +186,6 @@ describe('a bundle', () => {
     expect(list?.bytes.equals(GOLANG.image.root.bytes)).toBe(true);
   });
 
-  it('has attestations whose statements nobody has fetched, as their clients would', async () => {
-    const app = await startTestApp({ hub: await filledHub() });
-    await pullAmd64(app, { withStatements: false });
-    const { bytes } = await exportFrom(app.dataDir, ['golang'], { audience: platforms('linux/amd64') });
-    const amd64 = digestsOf(GOLANG.image, 'linux/amd64');
-    const attestation = attestationOf(GOLANG.image, 'linux/amd64');
-    expect(held(bytes)).toEqual([...amd64.manifests, ...amd64.blobs, attestation].sort());
-    const next = await startTestApp({ hub: 'http://127.0.0.1:9', flags: { offline: true } });
-    await importInto(next.dataDir, bytes);
-    const answer = await next.get(`/v2/library/golang/manifests/${attestation}`);
-    expect(answer.header('docker-content-digest')).toBe(attestation);
-  });
-
   it('says what is missing for platforms that are asked for', async () => {
     const app = await startTestApp({ hub: await filledHub() });
     await pullAmd64(app);
@@ -209,7 +196,7 @@ describe('a bundle', () => {
     expect(plan.lacking).toEqual([
       {
         image: 'golang:latest',
-        lacks: ['it is not made for linux/riscv64', `linux/arm64/v8: ${arm64}: it is not stored`],
+        lacks: ['it is not made for linux/riscv64', `linux/arm64/v8: ${arm64}: it is not cached`],
       },
       { image: 'plain:latest', lacks: ['the tag is not known here'] },
     ]);
@@ -223,7 +210,7 @@ describe('a bundle', () => {
     const { plan } = await exportFrom(app.dataDir);
     expect(plan.images.map((each) => each.image)).toEqual(['golang:1.22', 'golang:latest']);
     expect(plan.lacking).toMatchObject([{ image: 'plain:latest' }]);
-    expect(plan.lacking[0]?.lacks[0]).toMatch(/^nothing of it is whole: sha256:\w+.* not stored$/);
+    expect(plan.lacking[0]?.lacks[0]).toMatch(/^nothing of it is cached whole: sha256:\w+.* not cached$/);
   });
 
   it('leaves to the other side what it has', async () => {
@@ -261,7 +248,7 @@ describe('a bundle', () => {
     ]);
     const asked = await exportFrom(app.dataDir, ['windows'], { withForeign: true });
     expect(asked.plan.lacking).toMatchObject([
-      { lacks: [`its foreign layer ${foreign.digest} is not stored`] },
+      { lacks: [`its foreign layer ${foreign.digest} is not cached`] },
     ]);
     hub.addBlob('library/windows', foreign);
     await app.get(`/v2/library/windows/blobs/${foreign.digest}`);

@@ -174,7 +174,7 @@ describe('`pierhead warm` beside a server', () => {
       ['golang:1.22', 0],
     ]);
     const texts = images.flatMap(({ failures }) => failures);
-    expect(texts[0]).toContain('library/nothing');
+    expect(texts[0]).toContain('nothing:latest');
     expect(texts[1]).toBe('ghcr.io is not among the upstreams of the settings');
     expect(texts[2]).toContain(layer?.digest);
     expect(texts[3]).toBe('linux/s390x: it is not made for that');

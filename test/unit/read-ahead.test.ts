@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Digest } from '../../src/oci/digest.ts';
+import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import { OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { ClientPlatforms } from '../../src/pull/client-platforms.ts';
 import { ContentLinks } from '../../src/pull/content-links.ts';
 import { FleetFlight } from '../../src/pull/fleet-flight.ts';
@@ -14,6 +15,9 @@ import { TagScope } from '../../src/pull/tag-scope.ts';
 import type { StoredManifest } from '../../src/store/manifest-store.ts';
 import { createMemoryStore } from '../../src/store/manifest/memory.ts';
 import { GOLANG } from '../support/filled-hub.ts';
+import { image, LINUX_AMD64, manifestDescriptor, storedManifest } from '../fixtures/images.ts';
+import { absentEntry, entryOf, listOf } from '../fixtures/lists.ts';
+import { blobsNamedBy } from '../support/image-digests.ts';
 import { hubAndUpstream } from '../support/upstream-client.ts';
 
 const repository = { host: 'docker.io', name: 'library/golang' };
@@ -75,7 +79,7 @@ async function readAhead(pulls: number) {
     hub.requests
       .filter(({ kind, status }) => kind === 'manifest' && status === 200)
       .map(({ reference }) => reference);
-  return { serve, got, wanted };
+  return { hub, serve, got, wanted };
 }
 
 const amd64 = GOLANG.image.images.get('linux/amd64');
@@ -102,5 +106,59 @@ describe('what nobody has asked for', () => {
     await serve(GOLANG.image.root);
     expect(got()).toEqual([amd64.root.digest]);
     expect(wanted).toEqual([]);
+  });
+});
+
+describe('what an attestation states', () => {
+  it('is fetched though its manifest was the last pull: blobs cost none', async () => {
+    const { serve, got, wanted } = await readAhead(2);
+    await serve(GOLANG.image.root);
+    expect(got()).toEqual([amd64.root.digest, attestation?.digest]);
+    expect(wanted).toEqual(blobsNamedBy(attestation?.bytes));
+  });
+});
+
+describe('what an index calls an attestation', () => {
+  const subject = image({ platform: LINUX_AMD64, message: 'attested' });
+  const config = {
+    mediaType: 'application/vnd.oci.image.config.v1+json',
+    digest: digestOf(Buffer.from('{}')),
+    size: 2,
+  };
+  const statement = (name: string, size: number) => ({
+    ...absentEntry(name),
+    mediaType: 'application/vnd.in-toto+json',
+    size,
+  });
+
+  /** What is wanted after an image was served whose attestation has these layers. */
+  async function wantedOf(layers: readonly object[]): Promise<readonly Digest[]> {
+    const manifest = storedManifest(OCI_MANIFEST, { config, layers });
+    const annotations = {
+      'vnd.docker.reference.digest': subject.root.digest,
+      'vnd.docker.reference.type': 'attestation-manifest',
+    };
+    const entry = { ...manifestDescriptor(manifest), annotations };
+    const attested = { root: manifest, manifests: [manifest], blobs: [] };
+    const { hub, serve, got, wanted } = await readAhead(100);
+    const list = listOf([entryOf(subject), entry], [subject, attested]);
+    hub.add({ repository: repository.name, image: list });
+    await serve(list.root);
+    expect(got()).toContain(manifest.digest);
+    return wanted.filter((digest) => digest !== subject.config.digest);
+  }
+
+  it('has its config and layers fetched as far as one attestation can have them', async () => {
+    const layers = [statement('provenance', 10_000), statement('bill of materials', 20_000_000)];
+    expect(await wantedOf(layers)).toHaveLength(3);
+  });
+
+  it.each([
+    ['10,000 layers', Array.from({ length: 10_000 }, (_, n) => statement(`${n}`, 1_000_000_000))],
+    ['a layer of 1 GB', [statement('0', 1_000_000_000)]],
+    ['17 layers', Array.from({ length: 17 }, (_, n) => statement(`${n}`, 1))],
+    ['the layers of an image', subject.layers],
+  ])('has nothing fetched if it has %s', async (_, layers) => {
+    expect(await wantedOf(layers)).toEqual([]);
   });
 });

@@ -63,8 +63,8 @@ describe('what is said of images that are checked', () => {
         blobs: 3,
         bytes: 3e6,
         missing: [
-          { kind: 'manifest', digest: DIGEST, reason: 'x' },
-          { kind: 'blob', digest: DIGEST, size: 1e6, reason: 'x' },
+          { kind: 'manifest', partOf: 'image', digest: DIGEST, reason: 'x' },
+          { kind: 'blob', partOf: 'image', digest: DIGEST, size: 1e6, reason: 'x' },
         ],
       },
     ],
@@ -73,8 +73,8 @@ describe('what is said of images that are checked', () => {
   it('is a row for each platform, what was not understood, and the verdict', () => {
     expect(checkText({ images: [image], problems: ['c:1: why'], notes: ['d:2: how'] }).split('\n')).toEqual([
       expect.stringMatching(/^IMAGE +PLATFORM +SIZE +STATE +NEEDED BY$/),
-      expect.stringMatching(/^golang:1.22 +linux\/amd64 +3.0 MB +complete +a:1, b:2$/),
-      expect.stringMatching(/ +1 manifest missing, 1 of 3 blobs missing \(1.0 MB\) +a:1, b:2$/),
+      expect.stringMatching(/^golang:1.22 +linux\/amd64 +3.0 MB +cached +a:1, b:2$/),
+      expect.stringMatching(/ +partial: 1 manifest, 1 of 3 blobs \(1.0 MB\) missing +a:1, b:2$/),
       'not understood: c:1: why',
       'note: d:2: how',
       '0 of 1 image could be pulled now with upstream unplugged',
