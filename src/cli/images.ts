@@ -2,7 +2,7 @@ import { readImages } from '../app.ts';
 import type { Flags } from '../config/flags.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { counted, humanAge, humanBytes } from '../lib/human.ts';
-import { formatImageName } from '../oci/image-name.ts';
+import { formatFullName } from '../oci/image-name.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { parseRepositoryKey } from '../oci/reference.ts';
 import type { ImageEntry } from '../store/images.ts';
@@ -35,33 +35,48 @@ export function imagesJson(entries: readonly ImageEntry[]): string {
 /** A line per tag; images without a tag by their digest, unless they are there as part of an index only. */
 export function imagesText(entries: readonly ImageEntry[], nowMs: number): string {
   const shown = entries.filter(({ tags, indexes }) => tags.length > 0 || indexes.length === 0);
-  const rows = shown.flatMap((entry) => namesOf(entry).map((name) => [name, ...cells(entry, nowMs)]));
-  if (rows.length === 0) return 'no images are kept\n';
+  const rows = shown.flatMap((entry) =>
+    namesOf(entry).map(({ name, tag }) => [name, ...cells(entry, tag, nowMs)]),
+  );
+  if (rows.length === 0) return 'no image is cached\n';
   const parts = entries.length - shown.length;
   const hidden = parts === 0 ? '' : `${counted(parts, 'image')} of the indexes above: see --json\n`;
-  return `${table([['IMAGE', 'DIGEST', 'PLATFORM', 'SIZE', 'PULLED', 'NOTE'], ...rows])}${hidden}`;
+  return `${table([['IMAGE', 'DIGEST', 'PLATFORM', 'SIZE', 'PULLED', 'STATE'], ...rows])}${hidden}`;
 }
 
-function namesOf({ repository: key, tags, digest }: ImageEntry): string[] {
+function namesOf({ repository: key, tags, digest }: ImageEntry): { name: string; tag?: string }[] {
   const repository = parseRepositoryKey(key);
-  if (tags.length === 0) return [formatImageName({ repository, reference: { kind: 'digest', digest } })];
-  return tags.map((tag) => formatImageName({ repository, reference: { kind: 'tag', tag } }));
+  if (tags.length === 0) return [{ name: formatFullName({ repository, digest }) }];
+  return tags.map((tag) => ({ name: formatFullName({ repository, tag }), tag }));
 }
 
-function cells(entry: ImageEntry, nowMs: number): string[] {
-  const { digest, kind, platform, bytes, pulledAt, isPinned, missingBlobs } = entry;
+function cells(entry: ImageEntry, tag: string | undefined, nowMs: number): string[] {
+  const { digest, kind, platform, bytes, pulledAt, isPinned, before } = entry;
   const unknown = kind === 'index' ? 'index' : '-';
   const notes = [
+    stateText(entry),
+    ...before.filter((each) => each.tag === tag).map((each) => `before: ${shortDigest(each.digest)}, cached`),
     ...(isPinned ? ['pinned'] : []),
-    ...(missingBlobs > 0 ? [`${counted(missingBlobs, 'blob')} not stored`] : []),
   ];
   return [
     shortDigest(digest),
     platform === undefined ? unknown : formatPlatform(platform),
     humanBytes(bytes),
     pulledAt === 0 ? '-' : humanAge(nowMs - pulledAt),
-    notes.join(', '),
+    notes.join('; '),
   ];
+}
+
+function stateText({ state, kind, missingBlobs, platforms }: ImageEntry): string {
+  if (state === 'cached') return state;
+  if (kind === 'image') return `${state}: ${counted(missingBlobs, 'blob')} missing`;
+  const lacking = platforms.filter((each) => each.state !== 'cached');
+  return lacking.length === 0 ? state : `${state}: ${lacking.map(lackText).join(', ')}`;
+}
+
+function lackText({ platform, missingBlobs, missingAttestations }: ImageEntry['platforms'][number]): string {
+  const attestation = missingAttestations === 0 ? '' : ' (attestation)';
+  return `${platform} lacks ${missingBlobs === 0 ? 'a manifest' : counted(missingBlobs, 'blob')}${attestation}`;
 }
 
 /** As much of it as Docker shows. */

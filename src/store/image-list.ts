@@ -1,8 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import type { CacheState } from '../oci/cache-state.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ManifestContent } from '../oci/manifest.ts';
 import type { Platform } from '../oci/platform.ts';
 import { addClosure, emptyClosure } from './index/closure.ts';
+import { imageState, type PlatformState } from './image-state.ts';
 import { isPinned } from './index/pinned.ts';
 import type { IndexTables } from './index/tables.ts';
 
@@ -26,8 +28,13 @@ export interface ImageEntry {
   readonly bytes: number;
   /** Those of them that nothing else has: what its removal would free. */
   readonly ownBytes: number;
-  /** How many of its blobs are not stored. */
+  readonly state: CacheState;
+  /** How many of its blobs are not stored; of an index those of `platforms`. */
   readonly missingBlobs: number;
+  /** Of an index its images of which something is cached. */
+  readonly platforms: readonly PlatformState[];
+  /** What its tags named before, if that is cached whole and this is not. */
+  readonly before: readonly { readonly tag: string; readonly digest: Digest }[];
   /** When it was last pulled, to within a minute; ms since the epoch. */
   readonly pulledAt: number;
   /** By a tag or digest of its own, or through an index that names it. */
@@ -60,26 +67,42 @@ function entriesOf(tables: IndexTables, digest: Digest): ImageEntry[] {
     kind: content.kind,
     platform: content.kind === 'index' ? undefined : platformOf(tables, digest, indexes),
     indexes,
+    ...imageState(tables, content),
     ...sizesOf(tables, digest),
     pulledAt: tables.usage.usedAt('manifest', digest) ?? 0,
     isPinned: isPinned(tables, digest),
   };
   const tags = tables.tags.naming(digest);
-  return tables.links.holdersOf(digest).map((repository) => ({
-    repository,
-    tags: tags.filter(([name]) => name === repository).map(([, tag]) => tag),
-    ...shared,
-  }));
+  return tables.links.holdersOf(digest).map((repository) => {
+    const own = tags.filter(([name]) => name === repository).map(([, tag]) => tag);
+    return { repository, tags: own, ...shared, before: beforeOf(tables, repository, own, shared.state) };
+  });
+}
+
+/** A tag that moved while nothing could be cached names something new in part, and the old one is whole. */
+function beforeOf(
+  tables: IndexTables,
+  repository: string,
+  tags: readonly string[],
+  state: CacheState,
+): ImageEntry['before'] {
+  if (state === 'cached') return [];
+  return tags.flatMap((tag) => {
+    const digest = tables.tags.before([repository, tag]).find((each) => {
+      const content = tables.manifests.content(each);
+      return content !== undefined && imageState(tables, content).state === 'cached';
+    });
+    return digest === undefined ? [] : [{ tag, digest }];
+  });
 }
 
 function sizesOf(tables: IndexTables, digest: Digest) {
   const closure = emptyClosure();
   addClosure(tables, digest, closure);
-  const sizes = { bytes: 0, ownBytes: 0, missingBlobs: 0 };
+  const sizes = { bytes: 0, ownBytes: 0 };
   for (const blob of closure.blobs.keys()) {
     const size = tables.blobs.size(blob);
-    if (size === undefined) sizes.missingBlobs += 1;
-    else sizes.bytes += size;
+    sizes.bytes += size ?? 0;
     // One namer more than the closure has shows that somebody else has it too.
     const namers = tables.references.namersOf(blob, closure.manifests.size + 1);
     if (namers.every((namer) => closure.manifests.has(namer))) sizes.ownBytes += size ?? 0;

@@ -17,7 +17,10 @@ const entry: ImageEntry = {
   indexes: [],
   bytes: 300_000_000,
   ownBytes: 300_000_000,
+  state: 'cached',
   missingBlobs: 0,
+  platforms: [{ platform: 'linux/arm64/v8', state: 'cached', missingBlobs: 0, missingAttestations: 0 }],
+  before: [],
   pulledAt: NOW_MS - 3 * 3_600_000,
   isPinned: true,
 };
@@ -27,6 +30,7 @@ const part: ImageEntry = {
   digest: digest('b'),
   kind: 'image',
   platform: { os: 'linux', architecture: 'arm64', variant: 'v8' },
+  platforms: [],
   indexes: [entry.digest],
 };
 const untagged: ImageEntry = {
@@ -35,6 +39,7 @@ const untagged: ImageEntry = {
   digest: digest('c'),
   indexes: [],
   bytes: 1234,
+  state: 'partial',
   missingBlobs: 2,
   isPinned: false,
   pulledAt: 0,
@@ -45,17 +50,42 @@ describe('what `pierhead images` prints', () => {
     const image = (name: string) => name.padEnd(`ghcr.io/org/app@${untagged.digest}`.length);
     expect(imagesText([entry, part, untagged], NOW_MS)).toBe(
       `\
-${image('IMAGE')}  DIGEST               PLATFORM        SIZE    PULLED   NOTE
-${image('golang:1.22')}  sha256:aaaaaaaaaaaa  index           300 MB  3 h ago  pinned
-${image('golang:latest')}  sha256:aaaaaaaaaaaa  index           300 MB  3 h ago  pinned
-${image(`ghcr.io/org/app@${untagged.digest}`)}  sha256:cccccccccccc  linux/arm64/v8  1.2 kB  -        2 blobs not stored
+${image('IMAGE')}  DIGEST               PLATFORM        SIZE    PULLED   STATE
+${image('golang:1.22')}  sha256:aaaaaaaaaaaa  index           300 MB  3 h ago  cached; pinned
+${image('golang:latest')}  sha256:aaaaaaaaaaaa  index           300 MB  3 h ago  cached; pinned
+${image(`ghcr.io/org/app@${untagged.digest}`)}  sha256:cccccccccccc  linux/arm64/v8  1.2 kB  -        partial: 2 blobs missing
 1 image of the indexes above: see --json
 `,
     );
   });
 
+  it.each<[text: string, index: Partial<ImageEntry>]>([
+    ['missing', { state: 'missing', platforms: [], bytes: 0, isPinned: false }],
+    [
+      'partial: linux/arm64 lacks 3 blobs, linux/arm/v7 lacks 2 blobs (attestation), linux/amd64 lacks a manifest (attestation); pinned',
+      {
+        state: 'partial',
+        platforms: [
+          { platform: 'linux/s390x', state: 'cached', missingBlobs: 0, missingAttestations: 0 },
+          { platform: 'linux/arm64', state: 'partial', missingBlobs: 3, missingAttestations: 0 },
+          { platform: 'linux/arm/v7', state: 'partial', missingBlobs: 2, missingAttestations: 1 },
+          { platform: 'linux/amd64', state: 'partial', missingBlobs: 0, missingAttestations: 1 },
+        ],
+      },
+    ],
+    [
+      'missing; before: sha256:dddddddddddd, cached',
+      { state: 'missing', platforms: [], isPinned: false, before: [{ tag: '1.22', digest: digest('d') }] },
+    ],
+  ])('says of an index %j', (text, index) => {
+    const [, line = '', other = ''] = imagesText([{ ...entry, ...index }], NOW_MS).split('\n');
+    expect(line.endsWith(`3 h ago  ${text}`)).toBe(true);
+    // What another tag named before is no news of this one.
+    expect(other.includes('before')).toBe(false);
+  });
+
   it('says so when there are none', () => {
-    expect(imagesText([], NOW_MS)).toBe('no images are kept\n');
+    expect(imagesText([], NOW_MS)).toBe('no image is cached\n');
   });
 
   it('is all that is known of all of them, as JSON', () => {

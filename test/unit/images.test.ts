@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { listImages, type ImageEntry } from '../../src/store/image-list.ts';
 import { openIndex } from '../../src/store/manifest/lmdb.ts';
-import { APP, linksOf, openTestSpace, type TestSpace } from '../support/space.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { APP, imageManifest, linksOf, openTestSpace, type TestSpace } from '../support/space.ts';
 
 const tag = (name: string) => ({ kind: 'tag', tag: name }) as const;
 const OTHER = { host: 'docker.io', name: 'library/other' };
@@ -52,7 +53,11 @@ describe('the list of images', () => {
       indexes: [],
       bytes: 1100,
       ownBytes: 1100,
-      missingBlobs: 1,
+      // Of arm64 nothing is cached but what amd64 has too.
+      state: 'cached',
+      missingBlobs: 0,
+      platforms: [{ platform: 'linux/amd64', state: 'cached', missingBlobs: 0, missingAttestations: 0 }],
+      before: [],
     });
     expect(of(amd.digest)).toMatchObject({
       ...shared,
@@ -62,9 +67,10 @@ describe('the list of images', () => {
       indexes: [list.digest],
       bytes: 1100,
       ownBytes: 100,
+      state: 'cached',
       missingBlobs: 0,
     });
-    expect(of(arm.digest)).toMatchObject({ bytes: 1000, ownBytes: 0, missingBlobs: 1 });
+    expect(of(arm.digest)).toMatchObject({ bytes: 1000, ownBytes: 0, state: 'partial', missingBlobs: 1 });
     expect(entries).toHaveLength(3);
   });
 
@@ -78,6 +84,79 @@ describe('the list of images', () => {
       ['docker.io/library/app', ['one']],
       ['docker.io/library/other', ['two']],
     ]);
+  });
+});
+
+describe('the state of an index', () => {
+  const ARM = { platform: 'linux/arm64', state: 'partial', missingBlobs: 1, missingAttestations: 0 };
+  const stateIn = async (test: TestSpace, digest: string) =>
+    (await listed(test.space.images.list())).find((entry) => entry.digest === digest);
+  const absent = (name: string) => ({ digest: digestOf(Buffer.from(name)), size: 10 });
+
+  it('is missing once its images were evicted', async () => {
+    const { test, amd, arm, list } = await filled();
+    for (const { digest } of [amd, arm]) {
+      await test.space.images.remove(APP, { kind: 'digest', digest });
+    }
+    expect(await stateIn(test, list.digest)).toMatchObject({ state: 'missing', bytes: 0, platforms: [] });
+  });
+
+  it('is missing though manifests of it were fetched, which no client has pulled', async () => {
+    const test = await openTestSpace({ blobLimit: 10_000 });
+    const of = await Promise.all(
+      ['a', 'b'].map((name) => test.addImage({ name, blobs: [absent(`${name}1`), absent(`${name}2`)] })),
+    );
+    const list = await test.addIndex({ of, tag: 'latest' });
+    expect(await stateIn(test, list.digest)).toMatchObject({ state: 'missing', missingBlobs: 0 });
+  });
+
+  it('is partial, by platform, as soon as something of an image is cached that no other one has', async () => {
+    const { test, base, amd } = await filled();
+    const own = { digest: await test.addBlob('own', 10), size: 10 };
+    const half = await test.addImage({ name: 'half', blobs: [base, own, absent('lost')] });
+    const list = await test.addIndex({ of: [amd, half] });
+    expect(await stateIn(test, list.digest)).toMatchObject({
+      state: 'partial',
+      missingBlobs: 1,
+      platforms: [{ platform: 'linux/amd64', state: 'cached' }, ARM],
+    });
+  });
+
+  it.each([
+    ['has no manifest', 'none', { missingBlobs: 0, missingAttestations: 1 }],
+    ['lacks a statement', 'lacking', { missingBlobs: 1, missingAttestations: 1 }],
+  ])('is partial if the attestation of an image %s', async (_, which, lacks) => {
+    const { test, base, amd } = await filled();
+    const blobs = [base, absent('statement')];
+    const manifest =
+      which === 'none'
+        ? imageManifest('other', blobs, true)
+        : await test.addImage({ name: 'attestation', blobs, isStatement: true });
+    const list = await test.addIndex({ of: [amd], attestations: [{ manifest, of: amd }] });
+    expect(await stateIn(test, list.digest)).toMatchObject({
+      state: 'partial',
+      platforms: [{ platform: 'linux/amd64', state: 'partial', ...lacks }],
+    });
+  });
+
+  it('is cached with an attestation that is', async () => {
+    const { test, base, layer, amd } = await filled();
+    const manifest = await test.addImage({ name: 'attestation', blobs: [base, layer], isStatement: true });
+    const list = await test.addIndex({ of: [amd], attestations: [{ manifest, of: amd }] });
+    expect(await stateIn(test, list.digest)).toMatchObject({ state: 'cached', missingBlobs: 0 });
+  });
+
+  it('that a tag has moved to while the cache was full goes with the one before, which is cached', async () => {
+    const { test, list } = await filled();
+    const lost = await test.addImage({ name: 'renewed', blobs: [absent('renewed')] });
+    test.now += 60_000;
+    const renewed = await test.addIndex({ of: [lost], tag: 'latest' });
+    expect(await stateIn(test, renewed.digest)).toMatchObject({
+      tags: ['latest'],
+      state: 'missing',
+      before: [{ tag: 'latest', digest: list.digest }],
+    });
+    expect(await stateIn(test, list.digest)).toMatchObject({ tags: [], state: 'cached', before: [] });
   });
 });
 

@@ -32,6 +32,15 @@ export class TagTable {
     return this.#tags.get(key)?.record;
   }
 
+  /** What it named before, the newest first. */
+  before(key: TagKey): Digest[] {
+    const { record, history = [] } = this.#tags.get(key) ?? {};
+    const digests = history
+      .map(({ digest }) => digest)
+      .filter((digest) => digest !== record?.descriptor.digest);
+    return [...new Set(digests.toReversed())];
+  }
+
   /** Within a transaction. Keeps `record` unless a newer one is there. */
   put(key: TagKey, record: TagRecord): void {
     const known = this.#tags.get(key);
