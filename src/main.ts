@@ -52,10 +52,11 @@ const COMMANDS: readonly CommandRow[] = [
   },
   {
     name: 'resolve',
-    description: 'Shows what an image is for whom, down to the layers, and what of it is stored.',
+    description: "Shows an image's platforms and layers, and which are cached.",
     argument: ['<image>', 'such as golang, golang:1.22 or ghcr.io/org/app@sha256:…'],
     options: [
       ['--platform <platform>', 'for this one, such as linux/arm64, or all (default: those of the settings)'],
+      ['--fetch', 'fetch the manifests that are missing: each is a pull'],
       JSON_OPTION,
     ],
     load: async () => (await import('./cli/resolve.ts')).resolve,

@@ -4,6 +4,7 @@ import { systemClock } from '../lib/clock.ts';
 import type { Undo } from '../lib/undo.ts';
 import type { Logger } from '../log/log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { repositoryKey } from '../oci/reference.ts';
 import { BundleImport } from '../pull/bundle-import.ts';
 import { BundlePublisher } from '../pull/bundle-publisher.ts';
 import { ContentCare } from '../pull/content-care.ts';
@@ -11,6 +12,7 @@ import { ContentRepair } from '../pull/content-repair.ts';
 import { ImageOperations } from '../pull/image-operations.ts';
 import { ImageResolver } from '../pull/image-resolver.ts';
 import { ImageWarmer } from '../pull/image-warmer.ts';
+import { ManifestLook } from '../pull/manifest-look.ts';
 import type { Operations } from '../pull/operations.ts';
 import { TagRefresh } from '../pull/tag-refresh.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -63,10 +65,12 @@ export function createOperations(
   const resolver = new ImageResolver({
     upstreams,
     manifests: pulls.manifests,
+    look: new ManifestLook({ store, access: pulls.access, links: storage.links, freshness }),
     fetcher,
     store,
     blobs,
     clients: knownClients(settings),
+    namedBefore: (repository, tag) => index.tables.tags.before([repositoryKey(repository), tag]),
   });
   const warmer = new ImageWarmer({
     upstreams,

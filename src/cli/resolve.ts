@@ -7,7 +7,7 @@ import { print } from './print.ts';
 import type { ExitCode } from './serve.ts';
 import { table } from './table.ts';
 
-/** Shows who would get what for an image, and what of it is stored: exit code 1 if somebody would get nothing. */
+/** Shows who would get what for an image, and what of it is cached: exit code 1 if that is nothing, or not known. */
 export async function resolve(
   loaded: LoadedSettings,
   flags: Flags,
@@ -16,7 +16,11 @@ export async function resolve(
   const platform = flags['platform'];
   const resolution = await runOperation(loaded, {
     name: 'resolve',
-    request: { image, ...(typeof platform === 'string' ? { platform } : {}) },
+    request: {
+      image,
+      ...(typeof platform === 'string' ? { platform } : {}),
+      ...(flags['fetch'] === true ? { fetch: true } : {}),
+    },
     onEvent: () => undefined,
   });
   print(flags['json'] === true ? resolveJson(resolution) : resolveText(resolution));
@@ -28,12 +32,19 @@ export function resolveJson(resolution: Resolution): string {
 }
 
 /** The tag, the index that it names, what that holds for each platform, and below what is looked into its parts. */
-export function resolveText({ image, source, root, choices }: Resolution): string {
+export function resolveText({ image, source, root, choices, cost, before }: Resolution): string {
   const rows = [['WHAT', 'DIGEST', 'SIZE', 'CACHE', 'FOR'], ...rowsOf(root, '')];
   const missing = choices
     .filter(({ digest }) => digest === undefined)
     .map(({ platform, why, failure = 'there is none' }) => `${platform}, ${why}: ${failure}\n`);
-  return `${image}, ${source}\n${table(rows)}${missing.join('')}`;
+  const moved = before === undefined ? '' : `before the tag moved: ${before}, cached\n`;
+  return `${image}, ${source}\n${table(rows)}${missing.join('')}${moved}${costText(cost)}`;
+}
+
+function costText({ pulls, isAtLeast, remaining }: Resolution['cost']): string {
+  if (pulls === 0) return '';
+  const left = remaining === undefined ? '' : ` of ${remaining} that are left`;
+  return `--fetch shows what is missing, for ${isAtLeast ? 'at least ' : ''}${counted(pulls, 'pull')}${left}\n`;
 }
 
 /** What stands before what belongs to it. */
@@ -57,13 +68,13 @@ function rowsOf(manifest: ResolvedManifest, indent: string): string[][] {
   ];
 }
 
-function partRow(name: string, part: ResolvedPart, cache = part.isCached ? 'stored' : '-'): string[] {
+function partRow(name: string, part: ResolvedPart, cache = part.isCached ? 'cached' : 'missing'): string[] {
   return [name, part.digest, humanBytes(part.size), cache, ''];
 }
 
 function cacheOfLayer({ isCached, isForeign }: ResolvedLayer): string {
-  if (isCached) return 'stored';
-  return isForeign ? 'held elsewhere' : '-';
+  if (isCached) return 'cached';
+  return isForeign ? 'held elsewhere' : 'missing';
 }
 
 function nameOf({ platform, attests, entries, mediaType }: ResolvedManifest): string {
@@ -72,12 +83,12 @@ function nameOf({ platform, attests, entries, mediaType }: ResolvedManifest): st
   return platform ?? (mediaType.includes('.index.') || mediaType.includes('.list.') ? 'index' : 'manifest');
 }
 
-function cacheOf(manifest: ResolvedManifest): string {
-  const { isCached, isComplete, config, layers = [], failure } = manifest;
-  if (failure !== undefined) return `-: ${failure}`;
-  if (isComplete) return 'complete';
-  if (config === undefined) return isCached ? 'stored' : '-';
+function cacheOf({ state, config, layers = [], failure }: ResolvedManifest): string {
+  if (failure !== undefined) return `missing: ${failure}`;
+  if (state !== 'partial' || config === undefined) return state;
   const needed = [config, ...layers.filter(({ isForeign }) => !isForeign)];
-  const stored = needed.filter((part) => part.isCached).length;
-  return `stored, ${stored} of ${counted(needed.length, 'blob')}`;
+  const missing = needed.filter((part) => !part.isCached).length;
+  return missing === 0
+    ? 'partial: attestation missing'
+    : `partial: ${missing} of ${counted(needed.length, 'blob')} missing`;
 }

@@ -73,10 +73,16 @@ function imageRequest({ image }: Json): ImageRequest {
   return { image };
 }
 
-function resolveRequest({ image, platform }: Json): ResolveRequest {
+function resolveRequest({ image, platform, fetch }: Json): ResolveRequest {
   if (platform !== undefined && typeof platform !== 'string')
     throw new OperationError('usage', 'platform must be a platform');
-  return { ...imageRequest({ image }), ...(platform === undefined ? {} : { platform }) };
+  if (fetch !== undefined && typeof fetch !== 'boolean')
+    throw new OperationError('usage', 'fetch must be true or false');
+  return {
+    ...imageRequest({ image }),
+    ...(platform === undefined ? {} : { platform }),
+    ...(fetch === undefined ? {} : { fetch }),
+  };
 }
 
 function imagesRequest({ images, platforms }: Json): ImagesRequest {

@@ -1,3 +1,4 @@
+import type { CacheState } from '../oci/cache-state.ts';
 import type { Digest } from '../oci/digest.ts';
 
 /*
@@ -10,6 +11,8 @@ export interface ResolveRequest {
   readonly image: string;
   /** `os/architecture[/variant]`, or `all`; absent: those of the settings. */
   readonly platform?: string;
+  /** Whether manifests that are missing are to be fetched, each of which is a pull. Default false. */
+  readonly fetch?: boolean;
 }
 
 /** Something that an image is made of. Sizes in bytes. */
@@ -34,7 +37,9 @@ export interface ResolvedManifest extends ResolvedPart {
   readonly attests?: Digest;
   /** Who would get it. */
   readonly chosenFor: readonly string[];
-  /** Whether it and all that a client needs for it are stored here. */
+  /** Of an index that of the manifests in it that somebody would get; of an image its attestation counts too. */
+  readonly state: CacheState;
+  /** `state` is `cached`. */
   readonly isComplete: boolean;
   /** If it is an image that was looked into. */
   readonly config?: ResolvedPart;
@@ -56,6 +61,15 @@ export interface ResolvedChoice {
   readonly failure?: string;
 }
 
+/** What `fetch` would cost: Docker Hub counts manifests. */
+export interface ResolutionCost {
+  readonly pulls: number;
+  /** What is in an index that is missing is not known: it can be more. */
+  readonly isAtLeast: boolean;
+  /** Of the pull limit that they count against; absent: none is known. */
+  readonly remaining?: number;
+}
+
 export interface Resolution {
   /** What the name was taken for. */
   readonly image: string;
@@ -63,4 +77,7 @@ export interface Resolution {
   readonly source: string;
   readonly root: ResolvedManifest;
   readonly choices: readonly ResolvedChoice[];
+  readonly cost: ResolutionCost;
+  /** What the tag named before, if that is cached and what it names now is not. */
+  readonly before?: Digest;
 }

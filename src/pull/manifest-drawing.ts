@@ -1,3 +1,4 @@
+import { stateOf, type CacheState } from '../oci/cache-state.ts';
 import type { Digest } from '../oci/digest.ts';
 import { attestedDigest, parseManifest, type Descriptor, type IndexEntry } from '../oci/manifest.ts';
 import { showPlatform } from '../oci/platform.ts';
@@ -12,8 +13,8 @@ export interface DrawingOptions {
   readonly signal: AbortSignal;
   /** Whether an entry is to be looked into even if its manifest has to be fetched for that. */
   readonly isWanted: (entry: IndexEntry) => boolean;
-  /** Throws PullError. */
-  readonly load: (digest: Digest) => Promise<StoredManifest>;
+  /** Of what is not cached; undefined: it is not to be fetched. Throws PullError. */
+  readonly load: (digest: Digest) => Promise<StoredManifest | undefined>;
   readonly whoGets: (digest: Digest) => readonly string[];
 }
 
@@ -55,7 +56,8 @@ export class ManifestDrawing {
     for (const layer of content.foreign) layers.push({ ...(await this.#part(layer)), isForeign: true });
     for (const layer of content.layers) layers.push({ ...(await this.#part(layer)), isForeign: false });
     const needed = [config, ...layers.filter(({ isForeign }) => !isForeign)];
-    return { ...part, config, layers, isComplete: needed.every(({ isCached }) => isCached) };
+    const cached = needed.filter(({ isCached }) => isCached).length;
+    return { ...part, config, layers, ...shown(stateOf({ parts: needed.length, cached })) };
   }
 
   async #open(
@@ -84,37 +86,44 @@ export class ManifestDrawing {
       mediaType,
       size,
       isCached,
-      isComplete: false,
+      ...shown('missing'),
       chosenFor: this.#options.whoGets(digest),
       ...(platform === undefined ? {} : { platform: showPlatform(platform) }),
       ...(attests === undefined ? {} : { attests }),
     };
   }
 
-  /** An index is complete if every manifest in it is that somebody is to get. Those are drawn wherever they stand. */
+  /** An index is what the manifests in it are that somebody is to get. Those are drawn wherever they stand. */
   async #entries(
     entries: readonly IndexEntry[],
     depth: number,
-  ): Promise<Pick<ResolvedManifest, 'entries' | 'moreEntries' | 'isComplete'>> {
+  ): Promise<Pick<ResolvedManifest, 'entries' | 'moreEntries' | 'state' | 'isComplete'>> {
     const { isWanted, whoGets } = this.#options;
     const drawn: ResolvedManifest[] = [];
+    const areWanted: boolean[] = [];
     let isMissed = false;
     for (const [at, entry] of entries.entries()) {
-      const isShown = at < MAX_ENTRIES || whoGets(entry.digest).length > 0;
+      const isShown = at < MAX_ENTRIES || whoGets(attestedDigest(entry) ?? entry.digest).length > 0;
       if (!isShown || this.#drawn >= MAX_DRAWN) {
         isMissed ||= isWanted(entry);
         continue;
       }
-      const manifest = await this.draw(entry, depth + 1);
-      drawn.push(manifest);
-      if (manifest.entries === undefined && isWanted(entry)) this.#wanted.add(manifest);
+      drawn.push(await this.draw(entry, depth + 1));
+      areWanted.push(isWanted(entry));
+    }
+    const shownEntries = withAttestations(drawn);
+    for (const [at, manifest] of shownEntries.entries()) {
+      if (manifest.entries === undefined && areWanted[at] === true) this.#wanted.add(manifest);
     }
     const more = entries.length - drawn.length;
-    const wanted = drawn.flatMap(leaves).filter((manifest) => this.#wanted.has(manifest));
+    const states = shownEntries
+      .flatMap(leaves)
+      .filter((manifest) => this.#wanted.has(manifest))
+      .map(({ state }) => state);
     return {
-      entries: drawn,
+      entries: shownEntries,
       ...(more === 0 ? {} : { moreEntries: more }),
-      isComplete: !isMissed && wanted.length > 0 && wanted.every(({ isComplete }) => isComplete),
+      ...shown(together(isMissed ? [...states, 'missing'] : states)),
     };
   }
 
@@ -122,6 +131,24 @@ export class ManifestDrawing {
     const isCached = (await this.#options.blobs.stat(digest)) !== undefined;
     return { digest, mediaType, size, isCached };
   }
+}
+
+/** Docker 29 takes no image without its attestations, so one is not cached whole without them. */
+function withAttestations(entries: readonly ResolvedManifest[]): ResolvedManifest[] {
+  const lacking = new Set(entries.filter(({ isComplete }) => !isComplete).map(({ attests }) => attests));
+  return entries.map((entry) => {
+    const isLacking = entry.attests === undefined && entry.isComplete && lacking.has(entry.digest);
+    return isLacking ? { ...entry, ...shown('partial') } : entry;
+  });
+}
+
+function together(states: readonly CacheState[]): CacheState {
+  if (states.every((state) => state === 'missing')) return 'missing';
+  return states.every((state) => state === 'cached') ? 'cached' : 'partial';
+}
+
+function shown(state: CacheState): Pick<ResolvedManifest, 'state' | 'isComplete'> {
+  return { state, isComplete: state === 'cached' };
 }
 
 /** What is no index, in an index and those in it. */

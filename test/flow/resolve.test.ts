@@ -1,15 +1,19 @@
 import { describe, expect, it } from 'vitest';
+import { readImages } from '../../src/app.ts';
 import { askOwner } from '../../src/cli/control-client.ts';
 import { resolveText } from '../../src/cli/resolve.ts';
 import { OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import type { Resolution, ResolvedManifest, ResolveRequest } from '../../src/pull/image-resolution.ts';
+import type { ImageEntry } from '../../src/store/images.ts';
 import type { FakeHub } from '../fake/hub.ts';
-import { image, LINUX_AMD64, manifestDescriptor, storedManifest } from '../fixtures/images.ts';
+import { image, LINUX_AMD64, manifestDescriptor, multiPlatform, storedManifest } from '../fixtures/images.ts';
 import { absentEntry, entryOf, listOf } from '../fixtures/lists.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
-import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
+import { filledHub, GOLANG, PLAIN, served } from '../support/filled-hub.ts';
 import { fetchRaw } from '../support/http.ts';
+import { blobsNamedBy } from '../support/image-digests.ts';
 import { unwatchedRun } from '../support/operation-run.ts';
+import { pullWhole, storedAt } from '../support/pulls.ts';
 import { eventually, withDeadline } from '../support/wait.ts';
 
 async function resolved(app: TestApp, request: ResolveRequest): Promise<Resolution> {
@@ -34,12 +38,15 @@ const fetched = (hub: FakeHub): string[] =>
 const amd64 = GOLANG.image.images.get('linux/amd64')?.root.digest;
 const arm64 = GOLANG.image.images.get('linux/arm64/v8')?.root.digest;
 const NAME = 'golang';
+const FETCH = { fetch: true } as const;
+/** Manifests that were got, each of which counts as a pull. */
+const pulls = (hub: FakeHub): number => served(hub, { kind: 'manifest', method: 'GET' });
 
 describe('resolving an image', () => {
   it('draws the tag, the index, its entries, and the parts of the manifest for the default platform', async () => {
     const hub = await filledHub();
     const app = await startTestApp({ hub });
-    const resolution = await resolved(app, { image: NAME });
+    const resolution = await resolved(app, { image: NAME, ...FETCH });
     expect(resolution.image).toBe('golang:latest');
     expect(resolution.source).toBe('as upstream says now');
     expect(resolution.choices).toEqual([{ platform: 'linux/amd64', why: 'default', digest: amd64 }]);
@@ -62,8 +69,9 @@ describe('resolving an image', () => {
     const hub = await filledHub();
     const app = await startTestApp({ hub });
     const child = GOLANG.image.images.get('linux/amd64');
+    await app.get('/v2/library/golang/manifests/latest');
+    await app.get(`/v2/library/golang/manifests/${child?.root.digest}`);
     for (const { digest } of [child?.config, ...(child?.layers ?? [])].flatMap((part) => part ?? [])) {
-      await app.get('/v2/library/golang/manifests/latest');
       await app.get(`/v2/library/golang/blobs/${digest}`);
     }
     const whole = await eventually(async () => {
@@ -72,7 +80,7 @@ describe('resolving an image', () => {
     }, 'the image to be complete');
     expect(entryFor(whole, 'linux/amd64').isComplete).toBe(true);
     expect(whole.source).toBe('from the cache');
-    expect(resolveText(whole)).toMatch(/linux\/amd64 +sha256:\S+ +\d+ B +complete +linux\/amd64, default/);
+    expect(resolveText(whole)).toMatch(/linux\/amd64 +sha256:\S+ +\d+ B +cached +linux\/amd64, default/);
     const other = await resolved(app, { image: NAME, platform: 'linux/arm64' });
     expect(other.root.isComplete).toBe(false);
     expect(other.choices).toEqual([{ platform: 'linux/arm64', why: 'asked for', digest: arm64 }]);
@@ -102,7 +110,7 @@ describe('resolving an image', () => {
     const yaml =
       'platforms: [linux/amd64, linux/arm64]\nclients: [{ network: 10.2.0.0/16, platform: linux/s390x }]\n';
     const app = await startTestApp({ hub: await filledHub(), yaml });
-    const { choices } = await resolved(app, { image: 'docker.io/library/golang:1.22' });
+    const { choices } = await resolved(app, { image: 'docker.io/library/golang:1.22', ...FETCH });
     expect(choices).toEqual([
       { platform: 'linux/amd64', why: 'platforms', digest: amd64 },
       { platform: 'linux/arm64', why: 'platforms', digest: arm64 },
@@ -116,7 +124,7 @@ describe('resolving an image', () => {
   it('looks into all images, and attestations only as far as they are stored, if all are asked for', async () => {
     const hub = await filledHub();
     const app = await startTestApp({ hub });
-    const { root, choices } = await resolved(app, { image: NAME, platform: 'all' });
+    const { root, choices } = await resolved(app, { image: NAME, platform: 'all', ...FETCH });
     expect(choices).toEqual([]);
     const images = root.entries?.filter(({ attests }) => attests === undefined) ?? [];
     expect(images.every(({ config }) => config !== undefined)).toBe(true);
@@ -125,7 +133,7 @@ describe('resolving an image', () => {
 
   it('of a tag that is no list is that for everybody', async () => {
     const app = await startTestApp({ hub: await filledHub() });
-    const { root, choices } = await resolved(app, { image: 'plain', platform: 'linux/s390x' });
+    const { root, choices } = await resolved(app, { image: 'plain', platform: 'linux/s390x', ...FETCH });
     expect(choices).toEqual([{ platform: 'linux/s390x', why: 'asked for', digest: PLAIN.image.root.digest }]);
     expect(root.layers).toHaveLength(PLAIN.image.layers.length);
   });
@@ -140,7 +148,7 @@ describe('resolving an image', () => {
       image: listOf([manifestDescriptor(nested.root)], [nested]),
     });
     const app = await startTestApp({ hub });
-    const { root, choices } = await resolved(app, { image: 'nested' });
+    const { root, choices } = await resolved(app, { image: 'nested', ...FETCH });
     expect(choices[0]?.digest).toBe(inner.root.digest);
     expect(root.entries?.[0]?.entries?.[0]).toMatchObject({
       digest: inner.root.digest,
@@ -153,7 +161,7 @@ describe('resolving an image', () => {
     const app = await startTestApp({ hub });
     await app.get('/v2/library/golang/manifests/latest');
     await hub.stop();
-    const resolution = await resolved(app, { image: NAME });
+    const resolution = await resolved(app, { image: NAME, ...FETCH });
     const entry = entryFor(resolution, 'linux/amd64');
     expect(entry.isCached).toBe(false);
     expect(entry.failure).toContain('not cached');
@@ -167,7 +175,7 @@ describe('resolving an image', () => {
     ['none/none', undefined, 'none/none'],
   ])('of %s for %s fails: %s', async (name, platform, message) => {
     const app = await startTestApp({ hub: await filledHub() });
-    const request = { image: name, ...(platform === undefined ? {} : { platform }) };
+    const request = { image: name, ...FETCH, ...(platform === undefined ? {} : { platform }) };
     await expect(resolved(app, request)).rejects.toThrow(message);
   });
 
@@ -183,7 +191,7 @@ describe('resolving an image', () => {
       image: listOf([...others, entryOf(amd)], [amd]),
     });
     const app = await startTestApp({ hub });
-    const { root } = await resolved(app, { image: 'late' });
+    const { root } = await resolved(app, { image: 'late', ...FETCH });
     expect(root.entries?.at(-1)).toMatchObject({
       digest: amd.root.digest,
       chosenFor: ['linux/amd64, default'],
@@ -207,7 +215,7 @@ describe('resolving an image', () => {
       }
       hub.add({ repository: 'library/folded', tags: ['latest'], image: content });
       const app = await startTestApp({ hub });
-      const request = { image: 'folded', ...(platform === undefined ? {} : { platform }) };
+      const request = { image: 'folded', ...FETCH, ...(platform === undefined ? {} : { platform }) };
       const resolution = await resolved(app, request);
       expect(JSON.stringify(resolution).length).toBeLessThan(1_000_000);
       expect(resolution.root.isComplete).toBe(false);
@@ -227,7 +235,7 @@ describe('resolving an image', () => {
     );
     hub.add({ repository: 'library/wide', tags: ['latest'], image: root });
     const app = await startTestApp({ hub });
-    const resolution = await resolved(app, { image: 'wide', platform: 'all' });
+    const resolution = await resolved(app, { image: 'wide', platform: 'all', ...FETCH });
     expect(fetched(hub).length).toBeLessThanOrEqual(201);
     expect(resolution.root.entries?.at(-1)?.failure).toContain('more than');
     expect(resolution.root.isComplete).toBe(false);
@@ -245,7 +253,7 @@ describe('resolving an image', () => {
       image: { root: manifest, manifests: [manifest], blobs: [] },
     });
     const app = await startTestApp({ hub });
-    const { root } = await resolved(app, { image: 'tower' });
+    const { root } = await resolved(app, { image: 'tower', ...FETCH });
     expect(root.layers).toBeUndefined();
     expect(root.failure).toContain('more than');
   });
@@ -259,21 +267,137 @@ describe('resolving an image', () => {
     const list = listOf([entryOf(amd), ...entries], [amd]);
     hub.add({ repository: 'library/many', tags: ['latest'], image: list });
     const app = await startTestApp({ hub });
-    const text = resolveText(await resolved(app, { image: 'many' }));
+    const text = resolveText(await resolved(app, { image: 'many', ...FETCH }));
     expect(text).not.toContain('\u001B');
     expect(text).toContain('and 2801 entries more');
     expect(text.split('\n').length).toBeLessThan(220);
   });
 });
 
+describe('resolving without --fetch', () => {
+  it('of what was never pulled spends no pull, and says what it would cost', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub });
+    const resolution = await resolved(app, { image: NAME });
+    expect(pulls(hub)).toBe(0);
+    expect(resolution.root).toMatchObject({ digest: GOLANG.image.root.digest, state: 'missing' });
+    expect(resolution.choices).toEqual([
+      { platform: 'linux/amd64', why: 'default', failure: 'the index is not cached' },
+    ]);
+    expect(resolution.cost).toMatchObject({ pulls: 2, isAtLeast: true });
+    expect(resolveText(resolution)).toContain('--fetch shows what is missing, for at least 2 pulls');
+    await resolved(app, { image: NAME, ...FETCH });
+    expect(pulls(hub)).toBe(2);
+    expect((await resolved(app, { image: NAME })).cost).toEqual({ pulls: 0, isAtLeast: false });
+  });
+
+  it('says how many pulls are left of those that it would cost', async () => {
+    const hub = await filledHub();
+    hub.setPulls({ limit: 100, remaining: 40, windowSeconds: 21_600 });
+    const app = await startTestApp({ hub });
+    const { cost } = await resolved(app, { image: 'plain' });
+    expect(cost).toEqual({ pulls: 1, isAtLeast: false, remaining: 40 });
+    expect(hub.pullsRemaining).toBe(40);
+  });
+
+  it('of a tag that has moved spends no pull, moves no tag, and names what is cached', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub, flags: { tagTtl: '0s' } });
+    await pullWhole(app, 'library/golang', GOLANG);
+    const renewed = multiPlatform({ message: 'renewed' });
+    hub.add({ repository: 'library/golang', image: renewed });
+    hub.moveTag('library/golang', 'latest', renewed.root.digest);
+    const before = pulls(hub);
+    const resolution = await resolved(app, { image: NAME });
+    expect(pulls(hub)).toBe(before);
+    expect(resolution.root).toMatchObject({ digest: renewed.root.digest, state: 'missing' });
+    expect(resolution.before).toBe(GOLANG.image.root.digest);
+    expect(resolveText(resolution)).toContain(`before the tag moved: ${GOLANG.image.root.digest}, cached\n`);
+    await hub.stop();
+    expect((await resolved(app, { image: NAME })).root).toMatchObject({
+      digest: GOLANG.image.root.digest,
+      isComplete: true,
+    });
+  });
+
+  it('of a tag that has moved says both when the new image could be cached in part only', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub, flags: { tagTtl: '0s', readAhead: 'off' } });
+    await pullWhole(app, 'library/golang', GOLANG);
+    const renewed = multiPlatform({ message: 'renewed' });
+    hub.add({ repository: 'library/golang', image: renewed });
+    hub.moveTag('library/golang', 'latest', renewed.root.digest);
+    const child = renewed.images.get('linux/amd64');
+    await app.get('/v2/library/golang/manifests/latest');
+    await app.get(`/v2/library/golang/manifests/${child?.root.digest}`);
+    const { root, before } = await resolved(app, { image: NAME });
+    expect(root.digest).toBe(renewed.root.digest);
+    expect(root.isComplete).toBe(false);
+    expect(before).toBe(GOLANG.image.root.digest);
+  });
+
+  it('of an image whose manifests are gone says that it is missing', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub, flags: { readAhead: 'off' } });
+    await app.get('/v2/library/golang/manifests/latest');
+    const { root, cost } = await resolved(app, { image: NAME });
+    expect(root).toMatchObject({ isCached: true, state: 'missing', isComplete: false });
+    expect(cost).toMatchObject({ pulls: 1, isAtLeast: false });
+  });
+
+  it('of an image without its attestation says that it is partial, and why', async () => {
+    const hub = await filledHub();
+    const [attestation] = GOLANG.image.attestations;
+    for (const digest of blobsNamedBy(attestation?.bytes)) hub.removeContent('library/golang', digest);
+    const app = await startTestApp({ hub });
+    const child = GOLANG.image.images.get('linux/amd64');
+    await app.get('/v2/library/golang/manifests/latest');
+    await app.get(`/v2/library/golang/manifests/${child?.root.digest}`);
+    for (const { digest } of child?.blobs ?? []) {
+      await app.get(`/v2/library/golang/blobs/${digest}`);
+      await storedAt(app, `/v2/library/golang/blobs/${digest}`);
+    }
+    const resolution = await resolved(app, { image: NAME });
+    expect(entryFor(resolution, 'linux/amd64')).toMatchObject({ state: 'partial', isComplete: false });
+    expect(resolveText(resolution)).toContain('partial: attestation missing');
+  });
+
+  it('leaves an image cached whose other platforms were fetched to be shown', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub });
+    const child = GOLANG.image.images.get('linux/amd64');
+    await app.get('/v2/library/golang/manifests/latest');
+    await app.get(`/v2/library/golang/manifests/${child?.root.digest}`);
+    const own = child?.blobs.map(({ digest }) => digest) ?? [];
+    for (const digest of [...own, ...blobsNamedBy(GOLANG.image.attestations[0]?.bytes)]) {
+      await app.get(`/v2/library/golang/blobs/${digest}`);
+      await storedAt(app, `/v2/library/golang/blobs/${digest}`);
+    }
+    await resolved(app, { image: NAME, platform: 'all', ...FETCH });
+    const listed: ImageEntry[] = [];
+    for await (const entry of readImages(app.dataDir)) listed.push(entry);
+    expect(listed.find(({ digest }) => digest === GOLANG.image.root.digest)).toMatchObject({
+      state: 'cached',
+      missingBlobs: 0,
+    });
+    expect((await resolved(app, { image: NAME })).root.isComplete).toBe(true);
+  });
+});
+
 describe('GET /api/v1/resolve', () => {
+  it('spends no pull, whatever it is asked for', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub });
+    await fetchRaw(`${app.adminUrl}/api/v1/resolve?image=golang&fetch=true`);
+    expect(pulls(hub)).toBe(0);
+  });
+
   it('tells the same', async () => {
     const app = await startTestApp({ hub: await filledHub() });
     const answer = await fetchRaw(`${app.adminUrl}/api/v1/resolve?image=golang&platform=linux/arm64`);
     expect(answer.status).toBe(200);
     expect(JSON.parse(answer.body.toString())).toEqual(
-      // What was fetched for the first one is stored for the second.
-      { ...(await resolved(app, { image: NAME, platform: 'linux/arm64' })), source: 'as upstream says now' },
+      await resolved(app, { image: NAME, platform: 'linux/arm64' }),
     );
   });
 
