@@ -76,6 +76,10 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
   });
   undo.push(() => control.stop());
   const { index, embedded, blobs, space } = storage;
+  const diskTrouble = (): string[] => {
+    if (space.isCramped) return ['disk full'];
+    return blobs.isFailing ? ['disk'] : [];
+  };
   metrics.read({
     fills: () => pulls.blobPuller.running,
     queuedFills: () => pulls.blobPuller.queued,
@@ -105,9 +109,10 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
     space,
     degraded: () => [
       ...(redis === undefined || redis.state === 'up' ? [] : ['redis']),
-      ...(blobs.isFailing || space.isCramped ? ['disk'] : []),
+      ...diskTrouble(),
       ...(embedded.isFailing ? ['index'] : []),
-      ...unreachable(),
+      // One that is offline by its settings works as it is meant to.
+      ...(settings.offline ? [] : unreachable()),
     ],
   };
 }

@@ -37,6 +37,13 @@ export function diskReporter(log: Logger): (error: Error | undefined) => void {
   };
 }
 
+export function roomReporter(log: Logger): (isCramped: boolean) => void {
+  return (isCramped) => {
+    if (isCramped) log.warn('disk full');
+    else log.info('disk has room again');
+  };
+}
+
 export function lossReporter(log: Logger, metrics: Metrics): (digest: Digest, problem: string) => void {
   return (digest, problem) => {
     const outcome = problem === 'unreadable' ? 'found' : 'removed';

@@ -16,7 +16,7 @@ import { createMemoryStore } from '../store/manifest/memory.ts';
 import { createTieredStore, type TieredStore } from '../store/manifest/tiered.ts';
 import type { SharedStore } from '../store/manifest/redis.ts';
 import { openSpace, type Space } from '../store/space/space.ts';
-import { diskReporter, indexReporter, lossReporter, removalReporter } from './reports.ts';
+import { diskReporter, indexReporter, lossReporter, removalReporter, roomReporter } from './reports.ts';
 
 /** Manifests that are kept in memory, in bytes: some ten thousand. */
 const MEMORY_MANIFEST_BYTES = 64 * 1024 * 1024;
@@ -85,6 +85,7 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
     onRemovedFile: (digest) =>
       log.warn({ digest }, 'removed a file that is no blob and that the index does not know'),
     onError: report.onError,
+    onCramped: roomReporter(log),
   });
   const hasher = new FileHasher();
   undo.push(() => hasher.close());

@@ -40,7 +40,7 @@ describe('a disk with no room for the index', () => {
     const layer = `/v2/library/plain/blobs/${PLAIN.image.layers[0]?.digest}`;
     const blob = await app.get(layer);
     expect([blob.status, blob.header('cache-status')]).toEqual([200, 'pierhead; fwd=bypass']);
-    expect(await readiness(app)).toEqual({ status: 'degraded', degraded: ['disk', 'index'] });
+    expect(await readiness(app)).toEqual({ status: 'degraded', degraded: ['disk full', 'index'] });
     expect(await metric(app, 'pierhead_index_errors_total', 'kind="no-space"')).toBeGreaterThan(0);
     await makeRoom();
     await eventually(async () => (await readiness(app))['status'] === 'ready', 'the disk to be used again');

@@ -311,6 +311,8 @@ describe('an image without its blobs', () => {
     expect(answer.status).toBe(503);
     expect(answer.body.toString()).toContain('offline');
     expect(answer.body.toString()).toContain(plainLayer?.digest);
+    // It is as the settings want it.
+    expect(await readyz(app)).toEqual({ status: 'ready' });
     expect((await app.head(PLAIN_LATEST)).status).toBe(200);
     expect((await app.get(UNCACHED)).body.toString()).toMatch(/other:latest is not cached.*offline/);
     const blob = await app.get(blobUrl(plainLayer?.digest));

@@ -158,6 +158,38 @@ describe('room on the disk', () => {
     held.release();
   });
 
+  it('is cramped on a full disk before anything is asked for, and tells once when that changes', async () => {
+    const told: boolean[] = [];
+    const { state, room: made } = room({ onCramped: (isCramped) => void told.push(isCramped) });
+    state.free = 9;
+    await made.measure();
+    await made.measure();
+    expect(made.isCramped).toBe(true);
+    state.free = 10;
+    await made.measure();
+    expect(made.isCramped).toBe(false);
+    expect(told).toEqual([true, false]);
+  });
+
+  it('is not cramped on a disk that is full of what could be evicted', async () => {
+    const { state, room: made } = room();
+    state.free = 0;
+    state.kept = 900;
+    state.fixed = 880;
+    await made.measure();
+    expect(made.isCramped).toBe(false);
+    state.fixed = 895;
+    await made.measure();
+    expect(made.isCramped).toBe(true);
+  });
+
+  it('is cramped, and not just small, if the disk left it a limit of nothing', async () => {
+    const { state, room: made } = room({ limitBytes: 0 });
+    state.free = 100;
+    await expect(made.reserve(95)).rejects.toMatchObject({ code: 'no-space' });
+    expect(made.isCramped).toBe(true);
+  });
+
   it('counts on what parts have been promised and have not taken yet, and only on that', async () => {
     const { state, room: made } = room();
     state.free = 410;

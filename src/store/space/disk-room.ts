@@ -37,6 +37,8 @@ export interface DiskRoomOptions {
   readonly evict: (reason: EvictionReason, wanted: () => Promise<number>) => Promise<boolean>;
   /** Whether what is evicted could be fetched again. */
   readonly canRefill: () => boolean;
+  /** Told when the file system has no room any more, and when it has again. */
+  readonly onCramped?: (isCramped: boolean) => void;
 }
 
 export interface RoomFigures {
@@ -64,6 +66,9 @@ export class DiskRoom implements Room {
   #restsUntil = 0;
   /** What the file system had no room for when last asked; 0 if it had. */
   #crampedBytes = 0;
+  /** It has less than its margin, and no eviction would bring that back. */
+  #isFull = false;
+  #wasCramped = false;
 
   constructor(options: DiskRoomOptions) {
     this.#options = options;
@@ -72,9 +77,17 @@ export class DiskRoom implements Room {
     this.#timer.unref();
   }
 
-  /** The file system itself is too full for what was last asked for. */
+  /** The file system itself is full, or too full for what was last asked for. */
   get isCramped(): boolean {
-    return this.#crampedBytes > 0;
+    return this.#crampedBytes > 0 || this.#isFull;
+  }
+
+  /** Looks whether the file system has room, which it may not have before anything is asked for. */
+  async measure(): Promise<void> {
+    const { keptBytes, fixedBytes } = this.#options;
+    const missing = await this.#diskShortage(0).catch(() => 0);
+    this.#isFull = missing > Math.max(0, keptBytes() - fixedBytes());
+    this.#tellCramped();
   }
 
   figures(): RoomFigures {
@@ -160,18 +173,33 @@ export class DiskRoom implements Room {
     const { fixedBytes, evict } = this.#options;
     // Nothing is evicted for what cannot fit whatever goes.
     const excess = fixedBytes() + this.#reservedBytes + bytes - this.#usableBytes;
-    if (excess > 0) throw this.#full(excess);
+    if (excess > 0) {
+      // Measured on a disk that was full already, the limit is too low for anything.
+      if ((await this.#diskShortage(bytes).catch(() => 0)) > 0) this.#setCramped(bytes);
+      throw this.#full(excess);
+    }
     if (!(await evict('room', () => this.#shortage(bytes)))) {
       const missing = await this.#diskShortage(bytes);
       if (missing <= 0) throw this.#full(await this.#shortage(bytes));
-      this.#crampedBytes = bytes;
+      this.#setCramped(bytes);
       throw new NoRoomError(
         `the file system lacks ${Math.ceil(missing)} bytes of the room that is needed`,
         missing,
       );
     }
-    this.#crampedBytes = 0;
+    this.#setCramped(0);
     this.#reservedBytes += bytes;
+  }
+
+  #setCramped(bytes: number): void {
+    this.#crampedBytes = bytes;
+    this.#tellCramped();
+  }
+
+  #tellCramped(): void {
+    if (this.isCramped === this.#wasCramped) return;
+    this.#wasCramped = this.isCramped;
+    this.#options.onCramped?.(this.isCramped);
   }
 
   /** How much must go before `bytes` can be held. */
@@ -209,8 +237,9 @@ export class DiskRoom implements Room {
   async #check(): Promise<void> {
     if (this.#crampedBytes > 0) {
       const missing = await this.#diskShortage(this.#crampedBytes).catch(() => 1);
-      if (missing <= 0) this.#crampedBytes = 0;
+      if (missing <= 0) this.#setCramped(0);
     }
+    await this.measure();
     this.relax();
   }
 }

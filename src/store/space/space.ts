@@ -6,7 +6,7 @@ import { Images } from '../images.ts';
 import { isPinned } from '../index/pinned.ts';
 import type { Removed } from '../index/removal.ts';
 import type { IndexTables } from '../index/tables.ts';
-import { DiskRoom, type RoomFigures } from './disk-room.ts';
+import { DiskRoom, type DiskRoomOptions, type RoomFigures } from './disk-room.ts';
 import { Evictor } from './evictor.ts';
 import { allocatedPartBytes, blobFileBytes, freeBytes, measureLimit, type SizeLimit } from './limit.ts';
 import { PinnedBytes } from './pinned-bytes.ts';
@@ -44,6 +44,7 @@ export interface SpaceOptions {
   /** Told of a file that no index knew and that is gone now. */
   readonly onRemovedFile: (digest: Digest) => void;
   readonly onError: (error: unknown) => void;
+  readonly onCramped?: DiskRoomOptions['onCramped'];
 }
 
 /** What decides over the room on the disk: the limit, who holds what of it, and what goes when it is used up. */
@@ -52,7 +53,7 @@ export interface Space {
   readonly holds: BlobHolds;
   readonly usage: UsageNotes;
   readonly images: Images;
-  /** The file system itself is too full for what was last asked for. */
+  /** The file system itself is full, or too full for what was last asked for. */
   readonly isCramped: boolean;
   figures(): RoomFigures;
   /** Whether the index may grow by a content of so many bytes without passing the limit. */
@@ -96,6 +97,7 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
     },
     evict: (reason, wanted) => evictor.free(reason, wanted),
     canRefill,
+    ...(options.onCramped === undefined ? {} : { onCramped: options.onCramped }),
   });
   tables.environment.onWritten(() => room.entered());
   const sweep = new Sweep({ ...options, holds });
@@ -119,6 +121,7 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
     start: async () => {
       await pinned.start();
       sweep.start();
+      await room.measure();
       room.relax();
     },
     close: async () => {
