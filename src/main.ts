@@ -133,7 +133,7 @@ const COMMANDS: readonly CommandRow[] = [
   {
     name: 'export',
     description:
-      'Writes images into a bundle, to be imported elsewhere; without a name, everything that is whole.',
+      'Writes images into a bundle, to be imported elsewhere; without a name, everything that is cached.',
     argument: ['[image...]', 'such as golang, golang:1.22 or ghcr.io/org/app@sha256:…'],
     options: [
       OUTPUT_OPTION,
@@ -141,14 +141,14 @@ const COMMANDS: readonly CommandRow[] = [
       ...FILE_OPTIONS,
       [
         '--platform <platforms>',
-        'such as linux/amd64,linux/arm64, or all (default: those of the lock, else what is whole)',
+        'such as linux/amd64,linux/arm64, or all (default: those of the lock, else what is cached)',
       ],
       ['--since <file>', 'leave out the blobs of this earlier bundle, or index of the other side'],
       ['--split <size>', 'in parts of this size, such as 4GB: <file>.001, <file>.002 …'],
       ['--sign <key>', 'sign it with this Ed25519 private key (PEM)'],
       ['--docker-platform <platform>', 'what docker load gets of an image (default: that of the settings)'],
       ['--foreign', 'with foreign layers (Windows), as far as they are stored'],
-      ['--allow-incomplete', 'write what there is of images that are not whole'],
+      ['--allow-incomplete', 'write what there is of images that are partial'],
       JSON_OPTION,
     ],
     load: async () => (await import('./cli/export.ts')).exportBundle,

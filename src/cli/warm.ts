@@ -14,7 +14,7 @@ import { Progress } from './progress.ts';
 import type { ExitCode } from './serve.ts';
 import { table } from './table.ts';
 
-/** Brings images into the cache: exit code 1 if any of them is not whole in the end. */
+/** Brings images into the cache: exit code 1 if any of them is not cached in the end. */
 export async function warm(
   loaded: LoadedSettings,
   flags: Flags,
@@ -92,7 +92,7 @@ function namedImages(words: readonly string[]): NeededImage[] {
 export function planLines({ images, complete, pulls, bytes, isAtLeast, allowances }: WarmPlan): string[] {
   const least = isAtLeast ? 'at least ' : '';
   const cost = `${least}${counted(pulls, 'pull')} and ${humanBytes(bytes)}`;
-  const there = complete === 0 ? '' : `, ${complete} of them whole already`;
+  const there = complete === 0 ? '' : `, ${complete} of them cached already`;
   return [
     `${counted(images, 'image')}${there}; to be fetched: ${cost}`,
     ...allowances.map(({ host, identity, limit, remaining, pulls: own }) => {
@@ -116,7 +116,7 @@ export function warmText({ images, pulls, bytes, durationMs }: WarmSummary): str
     [stateOf(image), ...image.notes].join('; '),
   ]);
   const failed = images.filter(({ failures }) => failures.length > 0);
-  const result = failed.length === 0 ? 'all whole' : `${failed.length} failed`;
+  const result = failed.length === 0 ? 'all cached' : `${failed.length} failed`;
   return [
     table([['IMAGE', 'PLATFORMS', 'DIGEST', 'SIZE', 'FETCHED', 'RESULT'], ...rows]),
     ...failed.flatMap(({ image, failures }) => failures.map((failure) => `${image}: ${failure}\n`)),
@@ -125,7 +125,7 @@ export function warmText({ images, pulls, bytes, durationMs }: WarmSummary): str
 }
 
 function stateOf({ failures }: WarmedImage): string {
-  return failures.length === 0 ? 'whole' : 'failed';
+  return failures.length === 0 ? 'cached' : 'failed';
 }
 
 function shareOf({ images, totalImages, bytes, totalBytes }: WarmProgress): number {

@@ -1,4 +1,3 @@
-import type { BudgetState } from '../oci/pull-budget.ts';
 import type { BreakerEvent, BudgetEvent } from '../upstream/observer.ts';
 import type { Logger } from './log.ts';
 
@@ -53,7 +52,7 @@ export class UpstreamWatch {
   }
 
   /** That it moves, or goes and comes again with every pull, is no news. */
-  #forecast(line: object, told: Told, { emptyAt, readAt }: BudgetState): void {
+  #forecast(line: object, told: Told, { emptyAt, readAt }: BudgetEvent['state']): void {
     if (emptyAt === undefined) return;
     if (readAt - told.forecastAt > EPISODE_MS) {
       this.#log.warn({ ...line, emptyAt: timeText(emptyAt) }, 'pulls will be used up');

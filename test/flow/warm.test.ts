@@ -273,7 +273,7 @@ describe('`pierhead warm` on a command line', () => {
     expect(status).toBe(1);
     expect(stderr).toContain('2 images; to be fetched: at least 2 pulls and 0 B\n');
     expect(stderr).toContain('90 of 100 pulls are left at docker.io (anonymous)\n');
-    expect(stderr).toContain('golang:latest: whole\n');
+    expect(stderr).toContain('golang:latest: cached\n');
     expect(stdout.toString()).toMatch(GOLANG_ROW);
     expect(stdout.toString()).toMatch(/^nothing:latest +linux\/amd64 +- +0 B +- +failed$/m);
     expect(stdout.toString()).toContain('nothing:latest: upstream refuses nothing:latest (401)\n');

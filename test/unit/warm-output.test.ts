@@ -13,7 +13,7 @@ describe('what is said before images are brought in', () => {
   it('is what it costs, and how many pulls are left', () => {
     const allowance = { host: 'docker.io', identity: 'anonymous', limit: 100, remaining: 76, pulls: 24 };
     expect(planLines({ ...PLAN, allowances: [allowance] })).toEqual([
-      '12 images, 3 of them whole already; to be fetched: at least 24 pulls and 3.2 GB',
+      '12 images, 3 of them cached already; to be fetched: at least 24 pulls and 3.2 GB',
       '76 of 100 pulls are left at docker.io (anonymous)',
     ]);
   });
@@ -37,7 +37,7 @@ describe('what is said after images were brought in', () => {
     const text = warmText({ images, pulls: 2, bytes: 7, durationMs: 2000 });
     expect(text.split('\n')).toEqual([
       expect.stringMatching(/^IMAGE +PLATFORMS +DIGEST +SIZE +FETCHED +RESULT$/),
-      expect.stringMatching(/^golang:1.22 +linux\/amd64,linux\/arm64 +sha256:\w+ +5.0 MB +- +whole$/),
+      expect.stringMatching(/^golang:1.22 +linux\/amd64,linux\/arm64 +sha256:\w+ +5.0 MB +- +cached$/),
       expect.stringMatching(/^app:1 +all +- +0 B +- +failed; but$/),
       'app:1: no',
       'app:1: nor',
