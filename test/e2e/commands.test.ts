@@ -170,7 +170,7 @@ describe('`pierhead images`', () => {
     const beside = await run('images');
     expect(beside).toMatchObject({ status: 0, stderr: '' });
     const lines = beside.stdout.toString().trimEnd().split('\n');
-    expect(lines[0]).toMatch(/^IMAGE +DIGEST +PLATFORM +SIZE +PULLED +NOTE$/);
+    expect(lines[0]).toMatch(/^IMAGE +DIGEST +PLATFORM +SIZE +PULLED +STATE$/);
     expect(lines[1]).toMatch(/^big:latest +sha256:[0-9a-f]{12} +.* 25 MB +just now/);
     expect(lines[2]).toMatch(/^golang:latest +sha256:[0-9a-f]{12} +index/);
     await server.stop();
@@ -217,7 +217,7 @@ describe.each(['beside a server', 'without a server'])('%s', (how) => {
       /^big:latest is removed \(1 manifest and \d blobs?, 25 MB\)\n$/,
     );
     expect(await storedBytes(dataDir, digest)).toBeUndefined();
-    expect((await run('images')).stdout.toString()).toBe('no images are kept\n');
+    expect((await run('images')).stdout.toString()).toBe('no image is cached\n');
   });
 
   it('an image that is not kept or that is no name is told, and the others are done all the same', async () => {
@@ -251,7 +251,7 @@ describe('`pierhead rm`', () => {
       status: 0,
       stderr: '',
     });
-    expect((await run('images')).stdout.toString()).toBe('no images are kept\n');
+    expect((await run('images')).stdout.toString()).toBe('no image is cached\n');
   });
 });
 
@@ -261,7 +261,7 @@ describe('`pierhead resolve`', () => {
     const beside = await run('resolve', 'big');
     expect(beside).toMatchObject({ status: 0, stderr: '' });
     expect(beside.stdout.toString()).toContain('big:latest, from the cache\n');
-    expect(beside.stdout.toString()).toMatch(new RegExp(`layer +${digest} +25 MB +stored`));
+    expect(beside.stdout.toString()).toMatch(new RegExp(`layer +${digest} +25 MB +cached`));
     await server.stop();
     const alone = await run('resolve', 'big', '--platform', 'linux/arm64', '--json');
     expect(alone.status).toBe(0);

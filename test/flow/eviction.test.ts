@@ -1,14 +1,18 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { readImages } from '../../src/app.ts';
 import { parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { blobPath } from '../../src/store/blob/layout.ts';
+import type { ImageEntry } from '../../src/store/images.ts';
 import { generatedContent } from '../fake/content.ts';
 import type { FakeHub } from '../fake/hub.ts';
 import { image, type Image } from '../fixtures/images.ts';
 import { opaqueLayer } from '../fixtures/tar.ts';
+import { refresh } from '../support/admin.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { filledHub, GOLANG } from '../support/filled-hub.ts';
+import { fetchRaw } from '../support/http.ts';
 import { metric } from '../support/metrics.ts';
 import { blobFiles } from '../support/space.ts';
 import { eventually } from '../support/wait.ts';
@@ -134,6 +138,34 @@ describe('a cache that is full', () => {
     expect(await blobFiles(app.dataDir)).toEqual(expect.arrayContaining(digestsOf(one)));
     expect(await usedBytes(app)).toBeLessThanOrEqual(6 * MIB);
     expect(JSON.parse((await app.get('/readyz')).body.toString())).toEqual({ status: 'ready' });
+  });
+
+  it('tells of a tag that moved meanwhile the new image, of which it has a part, and the old one', async () => {
+    const { hub, app } = await setUp('6MiB');
+    const one = bigImage(hub, 'moving');
+    await pull(app, 'moving', one);
+    const two = bigImage(hub, 'other', 4 * MIB);
+    hub.add({ repository: 'library/moving', image: two });
+    hub.moveTag('library/moving', 'latest', two.root.digest);
+    await refresh(app, 'moving');
+    expect((await pull(app, 'moving', two)).at(-1)).toBe('pierhead; fwd=bypass');
+    const images: ImageEntry[] = [];
+    for await (const entry of readImages(app.dataDir)) images.push(entry);
+    const moving = images.filter(({ repository }) => repository === 'docker.io/library/moving');
+    expect(moving.find(({ digest }) => digest === two.root.digest)).toMatchObject({
+      tags: ['latest'],
+      state: 'partial',
+      before: [{ tag: 'latest', digest: one.root.digest }],
+    });
+    expect(moving.find(({ digest }) => digest === one.root.digest)).toMatchObject({
+      tags: [],
+      state: 'cached',
+    });
+    const resolved = await fetchRaw(`${app.adminUrl}/api/v1/resolve?image=moving`);
+    expect(JSON.parse(resolved.body.toString())).toMatchObject({
+      root: { digest: two.root.digest, state: 'partial' },
+      before: one.root.digest,
+    });
   });
 
   it('lets nothing go for a blob that is larger than all of it', async () => {

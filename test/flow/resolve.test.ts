@@ -345,6 +345,23 @@ describe('resolving without --fetch', () => {
     expect(cost).toMatchObject({ pulls: 1, isAtLeast: false });
   });
 
+  it('of an index whose images were evicted says that it is missing', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub, flags: { tagTtl: '1h' } });
+    await pullWhole(app, 'library/golang', GOLANG);
+    expect((await resolved(app, { image: NAME })).root.state).toBe('cached');
+    for (const { root } of GOLANG.image.images.values()) {
+      const request = { image: `golang@${root.digest}` };
+      const order = { name: 'remove', request, run: unwatchedRun() } as const;
+      expect(await askOwner(app.dataDir, order)).toMatchObject({ kind: 'done' });
+    }
+    const before = pulls(hub);
+    const { root, cost } = await resolved(app, { image: NAME });
+    expect(root).toMatchObject({ isCached: true, state: 'missing', isComplete: false });
+    expect(cost.pulls).toBe(1);
+    expect(pulls(hub)).toBe(before);
+  });
+
   it('of an image without its attestation says that it is partial, and why', async () => {
     const hub = await filledHub();
     const [attestation] = GOLANG.image.attestations;

@@ -251,7 +251,7 @@ describe('`pierhead warm` beside a server', () => {
 });
 
 describe('`pierhead warm` on a command line', () => {
-  const GOLANG_ROW = new RegExp(`^golang:latest +linux/amd64 +${list} +\\S+ k?B +\\S+ k?B +whole$`, 'm');
+  const GOLANG_ROW = new RegExp(`^golang:latest +linux/amd64 +${list} +\\S+ k?B +\\S+ k?B +cached$`, 'm');
 
   /** A folder that a server has made, and how to run commands there without one. */
   async function folder(hub: FakeHub) {
