@@ -50,7 +50,7 @@ export class ManifestLook {
     if (record === undefined) {
       const descriptor = await this.#head(upstream, name);
       if (descriptor !== undefined) return { descriptor, cache: 'revalidated' };
-      const what = `${formatImageName(name)} is not cached, and a HEAD of it names no digest`;
+      const what = `${formatImageName(name)} is not cached, and a HEAD of it names no digest: see --fetch`;
       throw new PullError('unavailable', what);
     }
     const isFresh = record.checkedAt > freshness.freshSince(repository, tag);

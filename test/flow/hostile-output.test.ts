@@ -66,10 +66,10 @@ describe('what commands print does not steer a terminal,', () => {
       do: { status: { code: 200, body: Buffer.from(index), headers: { 'content-type': OCI_INDEX } } },
     });
     const app = await startTestApp({ hub });
-    const text = await printed(['resolve', 'golang'], app);
+    const text = await printed(['resolve', '--fetch', 'golang'], app);
     expect(text).toContain('golang');
     expect(text).not.toMatch(STEERS);
-    const json = await printed(['resolve', '--json', 'golang'], app);
+    const json = await printed(['resolve', '--fetch', '--json', 'golang'], app);
     expect(json).toContain('application/x.index.');
     expect(json).not.toMatch(STEERS);
     expect(JSON.stringify(JSON.parse(json))).toContain(JSON.stringify(STEERING).slice(1, -1));
