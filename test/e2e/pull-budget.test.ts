@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { startFakeHub, type FakeHub } from '../fake/hub.ts';
+import type { LoggedRequest } from '../fake/log.ts';
 import { golangFixture } from '../fixtures/images.ts';
 import { startContainerd } from '../support/containerd.ts';
 import { startDockerd } from '../support/dockerd.ts';
-import { attestationOf, digestsOf } from '../support/image-digests.ts';
+import { attestationOf, blobsNamedBy, digestsOf } from '../support/image-digests.ts';
 import { startPierhead, type Pierhead } from '../support/pierhead.ts';
 import { createPodman } from '../support/podman.ts';
 import { checkNothingSecret, secretsOf } from '../support/secrets.ts';
@@ -15,6 +16,7 @@ describe('The pulls of', () => {
   const golang = golangFixture();
   const amd64 = digestsOf(golang.image, 'linux/amd64');
   const attestation = attestationOf(golang.image, 'linux/amd64');
+  const statements = blobsNamedBy(golang.image.manifests.find(({ digest }) => digest === attestation)?.bytes);
   let hub: FakeHub;
   let pierhead: Pierhead;
 
@@ -63,14 +65,18 @@ describe('The pulls of', () => {
   it.each(clients)('%s cost upstream one GET for each manifest and blob, all in all', async (_name, pull) => {
     await pull();
     await pull();
-    // The attestation goes with the manifest, whether or not the client asks for it.
-    await hub.waitFor(({ reference, closed }) => reference === attestation && closed, 'the attestation');
+    // The attestation goes with the manifest, and what it states with it, whether or not the client asks for that.
+    for (const digest of [attestation, ...statements]) {
+      const isSent = ({ reference, status, closed }: LoggedRequest): boolean =>
+        reference === digest && status === 200 && closed;
+      await hub.waitFor(isSent, 'the attestation');
+    }
     // What it still had to ask has been asked by then.
     await pierhead.stop();
     expect(digestsSent('manifest')).toEqual([...amd64.manifests, attestation].sort());
     const heads = { kind: 'manifest', method: 'HEAD', reference: 'latest' } as const;
     expect(hub.count(heads)).toBeGreaterThan(0);
-    expect(digestsSent('blob')).toEqual(amd64.blobs);
+    expect(digestsSent('blob')).toEqual([...amd64.blobs, ...statements].sort());
   });
 
   /** Of the GETs that brought a whole manifest or blob, sorted. */
