@@ -71,7 +71,7 @@ export class ManifestLook {
       return { descriptor: told ?? { digest, mediaType: '', size: 0 }, cache: 'revalidated' };
     }
     await links.require(repository, digest, {
-      head: () => upstream.headManifest(repository.name, reference, { identity: 'configured' }),
+      head: () => upstream.confirmManifest(repository.name, reference, { identity: 'configured' }),
       absent: 'manifest-unknown',
     });
     const { mediaType, bytes } = stored;

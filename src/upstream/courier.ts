@@ -144,7 +144,8 @@ export class Courier {
 
   /** Whether it is a registry that answers at its address, and not somebody in its place. */
   async isRegistry({ limit }: Pick<Access, 'limit'>): Promise<boolean> {
-    const answer = await this.breakers.send({ method: 'GET', url: this.#address.ping, headers: {}, limit });
+    const ping = { method: 'GET', url: this.#address.ping, headers: {}, limit } as const;
+    const answer = await this.breakers.send(ping, () => undefined);
     await answer.body.discard();
     return answer.status < 500 && !isForeign(answer);
   }
