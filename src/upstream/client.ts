@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import { OCI_INDEX, UPSTREAM_ACCEPT } from '../oci/media-types.ts';
@@ -38,6 +39,8 @@ class RegistryClient implements Upstream {
   readonly #options: UpstreamOptions;
   readonly #courier: Courier;
   readonly #heads: ManifestHeadTrust;
+  /** Manifests that HEAD did not find and GET did: another GET of them would be another pull. */
+  readonly #found = new LRUCache<string, FetchedManifest>({ max: MAX_FOUND, ttl: FOUND_FOR_MS });
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
@@ -89,6 +92,9 @@ class RegistryClient implements Upstream {
   ): Promise<Outcome<FetchedManifest>> {
     const request = manifestRequest('GET', repository, reference);
     return this.#ask(request, options, async (access) => {
+      const found = this.#found.get(foundKey(reference, access));
+      this.#found.delete(foundKey(reference, access));
+      if (found !== undefined) return found;
       await this.#requirePull(repository, reference, access);
       const { answer, asked } = await this.#send(request, access);
       this.#heads.got(repository, referenceText(reference), answer.status);
@@ -228,12 +234,25 @@ class RegistryClient implements Upstream {
     const { repository } = request;
     if (this.#heads.isRefused(repository)) return undefined;
     const { answer, asked } = await this.#send(request, access);
-    if (this.#heads.saysNothing(repository, referenceText(reference), answer.status)) {
-      await answer.body.discard();
-      return undefined;
+    if (!this.#heads.saysNothing(repository, referenceText(reference), answer.status)) {
+      await requireStatus(answer, asked, [200]);
+      return answer;
     }
+    await answer.body.discard();
+    // Most say 404 because it is not there. A GET that finds nothing either is no pull.
+    const isWorthAsking =
+      answer.status === 404 && this.#courier.budgetOf(access).refusal(repository) === undefined;
+    if (isWorthAsking) await this.#requireLost(reference, access);
+    return undefined;
+  }
+
+  /** Throws UpstreamFailure if a GET finds no manifest, as HEAD did not; what it finds is there for whoever gets it next. */
+  async #requireLost(reference: Reference, access: Access): Promise<void> {
+    const { repository } = access;
+    const { answer, asked } = await this.#send(manifestRequest('GET', repository, reference), access);
+    this.#heads.got(repository, referenceText(reference), answer.status);
     await requireStatus(answer, asked, [200]);
-    return answer;
+    this.#found.set(foundKey(reference, access), await readManifest(answer, access.limit));
   }
 
   #noteSpent(error: unknown, access: Access): void {
@@ -277,6 +296,13 @@ class RegistryClient implements Upstream {
 function manifestRequest(method: 'GET' | 'HEAD', repository: string, reference: Reference): RegistryRequest {
   const path = `/manifests/${referenceText(reference)}`;
   return { kind: 'manifest', method, repository, path, headers: { accept: UPSTREAM_ACCEPT } };
+}
+
+const MAX_FOUND = 16;
+const FOUND_FOR_MS = 10_000;
+
+function foundKey(reference: Reference, { repository, identity }: Access): string {
+  return `${identity} ${repository}@${referenceText(reference)}`;
 }
 
 /** How registries say that they have no referrers API, beside 404 (oras-project/oras-java#773, sigstore/cosign#4641). */
