@@ -52,7 +52,7 @@ export class Breakers {
    * Sends what is meant for the registry, or for where that has redirected it; `onSecond` is told when it is sent twice.
    * Throws UpstreamFailure.
    */
-  send(request: TransportRequest, onSecond: () => void): Promise<Answer> {
+  send(request: TransportRequest, onSecond?: () => void): Promise<Answer> {
     const { url, limit } = request;
     const breaker = url.origin === this.#options.registry.origin ? this.registry : this.#blobs(url);
     return breaker.run({

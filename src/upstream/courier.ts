@@ -203,8 +203,7 @@ export class Courier {
       { host, kind: 'token', method: 'GET' },
       this.breakers.tokens(service.realm).run({
         send: (answersOthers) => {
-          const patience = { answersOthers, onSecond: () => undefined };
-          const send = (hop: TransportRequest) => sendPatiently(this.#transport, hop, patience);
+          const send = (hop: TransportRequest) => sendPatiently(this.#transport, hop, { answersOthers });
           return requestToken(send, service, { ...request, limit, nowMs });
         },
         resource: request.scope,

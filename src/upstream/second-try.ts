@@ -14,7 +14,7 @@ export interface SecondTryOptions {
   /** Whether the server has answered anything since the request was sent. If not, it is away, and not to be asked more. */
   readonly answersOthers: () => boolean;
   /** Told before the request is sent once more: it may count as a pull. */
-  readonly onSecond: () => void;
+  readonly onSecond?: (() => void) | undefined;
 }
 
 /**
@@ -76,7 +76,7 @@ export class SecondTry {
         return;
       }
       this.#isUsed = true;
-      onSecond();
+      onSecond?.();
       again();
     };
     let timer = runningTime.timer(SECOND_AFTER_MS, look);

@@ -54,9 +54,7 @@ describe('Three servers on one Redis', () => {
       'the attestation',
     );
     await eventually(async () => (await redis.client.dbsize()) >= 4, 'it all to be in Redis');
-    // Blobs, of the attestation too, are each server's own.
-    const manifests = () => hub.requests.filter(({ kind }) => kind === 'manifest');
-    const asked = manifests().length;
+    const asked = hub.requests.length;
     for (const other of others) {
       for (const target of targets) {
         for (const method of ['HEAD', 'GET']) {
@@ -66,7 +64,7 @@ describe('Three servers on one Redis', () => {
         }
       }
     }
-    expect(manifests()).toHaveLength(asked);
+    expect(hub.requests).toHaveLength(asked);
   });
 
   it('ask upstream once for what all are asked for at once, by GET and by HEAD', async () => {
@@ -190,8 +188,8 @@ describe('A fleet', () => {
     const lost = hub.fault({ match: GET, times: 1, do: { hang: true } });
     const asked = servers.map((server) => pull(server));
     await waiting(servers, 2);
-    const statuses = (await Promise.all(asked)).map(({ status }) => status);
-    expect(statuses.toSorted((a, b) => a - b)).toEqual([200, 200, 503]);
+    const statuses = (await Promise.all(asked)).map(({ status }) => String(status));
+    expect(statuses.toSorted()).toEqual(['200', '200', '503']);
     expect(lost.hits).toBe(1);
     expect(served(hub, GET)).toBe(2);
   });
