@@ -145,7 +145,7 @@ export class Courier {
   /** Whether it is a registry that answers at its address, and not somebody in its place. */
   async isRegistry({ limit }: Pick<Access, 'limit'>): Promise<boolean> {
     const ping = { method: 'GET', url: this.#address.ping, headers: {}, limit } as const;
-    const answer = await this.breakers.send(ping, () => undefined);
+    const answer = await this.breakers.send(ping);
     await answer.body.discard();
     return answer.status < 500 && !isForeign(answer);
   }
