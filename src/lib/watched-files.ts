@@ -63,9 +63,11 @@ export class WatchedFiles<T> {
     if (this.#isLooking) return;
     this.#isLooking = true;
     // Taken before the files are read: what changes in between is another state, and read again.
-    const state = (await Promise.all(this.#options.paths.map(stateOf))).join('\n');
+    const states = await Promise.all(this.#options.paths.map(stateOf));
     this.#isLooking = false;
-    if (this.#isClosed || state === this.#loaded) return;
+    const state = states.join('\n');
+    // A pipe gives its text once, and would be waited for the next time.
+    if (this.#isClosed || states.includes(undefined) || state === this.#loaded) return;
     try {
       const texts = this.#read();
       const isSame = texts.every((text, at) => text === this.#texts[at]);
@@ -83,9 +85,12 @@ export class WatchedFiles<T> {
   }
 }
 
-async function stateOf(path: string): Promise<string> {
+/** Undefined: it is not a file. */
+async function stateOf(path: string): Promise<string | undefined> {
   try {
-    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    const file = await stat(path, { bigint: true });
+    if (!file.isFile()) return undefined;
+    const { dev, ino, size, mtimeNs, ctimeNs } = file;
     return [dev, ino, size, mtimeNs, ctimeNs].join(' ');
   } catch (error) {
     return codeOf(error);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { digestHex, digestOf } from '../../src/oci/digest.ts';
 import { FileHasher, HashError } from '../../src/store/blob/file-hasher.ts';
+import { makePipe } from '../support/pipe.ts';
 import { testFolder } from '../support/temp.ts';
 
 const MIB = 1024 * 1024;
@@ -70,11 +71,14 @@ describe('a file hasher', () => {
     const folder = `${path}.folder`;
     await mkdir(folder);
     await expect(hasher.hash(folder, options)).rejects.toThrow(HashError);
-    // What the system said comes through from the thread.
+    // What was found comes through from the thread.
     await expect(hasher.hash(folder, options)).rejects.toMatchObject({
       code: 'unreadable',
-      cause: { code: 'EISDIR' },
+      cause: { code: 'not-a-file' },
     });
+    const pipe = `${path}.pipe`;
+    makePipe(pipe);
+    await expect(hasher.hash(pipe, options)).rejects.toMatchObject({ code: 'unreadable' });
     const shortened = hasher.hash(path, { ...options, onBytes: () => truncate(path, 5 * MIB) });
     await expect(shortened).rejects.toMatchObject({ code: 'short' });
     await rm(path);

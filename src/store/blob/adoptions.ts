@@ -67,7 +67,8 @@ export class Adoptions {
 /** Undefined: there is no such file. Throws BlobStoreError. */
 export async function fileSize(path: string): Promise<number | undefined> {
   try {
-    return (await stat(path)).size;
+    const file = await stat(path);
+    return file.isFile() ? file.size : undefined;
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
     throw diskError(error, 'looking for a blob');

@@ -117,7 +117,8 @@ async function digestsOnDisk(
 /** Undefined: there is no such file. */
 async function fileState(path: string): Promise<Pick<Stats, 'size' | 'mtimeMs'> | undefined> {
   try {
-    return await stat(path);
+    const file = await stat(path);
+    return file.isFile() ? file : undefined;
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
     throw diskError(error, 'looking for a blob');

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BlobStoreError } from '../blob-store.ts';
 import { partsDirectory } from './layout.ts';
@@ -41,6 +41,7 @@ export class DiskHealth {
   async #probe(): Promise<void> {
     const path = join(this.#folder, `probe.${randomBytes(8).toString('hex')}`);
     try {
+      await mkdir(this.#folder, { recursive: true });
       await writeFile(path, Buffer.alloc(PROBE_BYTES), { flush: true });
       await rm(path);
     } catch {

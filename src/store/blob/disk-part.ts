@@ -1,7 +1,9 @@
 import { constants } from 'node:fs';
 import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { errorCode } from '../../lib/error-code.ts';
 import { Extents, type Extent } from '../../lib/extents.ts';
+import { openRegularFile } from '../../lib/regular-file.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
 import type { BlobPart } from '../blob-store.ts';
 import { diskError } from './disk-error.ts';
@@ -14,6 +16,8 @@ import { BLOCK_BYTES, type Read, type SharedBlocks } from './shared-blocks.ts';
 
 /** A blob whose size nobody has told gets its room by such steps. */
 const GROWTH_BYTES = 16 * 1024 * 1024;
+const FILE_MODE = 0o644;
+const KEPT_FLAGS = constants.O_RDWR | constants.O_NOFOLLOW;
 
 export interface DiskPartOptions {
   readonly digest: Digest;
@@ -60,8 +64,9 @@ export class DiskPart implements BlobPart {
 
   /** Opens the file that was kept, or makes a new one; a link in its place is not followed. Throws the system's error. */
   static async open(options: DiskPartOptions): Promise<DiskPart> {
-    const flags = options.kept === undefined ? 'wx+' : constants.O_RDWR | constants.O_NOFOLLOW;
-    return new DiskPart(await open(options.path, flags, 0o644), options);
+    const { kept, path } = options;
+    const file = kept === undefined ? await create(path) : await openRegularFile(path, KEPT_FLAGS);
+    return new DiskPart(file, options);
   }
 
   async write(chunks: readonly Buffer[], position: number): Promise<void> {
@@ -110,7 +115,7 @@ export class DiskPart implements BlobPart {
     await this.#onDisk('keeping a blob', async () => {
       await this.#file.datasync();
       await mkdir(dirname(target), { recursive: true });
-      await rename(path, target);
+      await putInPlace(path, target);
       // What may not outlive the machine is not entered, and what is not entered must not stay: nobody would count it.
       await syncDirectory(dirname(target)).catch(async (error: unknown) => {
         await rm(target, { force: true }).catch(() => undefined);
@@ -184,6 +189,28 @@ export class DiskPart implements BlobPart {
     if (this.#isSettled) return;
     this.#isSettled = true;
     this.#options.reservation.release();
+  }
+}
+
+/** Its folder may have been removed since the start. */
+async function create(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'wx+', FILE_MODE);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
+    await mkdir(dirname(path), { recursive: true });
+    return open(path, 'wx+', FILE_MODE);
+  }
+}
+
+/** A folder in its place is nothing of ours, and would be there for ever. */
+async function putInPlace(path: string, target: string): Promise<void> {
+  try {
+    await rename(path, target);
+  } catch (error) {
+    if (errorCode(error) !== 'EISDIR') throw error;
+    await rm(target, { recursive: true, force: true });
+    await rename(path, target);
   }
 }
 

@@ -1,5 +1,4 @@
 import { LRUCache } from 'lru-cache';
-import { errorCode } from '../../lib/error-code.ts';
 import { atMost } from '../../lib/lru-options.ts';
 import { rm } from 'node:fs/promises';
 import { Extents } from '../../lib/extents.ts';
@@ -13,7 +12,7 @@ import {
   type StoredBlob,
 } from '../blob-store.ts';
 import { Adoptions, fileSize } from './adoptions.ts';
-import { diskError } from './disk-error.ts';
+import { diskError, isMissing } from './disk-error.ts';
 import { DiskHealth } from './disk-health.ts';
 import { DiskPart, type DiskPartOptions } from './disk-part.ts';
 import { HashThread } from './hash-thread.ts';
@@ -129,7 +128,7 @@ class DiskBlobStore implements BlobStore {
       }
       file.release();
     } catch (error) {
-      if (errorCode(error) !== 'ENOENT') throw diskError(error, `opening ${digest}`);
+      if (!isMissing(error)) throw diskError(error, `opening ${digest}`);
     }
     await this.#lose(digest, found);
     return undefined;

@@ -3,7 +3,7 @@
  * only do with JavaScript, and tests run the sources.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 
 const buffer = Buffer.allocUnsafeSlow(1024 * 1024);
@@ -16,7 +16,7 @@ const files = new Map();
  */
 function carryOut(order) {
   if (order.do === 'open') {
-    files.set(order.file, { fd: openSync(order.path, 'r'), hash: createHash(order.algorithm), position: 0 });
+    files.set(order.file, { fd: openFile(order.path), hash: createHash(order.algorithm), position: 0 });
     return undefined;
   }
   const file = files.get(order.file);
@@ -38,6 +38,17 @@ function carryOut(order) {
       files.delete(order.file);
       return undefined;
   }
+}
+
+/**
+ * Regular files only: a pipe would be waited for, and nothing could end this thread then.
+ * @param {string} path
+ */
+function openFile(path) {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  if (fstatSync(fd).isFile()) return fd;
+  closeSync(fd);
+  throw Object.assign(new Error(`${path} is not a file`), { code: 'not-a-file' });
 }
 
 /** @param {import('./hash-thread.ts').HashAnswer} message */

@@ -99,7 +99,7 @@ export class KeptParts {
   async #adopt(path: string, room: Room): Promise<void> {
     const note = await readJournal(path);
     const file = await stat(path).catch(() => undefined);
-    if (note === undefined || file === undefined || note.written.length === 0) return;
+    if (note === undefined || file?.isFile() !== true || note.written.length === 0) return;
     const isWhole = note.written.every(({ end }) => end <= file.size);
     if (!isWhole || file.mtimeMs < this.#now() - KEPT_FOR_MS || this.#parts.has(note.digest)) return;
     const { bytes } = new Extents(note.written);

@@ -1,4 +1,5 @@
-import { open, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { openRegularFile } from '../../lib/regular-file.ts';
 import type { Read, SharedBlocks } from './shared-blocks.ts';
 
 export interface OpenFilesOptions {
@@ -52,7 +53,7 @@ export class OpenFiles {
     this.#options = options;
   }
 
-  /** Throws the system's error if the file cannot be opened. */
+  /** Throws the system's error if the file cannot be opened, or NotAFileError. */
   async lease(path: string): Promise<Lease> {
     const entry = await (this.#entries.get(path) ?? this.#open(path));
     // Forgotten, and perhaps closed, while this one waited for it.
@@ -133,7 +134,7 @@ export class OpenFiles {
   }
 
   async #openEntry(path: string): Promise<Entry> {
-    const file = await open(path, 'r');
+    const file = await openRegularFile(path);
     const content = await this.#smallContent(file).catch(async (error: unknown) => {
       await file.close();
       throw error;

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import type { Extent } from '../../lib/extents.ts';
+import { readRegularFile } from '../../lib/regular-file.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import { parseObject } from '../manifest/codec.ts';
 import { journalPath } from './layout.ts';
@@ -36,7 +37,7 @@ export async function writeJournal(partPath: string, note: PartNote): Promise<vo
 
 /** The note on a part, if there is one that can be relied on. */
 export async function readJournal(partPath: string): Promise<PartNote | undefined> {
-  const text = await readFile(journalPath(partPath), 'utf8').catch(() => '');
+  const text = await readRegularFile(journalPath(partPath)).catch(() => '');
   const { digest, size, written, isSynced, boot } = parseObject(text) ?? {};
   const known = typeof digest === 'string' ? parseDigest(digest) : undefined;
   if (known === undefined || !Array.isArray(written) || !written.every(isExtent)) return undefined;
