@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { assemble, type AssemblyOptions, type Parts } from './assembly/assembly.ts';
 import { openContent, type StoredContent } from './assembly/content.ts';
 import { openListeners } from './assembly/listeners.ts';
@@ -8,7 +7,7 @@ import { Undo } from './lib/undo.ts';
 import type { Operations } from './pull/operations.ts';
 import { takeDataDir } from './store/data-dir.ts';
 import { listImages, type ImageEntry } from './store/image-list.ts';
-import { openIndex } from './store/manifest/lmdb.ts';
+import { readIndex } from './store/manifest/lmdb.ts';
 import type { PullEntry } from './store/pull-history.ts';
 
 /*
@@ -74,7 +73,7 @@ export function openCommandApp(options: AppOptions): Promise<CommandApp> {
 
 /** What is kept, read beside whoever owns the data directory. Throws IndexError. */
 export async function* readImages(dataDir: string): AsyncGenerator<ImageEntry> {
-  const index = openIndex(join(dataDir, 'index'), { readOnly: true });
+  const index = await readIndex(dataDir);
   try {
     yield* listImages(index.tables);
   } finally {
@@ -91,7 +90,7 @@ export async function readPulls(
   dataDir: string,
   { since, until }: { readonly since: number; readonly until: number },
 ): Promise<PullEntry[]> {
-  const index = openIndex(join(dataDir, 'index'), { readOnly: true });
+  const index = await readIndex(dataDir);
   try {
     return [...index.tables.history.until(until)].filter(({ lastAt }) => lastAt >= since);
   } finally {
@@ -104,7 +103,7 @@ export async function readContent<T>(
   dataDir: string,
   use: (content: StoredContent) => Promise<T>,
 ): Promise<T> {
-  const content = openContent(dataDir);
+  const content = await openContent(dataDir);
   try {
     return await use(content);
   } finally {
@@ -138,6 +137,9 @@ async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App
     },
     get degraded() {
       return parts.degraded();
+    },
+    get reasons() {
+      return parts.reasons();
     },
   };
   const listeners = await openListeners({ settings, shown, log, parts, health: () => health }, undo);

@@ -11,7 +11,7 @@ import type { Space } from '../store/space/space.ts';
 import type { Fleet } from './fleet.ts';
 import { createOperations } from './operations.ts';
 import { createPulls } from './pulls.ts';
-import { openStorage } from './storage.ts';
+import { openStorage, type Storage } from './storage.ts';
 import { createUpstreams, upstreamState } from './upstreams.ts';
 
 export interface AssemblyOptions {
@@ -31,6 +31,8 @@ export interface Parts {
   readonly care: ContentCare;
   readonly space: Space;
   readonly degraded: () => readonly string[];
+  /** Of what is degraded, where the name does not say it. */
+  readonly reasons: () => Readonly<Record<string, string>> | undefined;
 }
 
 /** Puts the parts together and answers commands from then on. What is to be given back goes to `undo`. */
@@ -110,11 +112,25 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
     degraded: () => [
       ...(redis === undefined || redis.state === 'up' ? [] : ['redis']),
       ...diskTrouble(),
-      ...(embedded.isFailing ? ['index'] : []),
+      ...(embedded.isFailing || indexReason(storage) !== undefined ? ['index'] : []),
       // One that is offline by its settings works as it is meant to.
       ...(settings.offline ? [] : unreachable()),
     ],
+    reasons: () => {
+      const reason = indexReason(storage);
+      return reason === undefined ? undefined : { index: reason };
+    },
   };
+}
+
+/** Why the index cannot tell all that is stored; undefined: it can. */
+function indexReason({ index, space }: Storage): string | undefined {
+  if (index.problem !== undefined) {
+    return `the index is damaged (${index.problem}): restart pierhead to make a new one`;
+  }
+  return space.isRebuilding
+    ? 'the index is new: cached blobs are entered again, tags and manifests when they are next pulled'
+    : undefined;
 }
 
 /** The client of Redis takes 9 MB and a tenth of a second to load: only who has one pays for it. */

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Digest } from '../oci/digest.ts';
 import type { ListedImage } from '../oci/listed-image.ts';
 import { isRunnableImage } from '../oci/manifest.ts';
@@ -8,7 +7,7 @@ import { createBlobFiles } from '../store/blob/disk-files.ts';
 import { listImages } from '../store/image-list.ts';
 import type { IndexTables } from '../store/index/tables.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
-import { openIndex } from '../store/manifest/lmdb.ts';
+import { readIndex } from '../store/manifest/lmdb.ts';
 import { createReferrersStore } from '../store/manifest/lmdb-referrers.ts';
 import type { ReferrersStore } from '../store/referrers-store.ts';
 
@@ -28,8 +27,8 @@ export interface StoredContent {
 }
 
 /** Throws IndexError. */
-export function openContent(dataDir: string): StoredContent {
-  const index = openIndex(join(dataDir, 'index'), { readOnly: true });
+export async function openContent(dataDir: string): Promise<StoredContent> {
+  const index = await readIndex(dataDir);
   return {
     manifests: index,
     // Nothing is written, so nothing can fail to be.

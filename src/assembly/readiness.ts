@@ -1,5 +1,4 @@
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Settings } from '../config/settings.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ListedImage } from '../oci/listed-image.ts';
@@ -11,7 +10,7 @@ import { TagScope } from '../pull/tag-scope.ts';
 import { wantedImages, type ImagesRequest } from '../pull/wanted-images.ts';
 import { blobPath } from '../store/blob/layout.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
-import { openIndex } from '../store/manifest/lmdb.ts';
+import { readIndex } from '../store/manifest/lmdb.ts';
 import { createOfflineUpstream } from '../upstream/offline.ts';
 import { knownPlatforms } from './known-clients.ts';
 import { privatePatterns, usesCredentials } from './upstreams.ts';
@@ -22,7 +21,7 @@ import { privatePatterns, usesCredentials } from './upstreams.ts';
  */
 export async function readReadiness(settings: Settings, request: ImagesRequest): Promise<Readiness[]> {
   const wanted = wantedImages(request, knownPlatforms(settings));
-  const index = openIndex(join(settings.dataDir, 'index'), { readOnly: true });
+  const index = await readIndex(settings.dataDir);
   try {
     const readiness = new ImageReadiness({
       store: index,
@@ -43,7 +42,7 @@ function blobFinder(dataDir: string): (digest: Digest, size: number) => Promise<
   return async function hasBlob(digest, size) {
     if (!found.has(digest)) {
       const file = await stat(blobPath(dataDir, digest)).catch(() => undefined);
-      found.set(digest, file?.size);
+      found.set(digest, file?.isFile() === true ? file.size : undefined);
     }
     return found.get(digest) === size;
   };

@@ -9,6 +9,7 @@ import { repositoryKey } from '../oci/reference.ts';
 import type { BlobPullerOptions } from '../pull/blob-puller.ts';
 import type { BundleImportOptions } from '../pull/bundle-import.ts';
 import type { ContentCareOptions } from '../pull/content-care.ts';
+import type { DamagedIndex } from '../store/index/set-aside.ts';
 
 /** How long nothing more is said of connections over a limit. */
 const QUIET_MS = 60_000;
@@ -89,6 +90,17 @@ export function indexReporter(log: Logger, metrics: Metrics) {
     onChange: (isFailing: boolean): void => {
       if (isFailing) log.error('the disk refuses the index: what is learnt is kept in memory only');
       else log.info('the disk takes the index again');
+    },
+    /** At the start. */
+    onDamaged: ({ reason, keptAs }: DamagedIndex): void => {
+      log.error({ reason, keptAs }, 'damaged index set aside: a new one is made from the cached blobs');
+    },
+    /** While it is open. */
+    onProblem: (reason: string): void => {
+      log.error({ reason }, 'index damaged: restart pierhead to make a new one');
+    },
+    onRebuilt: (): void => {
+      log.info('the index knows all cached blobs again');
     },
   };
 }

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Settings } from '../config/settings.ts';
 import type { Undo } from '../lib/undo.ts';
 import type { Logger } from '../log/log.ts';
@@ -8,8 +7,11 @@ import type { BlobAudit } from '../store/blob-audit.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { openDiskBlobStore } from '../store/blob/disk.ts';
 import { DiskBlobAudit } from '../store/blob/disk-audit.ts';
+import { BlobHolds } from '../store/blob/holds.ts';
 import { FileHasher } from '../store/blob/file-hasher.ts';
 import { HistoryNotes } from '../store/history-notes.ts';
+import { indexPath } from '../store/index/inspection.ts';
+import { setDamagedAside } from '../store/index/set-aside.ts';
 import { createGuardedStore, type GuardedStore } from '../store/manifest/guarded.ts';
 import { openIndex, type Index } from '../store/manifest/lmdb.ts';
 import { createMemoryStore } from '../store/manifest/memory.ts';
@@ -51,13 +53,38 @@ export interface Storage {
 export async function openStorage(options: StorageOptions, undo: Undo): Promise<Storage> {
   const { settings, log, metrics, shared, now } = options;
   const { dataDir } = settings;
-  const index = openIndex(join(dataDir, 'index'), { now });
-  const memory = createMemoryStore({ maxManifestBytes: MEMORY_MANIFEST_BYTES });
   const report = indexReporter(log, metrics);
+  const path = indexPath(dataDir);
+  const damaged = await setDamagedAside(path, now());
+  if (damaged !== undefined) report.onDamaged(damaged);
+  const index = openIndex(path, { now, onProblem: report.onProblem });
+  undo.push(() => index.close());
+  await index.upgrade();
+  const { tables } = index;
+  const holds = new BlobHolds();
+  const hasher = new FileHasher();
+  const audit = new DiskBlobAudit({ dataDir, index, hasher, holds });
+  const space = await openSpace({
+    dataDir,
+    tables,
+    limit: settings.cacheSize,
+    canRefill: options.canRefill,
+    now,
+    holds,
+    takeIn: (digest, signal) => audit.check(digest, { signal }),
+    onRemovedFile: (digest) =>
+      log.warn({ digest }, 'removed a file that is no blob and that the index does not know'),
+    onRebuilt: report.onRebuilt,
+    onError: report.onError,
+    onCramped: roomReporter(log),
+  });
+  const hasRoom = (bytes: number): boolean => space.mayGrow(bytes);
+  const memory = createMemoryStore({ maxManifestBytes: MEMORY_MANIFEST_BYTES });
   const embedded = createGuardedStore(index, {
     probe: () => index.probe(),
-    hasRoom: (bytes) => space.mayGrow(bytes),
-    ...report,
+    hasRoom,
+    onError: report.onError,
+    onChange: report.onChange,
   });
   const manifests = createTieredStore({
     memory,
@@ -66,49 +93,38 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
     now,
   });
   undo.push(() => manifests.close());
-  await index.upgrade();
+  undo.push(() => hasher.close());
+  undo.push(() => space.close());
   const links = new ContentLinks(manifests);
   const reportRemoval = removalReporter(log, metrics);
-  const space = await openSpace({
-    dataDir,
-    tables: index.tables,
-    limit: settings.cacheSize,
-    canRefill: options.canRefill,
-    now,
+  space.listen({
     onRemoved: (removed, reason) => {
       memory.forget(removed);
       links.forget(removed);
       reportRemoval(removed, reason);
     },
     onUnknownManifest: (digest) => manifests.restore(digest),
-    takeIn: (digest, signal) => audit.check(digest, { signal }),
-    onRemovedFile: (digest) =>
-      log.warn({ digest }, 'removed a file that is no blob and that the index does not know'),
-    onError: report.onError,
-    onCramped: roomReporter(log),
   });
-  const hasher = new FileHasher();
-  undo.push(() => hasher.close());
-  const audit = new DiskBlobAudit({ dataDir, index, hasher, holds: space.holds });
-  undo.push(() => space.close());
   const blobs = await openDiskBlobStore({
     dataDir,
     index,
     room: space.room,
-    holds: space.holds,
+    holds,
     onRead: (digest) => space.usage.touchBlob(digest),
     onHealth: diskReporter(log),
     onLost: lossReporter(log, metrics),
   });
   undo.push(() => blobs.close());
   const history = new HistoryNotes({
-    tables: index.tables,
+    tables,
     maxAgeMs: settings.historyAgeMs,
     maxEntries: settings.historyEntries,
-    hasRoom: (bytes) => space.mayGrow(bytes),
+    hasRoom,
     now,
     onError: report.onError,
   });
   undo.push(() => history.close());
+  // Last: a move of a tag goes through all of the above.
+  manifests.start();
   return { index, embedded, manifests, blobs, audit, links, space, history };
 }

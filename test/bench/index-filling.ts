@@ -52,7 +52,7 @@ interface Tables {
   readonly blobs: { put(digest: string, size: number, usedAt: number): void };
   readonly links: { put(repository: string, digest: string, link: object): void };
   readonly repositories: { list(repository: string): void };
-  readonly meta: { putSync(name: string, value: number): void };
+  readonly meta: { put(name: string, value: number): void };
 }
 
 export interface FillingOptions {
@@ -82,7 +82,7 @@ export async function fillIndex({ root, dataDir, images, withBlobs }: FillingOpt
     step = [];
   }
   await commit(step);
-  await tables.environment.write(() => tables.meta.putSync('format', LAYOUT), { frees: true });
+  await tables.environment.write(() => tables.meta.put('format', LAYOUT), { frees: true });
   await tables.environment.close();
 }
 

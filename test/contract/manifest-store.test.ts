@@ -32,10 +32,12 @@ const redis = async (url: string, options: RedisOptions = {}): Promise<SharedSto
   await eventually(() => connection.state === 'up', 'the connection to Redis');
   return createRedisStore({ connection, secret, onFailure, ...(now === undefined ? {} : { now }) });
 };
-const tiered = async (url: string, options: RedisOptions = {}) =>
-  closing(
-    createTieredStore({ memory: memory(), embedded: await index(), shared: await redis(url, options) }),
-  );
+const tiered = async (url: string, options: RedisOptions = {}) => {
+  const shared = await redis(url, options);
+  const store = createTieredStore({ memory: memory(), embedded: await index(), shared });
+  store.start();
+  return closing(store);
+};
 
 manifestStoreContract('memory', async () => closing(memory()));
 manifestStoreContract('LMDB', async () => closing(await index()));
@@ -75,6 +77,15 @@ describe('Tiers', () => {
 });
 
 describe('LMDB', () => {
+  it('gives no manifest that has rotted: it is a miss, and replaced', async () => {
+    const store = closing(await index());
+    const { digest, ...rest } = manifest('a');
+    await store.putManifest({ digest, ...rest, bytes: Buffer.from('{"schemaVersion":2}') });
+    expect(await store.getManifest(digest)).toBeUndefined();
+    await store.putManifest(manifest('a'));
+    expect(await store.getManifest(digest)).toEqual(manifest('a'));
+  });
+
   it('keeps everything over a restart, and its totals in step', async () => {
     const path = join(await testFolder(), 'index');
     const first = openIndex(path);

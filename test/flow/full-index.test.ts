@@ -74,8 +74,7 @@ describe('a disk with no room for the index', () => {
     const { dataDir } = await smallDisk(4 * MIB, { index: 'inside' });
     const environment = new IndexEnvironment(join(dataDir, 'index'), { readOnly: false });
     const table = openTable<string, string>(environment, 'test');
-    const put = (key: string) =>
-      environment.write(() => table.putSync(key, key.repeat(400)), { frees: true });
+    const put = (key: string) => environment.write(() => table.put(key, key.repeat(400)), { frees: true });
     let kept = 0;
     const fillIt = async (): Promise<void> => {
       for (; ; kept++) await put(`key-${kept}`);

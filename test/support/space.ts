@@ -5,6 +5,7 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { repositoryKey, type Repository } from '../../src/oci/reference.ts';
 import { DiskBlobAudit } from '../../src/store/blob/disk-audit.ts';
+import { BlobHolds } from '../../src/store/blob/holds.ts';
 import { FileHasher } from '../../src/store/blob/file-hasher.ts';
 import { blobPath } from '../../src/store/blob/layout.ts';
 import type { Removed } from '../../src/store/index/removal.ts';
@@ -82,21 +83,26 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
   const { tables } = index;
   // Its file is larger than all the blobs of a test, and would hide what becomes of those.
   if (options.blobLimit !== undefined) tables.environment.fileBytes = () => 0;
+  const hasher = new FileHasher();
+  const holds = new BlobHolds();
+  const audit = new DiskBlobAudit({ dataDir, index, hasher, holds });
+  const takeIn: TestSpace['takeIn'] = (digest, signal) => audit.check(digest, { signal });
   const space = await openSpace({
     dataDir,
     tables,
     limit: options.limit ?? { bytes: options.blobLimit ?? 0 },
     canRefill: () => state.canRefill,
     now,
-    onRemoved: (each) => removed.push(each),
-    onUnknownManifest: () => Promise.resolve(),
-    takeIn: (digest, signal) => takeIn(digest, signal),
+    holds,
+    takeIn,
     onRemovedFile: () => undefined,
+    onRebuilt: () => undefined,
     onError: (error) => failures.push(error),
   });
-  const hasher = new FileHasher();
-  const audit = new DiskBlobAudit({ dataDir, index, hasher, holds: space.holds });
-  const takeIn: TestSpace['takeIn'] = (digest, signal) => audit.check(digest, { signal });
+  space.listen({
+    onRemoved: (each) => removed.push(each),
+    onUnknownManifest: () => Promise.resolve(),
+  });
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     await space.close();

@@ -1,14 +1,13 @@
-import type { Database } from 'lmdb';
 import type { Digest } from '../../oci/digest.ts';
 import type { IndexEnvironment } from './environment.ts';
 import type { ReferenceTable } from './references.ts';
-import { openTable } from './table.ts';
+import { openTable, type Table } from './table.ts';
 import type { TotalsTable } from './totals.ts';
 import type { UsageTable } from './usage.ts';
 
 /** The blobs that are on the disk. One that no stored manifest names has an age of its own. */
 export class BlobTable {
-  readonly #blobs: Database<{ readonly size: number }, Digest>;
+  readonly #blobs: Table<{ readonly size: number }, Digest>;
   readonly #totals: TotalsTable;
   readonly #references: ReferenceTable;
   readonly #usage: UsageTable;
@@ -34,7 +33,7 @@ export class BlobTable {
   /** Within a transaction. */
   put(digest: Digest, size: number, usedAt: number): void {
     this.#totals.change('blobs', this.size(digest), size);
-    this.#blobs.putSync(digest, { size });
+    this.#blobs.put(digest, { size });
     this.age(digest, usedAt);
   }
 
@@ -43,7 +42,7 @@ export class BlobTable {
     const size = this.size(digest);
     this.#usage.remove('blob', digest);
     if (size === undefined) return;
-    this.#blobs.removeSync(digest);
+    this.#blobs.remove(digest);
     this.#totals.change('blobs', size, undefined);
   }
 
@@ -56,13 +55,13 @@ export class BlobTable {
 
   /** Those whose digests begin with `prefix`, in order. */
   startingWith(prefix: string): { readonly digest: Digest; readonly size: number }[] {
-    const range = this.#blobs.getRange({ start: prefix as Digest, end: `${prefix}\uffff` as Digest });
+    const range = this.#blobs.entries({ start: prefix as Digest, end: `${prefix}\uffff` as Digest });
     return [...range].map(({ key, value }) => ({ digest: key, size: value.size }));
   }
 
   /** Up to `limit` digests after `after`, in order: for walks over all of them. */
   page(limit: number, after?: Digest): Digest[] {
     const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return [...this.#blobs.getKeys({ ...from, limit })];
+    return this.#blobs.keys({ ...from, limit });
   }
 }

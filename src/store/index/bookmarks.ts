@@ -1,11 +1,10 @@
-import type { Database } from 'lmdb';
 import type { Bookmark } from '../bookmarks.ts';
 import type { IndexEnvironment } from './environment.ts';
-import { openTable } from './table.ts';
+import { openTable, type Table } from './table.ts';
 
 /** How far long walks have come, by name. */
 export class BookmarkTable {
-  readonly #bookmarks: Database<Bookmark, string>;
+  readonly #bookmarks: Table<Bookmark, string>;
 
   constructor(environment: IndexEnvironment) {
     this.#bookmarks = openTable(environment, 'bookmarks');
@@ -17,6 +16,6 @@ export class BookmarkTable {
 
   /** Within a transaction. */
   put(name: string, bookmark: Bookmark): void {
-    this.#bookmarks.putSync(name, bookmark);
+    this.#bookmarks.put(name, bookmark);
   }
 }

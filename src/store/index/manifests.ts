@@ -1,4 +1,3 @@
-import type { Database } from 'lmdb';
 import type { Digest } from '../../oci/digest.ts';
 import { ManifestInvalidError, parseManifest, type ManifestContent } from '../../oci/manifest.ts';
 import { decodeManifest, encodeManifest } from '../manifest/codec.ts';
@@ -7,7 +6,7 @@ import { attestationsOf } from './attestations.ts';
 import type { BlobTable } from './blobs.ts';
 import type { IndexEnvironment } from './environment.ts';
 import type { ReferenceTable } from './references.ts';
-import { openTable } from './table.ts';
+import { openTable, type Table } from './table.ts';
 import type { TotalsTable } from './totals.ts';
 import type { UsageTable } from './usage.ts';
 
@@ -16,7 +15,7 @@ const NAMES_NOTHING: ManifestContent = { kind: 'index', entries: [] };
 
 /** The stored manifests; what they name and when they were pulled goes with them. */
 export class ManifestTable {
-  readonly #manifests: Database<Buffer, Digest>;
+  readonly #manifests: Table<Buffer, Digest>;
   readonly #totals: TotalsTable;
   readonly #references: ReferenceTable;
   readonly #usage: UsageTable;
@@ -39,7 +38,7 @@ export class ManifestTable {
   }
 
   has(digest: Digest): boolean {
-    return this.#manifests.doesExist(digest);
+    return this.#manifests.has(digest);
   }
 
   get(digest: Digest): StoredManifest | undefined {
@@ -58,7 +57,7 @@ export class ManifestTable {
     const { digest } = manifest;
     const value = encodeManifest(manifest);
     const known = this.#manifests.getBinary(digest);
-    this.#manifests.putSync(digest, value);
+    this.#manifests.put(digest, value);
     this.#totals.change('manifests', known?.length, value.length);
     if (known === undefined) this.index(digest, usedAt);
   }
@@ -78,7 +77,7 @@ export class ManifestTable {
     if (value === undefined) return new Set();
     const named = namedBy(this.content(digest) ?? NAMES_NOTHING);
     const usedAt = this.#usage.usedAt('manifest', digest) ?? 0;
-    this.#manifests.removeSync(digest);
+    this.#manifests.remove(digest);
     this.#totals.change('manifests', value.length, undefined);
     this.#usage.remove('manifest', digest);
     this.#references.remove(digest, named);
@@ -106,7 +105,7 @@ export class ManifestTable {
   /** Up to `limit` digests after `after`, in order: for walks over all of them. */
   page(limit: number, after?: Digest): Digest[] {
     const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return [...this.#manifests.getKeys({ ...from, limit })];
+    return this.#manifests.keys({ ...from, limit });
   }
 }
 

@@ -1,7 +1,6 @@
-import type { Database } from 'lmdb';
 import type { Digest } from '../../oci/digest.ts';
 import type { IndexEnvironment } from './environment.ts';
-import { openTable, under } from './table.ts';
+import { openTable, under, type Table } from './table.ts';
 
 /** What is pinned: a tag, whatever it names from time to time, or a digest. Repositories by their keys. */
 export type Pin =
@@ -16,36 +15,36 @@ interface PinEntry {
 
 /** Pins of tags stand under `[repository, tag]`, of digests under `[digest, repository]`: no repository looks like one. */
 export class PinTable {
-  readonly #pins: Database<PinEntry, [string, string]>;
+  readonly #pins: Table<PinEntry, [string, string]>;
 
   constructor(environment: IndexEnvironment) {
     this.#pins = openTable(environment, 'pins');
   }
 
   has(pin: Pin): boolean {
-    return this.#pins.doesExist(keyOf(pin));
+    return this.#pins.has(keyOf(pin));
   }
 
   /** Within a transaction. */
   put(pin: Pin, pinnedAt: number): void {
-    this.#pins.putSync(keyOf(pin), { pin, pinnedAt });
+    this.#pins.put(keyOf(pin), { pin, pinnedAt });
   }
 
   /** Within a transaction; false if there was none. */
   remove(pin: Pin): boolean {
-    return this.#pins.removeSync(keyOf(pin));
+    return this.#pins.remove(keyOf(pin));
   }
 
   hasDigest(digest: Digest): boolean {
-    return [...this.#pins.getKeys({ ...under(digest), limit: 1 })].length > 0;
+    return this.#pins.keys({ ...under(digest), limit: 1 }).length > 0;
   }
 
   all(): Pin[] {
-    return [...this.#pins.getRange()].map(({ value }) => value.pin);
+    return [...this.#pins.entries()].map(({ value }) => value.pin);
   }
 
   get count(): number {
-    return (this.#pins.getStats() as { entryCount: number }).entryCount;
+    return this.#pins.count;
   }
 }
 

@@ -1,13 +1,12 @@
-import type { Database } from 'lmdb';
 import type { Digest } from '../../oci/digest.ts';
 import type { IndexEnvironment } from './environment.ts';
-import { openTable, under } from './table.ts';
+import { openTable, under, type Table } from './table.ts';
 
 type NamedBy = [named: Digest, namer: Digest];
 
 /** Which stored manifests name a digest: images their config and layers, indexes their entries. */
 export class ReferenceTable {
-  readonly #namers: Database<true, NamedBy>;
+  readonly #namers: Table<true, NamedBy>;
 
   constructor(environment: IndexEnvironment) {
     this.#namers = openTable(environment, 'namers');
@@ -15,17 +14,17 @@ export class ReferenceTable {
 
   /** Within a transaction. */
   add(namer: Digest, named: Iterable<Digest>): void {
-    for (const digest of named) this.#namers.putSync([digest, namer], true);
+    for (const digest of named) this.#namers.put([digest, namer], true);
   }
 
   /** Within a transaction. */
   remove(namer: Digest, named: Iterable<Digest>): void {
-    for (const digest of named) this.#namers.removeSync([digest, namer]);
+    for (const digest of named) this.#namers.remove([digest, namer]);
   }
 
   namersOf(named: Digest, limit?: number): Digest[] {
     const range = { ...under(named), ...(limit === undefined ? {} : { limit }) };
-    return [...this.#namers.getKeys(range)].map(([, namer]) => namer);
+    return this.#namers.keys(range).map(([, namer]) => namer);
   }
 
   isNamed(digest: Digest): boolean {

@@ -1,12 +1,11 @@
-import type { Database } from 'lmdb';
 import type { Digest } from '../../oci/digest.ts';
 import type { ReferrersRecord } from '../referrers-store.ts';
 import type { IndexEnvironment } from './environment.ts';
-import { openTable, under } from './table.ts';
+import { openTable, under, type Table } from './table.ts';
 
 /** What refers to which manifest, by the key of the repository where it was asked for. */
 export class ReferrersTable {
-  readonly #referrers: Database<ReferrersRecord, [digest: Digest, repository: string]>;
+  readonly #referrers: Table<ReferrersRecord, [digest: Digest, repository: string]>;
 
   constructor(environment: IndexEnvironment) {
     this.#referrers = openTable(environment, 'referrers');
@@ -18,18 +17,18 @@ export class ReferrersTable {
 
   /** Within a transaction. */
   put(digest: Digest, repository: string, record: ReferrersRecord): void {
-    this.#referrers.putSync([digest, repository], record);
+    this.#referrers.put([digest, repository], record);
   }
 
   /** Within a transaction. */
   remove(digest: Digest, repository: string): void {
-    this.#referrers.removeSync([digest, repository]);
+    this.#referrers.remove([digest, repository]);
   }
 
   /** Within a transaction: all that is known of what refers to a manifest. */
   removeAll(digest: Digest): void {
     // All keys first: a cursor does not survive the removal of what it stands on.
-    const keys = [...this.#referrers.getKeys(under(digest))];
-    for (const key of keys) this.#referrers.removeSync(key);
+    const keys = this.#referrers.keys(under(digest));
+    for (const key of keys) this.#referrers.remove(key);
   }
 }

@@ -1,14 +1,13 @@
-import type { Database } from 'lmdb';
 import type { RepositoryRecord } from '../manifest-store.ts';
 import type { IndexEnvironment } from './environment.ts';
 import type { LinkTable } from './links.ts';
-import { openTable } from './table.ts';
+import { openTable, type Table } from './table.ts';
 import type { TagTable } from './tags.ts';
 
 /** Repositories by their keys: what is known of them, and which of them have anything here. */
 export class RepositoryTable {
-  readonly #repositories: Database<RepositoryRecord, string>;
-  readonly #catalogue: Database<true, string>;
+  readonly #repositories: Table<RepositoryRecord, string>;
+  readonly #catalogue: Table<true, string>;
   readonly #links: LinkTable;
   readonly #tags: TagTable;
 
@@ -25,18 +24,18 @@ export class RepositoryTable {
 
   /** Within a transaction. */
   put(repository: string, record: RepositoryRecord): void {
-    this.#repositories.putSync(repository, record);
+    this.#repositories.put(repository, record);
   }
 
   /** Within a transaction: something of it is here. */
   list(repository: string): void {
-    this.#catalogue.putSync(repository, true);
+    this.#catalogue.put(repository, true);
   }
 
   /** Within a transaction: takes it out of the catalogue if nothing of it is here any more. */
   unlistIfEmpty(repository: string): void {
     if (this.#tags.isEmpty(repository) && this.#links.isEmpty(repository)) {
-      this.#catalogue.removeSync(repository);
+      this.#catalogue.remove(repository);
     }
   }
 
@@ -44,6 +43,6 @@ export class RepositoryTable {
   listed(options: { readonly after?: string; readonly limit: number }): string[] {
     const { after, limit } = options;
     const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return [...this.#catalogue.getKeys({ ...from, limit })];
+    return this.#catalogue.keys({ ...from, limit });
   }
 }

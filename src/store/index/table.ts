@@ -1,21 +1,70 @@
-import type { Database, Key } from 'lmdb';
+import type { Database, Key, RangeOptions } from 'lmdb';
 import { IndexError, type IndexEnvironment } from './environment.ts';
 
 /** After every string that a repository, tag or digest can be. */
 const LAST = '\uffff';
+
+/** One table of the environment. What of it is damaged reads as if it were not there. */
+export class Table<V, K extends Key> {
+  readonly #environment: IndexEnvironment;
+  readonly #table: Database<V, K>;
+
+  constructor(environment: IndexEnvironment, table: Database<V, K>) {
+    this.#environment = environment;
+    this.#table = table;
+  }
+
+  get(key: K): V | undefined {
+    return this.#environment.read(() => this.#table.get(key), undefined);
+  }
+
+  /** As it is stored. */
+  getBinary(key: K): Buffer | undefined {
+    return this.#environment.read(() => this.#table.getBinary(key), undefined);
+  }
+
+  has(key: K): boolean {
+    return this.#environment.read(() => this.#table.doesExist(key), false);
+  }
+
+  get count(): number {
+    const stats = (): number => (this.#table.getStats() as { readonly entryCount: number }).entryCount;
+    return this.#environment.read(stats, 0);
+  }
+
+  keys(range: RangeOptions): K[] {
+    return this.#environment.read(() => [...this.#table.getKeys(range)], []);
+  }
+
+  *entries(range: RangeOptions = {}): Generator<{ readonly key: K; readonly value: V }, void> {
+    const entries = this.#environment.read(() => this.#table.getRange(range)[Symbol.iterator](), undefined);
+    const next = () => this.#environment.read(() => entries?.next(), undefined);
+    for (let entry = next(); entry !== undefined && entry.done !== true; entry = next()) yield entry.value;
+  }
+
+  /** Within a transaction. */
+  put(key: K, value: V): void {
+    this.#table.putSync(key, value);
+  }
+
+  /** Within a transaction; false if there was none. */
+  remove(key: K): boolean {
+    return this.#table.removeSync(key);
+  }
+}
 
 /** Opens one table of the environment, making it if it is not there. */
 export function openTable<V, K extends Key>(
   environment: IndexEnvironment,
   name: string,
   encoding: 'msgpack' | 'binary' = 'msgpack',
-): Database<V, K> {
+): Table<V, K> {
   const table: Database<V, K> | undefined = environment.root.openDB<V, K>({ name, encoding });
   // What lmdb gives for a table that a reader may not make.
   if (table === undefined) {
     throw new IndexError(`the index lacks the table ${name}: it was made by an earlier version`);
   }
-  return table;
+  return new Table(environment, table);
 }
 
 /** The range of the keys that begin with `first`. */

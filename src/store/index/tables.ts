@@ -1,7 +1,6 @@
-import type { Database } from 'lmdb';
 import { BlobTable } from './blobs.ts';
 import { BookmarkTable } from './bookmarks.ts';
-import { IndexEnvironment } from './environment.ts';
+import { IndexEnvironment, type EnvironmentOptions } from './environment.ts';
 import { HistoryTable } from './history.ts';
 import { LinkTable } from './links.ts';
 import { ManifestTable } from './manifests.ts';
@@ -9,7 +8,7 @@ import { PinTable } from './pins.ts';
 import { ReferenceTable } from './references.ts';
 import { ReferrersTable } from './referrers.ts';
 import { RepositoryTable } from './repositories.ts';
-import { openTable } from './table.ts';
+import { openTable, type Table } from './table.ts';
 import { TagTable } from './tags.ts';
 import { TotalsTable } from './totals.ts';
 import { UsageTable } from './usage.ts';
@@ -33,10 +32,10 @@ export class IndexTables {
   readonly referrers: ReferrersTable;
   readonly history: HistoryTable;
   /** What concerns the index itself. */
-  readonly meta: Database<number, string>;
+  readonly meta: Table<number, string>;
 
   /** Throws IndexError. */
-  constructor(path: string, options: { readonly readOnly: boolean }) {
+  constructor(path: string, options: EnvironmentOptions) {
     this.environment = new IndexEnvironment(path, options);
     this.totals = new TotalsTable(this.environment);
     this.references = new ReferenceTable(this.environment);

@@ -1,9 +1,8 @@
-import type { Database } from 'lmdb';
 import type { Digest } from '../../oci/digest.ts';
 import type { TagRecord } from '../manifest-store.ts';
 import { replaces } from '../tag-order.ts';
 import type { IndexEnvironment } from './environment.ts';
-import { openTable, under } from './table.ts';
+import { openTable, under, type Table } from './table.ts';
 
 /** How many digests are remembered that a tag has named. */
 const MAX_TAG_HISTORY = 20;
@@ -20,8 +19,8 @@ export type TagKey = [repository: string, tag: string];
 
 /** Tags, and which of them name a digest now. */
 export class TagTable {
-  readonly #tags: Database<TagEntry, TagKey>;
-  readonly #naming: Database<true, [digest: Digest, repository: string, tag: string]>;
+  readonly #tags: Table<TagEntry, TagKey>;
+  readonly #naming: Table<true, [digest: Digest, repository: string, tag: string]>;
 
   constructor(environment: IndexEnvironment) {
     this.#tags = openTable(environment, 'tags');
@@ -47,46 +46,46 @@ export class TagTable {
     if (known !== undefined && !replaces(record, known.record)) return;
     const { digest } = record.descriptor;
     const before = known?.record.descriptor.digest;
-    if (before !== undefined && before !== digest) this.#naming.removeSync([before, ...key]);
-    this.#tags.putSync(key, { record, history: extended(known?.history ?? [], record) });
-    if (before !== digest) this.#naming.putSync([digest, ...key], true);
+    if (before !== undefined && before !== digest) this.#naming.remove([before, ...key]);
+    this.#tags.put(key, { record, history: extended(known?.history ?? [], record) });
+    if (before !== digest) this.#naming.put([digest, ...key], true);
   }
 
   /** Within a transaction. */
   remove(key: TagKey): void {
     const digest = this.get(key)?.descriptor.digest;
     if (digest === undefined) return;
-    this.#tags.removeSync(key);
-    this.#naming.removeSync([digest, ...key]);
+    this.#tags.remove(key);
+    this.#naming.remove([digest, ...key]);
   }
 
   /** Within a transaction; the other direction of what is there already. */
   index(key: TagKey): void {
     const digest = this.get(key)?.descriptor.digest;
-    if (digest !== undefined) this.#naming.putSync([digest, ...key], true);
+    if (digest !== undefined) this.#naming.put([digest, ...key], true);
   }
 
   /** The tags that name it now. */
   naming(digest: Digest): TagKey[] {
     const range = { start: [digest, '', ''] as const, end: [digest, LAST, LAST] as const };
-    return [...this.#naming.getKeys({ start: [...range.start], end: [...range.end] })].map(
-      ([, repository, tag]) => [repository, tag],
-    );
+    return this.#naming
+      .keys({ start: [...range.start], end: [...range.end] })
+      .map(([, repository, tag]) => [repository, tag]);
   }
 
   /** Names of the tags of a repository, in order. */
   of(repository: string): string[] {
-    return [...this.#tags.getKeys(under(repository))].map(([, tag]) => tag);
+    return this.#tags.keys(under(repository)).map(([, tag]) => tag);
   }
 
   isEmpty(repository: string): boolean {
-    return [...this.#tags.getKeys({ ...under(repository), limit: 1 })].length === 0;
+    return this.#tags.keys({ ...under(repository), limit: 1 }).length === 0;
   }
 
   /** Up to `limit` tags after `after`, in order: for walks over all of them. */
   page(limit: number, after?: TagKey): TagKey[] {
     const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return [...this.#tags.getKeys({ ...from, limit })];
+    return this.#tags.keys({ ...from, limit });
   }
 }
 

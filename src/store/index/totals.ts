@@ -1,6 +1,5 @@
-import type { Database } from 'lmdb';
 import type { IndexEnvironment } from './environment.ts';
-import { openTable } from './table.ts';
+import { openTable, type Table } from './table.ts';
 
 export interface Totals {
   readonly count: number;
@@ -9,7 +8,7 @@ export interface Totals {
 
 /** How much there is of what, kept in step by whoever changes it. */
 export class TotalsTable {
-  readonly #totals: Database<Totals, string>;
+  readonly #totals: Table<Totals, string>;
 
   constructor(environment: IndexEnvironment) {
     this.#totals = openTable(environment, 'totals');
@@ -22,7 +21,7 @@ export class TotalsTable {
   /** Within a transaction; a size is undefined where there is no entry. */
   change(name: 'blobs' | 'manifests', oldBytes: number | undefined, newBytes: number | undefined): void {
     const { count, bytes } = this.of(name);
-    this.#totals.putSync(name, {
+    this.#totals.put(name, {
       count: count - (oldBytes === undefined ? 0 : 1) + (newBytes === undefined ? 0 : 1),
       bytes: bytes - (oldBytes ?? 0) + (newBytes ?? 0),
     });

@@ -40,7 +40,7 @@ export async function upgradeIndex(tables: IndexTables, now: () => number): Prom
     (key) => tags.index(key),
   );
   await environment
-    .write(() => meta.putSync('format', FORMAT), { frees: true })
+    .write(() => meta.put('format', FORMAT), { frees: true })
     .catch((error: unknown) => {
       // On a full disk: an index that holds nothing will have nothing to be upgraded the next time either.
       if (!(error instanceof IndexWriteError) || manifests.page(1).length > 0) throw error;

@@ -1,7 +1,6 @@
-import type { Database } from 'lmdb';
 import type { Digest } from '../../oci/digest.ts';
 import type { IndexEnvironment } from './environment.ts';
-import { openTable } from './table.ts';
+import { openTable, type Table } from './table.ts';
 
 /** What has an age of its own: manifests, and blobs that no stored manifest names. */
 export type Unit = 'manifest' | 'blob';
@@ -11,8 +10,8 @@ export type Place = [usedAt: number, unit: Unit, digest: Digest];
 
 /** When what was pulled last, and all of it in that order: scanned from disk, never held in memory. */
 export class UsageTable {
-  readonly #usedAt: Database<number, [Unit, Digest]>;
-  readonly #order: Database<true, Place>;
+  readonly #usedAt: Table<number, [Unit, Digest]>;
+  readonly #order: Table<true, Place>;
 
   constructor(environment: IndexEnvironment) {
     this.#usedAt = openTable(environment, 'usage');
@@ -28,22 +27,22 @@ export class UsageTable {
   set(unit: Unit, digest: Digest, usedAt: number): void {
     const known = this.usedAt(unit, digest);
     if (known === usedAt) return;
-    if (known !== undefined) this.#order.removeSync([known, unit, digest]);
-    this.#usedAt.putSync([unit, digest], usedAt);
-    this.#order.putSync([usedAt, unit, digest], true);
+    if (known !== undefined) this.#order.remove([known, unit, digest]);
+    this.#usedAt.put([unit, digest], usedAt);
+    this.#order.put([usedAt, unit, digest], true);
   }
 
   /** Within a transaction. */
   remove(unit: Unit, digest: Digest): void {
     const known = this.usedAt(unit, digest);
     if (known === undefined) return;
-    this.#usedAt.removeSync([unit, digest]);
-    this.#order.removeSync([known, unit, digest]);
+    this.#usedAt.remove([unit, digest]);
+    this.#order.remove([known, unit, digest]);
   }
 
   /** The next `limit` places after `after`, the coldest first. */
   coldest(limit: number, after?: Place): Place[] {
     const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return [...this.#order.getKeys({ ...from, limit })];
+    return this.#order.keys({ ...from, limit });
   }
 }

@@ -1,9 +1,11 @@
-import type { Digest } from '../../oci/digest.ts';
+import { digestMatches, type Digest } from '../../oci/digest.ts';
 import { repositoryKey, type Repository } from '../../oci/reference.ts';
 import type { ListedBlob } from '../blob-audit.ts';
 import type { ListedBlobIndex } from '../blob/disk-audit.ts';
 import type { Bookmark, Bookmarks } from '../bookmarks.ts';
 import { imageNames } from '../index/image-names.ts';
+import { IndexError } from '../index/environment.ts';
+import { indexPath, inspectIndex } from '../index/inspection.ts';
 import { IndexTables } from '../index/tables.ts';
 import { upgradeIndex } from '../index/upgrade.ts';
 import type { ManifestAudit } from '../manifest-audit.ts';
@@ -21,6 +23,8 @@ export { IndexError, IndexWriteError } from '../index/environment.ts';
 export interface IndexOptions {
   readonly readOnly?: boolean;
   readonly now?: () => number;
+  /** Told once if the index turns out to be damaged while it is open. */
+  readonly onProblem?: (problem: string) => void;
 }
 
 /**
@@ -36,14 +40,29 @@ export interface Index extends ManifestStore, Catalogue, ListedBlobIndex, Manife
   probe(): Promise<void>;
   /** The size of its file. */
   fileBytes(): number;
+  /** What of it is damaged, in LMDB's words; undefined: nothing, as far as anybody has seen. */
+  readonly problem: string | undefined;
 }
 
-/** Opens or makes the index in the directory `path`. Reading processes beside its owner open it `readOnly`. */
+/**
+ * Opens or makes the index in the directory `path`. It must have been inspected: what is damaged ends the process.
+ * Throws IndexError.
+ */
 export function openIndex(path: string, options: IndexOptions = {}): Index {
-  return new LmdbIndex(
-    new IndexTables(path, { readOnly: options.readOnly ?? false }),
-    options.now ?? Date.now,
-  );
+  const { readOnly = false, now = Date.now, onProblem } = options;
+  return new LmdbIndex(new IndexTables(path, { readOnly, onProblem }), now);
+}
+
+/** Opens the index of a data directory to be read beside whoever owns it. Throws IndexError. */
+export async function readIndex(dataDir: string): Promise<Index> {
+  const path = indexPath(dataDir);
+  const damage = await inspectIndex(path, 'reader');
+  if (damage !== undefined) {
+    throw new IndexError(
+      `the index at ${path} is damaged: ${damage}; the next start of the server rebuilds it`,
+    );
+  }
+  return openIndex(path, { readOnly: true });
 }
 
 class LmdbIndex implements Index {
@@ -61,15 +80,21 @@ class LmdbIndex implements Index {
 
   async probe(): Promise<void> {
     const { environment, meta } = this.tables;
-    await environment.write(() => meta.putSync('probedAt', this.#now()));
+    await environment.write(() => meta.put('probedAt', this.#now()));
   }
 
   fileBytes(): number {
     return this.tables.environment.fileBytes();
   }
 
+  get problem(): string | undefined {
+    return this.tables.environment.problem;
+  }
+
+  /** One that has rotted is a miss: it is fetched anew and replaced. */
   async getManifest(digest: Digest): Promise<StoredManifest | undefined> {
-    return this.tables.manifests.get(digest);
+    const manifest = this.tables.manifests.get(digest);
+    return manifest !== undefined && digestMatches(digest, manifest.bytes) ? manifest : undefined;
   }
 
   async putManifest(manifest: StoredManifest): Promise<void> {

@@ -24,14 +24,12 @@ export interface Tiers {
   readonly now?: () => number;
 }
 
-/** Memory before the embedded store before Redis: the first that knows answers, and the faster ones learn it. */
+/**
+ * Memory before the embedded store before Redis: the first that knows answers, and the faster ones learn it. It follows
+ * the moves of tags that others tell of once it is started.
+ */
 export function createTieredStore(tiers: Tiers): TieredStore {
-  const store = new TieredStore(tiers);
-  // A move that cannot be followed now is found by the next check of the tag.
-  tiers.shared?.onTagMoved(({ repository, tag, record }) => {
-    store.followTag(repository, tag, record).catch(() => undefined);
-  });
-  return store;
+  return new TieredStore(tiers);
 }
 
 export class TieredStore implements ManifestStore {
@@ -49,6 +47,14 @@ export class TieredStore implements ManifestStore {
         return record === undefined || this.#isAhead(record) ? undefined : record;
       },
     };
+  }
+
+  /** To be called when all that a move leads to is there: one that comes before is found by the next check of its tag. */
+  start(): void {
+    this.#tiers.shared?.onTagMoved(({ repository, tag, record }) => {
+      // So is one that cannot be followed now.
+      this.followTag(repository, tag, record).catch(() => undefined);
+    });
   }
 
   getManifest(digest: Digest): Promise<StoredManifest | undefined> {

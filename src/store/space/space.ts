@@ -1,6 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import type { Digest } from '../../oci/digest.ts';
-import { BlobHolds } from '../blob/holds.ts';
+import type { BlobHolds } from '../blob/holds.ts';
 import type { Room } from '../blob/room.ts';
 import { Images } from '../images.ts';
 import { isPinned } from '../index/pinned.ts';
@@ -36,15 +36,23 @@ export interface SpaceOptions {
   /** Whether upstream could give back what is evicted. */
   readonly canRefill: () => boolean;
   readonly now: () => number;
-  readonly onRemoved: (removed: Removed, reason: RemovalReason) => void;
-  /** Told of manifests that were served although the index lacks them. */
-  readonly onUnknownManifest: (digest: Digest) => Promise<void>;
+  /** Told of every blob that is open or being filled. */
+  readonly holds: BlobHolds;
   /** Looks at a file that the index does not know, and enters it if it is what its name says. */
   readonly takeIn: SweepOptions['takeIn'];
   /** Told of a file that no index knew and that is gone now. */
   readonly onRemovedFile: (digest: Digest) => void;
+  /** Told when all files of an index that was lost have been looked at. */
+  readonly onRebuilt: () => void;
   readonly onError: (error: unknown) => void;
   readonly onCramped?: DiskRoomOptions['onCramped'];
+}
+
+/** What concerns the stores before the index. */
+export interface SpaceListener {
+  readonly onRemoved: (removed: Removed, reason: RemovalReason) => void;
+  /** Told of manifests that were served although the index lacks them. */
+  readonly onUnknownManifest: (digest: Digest) => Promise<void>;
 }
 
 /** What decides over the room on the disk: the limit, who holds what of it, and what goes when it is used up. */
@@ -55,6 +63,10 @@ export interface Space {
   readonly images: Images;
   /** The file system itself is full, or too full for what was last asked for. */
   readonly isCramped: boolean;
+  /** The index was lost, and not all blobs have been taken in again. */
+  readonly isRebuilding: boolean;
+  /** To be called before anything is served or removed. */
+  listen(listener: SpaceListener): void;
   figures(): RoomFigures;
   /** Whether the index may grow by a content of so many bytes without passing the limit. */
   mayGrow(bytes: number): boolean;
@@ -69,16 +81,26 @@ export interface Space {
 
 /** For the owner of the data directory; the index has been upgraded. */
 export async function openSpace(options: SpaceOptions): Promise<Space> {
-  const { dataDir, tables, limit, canRefill, now, onRemoved, onUnknownManifest, onError } = options;
+  const { dataDir, tables, limit, canRefill, now, holds, onRebuilt, onError } = options;
   const storedBytes = (): number => tables.totals.of('blobs').bytes + tables.environment.fileBytes();
   // Where the index was lost its blobs are ours all the same, and will be taken in.
   const lostBytes = tables.totals.of('blobs').count === 0 ? await blobFileBytes(dataDir) : 0;
   const limitBytes = await measureLimit(dataDir, limit, storedBytes() + lostBytes);
   const { blocks, bsize } = await statfs(dataDir);
-  const holds = new BlobHolds();
-  const usage = new UsageNotes({ tables, now, onUnknown: onUnknownManifest, onError });
+  let listener: SpaceListener | undefined;
+  const usage = new UsageNotes({
+    tables,
+    now,
+    onUnknown: async (digest) => listener?.onUnknownManifest(digest),
+    onError,
+  });
   const pinned = new PinnedBytes(tables);
-  const remover = new Remover({ dataDir, tables, holds, onRemoved });
+  const remover = new Remover({
+    dataDir,
+    tables,
+    holds,
+    onRemoved: (removed, reason) => listener?.onRemoved(removed, reason),
+  });
   const protection = new Protection({ tables, holds, notes: usage, now });
   const evictor = new Evictor({ tables, holds, notes: usage, protection, remover, onError });
   const room = new DiskRoom({
@@ -100,7 +122,12 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
     ...(options.onCramped === undefined ? {} : { onCramped: options.onCramped }),
   });
   tables.environment.onWritten(() => room.entered());
-  const sweep = new Sweep({ ...options, holds });
+  let isRebuilding = lostBytes > 0;
+  const onSwept = (): void => {
+    if (isRebuilding) onRebuilt();
+    isRebuilding = false;
+  };
+  const sweep = new Sweep({ ...options, onSwept });
   return {
     room,
     holds,
@@ -108,6 +135,12 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
     images: new Images({ tables, remover, pinned, limitBytes, now }),
     get isCramped() {
       return room.isCramped;
+    },
+    get isRebuilding() {
+      return isRebuilding;
+    },
+    listen: (given) => {
+      listener = given;
     },
     figures: () => room.figures(),
     mayGrow: (bytes) => room.mayGrow(bytes),

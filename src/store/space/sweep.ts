@@ -24,6 +24,8 @@ export interface SweepOptions {
   /** Looks at a file that the index does not know, and enters it if it is what its name says. */
   readonly takeIn: (digest: Digest, signal: AbortSignal) => Promise<BlobState>;
   readonly onRemovedFile: (digest: Digest) => void;
+  /** Told when it has been over all files. */
+  readonly onSwept?: () => void;
   readonly onError: (error: unknown) => void;
   /** Default ten seconds. */
   readonly startAfterMs?: number;
@@ -59,6 +61,7 @@ export class Sweep {
     await this.#pause(this.#options.startAfterMs ?? START_AFTER_MS);
     for (;;) {
       await this.#sweepFiles();
+      this.#options.onSwept?.();
       await this.#sweepLinks();
       await this.#sweepTags();
       await this.#pause(EVERY_MS);

@@ -1,0 +1,275 @@
+import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
+import { errorCode } from '../../lib/error-code.ts';
+import { DATA_FILE, IndexError } from './environment.ts';
+import {
+  Damage,
+  FIRST_DATA_PAGE,
+  HEADER_BYTES,
+  IS_KNOWN_LAYOUT,
+  NO_PAGE,
+  readMetas,
+  readNumber,
+  readPageSize,
+  readSynced,
+  type Snapshot,
+  type Tree,
+} from './lmdb-format.ts';
+import {
+  checkLongValue,
+  entries,
+  readBranch,
+  readLeaf,
+  type LeafContent,
+  type LongValue,
+} from './page-check.ts';
+
+/** Pages that are looked at before others have a turn. */
+const STEP = 500;
+/** Read ahead in one piece: page by page a disk is a hundred times slower. */
+const PIECE_BYTES = 4 * 1024 * 1024;
+/** More pages that were given up within one transaction, and so never written, than there ever are. */
+const MAX_UNWRITTEN_PAGES = 65_536;
+/** A reader looks again where the owner has written meanwhile. One that never comes to an end has an owner who can read. */
+const MAX_ATTEMPTS = 5;
+const MAX_META_BYTES = 2 * 32_768;
+
+/** Where the index of a data directory is: a folder with LMDB's file and its locks. */
+export function indexPath(dataDir: string): string {
+  return join(dataDir, 'index');
+}
+
+/**
+ * Looks at an index before LMDB does, which maps its file into memory and takes all that is in it for true: a page that
+ * is not there ends the process by SIGBUS, and one that names a place outside of the file by SIGSEGV. Neither can be
+ * caught. So each page that a table reaches is looked at here, by plain reads: its number and kind, that what it points
+ * at is within it, and that no page belongs to two.
+ *
+ * Says what is damaged; undefined: nothing, or there is no index. Throws IndexError where it may not be read. `as`: the
+ * owner goes back to what was on the disk for certain where the machine has gone down since, as LMDB does then; beside a
+ * reader there may be an owner who writes.
+ */
+export async function inspectIndex(path: string, as: 'owner' | 'reader'): Promise<string | undefined> {
+  // LMDB on these has another file, which is only as safe as it ever was.
+  if (!IS_KNOWN_LAYOUT) return undefined;
+  for (let attempt = 1; ; attempt++) {
+    const before = lastTransaction(path);
+    const damage = await damageOf(path, as);
+    if (damage === undefined || attempt === MAX_ATTEMPTS) return damage;
+    // No page that a transaction reaches is written again before another one has ended: what was found is so.
+    if (as === 'owner' || lastTransaction(path) === before) return damage;
+  }
+}
+
+async function damageOf(path: string, as: 'owner' | 'reader'): Promise<string | undefined> {
+  try {
+    if (!(statSync(join(path, 'lock.mdb'), { throwIfNoEntry: false })?.isFile() ?? true)) {
+      return 'lock.mdb is not a file';
+    }
+    const file = openSync(join(path, DATA_FILE), constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const stats = fstatSync(file);
+      if (!stats.isFile()) return `${DATA_FILE} is not a file`;
+      // LMDB makes a new one of an empty one.
+      if (stats.size > 0) await new Inspection(file, stats.size, snapshotOf(file, as)).run();
+    } finally {
+      closeSync(file);
+    }
+    return undefined;
+  } catch (error) {
+    if (error instanceof Damage) return error.message;
+    return systemDamage(path, error);
+  }
+}
+
+/** What the system says of the file itself is no damage where somebody may have meant it, or it will pass. */
+function systemDamage(path: string, error: unknown): string | undefined {
+  const code = errorCode(error);
+  switch (code) {
+    case 'ENOENT':
+      return undefined;
+    case 'EIO':
+    case 'ELOOP':
+    case 'ENOTDIR':
+    case 'ENXIO':
+      return `it cannot be read: ${code}`;
+    default: {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new IndexError(`the index at ${path} cannot be read: ${reason}`, { cause: error });
+    }
+  }
+}
+
+/** The transaction that wrote last; undefined: the file cannot tell. */
+function lastTransaction(path: string): number | undefined {
+  let file: number | undefined;
+  try {
+    file = openSync(join(path, DATA_FILE), constants.O_RDONLY | constants.O_NONBLOCK);
+    return snapshotOf(file, 'reader').transaction;
+  } catch {
+    return undefined;
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}
+
+function snapshotOf(file: number, as: 'owner' | 'reader'): Snapshot {
+  const buffer = Buffer.alloc(MAX_META_BYTES);
+  const start = buffer.subarray(0, readSync(file, buffer, 0, buffer.length, 0));
+  const pageBytes = readPageSize(start);
+  if (start.length < 2 * pageBytes) throw new Damage('the file is too short');
+  const [first, second] = readMetas(start, pageBytes);
+  const newest = first.transaction >= second.transaction ? first : second;
+  if (as === 'reader') return newest;
+  // As mdb_env_pick_meta does when it opens the file, of each two those that it takes.
+  const synced = readSynced(start, pageBytes);
+  const picked = second.transaction === 0 ? first : older(newest, newest === first ? second : first);
+  if (synced === undefined) return picked;
+  return synced.transaction > picked.transaction ? older(synced, picked) : older(picked, synced);
+}
+
+/** Of two, `newer` unless it may have been lost with the machine. */
+function older(newer: Snapshot, other: Snapshot): Snapshot {
+  return newer.isSynced || (newer.boot !== 0n && newer.boot === thisBoot()) ? newer : other;
+}
+
+function thisBoot(): bigint {
+  try {
+    const [first = ''] = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').split('-');
+    return BigInt(`0x${first}`);
+  } catch {
+    return -1n;
+  }
+}
+
+class Inspection {
+  readonly #file: number;
+  readonly #snapshot: Snapshot;
+  readonly #filePages: number;
+  readonly #fileBytes: number;
+  /** A bit for each page: something has it. */
+  readonly #taken: Uint8Array;
+  #looked = 0;
+
+  constructor(file: number, fileBytes: number, snapshot: Snapshot) {
+    this.#file = file;
+    this.#snapshot = snapshot;
+    this.#fileBytes = fileBytes;
+    this.#filePages = Math.floor(fileBytes / snapshot.pageBytes);
+    this.#taken = new Uint8Array(Math.ceil(this.#filePages / 8));
+  }
+
+  async run(): Promise<void> {
+    const { endPage, pageBytes, tables, freePages } = this.#snapshot;
+    if (endPage - this.#filePages > MAX_UNWRITTEN_PAGES) {
+      throw new Damage(`it has ${endPage} pages of ${pageBytes} bytes, its file ${this.#fileBytes} bytes`);
+    }
+    await this.#readAhead();
+    const named: Tree[] = [];
+    await this.#walk(tables, (leaf) => void named.push(...leaf.tables));
+    for (const table of named) {
+      await this.#walk(table, (leaf, page) => {
+        if (leaf.tables.length > 0) throw new Damage(`page ${page} is damaged`);
+      });
+    }
+    const free: Buffer[] = [];
+    await this.#walk(freePages, (leaf, page, bytes) => {
+      if (leaf.tables.length > 0) throw new Damage(`page ${page} is damaged`);
+      for (const { key, value } of entries(bytes)) {
+        if (key.length !== 8) throw new Damage('the list of free pages is damaged');
+        free.push(Buffer.isBuffer(value) ? Buffer.from(value) : this.#readLongValue(value));
+      }
+    });
+    // What is in use is known by now.
+    for (const list of free) this.#checkFree(list);
+  }
+
+  /** The system's own memory of the file has all of it then, as far as there is room. */
+  async #readAhead(): Promise<void> {
+    const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, this.#fileBytes));
+    for (let at = 0; at < this.#fileBytes; at += piece.length) {
+      readSync(this.#file, piece, 0, piece.length, at);
+      await turn();
+    }
+  }
+
+  async #walk(tree: Tree, onLeaf: (leaf: LeafContent, page: number, bytes: Buffer) => void): Promise<void> {
+    if (tree.root === NO_PAGE) return;
+    const bytes = Buffer.alloc(this.#snapshot.pageBytes);
+    const waiting = [{ page: tree.root, level: 1 }];
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      const { page, level } = next;
+      if (++this.#looked % STEP === 0) await turn();
+      this.#take(page, 1);
+      this.#read(bytes, page);
+      if (level < tree.depth) {
+        const children = readBranch(bytes, page, this.#snapshot);
+        for (const child of children) waiting.push({ page: child, level: level + 1 });
+      } else {
+        const leaf = readLeaf(bytes, page, this.#snapshot);
+        for (const value of leaf.longValues) this.#checkLongValue(value);
+        onLeaf(leaf, page, bytes);
+      }
+    }
+  }
+
+  #checkLongValue(value: LongValue): void {
+    const head = Buffer.alloc(HEADER_BYTES);
+    this.#take(value.page, value.pages);
+    this.#read(head, value.page);
+    checkLongValue(head, value, this.#snapshot);
+  }
+
+  #readLongValue({ page, bytes }: LongValue): Buffer {
+    const value = Buffer.alloc(HEADER_BYTES + bytes);
+    this.#read(value, page);
+    return value.subarray(HEADER_BYTES);
+  }
+
+  /** A list of free pages: how many numbers follow; of these, a negative one tells how many pages there are from the next on. */
+  #checkFree(list: Buffer): void {
+    const room = Math.floor(list.length / 8) - 1;
+    const count = room < 0 ? 1 : readNumber(list, 0);
+    let isRight = count <= room;
+    for (let index = 1; isRight && index <= count; index++) {
+      const entry = Number(list.readBigInt64LE(8 * index));
+      if (entry === 0) continue;
+      if (entry < 0) index++;
+      const page = entry > 0 ? entry : index > count ? 0 : readNumber(list, 8 * index);
+      isRight = this.#isFree(page, entry > 0 ? 1 : -entry);
+    }
+    if (!isRight) throw new Damage('the list of free pages is damaged');
+  }
+
+  #isFree(page: number, pages: number): boolean {
+    if (page < FIRST_DATA_PAGE || page + pages > this.#snapshot.endPage) return false;
+    for (let each = page; each < Math.min(page + pages, this.#filePages); each++) {
+      if (this.#isTaken(each)) return false;
+    }
+    return true;
+  }
+
+  #take(page: number, pages: number): void {
+    const { endPage } = this.#snapshot;
+    if (page < FIRST_DATA_PAGE || pages < 1 || page + pages > endPage) {
+      throw new Damage(`it names page ${page}, which cannot be`);
+    }
+    if (page + pages > this.#filePages) {
+      throw new Damage(`page ${page} is missing: the file ends after ${this.#fileBytes} bytes`);
+    }
+    for (let each = page; each < page + pages; each++) {
+      if (this.#isTaken(each)) throw new Damage(`page ${each} is in two places`);
+      this.#taken[each >> 3] = (this.#taken[each >> 3] ?? 0) | (1 << (each & 7));
+    }
+  }
+
+  #isTaken(page: number): boolean {
+    return ((this.#taken[page >> 3] ?? 0) & (1 << (page & 7))) !== 0;
+  }
+
+  #read(bytes: Buffer, page: number): void {
+    const read = readSync(this.#file, bytes, 0, bytes.length, page * this.#snapshot.pageBytes);
+    if (read !== bytes.length) throw new Damage(`page ${page} is missing`);
+  }
+}
