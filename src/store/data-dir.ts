@@ -15,6 +15,8 @@ const LAYOUT_VERSION = '2';
 const EARLIER_VERSIONS: readonly string[] = ['1'];
 const VERSION_FILE = 'version';
 const MAX_TAKEOVERS = 10;
+/** How often the owner looks whether its lock is still there. */
+const LOOK_EVERY_MS = 1000;
 
 /** Whether a server has ever kept something there. */
 export function isDataDir(dataDir: string): boolean {
@@ -69,22 +71,24 @@ export async function takeDataDir(dataDir: string): Promise<DataDirLock> {
     );
   }
   const name = controlSocket(dataDir);
-  const own = join(dataDir, `.control.${randomBytes(6).toString('hex')}`);
   const answering = deferred<RequestListener>();
-  const server = await listen(own, dataDir, (request, response) => {
-    void answering.promise.then((listener) => listener(request, response));
-  });
-  try {
-    await claim(name, own, dataDir);
-  } catch (error) {
-    await close(server);
-    throw error;
-  } finally {
-    await rm(own, { force: true });
-  }
+  const servers = [await listenAs(name, dataDir, answering.promise)];
+  let looking = Promise.resolve();
+  // Where something has removed the name, commands would find no owner, and another server would take the directory.
+  const keeper = setInterval(() => {
+    looking = looking.then(async () => {
+      if (existsSync(name)) return;
+      // Another process was quicker, or the disk refuses: the next look comes.
+      const server = await listenAs(name, dataDir, answering.promise).catch(() => undefined);
+      if (server !== undefined) servers.push(server);
+    });
+  }, LOOK_EVERY_MS);
+  keeper.unref();
   const release = async (): Promise<void> => {
+    clearInterval(keeper);
+    await looking;
     await rm(name, { force: true });
-    await close(server);
+    await Promise.all(servers.map(close));
   };
   try {
     await checkVersion(dataDir);
@@ -93,6 +97,23 @@ export async function takeDataDir(dataDir: string): Promise<DataDirLock> {
     throw error;
   }
   return { answerBy: answering.resolve, release };
+}
+
+/** Listens at `name`, if nobody else does. Throws DataDirError. */
+async function listenAs(name: string, dataDir: string, answering: Promise<RequestListener>): Promise<Server> {
+  const own = join(dataDir, `.control.${randomBytes(6).toString('hex')}`);
+  const server = await listen(own, dataDir, (request, response) => {
+    void answering.then((listener) => listener(request, response));
+  });
+  try {
+    await claim(name, own, dataDir);
+    return server;
+  } catch (error) {
+    await close(server);
+    throw error;
+  } finally {
+    await rm(own, { force: true });
+  }
 }
 
 async function claim(name: string, own: string, dataDir: string): Promise<void> {

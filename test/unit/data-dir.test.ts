@@ -1,11 +1,12 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { takeDataDir } from '../../src/store/data-dir.ts';
+import { controlSocket, takeDataDir } from '../../src/store/data-dir.ts';
 import { testFolder } from '../support/temp.ts';
-import { withDeadline } from '../support/wait.ts';
+import { eventually, withDeadline } from '../support/wait.ts';
 
 const HOLDER = `
   const { takeDataDir } = await import(process.argv[2]);
@@ -41,6 +42,19 @@ describe('a data directory', () => {
     const lock = await takeDataDir(dataDir);
     expect((await stat(dataDir)).mode & 0o777).toBe(0o700);
     await lock.release();
+  });
+
+  it('has the same owner again after its lock was removed', async () => {
+    const dataDir = await testFolder();
+    const lock = await takeDataDir(dataDir);
+    for (let time = 0; time < 2; time++) {
+      await rm(controlSocket(dataDir));
+      await eventually(() => existsSync(controlSocket(dataDir)), 'the lock');
+      await expect(takeDataDir(dataDir)).rejects.toMatchObject({ code: 'owned' });
+    }
+    await lock.release();
+    expect(await readdir(dataDir)).toEqual(['version']);
+    await (await takeDataDir(dataDir)).release();
   });
 
   it('has one owner although many come at once', async () => {
