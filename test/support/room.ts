@@ -9,7 +9,8 @@ export function roomOf({ maxBytes, index }: { maxBytes: number; index: BlobIndex
     indexMarginBytes: 0,
     keptBytes: () => index.blobTotals().bytes,
     fixedBytes: () => 0,
-    manifestBytes: () => 0,
+    indexedBytes: () => 0,
+    indexRoomBytes: () => 0,
     disk: {
       free: () => Promise.resolve(Number.MAX_SAFE_INTEGER),
       allocatedPartBytes: () => Promise.resolve(0),

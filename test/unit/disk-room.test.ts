@@ -21,7 +21,8 @@ function room(options: Partial<DiskRoomOptions> = {}) {
     indexMarginBytes: 0,
     keptBytes: () => state.kept,
     fixedBytes: () => state.fixed,
-    manifestBytes: () => 0,
+    indexedBytes: () => 0,
+    indexRoomBytes: () => 0,
     disk: {
       free: () => Promise.resolve(state.free),
       allocatedPartBytes: () => Promise.resolve(state.allocated),
@@ -77,6 +78,16 @@ describe('room on the disk', () => {
     expect(made.mayGrow(0)).toBe(false);
     state.fixed = 1000;
     expect(made.mayGrow(10)).toBe(true);
+  });
+
+  it('lets be entered what finds room inside the file of the index, whose size is over the limit', () => {
+    const roomBytes = { value: 70 };
+    const { state, room: made } = room({ indexMarginBytes: 50, indexRoomBytes: () => roomBytes.value });
+    state.kept = 1100;
+    state.fixed = 1090;
+    expect([made.mayGrow(22), made.mayGrow(23)]).toEqual([true, false]);
+    roomBytes.value = 0;
+    expect(made.mayGrow(0)).toBe(false);
   });
 
   it('has blobs evicted for the index that grew, while upstream could give nothing back too', async () => {
@@ -221,8 +232,8 @@ describe('room on the disk', () => {
     await expect.poll(() => state.kept).toBe(950);
   });
 
-  it('lets manifests alone have a tenth of a large limit', async () => {
-    const { state, room: made } = room({ limitBytes: 1000 * MIB, manifestBytes: () => state.kept });
+  it('lets manifests, tags and links have a tenth of a large limit', async () => {
+    const { state, room: made } = room({ limitBytes: 1000 * MIB, indexedBytes: () => state.kept });
     state.kept = 95 * MIB;
     (await made.reserve(0)).release();
     expect(state.evicted).toEqual([]);

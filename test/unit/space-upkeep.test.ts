@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { open } from 'lmdb';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
+import type { Repository } from '../../src/oci/reference.ts';
 import { openDiskBlobStore } from '../../src/store/blob/disk.ts';
 import { blobPath } from '../../src/store/blob/layout.ts';
 import { takeDataDir } from '../../src/store/data-dir.ts';
@@ -222,6 +223,24 @@ describe('the sweep', () => {
     expect(linksOf(test)).toEqual(links);
     expect(await test.index.listTags(APP)).toEqual(['fresh', 'kept']);
     expect(await test.index.listRepositories({ limit: 5 })).toEqual(['docker.io/library/app']);
+  });
+
+  it('forgets that a repository was public of which nothing is here, and never that one is not', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const named = (name: string): Repository => ({ host: 'docker.io', name });
+    await test.addImage({ name: 'image', blobs: [], tag: 'kept' });
+    await test.index.putRepository(APP, { publicAt: test.now });
+    await test.index.putRepository(named('old'), { publicAt: test.now });
+    await test.index.putRepository(named('closed'), { publicAt: test.now, restricted: true });
+    test.now += DAY + 1;
+    await test.index.putRepository(named('fresh'), { publicAt: test.now });
+    sweep(test);
+    await eventually(
+      async () => (await test.index.getRepository(named('old'))) === undefined,
+      'the one that nobody has anything of to be forgotten',
+    );
+    const kept = [APP, named('closed'), named('fresh')];
+    for (const each of kept) expect(await test.index.getRepository(each)).toBeDefined();
   });
 });
 

@@ -74,6 +74,8 @@ export interface EnvironmentOptions {
 export class IndexEnvironment {
   readonly root: RootDatabase;
   readonly isReadOnly: boolean;
+  /** By their names. */
+  readonly tables = new Map<string, { readonly bytes: number }>();
   readonly #path: string;
   #hasFailed = false;
   #isUnusable = false;
@@ -168,6 +170,13 @@ export class IndexEnvironment {
   fileBytes(): number {
     const { lastPageNumber, pageSize } = this.read(() => this.root.getStats(), {}) as Partial<FileStats>;
     return ((lastPageNumber ?? 0) + 1) * (pageSize ?? 0);
+  }
+
+  /** What the tables take of it, those of `without` left out; the rest of the file is free for what comes. */
+  usedBytes(without: ReadonlySet<string> = new Set()): number {
+    let bytes = 0;
+    for (const [name, table] of this.tables) if (!without.has(name)) bytes += table.bytes;
+    return bytes;
   }
 
   /** Whether the file system is so full that only changes which make room are tried. */

@@ -27,6 +27,22 @@ export class RepositoryTable {
     this.#repositories.put(repository, record);
   }
 
+  /** Within a transaction. */
+  remove(repository: string): void {
+    this.#repositories.remove(repository);
+  }
+
+  /** Whether something of it is here. */
+  isListed(repository: string): boolean {
+    return this.#catalogue.has(repository);
+  }
+
+  /** Up to `limit` keys of what is known after `after`, in order: for walks over all of them. */
+  page(limit: number, after?: string): string[] {
+    const from = after === undefined ? {} : { start: after, exclusiveStart: true };
+    return this.#repositories.keys({ ...from, limit });
+  }
+
   /** Within a transaction: something of it is here. */
   list(repository: string): void {
     this.#catalogue.put(repository, true);

@@ -4,6 +4,15 @@ import { IndexError, type IndexEnvironment } from './environment.ts';
 /** After every string that a repository, tag or digest can be. */
 const LAST = '\uffff';
 
+/** What lmdb tells of a table (LMDB, `mdb_stat`), which its types leave out. */
+interface TableStatistics {
+  readonly entryCount: number;
+  readonly pageSize: number;
+  readonly treeLeafPageCount: number;
+  readonly treeBranchPageCount: number;
+  readonly overflowPages: number;
+}
+
 /** One table of the environment. What of it is damaged reads as if it were not there. */
 export class Table<V, K extends Key> {
   readonly #environment: IndexEnvironment;
@@ -28,8 +37,15 @@ export class Table<V, K extends Key> {
   }
 
   get count(): number {
-    const stats = (): number => (this.#table.getStats() as { readonly entryCount: number }).entryCount;
-    return this.#environment.read(stats, 0);
+    return this.#statistics?.entryCount ?? 0;
+  }
+
+  /** What it takes of the file of the index. */
+  get bytes(): number {
+    const statistics = this.#statistics;
+    if (statistics === undefined) return 0;
+    const { pageSize, treeLeafPageCount, treeBranchPageCount, overflowPages } = statistics;
+    return (treeLeafPageCount + treeBranchPageCount + overflowPages) * pageSize;
   }
 
   keys(range: RangeOptions): K[] {
@@ -51,6 +67,10 @@ export class Table<V, K extends Key> {
   remove(key: K): boolean {
     return this.#table.removeSync(key);
   }
+
+  get #statistics(): TableStatistics | undefined {
+    return this.#environment.read(() => this.#table.getStats() as TableStatistics, undefined);
+  }
 }
 
 /** Opens one table of the environment, making it if it is not there. */
@@ -64,7 +84,9 @@ export function openTable<V, K extends Key>(
   if (table === undefined) {
     throw new IndexError(`the index lacks the table ${name}: it was made by an earlier version`);
   }
-  return new Table(environment, table);
+  const opened = new Table(environment, table);
+  environment.tables.set(name, opened);
+  return opened;
 }
 
 /** The range of the keys that begin with `first`. */

@@ -4,9 +4,12 @@ import { NoRoomError, type Reservation, type Room } from '../blob/room.ts';
 /** Eviction begins here and ends there, as shares of the limit; the rest is for what comes while it runs. */
 const HIGH_SHARE = 0.95;
 const LOW_SHARE = 0.9;
-/** Manifests alone may come to this share: a client that reads nothing else must not push out all blobs. */
-const MANIFEST_SHARE = 0.1;
-const MIN_MANIFEST_BYTES = 32 * 1024 * 1024;
+/**
+ * Manifests, tags and links may come to this share: a client that reads nothing else must not push out all blobs, and
+ * the file of the index, which never shrinks, must not take the place of everything.
+ */
+const INDEXED_SHARE = 0.1;
+const MIN_INDEXED_BYTES = 32 * 1024 * 1024;
 /** How long nothing is tried in the background after nothing could be evicted. */
 const REST_MS = 5000;
 const CHECK_EVERY_MS = 5000;
@@ -31,7 +34,10 @@ export interface DiskRoomOptions {
   readonly keptBytes: () => number;
   /** The part of `keptBytes` that no eviction can free: the index, and what is pinned. */
   readonly fixedBytes: () => number;
-  readonly manifestBytes: () => number;
+  /** What manifests, tags and links take of the index, and eviction can give back to it. */
+  readonly indexedBytes: () => number;
+  /** What can be entered in the index before its file grows. */
+  readonly indexRoomBytes: () => number;
   readonly disk: DiskFigures;
   /** Evicts until `wanted` is 0 or less; false if there was not enough to be evicted. */
   readonly evict: (reason: EvictionReason, wanted: () => Promise<number>) => Promise<boolean>;
@@ -121,14 +127,17 @@ export class DiskRoom implements Room {
   }
 
   /**
-   * Whether the index may grow by a content of so many bytes; half of its margin is for what its pages take besides.
-   * Where nothing but the index and the pins is left it may: evicted manifests have left room inside its file, and no
-   * eviction could bring what there is under the limit.
+   * Whether a content of so many bytes may be entered in the index; half of its margin is for what its pages take
+   * besides. It may where what was evicted has left room inside the file, and where nothing but the index and the pins
+   * is left, since no eviction could bring that under the limit.
    */
   mayGrow(bytes: number): boolean {
-    const { limitBytes, indexMarginBytes, fixedBytes } = this.#options;
+    const { limitBytes, indexMarginBytes, indexRoomBytes, fixedBytes } = this.#options;
     const { usedBytes } = this.figures();
-    return usedBytes + 2 * bytes + indexMarginBytes / 2 <= limitBytes || usedBytes <= fixedBytes();
+    const wantedBytes = 2 * bytes + indexMarginBytes / 2;
+    return (
+      usedBytes + wantedBytes <= limitBytes || wantedBytes <= indexRoomBytes() || usedBytes <= fixedBytes()
+    );
   }
 
   /** Starts eviction in the background if there is too much; to be called when something was added. */
@@ -217,7 +226,7 @@ export class DiskRoom implements Room {
   }
 
   #overMark(mark: 'high' | 'low'): number {
-    const { canRefill, fixedBytes, manifestBytes } = this.#options;
+    const { canRefill, fixedBytes, indexedBytes } = this.#options;
     const { usedBytes, limitBytes } = this.figures();
     // What upstream cannot give back goes only when it must.
     if (!canRefill()) return usedBytes - this.#usableBytes;
@@ -226,8 +235,8 @@ export class DiskRoom implements Room {
     // Where pins leave little, not all of it goes each time: only half, once three quarters are used.
     const rest = (mark === 'high' ? 0.75 : 0.5) * Math.max(0, this.#usableBytes - fixed);
     const maxBytes = Math.max(share * limitBytes, fixed + rest);
-    const maxManifestBytes = Math.max(MANIFEST_SHARE * limitBytes, MIN_MANIFEST_BYTES);
-    return Math.max(usedBytes - maxBytes, manifestBytes() - share * maxManifestBytes);
+    const maxIndexedBytes = Math.max(INDEXED_SHARE * limitBytes, MIN_INDEXED_BYTES);
+    return Math.max(usedBytes - maxBytes, indexedBytes() - share * maxIndexedBytes);
   }
 
   #full(missingBytes: number): NoRoomError {

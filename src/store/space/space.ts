@@ -24,8 +24,15 @@ const MARGIN_SHARE = 0.04;
  */
 const MAX_INDEX_MARGIN_BYTES = 16 * 1024 * 1024;
 const INDEX_MARGIN_SHARE = 0.01;
-/** What a manifest takes in the index besides its bytes: its page, what it names, links and usage. */
-const MANIFEST_OVERHEAD_BYTES = 4096;
+/** What no eviction takes anything from: bounded by itself, or told by users. */
+const KEPT_TABLES: ReadonlySet<string> = new Set([
+  'bookmarks',
+  'history',
+  'meta',
+  'pins',
+  'repositories',
+  'totals',
+]);
 /** How far the coldest image that is not pinned is looked for. */
 const MAX_PLACES_SEEN = 100;
 
@@ -108,10 +115,8 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
     indexMarginBytes: Math.min(MAX_INDEX_MARGIN_BYTES, Math.floor(limitBytes * INDEX_MARGIN_SHARE)),
     keptBytes: () => storedBytes() + remover.pendingBytes,
     fixedBytes: () => tables.environment.fileBytes() + pinned.storedBytes,
-    manifestBytes: () => {
-      const { count, bytes } = tables.totals.of('manifests');
-      return bytes + count * MANIFEST_OVERHEAD_BYTES;
-    },
+    indexedBytes: () => tables.environment.usedBytes(KEPT_TABLES),
+    indexRoomBytes: () => tables.environment.fileBytes() - tables.environment.usedBytes(),
     disk: {
       free: () => freeBytes(dataDir),
       allocatedPartBytes: () => allocatedPartBytes(dataDir),

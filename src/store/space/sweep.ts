@@ -15,6 +15,8 @@ const PAUSE_MS = 50;
 const STEP = 200;
 const EVERY_MS = 24 * 60 * 60 * 1000;
 const TAG_KEPT_MS = 24 * 60 * 60 * 1000;
+/** Then it is asked for anew anyway. */
+const PUBLIC_KEPT_MS = 24 * 60 * 60 * 1000;
 
 export interface SweepOptions {
   readonly dataDir: string;
@@ -64,6 +66,7 @@ export class Sweep {
       this.#options.onSwept?.();
       await this.#sweepLinks();
       await this.#sweepTags();
+      await this.#sweepRepositories();
       await this.#pause(EVERY_MS);
     }
   }
@@ -152,6 +155,20 @@ export class Sweep {
         tags.remove(key);
         repositories.unlistIfEmpty(key[0]);
       },
+    });
+  }
+
+  /** That a repository of which nothing is here was public once; that one is not is never forgotten. */
+  async #sweepRepositories(): Promise<void> {
+    const { repositories } = this.#options.tables;
+    const before = this.#options.now() - PUBLIC_KEPT_MS;
+    await this.#sweepEntries<string>({
+      page: (after) => repositories.page(STEP, after),
+      isLoose: (repository) => {
+        const { restricted = false, publicAt = 0 } = repositories.get(repository) ?? {};
+        return !restricted && publicAt < before && !repositories.isListed(repository);
+      },
+      remove: (repository) => repositories.remove(repository),
     });
   }
 
