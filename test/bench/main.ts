@@ -9,6 +9,7 @@ import { parseOptions, type ComparisonOptions } from './options.ts';
 import { ResultsPage, type SectionName } from './results-page.ts';
 import { SLOW_READERS } from './slow-readers.ts';
 import { SOAK } from './soak/soak.ts';
+import { VARIED } from './varied/varied.ts';
 
 type Runner = (argv: readonly string[], context: CommandContext) => Promise<number>;
 
@@ -19,6 +20,7 @@ const COMMANDS: ReadonlyMap<string | undefined, Runner> = new Map<string, Runner
   ['import', (argv, context) => runCommand(IMPORT, argv, context)],
   ['index', (argv, context) => runCommand(INDEX, argv, context)],
   ['soak', (argv, context) => runCommand(SOAK, argv, context)],
+  ['varied', (argv, context) => runCommand(VARIED, argv, context)],
 ]);
 /** What a run without a name does after the comparison. */
 const AFTERWARDS = ['growth', 'slow-readers', 'index'];

@@ -10,6 +10,11 @@ export class Metrics {
     this.#lines = text.split('\n');
   }
 
+  /** How many series there are. */
+  get size(): number {
+    return this.#lines.filter((line) => line !== '' && !line.startsWith('#')).length;
+  }
+
   /** The sum over all series of `name` whose labels include `labels` (`'result="stored"'`); 0 if there is none. */
   sum(name: string, labels = ''): number {
     return this.#lines

@@ -25,6 +25,7 @@ npm run bench -- import --help
 npm run bench -- index --help
 npm run bench -- slow-readers --help
 npm run bench -- soak --help
+npm run bench -- varied --help
 
   Measures Pierhead beside its peers, and then growth, slow-readers and index as well, unless --only or --contestants
   is given. What it finds goes into test/bench/RESULTS.md.

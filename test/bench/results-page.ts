@@ -11,6 +11,7 @@ const SECTIONS = [
   'slow-readers',
   'import',
   'index',
+  'varied',
 ] as const;
 export type SectionName = (typeof SECTIONS)[number];
 
