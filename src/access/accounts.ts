@@ -5,6 +5,7 @@ import { BcryptThread } from './bcrypt-thread.ts';
 import { parseCredentials, type Credentials } from './credentials.ts';
 import { parseHtpasswd } from './htpasswd.ts';
 import { PasswordChecks } from './password-checks.ts';
+import { dearestCost, refusalWork } from './refusal-work.ts';
 import { parseTokenFile } from './token-file.ts';
 
 export interface AccountsOptions {
@@ -14,35 +15,46 @@ export interface AccountsOptions {
   readonly rules: readonly AccountRule[];
   /** Told when a file was read again, or cannot be: then what it said before holds. */
   readonly onReload: (what: string, error?: unknown) => void;
+  /** Default a thread of its own. */
+  readonly bcrypt?: Pick<BcryptThread, 'firstMatch' | 'close'>;
 }
 
 /** `missing`: no credentials came. `busy`: too many passwords are being checked. */
 export type Refusal = 'missing' | 'wrong' | 'busy';
 
-/** A hash of no password: names that do not exist take as long to refuse as those that do. */
-const NOBODYS_SALT_AND_HASH = 'abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234';
-const DEFAULT_COST = '10';
+/** What an htpasswd file says. */
+interface Passwords {
+  /** By user name. */
+  readonly hashes: ReadonlyMap<string, string>;
+  /** The highest cost of a hash. */
+  readonly dearest: number;
+}
 
 /** The accounts of the files that the settings name. */
 export class Accounts {
   readonly #accountOf: (name: string) => Account;
   readonly #key = randomBytes(32);
-  readonly #thread = new BcryptThread();
-  readonly #checks = new PasswordChecks((password, hash) => this.#thread.matches(password, hash));
-  readonly #hashes: WatchedFiles<ReadonlyMap<string, string>>;
+  readonly #bcrypt: Pick<BcryptThread, 'firstMatch' | 'close'>;
+  readonly #checks: PasswordChecks;
+  readonly #passwords: WatchedFiles<Passwords>;
   readonly #tokens: WatchedFiles<ReadonlyMap<string, string>>;
 
   /** Throws FileError. */
-  constructor({ htpasswdFile, tokensFile, rules, onReload }: AccountsOptions) {
+  constructor({ htpasswdFile, tokensFile, rules, onReload, bcrypt = new BcryptThread() }: AccountsOptions) {
     this.#accountOf = accountFinder(rules);
-    const watch = (path: string | undefined, what: string, parse: typeof parseHtpasswd) =>
+    this.#bcrypt = bcrypt;
+    this.#checks = new PasswordChecks((password, hashes) => bcrypt.firstMatch(password, hashes));
+    const watch = <T>(path: string | undefined, what: string, parse: (text: string) => T) =>
       new WatchedFiles({
         paths: path === undefined ? [] : [path],
         parse: ([text = '']) => parse(text),
         onChange: () => onReload(what),
         onError: (error) => onReload(what, error),
       });
-    this.#hashes = watch(htpasswdFile, 'htpasswdFile', parseHtpasswd);
+    this.#passwords = watch(htpasswdFile, 'htpasswdFile', (text) => {
+      const hashes = parseHtpasswd(text);
+      return { hashes, dearest: dearestCost(hashes.values()) };
+    });
     this.#tokens = watch(tokensFile, 'tokensFile', (text) => this.#byDigest(parseTokenFile(text)));
   }
 
@@ -54,30 +66,26 @@ export class Accounts {
     // Clients that know user names only send a token as the password of its account.
     const isToken = name !== undefined && (credentials.kind === 'bearer' || credentials.name === name);
     if (isToken) return this.#accountOf(name);
-    if (credentials.kind === 'bearer' || this.#hashes.value.size === 0) return 'wrong';
+    if (credentials.kind === 'bearer' || this.#passwords.value.hashes.size === 0) return 'wrong';
     return this.#byPassword(credentials, client);
   }
 
   async close(): Promise<void> {
-    this.#hashes.close();
+    this.#passwords.close();
     this.#tokens.close();
-    await this.#thread.close();
+    await this.#bcrypt.close();
   }
 
   async #byPassword(
     { name, secret }: Extract<Credentials, { kind: 'basic' }>,
     client: string,
   ): Promise<Account | Refusal> {
-    const hash = this.#hashes.value.get(name);
-    const verdict = await this.#checks.check({ name, password: secret, hash: hash ?? this.#decoy(), client });
+    const { hashes: known, dearest } = this.#passwords.value;
+    const hash = known.get(name);
+    const hashes = refusalWork(hash, dearest);
+    const verdict = await this.#checks.check({ name, password: secret, hashes, client });
     if (verdict !== 'right') return verdict;
     return hash === undefined ? 'wrong' : this.#accountOf(name);
-  }
-
-  /** As slow as the hashes in the file. */
-  #decoy(): string {
-    const [first] = this.#hashes.value.values();
-    return `$2b$${first?.slice(4, 6) ?? DEFAULT_COST}$${NOBODYS_SALT_AND_HASH}`;
   }
 
   /** Looked up by a keyed digest, how long it takes to find or miss a token tells nothing of it. */

@@ -4,12 +4,12 @@ import { OrderThread } from '../lib/order-thread.ts';
 export interface BcryptOrder {
   readonly id: number;
   readonly password: string;
-  readonly hash: string;
+  readonly hashes: readonly string[];
 }
 
 interface BcryptAnswer {
   readonly id: number;
-  readonly matches: boolean;
+  readonly at: number;
 }
 
 /**
@@ -22,9 +22,9 @@ export class BcryptThread {
     ended: 'the thread that checks passwords has ended',
   });
 
-  /** Rejects if the thread dies. */
-  async matches(password: string, hash: string): Promise<boolean> {
-    return (await this.#thread.order({ password, hash })).matches;
+  /** The place of the first hash that is of the password; -1: it was compared with all, and none is. Rejects if the thread dies. */
+  async firstMatch(password: string, hashes: readonly string[]): Promise<number> {
+    return (await this.#thread.order({ password, hashes })).at;
   }
 
   close(): Promise<void> {

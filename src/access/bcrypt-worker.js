@@ -7,7 +7,7 @@ import { parentPort } from 'node:worker_threads';
 
 parentPort?.on(
   'message',
-  (/** @type {import('./bcrypt-thread.ts').BcryptOrder} */ { id, password, hash }) => {
-    parentPort?.postMessage({ id, matches: compareSync(password, hash) });
+  (/** @type {import('./bcrypt-thread.ts').BcryptOrder} */ { id, password, hashes }) => {
+    parentPort?.postMessage({ id, at: hashes.findIndex((hash) => compareSync(password, hash)) });
   },
 );

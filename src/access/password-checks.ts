@@ -16,7 +16,8 @@ const CLIENT_BITS = { v4: 32, v6: 64 };
 export interface PasswordCheck {
   readonly name: string;
   readonly password: string;
-  readonly hash: string;
+  /** The first one is the account's; the others are work that every refusal takes. */
+  readonly hashes: readonly string[];
   /** The address of who asks. */
   readonly client: string;
 }
@@ -26,24 +27,25 @@ export type Verdict = 'right' | 'wrong' | 'busy';
 
 /**
  * Keeps slow checks rare and bounded. What came of them is remembered under a digest with a key of this process, so
- * that memory holds no passwords, and under the hash too, so that a changed file counts at once.
+ * that memory holds no passwords, and under the hashes too, so that a changed file counts at once.
  */
 export class PasswordChecks {
-  readonly #compare: (password: string, hash: string) => Promise<boolean>;
+  readonly #firstMatch: (password: string, hashes: readonly string[]) => Promise<number>;
   readonly #key = randomBytes(32);
   readonly #known = new LRUCache<string, 'right' | 'wrong'>({ ...atMost(MAX_REMEMBERED), ttl: RIGHT_MS });
   readonly #running = new Map<string, Promise<'right' | 'wrong'>>();
   readonly #waiting = new Map<string, number>();
 
-  constructor(compare: (password: string, hash: string) => Promise<boolean>) {
-    this.#compare = compare;
+  /** `firstMatch` gives the place of the first hash that is of the password, or -1. */
+  constructor(firstMatch: (password: string, hashes: readonly string[]) => Promise<number>) {
+    this.#firstMatch = firstMatch;
   }
 
   async check(check: PasswordCheck): Promise<Verdict> {
-    const { name, password, hash } = check;
+    const { name, password, hashes } = check;
     const client = networkPrefix(check.client, CLIENT_BITS);
     const key = createHmac('sha256', this.#key)
-      .update(JSON.stringify([name, password, hash]))
+      .update(JSON.stringify([name, password, hashes]))
       .digest('base64');
     const known = this.#known.get(key) ?? this.#running.get(key);
     if (known !== undefined) return known;
@@ -62,8 +64,8 @@ export class PasswordChecks {
     }
   }
 
-  async #run(key: string, { password, hash }: PasswordCheck): Promise<'right' | 'wrong'> {
-    const verdict = (await this.#compare(password, hash)) ? 'right' : 'wrong';
+  async #run(key: string, { password, hashes }: PasswordCheck): Promise<'right' | 'wrong'> {
+    const verdict = (await this.#firstMatch(password, hashes)) === 0 ? 'right' : 'wrong';
     this.#known.set(key, verdict, { ttl: verdict === 'right' ? RIGHT_MS : WRONG_MS });
     return verdict;
   }

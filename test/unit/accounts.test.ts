@@ -1,12 +1,16 @@
-import { hashSync } from 'bcryptjs';
-import { describe, expect, it } from 'vitest';
+import { getRounds, hashSync } from 'bcryptjs';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { accountFinder } from '../../src/access/account.ts';
+import { Accounts } from '../../src/access/accounts.ts';
 import { parseCredentials } from '../../src/access/credentials.ts';
 import { parseHtpasswd } from '../../src/access/htpasswd.ts';
 import { PasswordChecks } from '../../src/access/password-checks.ts';
+import { refusalWork } from '../../src/access/refusal-work.ts';
 import { parseTokenFile } from '../../src/access/token-file.ts';
 import { BcryptThread } from '../../src/access/bcrypt-thread.ts';
 import { deferred } from '../../src/lib/deferred.ts';
+import { accountsFile, basic } from '../support/accounts.ts';
+import { testFolder } from '../support/temp.ts';
 
 const HASH = hashSync('password', 4);
 
@@ -112,10 +116,10 @@ describe('checks of passwords', () => {
     const checks = new PasswordChecks(async (password) => {
       compared.push(password);
       await gate.promise;
-      return password === 'right';
+      return password === 'right' ? 0 : -1;
     });
     const check = (password: string, client = '192.0.2.1', hash = 'hash') =>
-      checks.check({ name: 'ann', password, hash, client });
+      checks.check({ name: 'ann', password, hashes: [hash], client });
     return { compared, gate, check };
   }
 
@@ -162,22 +166,78 @@ describe('checks of passwords', () => {
 
   it('give their places back when they fail', async () => {
     let fails = true;
-    const checks = new PasswordChecks(() =>
-      fails ? Promise.reject(new Error('died')) : Promise.resolve(true),
-    );
-    const check = () => checks.check({ name: 'ann', password: 'right', hash: 'hash', client: '192.0.2.1' });
+    const checks = new PasswordChecks(() => (fails ? Promise.reject(new Error('died')) : Promise.resolve(0)));
+    const check = () =>
+      checks.check({ name: 'ann', password: 'right', hashes: ['hash'], client: '192.0.2.1' });
     for (let i = 0; i < 10; i++) await expect(check()).rejects.toThrow('died');
     fails = false;
     expect(await check()).toBe('right');
   });
 });
 
-it('the thread for bcrypt tells right from wrong, in bytes that are no ASCII too', async () => {
+describe('a refusal', () => {
+  const rounds = (hashes: readonly string[]): number =>
+    hashes.reduce((sum, hash) => sum + 2 ** Number(hash.slice(4, 6)), 0);
+
+  it('is the same number of rounds of bcrypt for each name, and for one that is not in the file', () => {
+    for (let dearest = 4; dearest <= 14; dearest++) {
+      expect(rounds(refusalWork(undefined, dearest))).toBe(2 ** dearest);
+      for (let cost = 4; cost <= dearest; cost++) {
+        const hash = HASH.replace('$04$', `$${String(cost).padStart(2, '0')}$`);
+        expect(refusalWork(hash, dearest)[0]).toBe(hash);
+        expect(rounds(refusalWork(hash, dearest))).toBe(2 ** dearest);
+      }
+    }
+  });
+
+  it('costs what the dearest line of the file costs, whichever line that is', async () => {
+    const folder = await testFolder();
+    const costs = { ann: 5, bob: 11, carl: 8 };
+    const lines = Object.entries(costs).map(([name, cost]) => {
+      return `${name}:${HASH.replace('$04$', `$${String(cost).padStart(2, '0')}$`)}\n`;
+    });
+    const htpasswdFile = await accountsFile(folder, 'htpasswd', lines.join(''));
+    const orders: (readonly string[])[] = [];
+    const accounts = new Accounts({
+      htpasswdFile,
+      tokensFile: undefined,
+      rules: [],
+      onReload: () => undefined,
+      bcrypt: {
+        firstMatch: (_password, hashes) => {
+          orders.push(hashes);
+          return Promise.resolve(-1);
+        },
+        close: () => Promise.resolve(),
+      },
+    });
+    onTestFinished(() => accounts.close());
+    for (const name of ['ann', 'bob', 'carl', 'dora', '']) {
+      const [[, header] = []] = basic({ name, password: 'wrong' });
+      const refused = await accounts.authenticate(header, '192.0.2.1');
+      expect(refused).toBe(name === '' ? 'missing' : 'wrong');
+    }
+    expect(orders.map(rounds)).toEqual([2 ** 11, 2 ** 11, 2 ** 11, 2 ** 11]);
+  });
+
+  it('compares a password with hashes that bcrypt takes for its own', async () => {
+    // bcrypt has no work with what it cannot read.
+    for (const hash of refusalWork(HASH, 14).slice(1)) expect(getRounds(hash)).toBeGreaterThanOrEqual(4);
+    const cheap = refusalWork(HASH, 6).slice(1);
+    const thread = new BcryptThread();
+    onTestFinished(() => thread.close());
+    expect(await thread.firstMatch('password', [...cheap, HASH])).toBe(cheap.length);
+  });
+});
+
+it('the thread for bcrypt finds the first hash of a password, in bytes that are no ASCII too', async () => {
   const thread = new BcryptThread();
-  const hash = hashSync('pässwörd', 4).replace('$2b$', '$2y$');
-  expect(await Promise.all([thread.matches('pässwörd', hash), thread.matches('password', hash)])).toEqual([
-    true,
-    false,
+  onTestFinished(() => thread.close());
+  const right = hashSync('pässwörd', 4).replace('$2b$', '$2y$');
+  const found = await Promise.all([
+    thread.firstMatch('pässwörd', [right, HASH]),
+    thread.firstMatch('pässwörd', [HASH, right]),
+    thread.firstMatch('password', [right]),
   ]);
-  await thread.close();
+  expect(found).toEqual([0, 1, -1]);
 });
