@@ -141,11 +141,12 @@ async function openAdmin(
   tls: Tls | undefined,
   undo: Undo,
 ): Promise<Listener | undefined> {
-  const { adminListen, adminToken } = settings;
+  const { adminListen, adminHosts, adminToken } = settings;
   if (adminListen === undefined) return undefined;
   const { metrics, operations } = parts;
   const routes: AdminRoutesOptions = {
     adminToken,
+    hosts: [adminListen.host.toLowerCase(), ...adminHosts],
     health,
     metrics: () => metrics.render(),
     settings: () => shown,

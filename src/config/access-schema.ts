@@ -1,4 +1,4 @@
-import { parseListen, parseNetwork } from './addresses.ts';
+import { parseHostName, parseListen, parseNetwork } from './addresses.ts';
 import { parseAccountName, parseAccountPattern } from './access-fields.ts';
 import { line, list, secret, text } from './fields.ts';
 import type { Setting } from './setting.ts';
@@ -72,6 +72,15 @@ export const ACCESS_SETTINGS = {
     help: 'Accounts with bearer tokens for authListen; read again when it changes.',
     holds: 'file',
     schema: line().exactOptional(),
+  },
+  adminHosts: {
+    env: 'PIERHEAD_ADMIN_HOSTS',
+    flag: '--admin-hosts',
+    argument: '<names>',
+    example: ['mirror.example.net'],
+    allowed: 'host names without a port; a list, or separated by commas',
+    help: 'Names of this server at the admin address; requests for another name, and for no IP address, get 403.',
+    schema: list(parseHostName).default([]),
   },
   adminToken: {
     env: 'PIERHEAD_ADMIN_TOKEN',

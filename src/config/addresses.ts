@@ -19,6 +19,12 @@ function isHost(text: string): boolean {
   );
 }
 
+/** A host name without a port, in lower case. Throws UnitError. */
+export function parseHostName(text: string): string {
+  if (!isHost(text)) throw new UnitError(`${quoted(text)} is not a host name`);
+  return text.toLowerCase();
+}
+
 /** `0.0.0.0:5000`, `name:0`, `[::]:5000`; `:5000` is every IPv4 address. Throws UnitError. */
 export function parseListen(text: string): ListenAddress {
   const [, v6, host = '', port] = /^(?:\[([^[\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text) ?? [];

@@ -126,6 +126,8 @@ export interface Settings {
   readonly tokensFile?: string;
   /** The first that names an account counts; empty: each may pull all that is served. */
   readonly accounts: readonly AccountSettings[];
+  /** Names of this server, in lower case. */
+  readonly adminHosts: readonly string[];
   readonly adminToken?: string;
   /** Absent: plain HTTP. Never without the key. */
   readonly tlsCert?: string;

@@ -1,15 +1,16 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
-import { Hono, type Context, type Next } from 'hono';
+import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { OperationError, type OperationRun, type Operations } from '../pull/operations.ts';
+import { requireAdmin, requireOwnHost, type AdminContext } from './admin-guard.ts';
 import { ALIVE, readiness, type Health } from './health.ts';
-import { isLoopback } from './networks.ts';
 
 export interface AdminRoutesOptions {
   /** Needed for the API from anywhere but loopback; undefined: there the API is not served at all. */
   readonly adminToken: string | undefined;
+  /** Names of this server besides `localhost`, in lower case. */
+  readonly hosts: readonly string[];
   readonly health: () => Health;
   /** Prometheus text and its content type. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
@@ -26,9 +27,7 @@ const BODY_LIMIT = bodyLimit({
   onError: (context) => context.json({ error: 'the body is too long' }, 413),
 });
 
-type AdminContext = Context<{ Bindings: HttpBindings }>;
-
-/** The routes of the admin address: metrics and health for everyone who reaches it, the API behind the guard. */
+/** The routes of the admin address: health for everyone, metrics under a name of this server, the API for admins. */
 export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings: HttpBindings }> {
   const { refresh, resolve } = options.operations;
   const app = new Hono<{ Bindings: HttpBindings }>();
@@ -37,11 +36,12 @@ export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings:
     const { status, body } = readiness(options.health());
     return context.json(body, status);
   });
+  app.use(requireOwnHost(options.hosts));
   app.get('/metrics', async (context) => {
     const { contentType, text } = await options.metrics();
     return context.body(text, 200, { 'Content-Type': contentType });
   });
-  app.use('/api/*', guard(options.adminToken));
+  app.use('/api/*', requireAdmin(options.adminToken));
   app.get('/api/v1/config', (context) => context.json(options.settings() as object));
   app.get('/api/v1/resolve', async (context) => {
     const { image = '', platform } = context.req.query();
@@ -91,41 +91,4 @@ function statusOf({ code }: OperationError): 400 | 404 | 409 | 500 | 503 {
     case 'failed':
       return 500;
   }
-}
-
-/**
- * Lets a request through to the API if it carries the token, or comes from loopback while no token is set. Host and
- * Origin must then be loopback too: a page in a browser on this machine must not reach the API by a name that it
- * has pointed here (DNS rebinding) or by a cross-site request.
- */
-function guard(adminToken: string | undefined) {
-  return async function checkAdmin(context: AdminContext, next: Next): Promise<Response | void> {
-    if (adminToken !== undefined) {
-      const bearer = /^Bearer (.+)$/i.exec(context.req.header('Authorization') ?? '')?.[1];
-      if (bearer !== undefined && isSameSecret(bearer, adminToken)) return next();
-      return context.json({ error: 'the admin token is needed' }, 401, { 'WWW-Authenticate': 'Bearer' });
-    }
-    // A proxy on this machine passes on requests from anywhere.
-    const isForwarded = ['X-Forwarded-For', 'Forwarded', 'Via'].some((name) => context.req.header(name));
-    if (isForwarded || !isLoopback(context.env.incoming.socket.remoteAddress ?? ''))
-      return context.json({ error: 'set adminToken to use the API from elsewhere' }, 403);
-    const origin = context.req.header('Origin');
-    if (!isLoopbackHost(context.req.header('Host')) || (origin !== undefined && !isLoopbackOrigin(origin))) {
-      return context.json({ error: 'Host and Origin must be loopback' }, 403);
-    }
-    return next();
-  };
-}
-
-function isSameSecret(given: string, expected: string): boolean {
-  const hash = (text: string): Buffer => createHash('sha256').update(text).digest();
-  return timingSafeEqual(hash(given), hash(expected));
-}
-
-function isLoopbackHost(host: string | undefined): boolean {
-  return host !== undefined && /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i.test(host);
-}
-
-function isLoopbackOrigin(origin: string): boolean {
-  return isLoopbackHost(/^https?:\/\/(.+)$/i.exec(origin)?.[1]);
 }

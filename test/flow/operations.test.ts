@@ -140,8 +140,24 @@ describe('the admin API', () => {
       ],
     ] as const;
     for (const headers of foreign) {
-      const answer = await rawRequest({ origin: app.adminUrl, target: '/api/v1/config', headers });
-      expect(answer.status).toBe(403);
+      for (const target of ['/api/v1/config', '/metrics', '/']) {
+        const answer = await rawRequest({ origin: app.adminUrl, target, headers });
+        expect(answer.status).toBe(403);
+        expect(answer.body.toString()).toContain('adminHosts');
+      }
+      for (const target of ['/healthz', '/readyz']) {
+        expect((await rawRequest({ origin: app.adminUrl, target, headers })).status).toBe(200);
+      }
+    }
+  });
+
+  it('answers to the names that the settings give it', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub, flags: { adminHosts: 'mirror,mirror.example.net' } });
+    for (const host of ['mirror:5001', 'mirror.example.net', '127.0.0.1', '10.9.8.7:5001']) {
+      const headers = [['Host', host]] as const;
+      const answer = await rawRequest({ origin: app.adminUrl, target: '/metrics', headers });
+      expect(answer.status).toBe(200);
     }
   });
 

@@ -11,6 +11,7 @@ describe('the admin API', () => {
     const errors: unknown[] = [];
     const routes = createAdminRoutes({
       adminToken: undefined,
+      hosts: [],
       health: () => ({ isStopping: false, degraded: [] }),
       metrics: () => Promise.reject(fault),
       settings: () => ({}),
@@ -33,6 +34,7 @@ describe('the guard of the admin API', () => {
   const routesWith = (adminToken: string | undefined) =>
     createAdminRoutes({
       adminToken,
+      hosts: ['mirror.example.net'],
       health: () => ({ isStopping: false, degraded: [] }),
       metrics: () => Promise.resolve({ contentType: 'text/plain', text: 'metrics' }),
       settings: () => ({ some: 'settings' }),
@@ -59,6 +61,48 @@ describe('the guard of the admin API', () => {
       );
       expect(await statusFor({ from }, { Host: 'rebound.example.net' })).toBe(403);
       expect(await statusFor({ from }, { Origin: 'https://page.example.net' })).toBe(403);
+      // A proxy on this machine may say by what name it was asked, and nothing else.
+      for (const Host of ['mirror.example.net', '192.0.2.1:5001']) {
+        expect(await statusFor({ from }, { Host })).toBe(403);
+      }
+    }
+  });
+
+  const OWN = ['localhost:5001', 'LOCALHOST', '127.0.0.1', '127.0.0.1:15001', '[::1]:5001', '10.1.2.3:5001'];
+  const NAMED = ['mirror.example.net', 'Mirror.Example.Net:5001'];
+  const FOREIGN = ['rebound.example.net:5001', 'mirror.example.net.evil.example', 'localhost.evil.example'];
+  const NONE = ['', '127.0.0.1.evil.example', '[::1', '127.0.0.1@evil.example', 'evil.example:5001:80'];
+
+  it('answers metrics, the API and what is not there to a name of this server or an address, and to no other', async () => {
+    const adminToken = 'a-long-admin-token';
+    const admin = { Authorization: `Bearer ${adminToken}` };
+    const targets = { '/metrics': 200, '/api/v1/config': 200, '/ui/': 404, '/': 404, '//healthz': 404 };
+    for (const from of ['127.0.0.1', '10.0.0.1']) {
+      for (const [target, status] of Object.entries(targets)) {
+        for (const Host of [...OWN, ...NAMED]) {
+          expect(await statusFor({ from, adminToken, target }, { ...admin, Host })).toBe(status);
+        }
+        for (const Host of [...FOREIGN, ...NONE]) {
+          expect(await statusFor({ from, adminToken, target }, { ...admin, Host })).toBe(403);
+        }
+      }
+    }
+  });
+
+  it('takes an Origin that is the Host, loopback or named, and no other, not even an address', async () => {
+    const target = '/metrics';
+    const from = '10.0.0.1';
+    const Host = '10.1.2.3:5001';
+    const own = [`http://${Host}`, 'https://mirror.example.net', 'http://localhost:3000', 'http://[::1]:80'];
+    for (const Origin of own) expect(await statusFor({ from, target }, { Host, Origin })).toBe(200);
+    const foreign = ['http://10.1.2.3:80', 'http://192.0.2.66', 'https://evil.example', 'null', ''];
+    for (const Origin of foreign) expect(await statusFor({ from, target }, { Host, Origin })).toBe(403);
+  });
+
+  it('leaves health to every name: who asks for it is a balancer, and learns nothing', async () => {
+    for (const target of ['/healthz', '/readyz']) {
+      const headers = { Host: 'rebound.example.net', Origin: 'https://evil.example' };
+      expect(await statusFor({ from: '10.0.0.1', target }, headers)).toBe(200);
     }
   });
 

@@ -80,6 +80,7 @@ describe('settings', () => {
         'fc00::/7',
       ],
       accounts: [],
+      adminHosts: [],
       maxConnections: 4000,
       maxClientConnections: 1000,
       clientHeadersTimeoutMs: 10_000,

@@ -60,6 +60,7 @@ authListen                    none                           default
 authNetworks                  10.0.0.0/8                     file pierhead.yaml:9
 htpasswdFile                  none                           default
 tokensFile                    none                           default
+adminHosts                    none                           default
 adminToken                    ********                       env PIERHEAD_ADMIN_TOKEN
 adminTokenFile                none                           default
 tlsCert                       none                           default

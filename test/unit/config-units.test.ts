@@ -1,6 +1,12 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatListen, isRegistryHost, parseListen, parseNetwork } from '../../src/config/addresses.ts';
+import {
+  formatListen,
+  isRegistryHost,
+  parseHostName,
+  parseListen,
+  parseNetwork,
+} from '../../src/config/addresses.ts';
 import {
   formatDuration,
   formatSize,
@@ -160,6 +166,19 @@ describe('a boolean', () => {
   it.each(['', 'on', 'y', '2'])('is not %j', (text) => {
     expect(() => parseBoolean(text)).toThrow(UnitError);
   });
+});
+
+describe('the name of a host', () => {
+  it.each(['mirror', 'Mirror.Example.net', '10.0.0.5'])('%s is read, in lower case', (text) => {
+    expect(parseHostName(text)).toBe(text.toLowerCase());
+  });
+
+  it.each(['', 'mirror:5001', 'http://mirror', 'a b', '*.example.net', '[::1]', '-a'])(
+    'is not %j',
+    (text) => {
+      expect(() => parseHostName(text)).toThrow(UnitError);
+    },
+  );
 });
 
 describe('a listen address', () => {
