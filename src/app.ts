@@ -3,9 +3,11 @@ import { openContent, type StoredContent } from './assembly/content.ts';
 import { openListeners } from './assembly/listeners.ts';
 import type { ShownSetting } from './config/shown.ts';
 import type { Health } from './http/health.ts';
+import { StartError } from './lib/start-error.ts';
 import { Undo } from './lib/undo.ts';
 import type { Operations } from './pull/operations.ts';
-import { takeDataDir } from './store/data-dir.ts';
+import { diskFailure, takeDataDir } from './store/data-dir.ts';
+import { IndexError, IndexWriteError } from './store/index/environment.ts';
 import { listImages, type ImageEntry } from './store/image-list.ts';
 import { readIndex } from './store/manifest/lmdb.ts';
 import type { PullEntry } from './store/pull-history.ts';
@@ -52,7 +54,7 @@ export interface CommandApp {
   stop(): Promise<void>;
 }
 
-/** Builds the server out of its parts and starts it. Throws DataDirError, or the system's error for an address. */
+/** Builds the server out of its parts and starts it. Throws DataDirError, StartError, FileError. */
 export function startApp(options: AppOptions): Promise<App> {
   return takenDataDir(options, (parts, undo) => serve(options, parts, undo));
 }
@@ -119,12 +121,23 @@ async function takenDataDir<T>(
   try {
     const lock = await takeDataDir(options.settings.dataDir);
     undo.push(() => lock.release());
+    const { mended, left } = lock.exposed;
+    if (mended.length > 0) options.log.info({ paths: mended }, 'data closed to other users');
+    if (left.length > 0) options.log.warn({ paths: left }, 'data open to other users');
     return await use(await assemble(options, lock, undo), undo);
   } catch (error) {
     await undo.giveBack();
     options.log.flush();
-    throw error;
+    throw startFailure(options.settings.dataDir, error);
   }
+}
+
+/** What the disk refuses is told as a sentence; the rest as it is. */
+function startFailure(dataDir: string, error: unknown): unknown {
+  const isOfIndex = error instanceof IndexError || error instanceof IndexWriteError;
+  if (isOfIndex)
+    return new StartError(`${error.message}; check its disk or set another --data-dir`, { cause: error });
+  return diskFailure(dataDir, error);
 }
 
 async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App> {

@@ -9,31 +9,39 @@ import { RepositoryAccess } from '../pull/repository-access.ts';
 import { TagScope } from '../pull/tag-scope.ts';
 import { wantedImages, type ImagesRequest } from '../pull/wanted-images.ts';
 import { blobPath } from '../store/blob/layout.ts';
+import { dataDirState } from '../store/data-dir.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
 import { readIndex } from '../store/manifest/lmdb.ts';
+import { createMemoryStore } from '../store/manifest/memory.ts';
 import { createOfflineUpstream } from '../upstream/offline.ts';
 import { knownPlatforms } from './known-clients.ts';
 import { privatePatterns, usesCredentials } from './upstreams.ts';
 
 /**
  * Which images could be pulled now if no upstream answered, read beside whoever owns the data directory. Throws
- * OperationError `usage`, IndexError.
+ * OperationError `usage`, DataDirError, IndexError.
  */
 export async function readReadiness(settings: Settings, request: ImagesRequest): Promise<Readiness[]> {
   const wanted = wantedImages(request, knownPlatforms(settings));
-  const index = await readIndex(settings.dataDir);
+  const store = await openStore(settings.dataDir);
   try {
     const readiness = new ImageReadiness({
-      store: index,
+      store,
       hasBlob: blobFinder(settings.dataDir),
-      refusal: refusalOf(settings, index),
+      refusal: refusalOf(settings, store),
     });
     const results: Readiness[] = [];
     for (const each of wanted) results.push(await readiness.of(each));
     return results;
   } finally {
-    await index.close();
+    await store.close();
   }
+}
+
+/** Where nothing was ever kept there is no index, and nothing in it either. */
+async function openStore(dataDir: string): Promise<ManifestStore> {
+  if ((await dataDirState(dataDir)) !== 'data') return createMemoryStore({ maxManifestBytes: 1 });
+  return readIndex(dataDir);
 }
 
 /** A whole file is a blob, whether or not the index knows it yet: it is taken in when it is asked for. */

@@ -11,7 +11,7 @@ import { OperationError } from '../pull/operations.ts';
 import type { ImagesRequest } from '../pull/wanted-images.ts';
 import { checkJson, checkText, type CheckedImage } from './check-text.ts';
 import { fileOptions, imagesRequest, namedHere, readImageFile, type FileOptions } from './image-files.ts';
-import { requireDataDir } from './operation.ts';
+import { hasData } from './operation.ts';
 import { print, printAside } from './print.ts';
 import type { ExitCode } from './serve.ts';
 import { runWarm } from './warm.ts';
@@ -25,7 +25,7 @@ export async function check(
   flags: Flags,
   words: readonly string[],
 ): Promise<ExitCode> {
-  requireDataDir(loaded.settings.dataDir);
+  await hasData(loaded.settings.dataDir);
   const options = fileOptions(loaded, flags);
   const sources = await Promise.all(words.map((word) => sourceOf(word, options)));
   const needed = sources.flatMap(({ images }) => images);

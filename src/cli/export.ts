@@ -16,7 +16,7 @@ import { exportJson, exportNotes, exportText } from './export-text.ts';
 import { print, printAside } from './print.ts';
 import { STDOUT, writeStream } from './stream-output.ts';
 import { fileOptions, readImageFile } from './image-files.ts';
-import { requireDataDir } from './operation.ts';
+import { hasData } from './operation.ts';
 import { outputOf } from './output-flags.ts';
 import { Progress } from './progress.ts';
 import type { ExitCode } from './serve.ts';
@@ -39,7 +39,6 @@ export async function exportBundle(
 ): Promise<ExitCode> {
   const { settings } = loaded;
   const path = outputOf(flags);
-  requireDataDir(settings.dataDir);
   const named = await namedImages(loaded, flags, words);
   const request = {
     audience: audienceOf(flags),
@@ -52,6 +51,7 @@ export async function exportBundle(
   };
   const key = await keyOf(flags);
   const partBytes = partBytesOf(flags, path);
+  if (!(await hasData(settings.dataDir))) return nothingWritten(named);
   return untilSignal((signal) =>
     readContent(settings.dataDir, async (content) => {
       const images = named ?? (await everything(content));
@@ -59,6 +59,7 @@ export async function exportBundle(
       printAside(exportNotes(plan));
       // Whoever names nothing wants what is whole.
       const isRefused = named !== undefined && plan.lacking.length > 0 && flags['allowIncomplete'] !== true;
+      if (images.length === 0) return nothingWritten(named);
       if (isRefused || plan.images.length === 0) {
         printAside(
           `pierhead: ${isRefused ? 'not everything is here' : 'there is nothing to export'}: nothing is written\n`,
@@ -74,6 +75,14 @@ export async function exportBundle(
       return 0;
     }),
   );
+}
+
+/** All that an empty cache holds is nothing, which is no failure unless images are named. */
+function nothingWritten(named: readonly ListedImage[] | undefined): ExitCode {
+  const why =
+    named === undefined ? 'there is nothing to export' : `${counted(named.length, 'image')} missing`;
+  printAside(`pierhead: ${why}: nothing is written\n`);
+  return named === undefined ? 0 : 1;
 }
 
 /** Undefined: none are named. */

@@ -6,7 +6,7 @@ import { formatFullName } from '../oci/image-name.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { parseRepositoryKey } from '../oci/reference.ts';
 import type { ImageEntry } from '../store/images.ts';
-import { requireDataDir } from './operation.ts';
+import { hasData } from './operation.ts';
 import { print } from './print.ts';
 import type { ExitCode } from './serve.ts';
 import { table } from './table.ts';
@@ -14,9 +14,8 @@ import { table } from './table.ts';
 /** Lists what is kept. It only reads the index, so it takes no lock and asks no server. */
 export async function images(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> {
   const { dataDir } = loaded.settings;
-  requireDataDir(dataDir);
   const entries: ImageEntry[] = [];
-  for await (const entry of readImages(dataDir)) entries.push(entry);
+  if (await hasData(dataDir)) for await (const entry of readImages(dataDir)) entries.push(entry);
   entries.sort(byName);
   print(flags['json'] === true ? imagesJson(entries) : imagesText(entries, Date.now()));
   return 0;

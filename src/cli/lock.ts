@@ -14,7 +14,7 @@ import { OperationError } from '../pull/operations.ts';
 import type { PullEntry } from '../store/pull-history.ts';
 import { askOwner } from './control-client.ts';
 import { fileOptions, readImageFile } from './image-files.ts';
-import { requireDataDir } from './operation.ts';
+import { hasData } from './operation.ts';
 import { writeOutput } from './output-file.ts';
 import { parsePointInTime } from './point-in-time.ts';
 import { print, printAside } from './print.ts';
@@ -26,10 +26,8 @@ import type { ExitCode } from './serve.ts';
  */
 export async function lock(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> {
   const { dataDir } = loaded.settings;
-  requireDataDir(dataDir);
   const wanted = wantedPulls(flags, await namesIn(loaded, flags), Date.now());
-  await flushOwner(dataDir);
-  const pulls = (await readPulls(dataDir, wanted)).filter(wanted.fits);
+  const pulls = (await hasData(dataDir)) ? await pullsIn(dataDir, wanted) : [];
   const images = lockedImages(pulls.map(pulledImage));
   const output = flags['output'];
   const path = typeof output === 'string' ? output : '-';
@@ -37,6 +35,11 @@ export async function lock(loaded: LoadedSettings, flags: Flags): Promise<ExitCo
   if (images.length === 0) printAside('pierhead: nothing was pulled that this selects\n');
   else if (path !== '-') print(`${counted(images.length, 'image')} in ${path}\n`);
   return 0;
+}
+
+async function pullsIn(dataDir: string, wanted: WantedPulls): Promise<PullEntry[]> {
+  await flushOwner(dataDir);
+  return (await readPulls(dataDir, wanted)).filter(wanted.fits);
 }
 
 interface WantedPulls {

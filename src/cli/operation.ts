@@ -9,8 +9,9 @@ import {
   type RequestOf,
   type ResultOf,
 } from '../pull/operations.ts';
-import { DataDirError, isDataDir } from '../store/data-dir.ts';
+import { DataDirError, dataDirState } from '../store/data-dir.ts';
 import { askOwner, type Order } from './control-client.ts';
+import { printAside } from './print.ts';
 import { untilSignal } from './signals.ts';
 import { packageVersion } from './version.ts';
 
@@ -37,10 +38,18 @@ export async function runOperation<N extends OperationName>(
   );
 }
 
-/** A command makes no data directory: what is not there was misspelt. Throws OperationError. */
-export function requireDataDir(dataDir: string): void {
-  if (isDataDir(dataDir)) return;
-  throw new OperationError('usage', `there is no data of pierhead in ${dataDir} (setting dataDir)`);
+/** Whether the data directory holds anything; says so if it does not. Throws OperationError, DataDirError. */
+export async function hasData(dataDir: string): Promise<boolean> {
+  const hasAny = (await ownState(dataDir)) === 'data';
+  if (!hasAny) printAside(`pierhead: the data directory ${dataDir} is empty\n`);
+  return hasAny;
+}
+
+/** A folder with files of others was named by mistake. Throws OperationError, DataDirError. */
+async function ownState(dataDir: string): Promise<'empty' | 'data'> {
+  const state = await dataDirState(dataDir);
+  if (state !== 'foreign') return state;
+  throw new OperationError('usage', `${dataDir} is not a Pierhead data directory; set another --data-dir`);
 }
 
 async function byOwner<N extends OperationName>(
@@ -48,7 +57,7 @@ async function byOwner<N extends OperationName>(
   order: Order<N>,
 ): Promise<ResultOf<N>> {
   const { dataDir } = loaded.settings;
-  requireDataDir(dataDir);
+  await ownState(dataDir);
   const giveUpAt = performance.now() + MAX_WAIT_MS;
   for (;;) {
     const answer = await askOwner(dataDir, order);
@@ -68,6 +77,8 @@ async function byOwner<N extends OperationName>(
 
 /** Undefined: another process has taken the data directory since it was asked for. */
 async function takenHere({ settings, sources }: LoadedSettings): Promise<CommandApp | undefined> {
+  // As a server's, the files of this process are for their owner only.
+  process.umask(0o077);
   // What happens is the result of the command; only what should not happen at all is worth a line of log.
   const log = await createLog({ level: 'error', format: settings.logFormat, to: 'stderr' });
   try {

@@ -2,7 +2,7 @@ import type { Flags } from '../config/flags.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { counted, humanBytes, humanDuration } from '../lib/human.ts';
 import type { Finding, VerifyProgress, VerifySummary } from '../pull/verification.ts';
-import { runOperation } from './operation.ts';
+import { hasData, runOperation } from './operation.ts';
 import { print } from './print.ts';
 import { Progress } from './progress.ts';
 import type { ExitCode } from './serve.ts';
@@ -15,6 +15,8 @@ export async function verify(loaded: LoadedSettings, flags: Flags): Promise<Exit
   const findings: Finding[] = [];
   const progress = new Progress(process.stderr);
   const startedAt = performance.now();
+  // Nothing is all sound, too: a misspelt folder must not look like a good cache.
+  await hasData(loaded.settings.dataDir);
   try {
     const summary = await runOperation(loaded, {
       name: 'verify',

@@ -1,26 +1,56 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { chmod, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { constants, existsSync } from 'node:fs';
+import { chmod, link, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { errorCode } from '../lib/error-code.ts';
-import { systemReason } from '../lib/system-reason.ts';
 import { deferred } from '../lib/deferred.ts';
 import { socketPath } from '../lib/socket-path.ts';
+import { systemReason } from '../lib/system-reason.ts';
+import { closeToOthers, FILE_MODE, makeFolders, type Exposed } from './owner-only.ts';
 
 /** The layout of the data directory that this program reads and writes. */
 const LAYOUT_VERSION = '2';
 /** Layouts that this program takes over and brings up to its own; what made them is then refused. */
 const EARLIER_VERSIONS: readonly string[] = ['1'];
 const VERSION_FILE = 'version';
+/** What a new file system holds, what Kubernetes hides in a volume, and the socket of a server that is starting. */
+const OF_NO_ONE = /^(?:\.|lost\+found$|control\.sock$)/;
 const MAX_TAKEOVERS = 10;
 /** How often the owner looks whether its lock is still there. */
 const LOOK_EVERY_MS = 1000;
+/** A FIFO in the place of a file is not waited for. */
+const AT_ONCE = constants.O_RDONLY | constants.O_NONBLOCK;
+/** Characters of a path in a message. */
+const MAX_SHOWN = 200;
 
-/** Whether a server has ever kept something there. */
-export function isDataDir(dataDir: string): boolean {
-  return existsSync(join(dataDir, VERSION_FILE));
+/**
+ * What lies in a data directory.
+ * - `empty`: nothing was ever kept there, or there is no such folder.
+ * - `foreign`: files of others, and none of this program.
+ */
+export type DataDirState = 'empty' | 'foreign' | 'data';
+
+/** Throws DataDirError. */
+export async function dataDirState(dataDir: string): Promise<DataDirState> {
+  try {
+    const names = await readdir(dataDir).catch(unlessMissing);
+    if (names === undefined) return 'empty';
+    if (names.includes(VERSION_FILE)) {
+      const index = await stat(join(dataDir, 'index', 'data.mdb')).catch(unlessMissing);
+      return index === undefined ? 'empty' : 'data';
+    }
+    return names.every((name) => OF_NO_ONE.test(name)) ? 'empty' : 'foreign';
+  } catch (error) {
+    if (errorCode(error) !== 'EACCES') throw unusable(dataDir, error);
+    const message = `no permission to read the data directory ${shortened(dataDir)}; be the user of its server`;
+    throw new DataDirError('unusable', message, error);
+  }
+}
+
+function unlessMissing(error: unknown): undefined {
+  if (errorCode(error) !== 'ENOENT') throw error;
 }
 
 /** The data directory cannot be used; the message says why and what to do. */
@@ -43,6 +73,8 @@ export interface DataDirLock {
   answerBy(listener: RequestListener): void;
   /** Cuts what is still being answered, and gives the directory free. */
   release(): Promise<void>;
+  /** What other users of this machine could have read when it was taken. */
+  readonly exposed: Exposed;
 }
 
 /** Where the owner of a data directory listens. */
@@ -60,16 +92,18 @@ export function controlSocket(dataDir: string): string {
  */
 export async function takeDataDir(dataDir: string): Promise<DataDirLock> {
   try {
-    // What is cached under `private` patterns is no business of other users of this machine. One that is there already
-    // has the permissions that whoever made it wanted.
-    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    return await take(dataDir);
   } catch (error) {
-    throw new DataDirError(
-      'unusable',
-      `the data directory ${dataDir} cannot be made: ${systemReason(error)}`,
-      error,
-    );
+    throw error instanceof DataDirError ? error : unusable(dataDir, error);
   }
+}
+
+async function take(dataDir: string): Promise<DataDirLock> {
+  // What is cached under `private` patterns is no business of other users of this machine. A directory that is there
+  // already has the permissions that its maker wanted; what is in it is closed all the same.
+  await makeFolders(dataDir);
+  // A file is there, or a link that leads nowhere.
+  await readdir(dataDir);
   const name = controlSocket(dataDir);
   const answering = deferred<RequestListener>();
   const servers = [await listenAs(name, dataDir, answering.promise)];
@@ -92,17 +126,17 @@ export async function takeDataDir(dataDir: string): Promise<DataDirLock> {
   };
   try {
     await checkVersion(dataDir);
+    return { answerBy: answering.resolve, release, exposed: await closeToOthers(dataDir) };
   } catch (error) {
     await release();
     throw error;
   }
-  return { answerBy: answering.resolve, release };
 }
 
 /** Listens at `name`, if nobody else does. Throws DataDirError. */
 async function listenAs(name: string, dataDir: string, answering: Promise<RequestListener>): Promise<Server> {
   const own = join(dataDir, `.control.${randomBytes(6).toString('hex')}`);
-  const server = await listen(own, dataDir, (request, response) => {
+  const server = await listen(own, (request, response) => {
     void answering.then((listener) => listener(request, response));
   });
   try {
@@ -122,13 +156,7 @@ async function claim(name: string, own: string, dataDir: string): Promise<void> 
       await link(own, name);
       return;
     } catch (error) {
-      if (errorCode(error) !== 'EEXIST') {
-        throw new DataDirError(
-          'unusable',
-          `the data directory ${dataDir} cannot be locked: ${systemReason(error)}`,
-          error,
-        );
-      }
+      if (errorCode(error) !== 'EEXIST') throw error;
     }
     if (await answers(name)) throw owned(dataDir);
     await moveDeadAway(name, dataDir);
@@ -143,11 +171,7 @@ async function moveDeadAway(name: string, dataDir: string): Promise<void> {
     await rename(name, aside);
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return;
-    throw new DataDirError(
-      'unusable',
-      `the data directory ${dataDir} cannot be locked: ${systemReason(error)}`,
-      error,
-    );
+    throw error;
   }
   if (await answers(aside)) await link(aside, name).catch(() => undefined);
   // A folder is no socket of ours: it is out of the way, and stays.
@@ -157,9 +181,10 @@ async function moveDeadAway(name: string, dataDir: string): Promise<void> {
 async function checkVersion(dataDir: string): Promise<void> {
   const path = join(dataDir, VERSION_FILE);
   try {
-    const found = (await readFile(path, 'utf8')).trim();
+    const found = (await readFile(path, { encoding: 'utf8', flag: AT_ONCE })).trim();
     if (found === LAYOUT_VERSION) return;
-    if (!EARLIER_VERSIONS.includes(found)) {
+    // An empty one is left of a start that found no room for it.
+    if (found !== '' && !EARLIER_VERSIONS.includes(found)) {
       throw new DataDirError(
         'version',
         `the data directory ${dataDir} has layout version ${JSON.stringify(found.slice(0, 20))}; this program reads version ${LAYOUT_VERSION}`,
@@ -168,10 +193,17 @@ async function checkVersion(dataDir: string): Promise<void> {
   } catch (error) {
     if (errorCode(error) !== 'ENOENT') throw error;
   }
-  await writeFile(path, `${LAYOUT_VERSION}\n`);
+  const next = join(dataDir, `.version.${randomBytes(6).toString('hex')}`);
+  try {
+    await writeFile(next, `${LAYOUT_VERSION}\n`, { mode: FILE_MODE });
+    await rename(next, path);
+  } catch (error) {
+    await rm(next, { force: true }).catch(() => undefined);
+    throw error;
+  }
 }
 
-async function listen(path: string, dataDir: string, listener: RequestListener): Promise<Server> {
+async function listen(path: string, listener: RequestListener): Promise<Server> {
   // A request may bring a bundle, which takes as long as it takes; Node would give it five minutes.
   const server = createServer({ requestTimeout: 0 }, listener);
   const short = await socketPath(path);
@@ -185,11 +217,7 @@ async function listen(path: string, dataDir: string, listener: RequestListener):
     await chmod(path, 0o600);
   } catch (error) {
     await close(server);
-    throw new DataDirError(
-      'unusable',
-      `the data directory ${dataDir} cannot hold a socket: ${systemReason(error)}`,
-      error,
-    );
+    throw error;
   } finally {
     await short.release();
   }
@@ -221,5 +249,54 @@ function close(server: Server): Promise<void> {
 }
 
 function owned(dataDir: string): DataDirError {
-  return new DataDirError('owned', `the data directory ${dataDir} is in use by another pierhead`);
+  return new DataDirError(
+    'owned',
+    `the data directory ${dataDir} is in use by another pierhead; stop that one or set another --data-dir`,
+  );
+}
+
+/** A system's error about a path in the data directory as DataDirError; any other error as it is. */
+export function diskFailure(dataDir: string, error: unknown): unknown {
+  const path = error instanceof Error && 'path' in error ? error.path : undefined;
+  const isOfDisk = typeof path === 'string' && path.startsWith(join(dataDir, '/'));
+  return isOfDisk && errorCode(error) !== undefined ? unusable(dataDir, error) : error;
+}
+
+/** A system's error as a sentence for people. */
+function unusable(dataDir: string, error: unknown): DataDirError {
+  const where = `the data directory ${shortened(dataDir)}`;
+  return new DataDirError('unusable', sentence(where, error), error);
+}
+
+function sentence(where: string, error: unknown): string {
+  const other = 'set another --data-dir';
+  const code = errorCode(error);
+  switch (code) {
+    case 'EACCES':
+      return `no permission to use ${where}; make user ${process.getuid?.() ?? ''} its owner or ${other}`;
+    case 'EROFS':
+      return `${where} is on a read-only file system; mount it writable or ${other}`;
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return `no room for ${where}: the disk or the quota is full; free some space or ${other}`;
+    case 'EEXIST':
+    case 'ENOTDIR':
+      return `${where} cannot be made: a file is in its place; remove the file or ${other}`;
+    case 'ENAMETOOLONG':
+      return `${where} cannot be made: its name is too long; set a shorter --data-dir`;
+    case 'ELOOP':
+    case 'ENOENT':
+    case 'EPERM':
+    case 'EINVAL':
+    case 'ENOTSUP':
+    case 'EOPNOTSUPP':
+      return `${where} cannot be made there; set --data-dir to a folder on a local disk`;
+    default:
+      return `${where} cannot be used (${code ?? systemReason(error)}); check its disk or ${other}`;
+  }
+}
+
+/** Of a name that is too long, as much as a reader needs. */
+function shortened(path: string): string {
+  return path.length <= MAX_SHOWN ? path : `${path.slice(0, MAX_SHOWN)}…`;
 }

@@ -148,13 +148,6 @@ describe('`pierhead verify`', () => {
     expect(await command.ended()).toBe(0);
   });
 
-  it('refuses a folder that holds nothing of pierhead, and makes nothing there', async () => {
-    const folder = await testFolder();
-    const outcome = await runCommand(['verify'], { dataDir: folder, upstreamUrl: 'http://127.0.0.1:9' });
-    expect(outcome.status).toBe(2);
-    expect(outcome.stderr).toContain(`there is no data of pierhead in ${folder}`);
-  });
-
   it('takes the settings that the server takes, and refuses others', async () => {
     const { run } = await filled();
     expect((await run('verify', '--tag-ttl', 'soon')).status).toBe(2);
@@ -183,13 +176,6 @@ describe('`pierhead images`', () => {
     expect(JSON.parse(outcome.stdout.toString())).toMatchObject([
       { repository: 'docker.io/library/big', tags: ['latest'], kind: 'image', isPinned: false },
     ]);
-  });
-
-  it('refuses a folder that holds nothing of pierhead', async () => {
-    const folder = await testFolder();
-    const outcome = await runCommand(['images'], { dataDir: folder, upstreamUrl: 'http://127.0.0.1:9' });
-    expect(outcome.status).toBe(2);
-    expect(outcome.stderr).toContain('there is no data of pierhead');
   });
 });
 

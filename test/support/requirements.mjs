@@ -21,6 +21,7 @@ export const PACKAGES = {
   readelf: 'binutils',
   'redis-cli': 'redis-server',
   'redis-server': 'redis-server',
+  setpriv: 'util-linux',
   skopeo: 'skopeo',
   unshare: 'util-linux',
 };
@@ -32,6 +33,7 @@ const REQUIRES = {
   'test/support/containerd.ts': ['root', 'containerd', 'ctr'],
   'test/support/docker-registry.ts': ['docker-registry'],
   'test/support/dockerd.ts': ['root', 'dockerd', 'docker'],
+  'test/support/nobody.ts': ['root', 'setpriv'],
   'test/support/own-network.ts': ['root', 'ip', 'unshare'],
   'test/support/podman.ts': ['root', 'podman'],
   'test/support/redis.ts': ['redis-cli', 'redis-server'],

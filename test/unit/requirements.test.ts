@@ -5,7 +5,7 @@ import { PACKAGES, requirementsOf } from '../support/requirements.mjs';
 
 const CHECKOUT = new URL('../..', import.meta.url).pathname;
 /** What every Debian has. */
-const EVERYWHERE = ['ldd', 'mount', 'sh', 'tar', 'umount'];
+const EVERYWHERE = ['chmod', 'ldd', 'mount', 'sh', 'tar', 'umount'];
 
 describe('What a test file needs', () => {
   it('is what all that it imports needs, directly or not', () => {

@@ -10,6 +10,7 @@ import {
 } from '../../oci/digest.ts';
 import type { BlobAudit, BlobState, CheckOptions, ListedBlob } from '../blob-audit.ts';
 import type { BlobIndex } from '../blob-store.ts';
+import { closePath } from '../owner-only.ts';
 import { diskError } from './disk-error.ts';
 import { HashError, type FileHasher } from './file-hasher.ts';
 import type { BlobHolds } from './holds.ts';
@@ -57,6 +58,7 @@ export class DiskBlobAudit implements BlobAudit {
     const path = blobPath(dataDir, digest);
     const known = index.getBlob(digest);
     const file = await fileState(path);
+    await closePath(path);
     // An eviction takes the entry first, and then the file.
     if (file === undefined) return index.getBlob(digest) === undefined ? 'gone' : 'missing';
     const { size, mtimeMs } = file;
@@ -103,6 +105,7 @@ async function digestsOnDisk(
   hexPrefix: string,
 ): Promise<Digest[]> {
   const folder = blobFolder(dataDir, algorithm, hexPrefix);
+  await closePath(folder);
   try {
     const digests = (await readdir(folder)).map((name) => parseDigest(`${algorithm}:${name}`));
     return digests.filter(

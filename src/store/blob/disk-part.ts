@@ -6,6 +6,7 @@ import { Extents, type Extent } from '../../lib/extents.ts';
 import { openRegularFile } from '../../lib/regular-file.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
 import type { BlobPart } from '../blob-store.ts';
+import { FILE_MODE, FOLDER_MODE } from '../owner-only.ts';
 import { diskError } from './disk-error.ts';
 import type { DiskHealth } from './disk-health.ts';
 import type { FileHash, HashThread } from './hash-thread.ts';
@@ -114,7 +115,7 @@ export class DiskPart implements BlobPart {
     await this.#noted.catch(() => undefined);
     await this.#onDisk('keeping a blob', async () => {
       await this.#file.datasync();
-      await mkdir(dirname(target), { recursive: true });
+      await mkdir(dirname(target), { recursive: true, mode: FOLDER_MODE });
       await putInPlace(path, target);
       // What may not outlive the machine is not entered, and what is not entered must not stay: nobody would count it.
       await syncDirectory(dirname(target)).catch(async (error: unknown) => {
@@ -198,7 +199,7 @@ async function create(path: string): Promise<FileHandle> {
     return await open(path, 'wx+', FILE_MODE);
   } catch (error) {
     if (errorCode(error) !== 'ENOENT') throw error;
-    await mkdir(dirname(path), { recursive: true });
+    await mkdir(dirname(path), { recursive: true, mode: FOLDER_MODE });
     return open(path, 'wx+', FILE_MODE);
   }
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Extents } from '../../lib/extents.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { KeptExtents } from '../blob-store.ts';
+import { FOLDER_MODE } from '../owner-only.ts';
 import { partOfJournal, partsDirectory } from './layout.ts';
 import { readJournal, removePart } from './part-journal.ts';
 import type { Reservation, Room } from './room.ts';
@@ -33,7 +34,7 @@ export class KeptParts {
   static async open(dataDir: string, room: Room, now: () => number = Date.now): Promise<KeptParts> {
     const kept = new KeptParts(now);
     const folder = partsDirectory(dataDir);
-    await mkdir(folder, { recursive: true });
+    await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
     const names = await readdir(folder);
     for (const name of names) {
       const path = partOfJournal(join(folder, name));

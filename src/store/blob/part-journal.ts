@@ -4,6 +4,7 @@ import type { Extent } from '../../lib/extents.ts';
 import { readRegularFile } from '../../lib/regular-file.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import { parseObject } from '../manifest/codec.ts';
+import { FILE_MODE } from '../owner-only.ts';
 import { journalPath } from './layout.ts';
 
 /** What is known of a part file. Bytes outside of `written` mean nothing. */
@@ -26,7 +27,7 @@ export async function writeJournal(partPath: string, note: PartNote): Promise<vo
   // Made anew, so that nothing is written through a link.
   await rm(next, { force: true });
   try {
-    await writeFile(next, JSON.stringify({ ...note, boot: thisBoot() }), { flag: 'wx' });
+    await writeFile(next, JSON.stringify({ ...note, boot: thisBoot() }), { flag: 'wx', mode: FILE_MODE });
     await rename(next, path);
   } catch (error) {
     // A full disk takes the file and not its bytes, and nobody who removes the part knows of it.
