@@ -56,7 +56,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'oci',
     'lib',
   ],
-  'main.ts': ['cli', 'config', 'lib'],
+  'main.ts': ['cli'],
 };
 
 /** Packages that only some parts may know. */
@@ -70,7 +70,7 @@ const PACKAGE_HOME: Readonly<Record<string, string | readonly string[]>> = {
   'prom-client': 'metrics',
   pino: 'log',
   'pino-pretty': 'log',
-  commander: 'main.ts',
+  commander: 'cli',
   zod: 'config',
   yaml: ['bundle', 'config'],
 };

@@ -1,7 +1,8 @@
+import type { Server } from 'node:http';
 import { Accounts } from '../access/accounts.ts';
 import type { ListenAddress } from '../config/addresses.ts';
 import type { Settings } from '../config/settings.ts';
-import type { ShownSetting } from '../config/shown.ts';
+import { placeOf, type ShownSetting } from '../config/shown.ts';
 import type { AdmissionOptions } from '../http/admission.ts';
 import type { AdminRoutesOptions } from '../http/admin-routes.ts';
 import type { Health } from '../http/health.ts';
@@ -15,6 +16,7 @@ import { Tls } from '../http/tls.ts';
 import type { Undo } from '../lib/undo.ts';
 import type { Logger } from '../log/log.ts';
 import type { Parts } from './assembly.ts';
+import { listenFailure } from './listen-failure.ts';
 import { connectionReporter, reloadReporter, reportExchange, reportUnreadable } from './reports.ts';
 
 /** How long running answers may take to finish when the server stops. */
@@ -39,20 +41,24 @@ export interface Listeners {
   drain(): Promise<void>;
 }
 
-/** Listens on all addresses of the settings. Throws FileError, or the system's error for an address. */
+/** Listens on all addresses of the settings. Throws FileError, StartError. */
 export async function openListeners(options: ListenersOptions, undo: Undo): Promise<Listeners> {
   const { settings } = options;
   const tls = openTls(options, undo);
   const rate = settings.requestRate;
   const rates =
     rate === undefined ? undefined : new RequestRates({ ...rate, prefixBits: settings.requestRateNetworks });
-  const open = async (address: ListenAddress, admission: AdmissionOptions): Promise<Listener> => {
-    const listener = await listen(registryServer(options, tls, admission), address);
+  const open = async (
+    key: 'listen' | 'authListen',
+    address: ListenAddress,
+    admission: AdmissionOptions,
+  ): Promise<Listener> => {
+    const listener = await listenAt(key, address, registryServer(options, tls, admission), options);
     undo.push(() => drainWithin(listener, DRAIN_MS));
     return listener;
   };
   const accounts = openAccounts(options, undo);
-  const registry = await open(settings.listen, {
+  const registry = await open('listen', settings.listen, {
     isAllowed: networkMatcher(settings.allowNetworks),
     networksSetting: 'allowNetworks',
     needsClientCertificate: tls?.needsClientCertificate ?? false,
@@ -62,7 +68,7 @@ export async function openListeners(options: ListenersOptions, undo: Undo): Prom
   const auth =
     settings.authListen === undefined
       ? undefined
-      : await open(settings.authListen, {
+      : await open('authListen', settings.authListen, {
           isAllowed: networkMatcher(settings.authNetworks),
           networksSetting: 'authNetworks',
           needsClientCertificate: false,
@@ -84,6 +90,18 @@ export async function openListeners(options: ListenersOptions, undo: Undo): Prom
       await admin?.drain();
     },
   };
+}
+
+/** Throws StartError. */
+async function listenAt(
+  key: 'listen' | 'authListen' | 'adminListen',
+  address: ListenAddress,
+  server: Server,
+  { shown }: Pick<ListenersOptions, 'shown'>,
+): Promise<Listener> {
+  return listen(server, address).catch((error: unknown) => {
+    throw listenFailure(address, placeOf(shown, key), error);
+  });
 }
 
 function openTls({ settings, log, parts }: ListenersOptions, undo: Undo): Tls | undefined {
@@ -164,7 +182,7 @@ async function openAdmin(
     { ...options, ...ownTls, limits: { ...options.limits, stallTimeoutMs: 0 } },
     answer,
   );
-  const listener = await listen(server, adminListen);
+  const listener = await listenAt('adminListen', adminListen, server, { shown });
   undo.push(async () => {
     listener.cut();
     await listener.drain();

@@ -1,55 +1,61 @@
-import { startApp } from '../app.ts';
+import { startApp, type App } from '../app.ts';
 import type { LoadedSettings } from '../config/load.ts';
+import { withinMs } from '../lib/deadline.ts';
 import { releaseYoungGeneration } from '../lib/young-generation.ts';
-import { createLog, written } from '../log/log.ts';
-import { exitCodeOf, messageOf } from './failure.ts';
+import { createLog, written, type Logger } from '../log/log.ts';
+import { isForPeople, messageOf } from './failure.ts';
+import { endingSignal, type ServerSignals } from './signals.ts';
 import { packageVersion } from './version.ts';
 
 /** Exit codes of all commands: 1 failed, 2 wrong usage or settings. */
 export type ExitCode = 0 | 1 | 2;
 
+/** How long a start may go on that is not wanted any more. Its end is that of a server that is killed: nothing is lost. */
+const START_GRACE_MS = 2000;
+
 /**
  * Runs the mirror until a signal ends it: SIGTERM or SIGINT lets running answers finish, a second one does not.
- * Resolves to the exit code.
+ * Resolves to the exit code. Throws what keeps it from starting and is for people.
  */
-export async function serve(loaded: LoadedSettings): Promise<ExitCode> {
+export async function serve(loaded: LoadedSettings, signals: ServerSignals): Promise<ExitCode> {
   const { settings } = loaded;
+  // What the data directory holds is for its owner only, by whichever library a file of it is made.
+  process.umask(0o077);
   const log = await createLog({ level: settings.logLevel, format: settings.logFormat });
   for (const warning of loaded.warnings) log.warn(warning);
-  const stopped = firstSignal(['SIGTERM', 'SIGINT']);
+  signals.onIgnored = (signal) => tellIgnored(signal, log);
   try {
-    const app = await startApp({ settings, shown: loaded.sources, version: packageVersion(), log });
+    const starting = startApp({ settings, shown: loaded.sources, version: packageVersion(), log });
+    const grace = signals.ending.then(() => withinMs(starting, START_GRACE_MS));
+    const app = await Promise.race([starting, grace]);
     releaseYoungGeneration();
-    log.info(
-      {
-        listen: app.listenUrl,
-        authListen: app.authUrl,
-        adminListen: app.adminUrl,
-        dataDir: settings.dataDir,
-      },
-      'ready',
-    );
-    const signal = await stopped;
-    log.info({ signal }, 'stopping');
-    const second = firstSignal(['SIGTERM', 'SIGINT']);
-    const isClean = await Promise.race([app.stop().then(() => true), second.then(() => false)]);
-    log.info(isClean ? 'stopped' : 'stopped at once');
-    return isClean ? 0 : 1;
+    if (app !== undefined) return await untilEnd(app, { dataDir: settings.dataDir, log, signals });
+    log.info({ signal: await signals.ending }, 'stopped while starting');
+    return 0;
   } catch (error) {
-    const code = exitCodeOf(error);
-    log.fatal({ err: code === 2 ? undefined : error }, messageOf(error));
-    return code;
+    if (isForPeople(error)) throw error;
+    log.fatal({ err: error }, messageOf(error));
+    return 1;
   } finally {
     await written(log);
   }
 }
 
-export function firstSignal(signals: readonly NodeJS.Signals[]): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    const heard = (signal: NodeJS.Signals): void => {
-      for (const name of signals) process.off(name, heard);
-      resolve(signal);
-    };
-    for (const name of signals) process.on(name, heard);
-  });
+async function untilEnd(
+  app: App,
+  { dataDir, log, signals }: { dataDir: string; log: Logger; signals: ServerSignals },
+): Promise<ExitCode> {
+  const { listenUrl: listen, authUrl: authListen, adminUrl: adminListen } = app;
+  log.info({ listen, authListen, adminListen, dataDir }, 'ready');
+  const signal = await signals.ending;
+  log.info({ signal }, 'stopping');
+  const second = endingSignal();
+  const isClean = await Promise.race([app.stop().then(() => true), second.then(() => false)]);
+  log.info(isClean ? 'stopped' : 'stopped at once');
+  return isClean ? 0 : 1;
+}
+
+function tellIgnored(signal: NodeJS.Signals, log: Logger): void {
+  if (signal === 'SIGHUP') log.warn({ signal }, 'settings not reloaded: restart to apply them');
+  else log.info({ signal }, 'signal ignored');
 }

@@ -27,6 +27,13 @@ export function shownSettings(effective: Effective): ShownSetting[] {
   return [...top, ...others.map(shown)];
 }
 
+/** How a user would name a top setting, for messages: the flag, variable or line that set it, else its variable. */
+export function placeOf(settings: readonly ShownSetting[], key: keyof typeof SETTINGS): string {
+  const source = settings.find((each) => each.key === key)?.source ?? { kind: 'default' };
+  if (source.kind === 'default') return SETTINGS[key].env;
+  return source.kind === 'file' ? `${source.path}:${source.line}` : source.name;
+}
+
 function shown(assignment: Assignment): ShownSetting {
   return { key: assignment.id, value: shownValue(assignment), source: assignment.source };
 }

@@ -17,7 +17,6 @@ import { BLOCK_BYTES, type Read, type SharedBlocks } from './shared-blocks.ts';
 
 /** A blob whose size nobody has told gets its room by such steps. */
 const GROWTH_BYTES = 16 * 1024 * 1024;
-const FILE_MODE = 0o644;
 const KEPT_FLAGS = constants.O_RDWR | constants.O_NOFOLLOW;
 
 export interface DiskPartOptions {
