@@ -48,10 +48,7 @@ export class ManifestLook {
     const { repository } = name;
     const record = await store.getTag(repository, tag);
     if (record === undefined) {
-      const descriptor = await this.#head(upstream, name);
-      if (descriptor !== undefined) return { descriptor, cache: 'revalidated' };
-      const what = `${formatImageName(name)} is not cached, and a HEAD of it names no digest: see --fetch`;
-      throw new PullError('unavailable', what);
+      return { descriptor: await this.#head(upstream, name), cache: 'revalidated' };
     }
     const isFresh = record.checkedAt > freshness.freshSince(repository, tag);
     if (isFresh) return record.failure === undefined ? hit(record) : stale(record, record.failure);
@@ -59,30 +56,33 @@ export class ManifestLook {
     const waited = await inPatience(asked, upstream, repository);
     if (!waited.inTime) return stale(record, waited.reason);
     if (waited.value.kind !== 'ok') return stale(record, failureReason(waited.value));
-    return { descriptor: waited.value.value ?? record.descriptor, cache: 'revalidated' };
+    const descriptor = waited.value.value;
+    return descriptor === undefined
+      ? stale(record, `${repository.host} names no digest for it by HEAD`)
+      : { descriptor, cache: 'revalidated' };
   }
 
   async #digest(upstream: Upstream, name: ImageName, digest: Digest): Promise<Looked> {
     const { store, links } = this.#options;
-    const { repository, reference } = name;
     const stored = await store.getManifest(digest);
-    if (stored === undefined) {
-      const told = await this.#head(upstream, name);
-      return { descriptor: told ?? { digest, mediaType: '', size: 0 }, cache: 'revalidated' };
-    }
-    await links.require(repository, digest, {
-      head: () => upstream.confirmManifest(repository.name, reference, { identity: 'configured' }),
-      absent: 'manifest-unknown',
-    });
-    const { mediaType, bytes } = stored;
-    return { descriptor: { digest, mediaType, size: bytes.length }, cache: 'hit' };
+    const isKnown = stored !== undefined && (await links.get(name.repository, digest)) !== undefined;
+    const descriptor = isKnown
+      ? { digest, mediaType: stored.mediaType, size: stored.bytes.length }
+      : await this.#head(upstream, name);
+    return { descriptor, cache: isKnown ? 'hit' : 'revalidated' };
   }
 
-  async #head(upstream: Upstream, name: ImageName): Promise<Descriptor | undefined> {
+  /** Some registries tell nothing by HEAD, and what it does not find can be there: a GET, which is a pull, would tell. */
+  async #head(upstream: Upstream, name: ImageName): Promise<Descriptor> {
     const { repository, reference } = name;
     const outcome = await upstream.headManifest(repository.name, reference, { identity: 'configured' });
-    if (outcome.kind !== 'ok') throw failureError(outcome, formatImageName(name), 'manifest-unknown');
-    return outcome.value;
+    const what = formatImageName(name);
+    if (outcome.kind !== 'ok') throw failureError(outcome, what, 'manifest-unknown');
+    if (outcome.value !== undefined) return outcome.value;
+    throw new PullError(
+      'manifest-unknown',
+      `${what} is not cached, and ${repository.host} names no digest for it by HEAD; see --fetch`,
+    );
   }
 }
 

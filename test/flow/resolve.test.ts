@@ -300,6 +300,20 @@ describe('resolving without --fetch', () => {
     expect(hub.pullsRemaining).toBe(40);
   });
 
+  it('says so where a registry tells nothing by HEAD', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub, flags: { tagTtl: '0s', readAhead: 'off' } });
+    await app.get('/v2/library/golang/manifests/latest');
+    hub.fault({ match: { method: 'HEAD' }, do: { headMethodNotAllowed: true } });
+    const before = pulls(hub);
+    const { source, root } = await resolved(app, { image: NAME });
+    expect(source).toBe('out of date: docker.io names no digest for it by HEAD');
+    expect(root.digest).toBe(GOLANG.image.root.digest);
+    await expect(resolved(app, { image: 'plain' })).rejects.toThrow('by HEAD; see --fetch');
+    expect(pulls(hub)).toBe(before);
+    expect((await resolved(app, { image: 'plain', ...FETCH })).root.digest).toBe(PLAIN.image.root.digest);
+  });
+
   it('of a tag that has moved spends no pull, moves no tag, and names what is cached', async () => {
     const hub = await filledHub();
     const app = await startTestApp({ hub, flags: { tagTtl: '0s' } });
