@@ -46,7 +46,7 @@ describe('in a data directory that is not there, or empty', { timeout: COMMANDS_
     [['resolve', 'plain'], 0, 'plain:latest'],
     [['check', '--warm', 'plain'], 0, '1 image: all could be pulled'],
     [['unpin', 'plain'], 0, 'was not pinned'],
-    [['rm', 'plain'], 1, 'is not stored'],
+    [['rm', 'plain'], 1, 'is not cached'],
   ] as const)('%j does what it does where there is another image', async (command, status, text) => {
     const { pierhead, dataDir } = await workplace('missing');
     const outcome = await pierhead(...command);
@@ -56,7 +56,7 @@ describe('in a data directory that is not there, or empty', { timeout: COMMANDS_
   });
 
   it.each([
-    [['images'], 'no images are kept\n'],
+    [['images'], 'no image is cached\n'],
     [['images', '--json'], '[]\n'],
     [['lock'], 'images: []\n'],
     [['export', '-o', '-'], ''],

@@ -54,7 +54,7 @@ describe('a data directory', () => {
       await expect(takeDataDir(dataDir)).rejects.toMatchObject({ code: 'owned' });
     }
     await lock.release();
-    expect(await readdir(dataDir)).toEqual(['version']);
+    expect(await readdir(dataDir)).toEqual(['blobs', 'index', 'parts', 'version']);
     await (await takeDataDir(dataDir)).release();
   });
 

@@ -186,7 +186,7 @@ class VariedRun {
   /** Each status and how often it came. */
   get answers(): string {
     return [...this.#statuses]
-      .sort()
+      .toSorted(([a], [b]) => a.localeCompare(b))
       .map(([status, times]) => `${formatNumber(times)} × ${status}`)
       .join(', ');
   }
