@@ -126,6 +126,14 @@ describe('the architecture', () => {
     expect(printers.sort()).toEqual(others);
   });
 
+  it('has one way to read the JSON of others', () => {
+    // What version.ts reads is its own package.json.
+    const parsers = files.filter((file) =>
+      /\bJSON\.parse\(|\.json\(\)/.test(readFileSync(join(SRC, file), 'utf8')),
+    );
+    expect(parsers.sort()).toEqual(['cli/version.ts', 'lib/bounded-json.ts', 'lib/json-reader.ts']);
+  });
+
   it('lets nothing but main.ts end the process', () => {
     const enders = files.filter((file) => readFileSync(join(SRC, file), 'utf8').includes('process.exit('));
     expect(enders).toEqual(['main.ts']);

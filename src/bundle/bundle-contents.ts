@@ -1,3 +1,4 @@
+import { listOf, objectOf, SCALAR } from '../lib/json-shape.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import { parseRepositoryName } from '../oci/image-name.ts';
@@ -30,6 +31,15 @@ export interface BundleContents {
   readonly docker: Digest | undefined;
 }
 
+const BLOB = { digest: SCALAR, size: SCALAR };
+const CONTENTS = objectOf({
+  manifests: listOf(objectOf({ ...BLOB, mediaType: SCALAR })),
+  referrers: listOf(objectOf({ ...BLOB, repository: SCALAR, subject: SCALAR })),
+  blobs: listOf(objectOf(BLOB)),
+  base: listOf(objectOf(BLOB)),
+  docker: SCALAR,
+});
+
 /** `pierhead.json`: the same for the same contents. */
 export function renderBundleContents({ manifests, referrers, blobs, base, docker }: BundleContents): Buffer {
   return Buffer.from(
@@ -49,7 +59,7 @@ export function renderBundleContents({ manifests, referrers, blobs, base, docker
 
 /** Throws BundleError `corrupt`. */
 export function parseBundleContents(bytes: Buffer): BundleContents {
-  const document = parseJson(bytes, FILES.contents);
+  const document = parseJson(bytes, FILES.contents, CONTENTS);
   const list = <T>(key: string, parse: (item: unknown) => T): T[] =>
     arrayIn(document[key], `${key} of ${FILES.contents}`).map(parse);
   const { docker } = document;

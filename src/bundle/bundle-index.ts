@@ -1,3 +1,4 @@
+import { listOf, objectOf, SCALAR } from '../lib/json-shape.ts';
 import { parseImageName, type ImageName } from '../oci/image-name.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
@@ -8,6 +9,17 @@ import { BUNDLE_CONTENTS, BUNDLE_VERSION, CONTAINERD_NAME, REF_NAME } from './bu
 import { arrayIn, bytesIn, digestIn, nameIn, objectIn, parseJson, textIn, type Json } from './json.ts';
 
 const VERSION = '1';
+const INDEX = objectOf({
+  manifests: listOf(
+    objectOf({
+      digest: SCALAR,
+      mediaType: SCALAR,
+      size: SCALAR,
+      annotations: objectOf({ [CONTAINERD_NAME]: SCALAR }),
+    }),
+  ),
+  annotations: objectOf({ [BUNDLE_CONTENTS]: SCALAR, [BUNDLE_VERSION]: SCALAR }),
+});
 
 /** What a bundle brings under a name. */
 export interface BundledImage {
@@ -36,7 +48,7 @@ export function parseBundleIndex(bytes: Buffer): {
   readonly images: readonly BundledImage[];
   readonly contents: Digest;
 } {
-  const document = parseJson(bytes, 'index.json');
+  const document = parseJson(bytes, 'index.json', INDEX);
   const annotations = objectIn(document['annotations'] ?? {}, 'annotations of index.json');
   const version = annotations[BUNDLE_VERSION];
   if (version === undefined) {

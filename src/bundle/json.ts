@@ -1,31 +1,23 @@
+import { JsonError, JsonReader, type JsonLimits } from '../lib/json-reader.ts';
+import type { JsonShape } from '../lib/json-shape.ts';
 import { parseDigest, type Digest } from '../oci/digest.ts';
 import { BundleError } from './bundle-error.ts';
 
 const MAX_NAME_LENGTH = 640;
-/**
- * Braces, brackets and commas. What JSON costs goes by them and not by its length: 64 MiB of `{},` keep a server busy for
- * a minute and take 2 GB. What is genuine has one in 20 bytes at most.
- */
-const MAX_MARKS = 3_000_000;
-const [BRACE, BRACKET, COMMA] = Buffer.from('{[,');
+/** 64 MiB of `{},` keep a server busy for a minute and take 2 GB. What is genuine has a value in 30 bytes. */
+const LIMITS: JsonLimits = { maxDepth: 32, maxValues: 2_000_000, maxKeys: 2_000_000 };
 
 /** Reading JSON that anybody may have written: each throws BundleError `corrupt`, which names `what`. */
 export type Json = Readonly<Record<string, unknown>>;
 
-export function parseJson(bytes: Buffer, what: string): Json {
-  if (marksIn(bytes) > MAX_MARKS) throw new BundleError('corrupt', `${what} holds too many things`);
+export function parseJson(bytes: Buffer, what: string, shape: JsonShape): Json {
   try {
-    return objectIn(JSON.parse(bytes.toString('utf8')), what);
+    return objectIn(new JsonReader(bytes, LIMITS).read(shape), what);
   } catch (error) {
-    if (error instanceof BundleError) throw error;
-    throw new BundleError('corrupt', `${what} is not JSON`, error);
+    if (!(error instanceof JsonError)) throw error;
+    const why = error.code === 'malformed' ? 'is not JSON' : 'holds too many things';
+    throw new BundleError('corrupt', `${what} ${why}`, error);
   }
-}
-
-function marksIn(bytes: Buffer): number {
-  let marks = 0;
-  for (const byte of bytes) if (byte === COMMA || byte === BRACE || byte === BRACKET) marks++;
-  return marks;
 }
 
 export function objectIn(value: unknown, what: string): Json {

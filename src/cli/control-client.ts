@@ -8,6 +8,7 @@ import {
   REQUEST_PARAMETER,
   type ControlLine,
 } from '../lib/control-protocol.ts';
+import { OWN_JSON, parseJson } from '../lib/bounded-json.ts';
 import { errorCode } from '../lib/error-code.ts';
 import { socketPath } from '../lib/socket-path.ts';
 import {
@@ -136,7 +137,7 @@ async function lastLine(
 ): Promise<unknown> {
   try {
     for await (const each of lines(response)) {
-      const line = JSON.parse(each) as ControlLine;
+      const line = parseJson(each, OWN_JSON) as ControlLine;
       if ('result' in line) return line.result;
       if ('error' in line) throw told(line.error);
       if ('event' in line) onEvent(line.event);
@@ -162,7 +163,7 @@ async function* lines(response: IncomingMessage): AsyncGenerator<string> {
 
 function refusal(body: string): OperationError {
   try {
-    return told((JSON.parse(body) as { error: { code: string; message: string } }).error);
+    return told((parseJson(body) as { error: { code: string; message: string } }).error);
   } catch (cause) {
     const message = 'what listens in the data directory does not answer as pierhead does';
     return new OperationError('protocol', message, cause);

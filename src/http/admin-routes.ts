@@ -1,4 +1,5 @@
 import type { RequestListener } from 'node:http';
+import { parseJson } from '../lib/bounded-json.ts';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
@@ -49,7 +50,7 @@ export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings:
     return context.json(await resolve(request, runOf(context)));
   });
   app.post('/api/v1/refresh', BODY_LIMIT, async (context) => {
-    const body: unknown = await context.req.json().catch(() => undefined);
+    const body = jsonIn(await context.req.text().catch(() => ''));
     const image = typeof body === 'object' && body !== null && 'image' in body ? body.image : undefined;
     if (typeof image !== 'string') {
       return context.json({ error: 'the body must be JSON such as {"image": "golang:1.22"}' }, 400);
@@ -64,6 +65,15 @@ export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings:
     return context.json({ error: 'internal error' }, 500);
   });
   return app;
+}
+
+/** Undefined if it is no JSON. */
+function jsonIn(text: string): unknown {
+  try {
+    return parseJson(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The same for a server of node:http. */

@@ -1,6 +1,7 @@
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { Hono, type Context } from 'hono';
 import { stream } from 'hono/streaming';
+import { OWN_JSON, parseJson } from '../lib/bounded-json.ts';
 import {
   CONTROL_PROTOCOL,
   PROTOCOL_HEADER,
@@ -195,7 +196,7 @@ async function readAway(chunks: AsyncIterator<Buffer>): Promise<void> {
 
 function jsonIn(text: string): Json {
   try {
-    const json: unknown = JSON.parse(text);
+    const json: unknown = parseJson(text, OWN_JSON);
     if (typeof json === 'object' && json !== null) return json as Json;
   } catch {
     // Said below.

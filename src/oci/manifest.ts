@@ -1,3 +1,5 @@
+import { JsonError, JsonReader, type JsonLimits } from '../lib/json-reader.ts';
+import { listOf, objectOf, SCALAR } from '../lib/json-shape.ts';
 import { parseDigest, type Digest } from './digest.ts';
 import {
   bareMediaType,
@@ -17,7 +19,7 @@ export interface Descriptor {
   readonly size: number;
 }
 
-/** An entry of an index. */
+/** An entry of an index, with those of its annotations that say what it belongs to. */
 export interface IndexEntry extends Descriptor {
   readonly platform?: Platform;
   readonly annotations?: Readonly<Record<string, string>>;
@@ -53,6 +55,34 @@ export const SCHEMA_1 = 'Docker schema 1 manifests are no longer supported; rebu
 
 const MAX_SHOWN_TYPE = 128;
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+/** Entries of an index, or layers: each becomes records in the stores. */
+const MAX_DESCRIPTORS = 12_000;
+/** Some sixteen of each for every descriptor. All of it is read within some 30 ms. */
+export const MANIFEST_LIMITS: JsonLimits = { maxDepth: 100, maxValues: 200_000, maxKeys: 200_000 };
+
+const DESCRIPTOR = { digest: SCALAR, mediaType: SCALAR, size: SCALAR };
+const ENTRY = objectOf({
+  ...DESCRIPTOR,
+  platform: objectOf({
+    os: SCALAR,
+    architecture: SCALAR,
+    variant: SCALAR,
+    'os.version': SCALAR,
+    'os.features': listOf(SCALAR),
+  }),
+  annotations: objectOf({
+    'vnd.docker.reference.type': SCALAR,
+    'vnd.docker.reference.digest': SCALAR,
+  }),
+});
+/** What a cache cares for. Nothing else of a manifest is built: it may be four megabytes of anything. */
+const DOCUMENT = objectOf({
+  schemaVersion: SCALAR,
+  mediaType: SCALAR,
+  config: objectOf(DESCRIPTOR),
+  layers: listOf(objectOf({ ...DESCRIPTOR, urls: SCALAR }), MAX_DESCRIPTORS),
+  manifests: listOf(ENTRY, MAX_DESCRIPTORS),
+});
 
 /** The bytes are no manifest that we can serve; `message` says why, for people. */
 export class ManifestInvalidError extends Error {
@@ -83,17 +113,33 @@ export function isRunnableImage(content: ManifestContent): boolean {
 }
 
 type Json = Readonly<Record<string, unknown>>;
+/** While it is put together, member by member: ten thousand of them by spreads take several times as long. */
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+export interface ParsedManifest {
+  readonly mediaType: string;
+  readonly content: ManifestContent;
+}
+
+/** What was read goes along with the bytes, since a manifest is looked into at every step of its way. */
+const parsed = new WeakMap<Buffer, ParsedManifest>();
 
 /**
  * Parses a manifest and the media type that it is to be served under: `contentType` if that is a manifest type,
  * else the `mediaType` that the document itself states. Throws ManifestInvalidError if it is not JSON, states
- * another type than it was sent with, is of a retired schema, or has a malformed descriptor.
+ * another type than it was sent with, is of a retired schema, holds too much, or has a malformed descriptor. The same
+ * bytes are read once.
  */
-export function parseManifest(
-  bytes: Buffer,
-  contentType: string,
-): { mediaType: string; content: ManifestContent } {
-  const document = parseJsonObject(bytes);
+export function parseManifest(bytes: Buffer, contentType: string): ParsedManifest {
+  const known = parsed.get(bytes);
+  if (known?.mediaType === contentType) return known;
+  const manifest = read(bytes, contentType);
+  parsed.set(bytes, manifest);
+  return manifest;
+}
+
+function read(bytes: Buffer, contentType: string): ParsedManifest {
+  const document = readDocument(bytes);
   if (document['schemaVersion'] === 1) {
     throw new ManifestInvalidError(SCHEMA_1, { code: 'schema-1' });
   }
@@ -105,12 +151,14 @@ export function parseManifest(
   return { mediaType, content: imageContent(document) };
 }
 
-function parseJsonObject(bytes: Buffer): Json {
+function readDocument(bytes: Buffer): Json {
   let document: unknown;
   try {
-    document = JSON.parse(bytes.toString('utf8'));
+    document = new JsonReader(bytes, MANIFEST_LIMITS).read(DOCUMENT);
   } catch (cause) {
-    throw new ManifestInvalidError('not a manifest: not JSON', { cause });
+    if (!(cause instanceof JsonError)) throw cause;
+    const why = cause.code === 'malformed' ? 'not a manifest: not JSON' : `the manifest ${cause.message}`;
+    throw new ManifestInvalidError(why, { cause });
   }
   if (!isObject(document)) throw new ManifestInvalidError('not a manifest: not a JSON object');
   return document;
@@ -145,13 +193,13 @@ function indexEntries(document: Json): IndexEntry[] {
   if (!Array.isArray(manifests)) throw new ManifestInvalidError('index without a list of manifests');
   return manifests.map((entry: unknown) => {
     if (!isObject(entry)) throw new ManifestInvalidError('index entry is not an object');
+    const parsedEntry: Descriptor & Mutable<Pick<IndexEntry, 'platform' | 'annotations'>> =
+      descriptorOf(entry);
     const platform = platformOf(entry['platform']);
-    const annotations = stringMap(entry['annotations']);
-    return {
-      ...descriptorOf(entry),
-      ...(platform === undefined ? {} : { platform }),
-      ...(annotations === undefined ? {} : { annotations }),
-    };
+    const annotations = textsOf(entry['annotations']);
+    if (platform !== undefined) parsedEntry.platform = platform;
+    if (annotations !== undefined) parsedEntry.annotations = annotations;
+    return parsedEntry;
   });
 }
 
@@ -184,18 +232,19 @@ function descriptorOf(entry: Json): Descriptor {
 /** A missing part is empty, as containerd reads it; one that is no text is for no machine. */
 function platformOf(value: unknown): Platform | undefined {
   if (!isObject(value)) return undefined;
+  const platform: Mutable<Platform> = {
+    os: platformPart(value['os']),
+    architecture: platformPart(value['architecture']),
+  };
   const variant = platformPart(value['variant']);
   const osVersion = platformPart(value['os.version']);
   const osFeatures = value['os.features'];
-  return {
-    os: platformPart(value['os']),
-    architecture: platformPart(value['architecture']),
-    ...(variant === '' ? {} : { variant }),
-    ...(osVersion === '' ? {} : { osVersion }),
-    ...(Array.isArray(osFeatures)
-      ? { osFeatures: osFeatures.filter((feature) => typeof feature === 'string') }
-      : {}),
-  };
+  if (variant !== '') platform.variant = variant;
+  if (osVersion !== '') platform.osVersion = osVersion;
+  if (Array.isArray(osFeatures)) {
+    platform.osFeatures = osFeatures.filter((feature) => typeof feature === 'string');
+  }
+  return platform;
 }
 
 function platformPart(value: unknown): string {
@@ -203,11 +252,11 @@ function platformPart(value: unknown): string {
   return typeof value === 'string' ? value : 'unknown';
 }
 
-function stringMap(value: unknown): Record<string, string> | undefined {
+function textsOf(value: unknown): Record<string, string> | undefined {
   if (!isObject(value)) return undefined;
-  return Object.fromEntries(
-    Object.entries(value).filter((pair): pair is [string, string] => typeof pair[1] === 'string'),
-  );
+  const texts: Record<string, string> = {};
+  for (const [name, text] of Object.entries(value)) if (typeof text === 'string') texts[name] = text;
+  return texts;
 }
 
 function isObject(value: unknown): value is Json {

@@ -1,4 +1,7 @@
-import { parseDigest, type Digest } from './digest.ts';
+import { JsonReader } from '../lib/json-reader.ts';
+import { listOf, objectOf, SCALAR, VERBATIM, type JsonShape } from '../lib/json-shape.ts';
+import type { Digest } from './digest.ts';
+import { MANIFEST_LIMITS, parseManifest } from './manifest.ts';
 import { OCI_INDEX } from './media-types.ts';
 
 /** The list of no referrers (OCI distribution-spec, "Listing Referrers"). */
@@ -6,12 +9,9 @@ export const NO_REFERRERS = Buffer.from(
   JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: [] }),
 );
 
+const COMMA = Buffer.from(',');
 /** So that it is no longer than tags may be. */
 const MAX_TAG_HEX = 64;
-
-interface Index {
-  readonly manifests?: readonly { readonly artifactType?: unknown; readonly digest?: unknown }[];
-}
 
 /** Under which tag they are listed where a registry has no referrers API (OCI distribution-spec, "Referrers Tag Schema"). */
 export function referrersTag(digest: Digest): string {
@@ -21,20 +21,44 @@ export function referrersTag(digest: Digest): string {
 
 /** How many there are in an index that was parsed before. */
 export function countReferrers(bytes: Buffer): number {
-  return (JSON.parse(bytes.toString('utf8')) as Index).manifests?.length ?? 0;
+  return referrerDigests(bytes).length;
 }
 
 /** What an index that was parsed before names. */
 export function referrerDigests(bytes: Buffer): Digest[] {
-  const { manifests = [] } = JSON.parse(bytes.toString('utf8')) as Index;
-  return manifests.flatMap(({ digest }) => parseDigest(typeof digest === 'string' ? digest : '') ?? []);
+  const { content } = parseManifest(bytes, OCI_INDEX);
+  return content.kind === 'index' ? content.entries.map(({ digest }) => digest) : [];
 }
 
 /** Those of one of the artifact types; every other word of the index stays. */
 export function filterReferrers(bytes: Buffer, artifactTypes: readonly string[]): Buffer {
-  const index = JSON.parse(bytes.toString('utf8')) as Index;
-  const manifests = index.manifests?.filter(
-    ({ artifactType }) => typeof artifactType === 'string' && artifactTypes.includes(artifactType),
+  return withReferrers(
+    bytes,
+    referrersIn(bytes).filter((entry) => {
+      const { artifactType } = read(entry, objectOf({ artifactType: SCALAR })) as { artifactType?: unknown };
+      return typeof artifactType === 'string' && artifactTypes.includes(artifactType);
+    }),
   );
-  return Buffer.from(JSON.stringify({ ...index, manifests: manifests ?? [] }));
+}
+
+/** The entries of an index that was parsed before, as they stand in it. */
+export function referrersIn(bytes: Buffer): readonly Buffer[] {
+  return read(listIn(bytes), listOf(VERBATIM)) as readonly Buffer[];
+}
+
+/** An index that was parsed before with these entries in place of its own. */
+export function withReferrers(bytes: Buffer, entries: readonly Buffer[]): Buffer {
+  const list = listIn(bytes);
+  const start = list.byteOffset - bytes.byteOffset;
+  const texts = entries.flatMap((entry, at) => (at === 0 ? [entry] : [COMMA, entry]));
+  return Buffer.concat([bytes.subarray(0, start + 1), ...texts, bytes.subarray(start + list.length - 1)]);
+}
+
+/** From its bracket to its bracket. */
+function listIn(bytes: Buffer): Buffer {
+  return (read(bytes, objectOf({ manifests: VERBATIM })) as { readonly manifests: Buffer }).manifests;
+}
+
+function read(bytes: Buffer, shape: JsonShape): unknown {
+  return new JsonReader(bytes, MANIFEST_LIMITS).read(shape);
 }

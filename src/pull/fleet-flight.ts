@@ -1,3 +1,4 @@
+import { parseJson } from '../lib/bounded-json.ts';
 import { runningTime } from '../lib/running-time.ts';
 import type { FleetLock, Lease } from '../store/fleet-lock.ts';
 import { PullError, type PullErrorCode } from './pull-error.ts';
@@ -111,7 +112,7 @@ export class FleetFlight {
 /** The error that another server had; undefined if it had none. */
 function failureIn(text: string): PullError | undefined {
   try {
-    const { code, message, isLate } = JSON.parse(text) as { [key: string]: unknown };
+    const { code, message, isLate } = parseJson(text) as { [key: string]: unknown };
     const known = [...ABSENT, 'unavailable' as const].find((each) => each === code);
     if (known === undefined || typeof message !== 'string') return undefined;
     return new PullError(known, message, { isLate: isLate === true });

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { parseJson } from '../lib/bounded-json.ts';
 import { deferred } from '../lib/deferred.ts';
 import { runningTime } from '../lib/running-time.ts';
 import { unavailable } from './outcome.ts';
@@ -79,7 +80,7 @@ export class CredentialHelper implements LoginSource {
 export function parseHelperAnswer(output: string): StoredLogin | undefined {
   let document: unknown;
   try {
-    document = JSON.parse(output);
+    document = parseJson(output);
   } catch {
     return undefined;
   }

@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { DOCKER_HUB, DOCKER_HUB_ALIASES } from '../oci/reference.ts';
+import { parseJson } from '../lib/bounded-json.ts';
+import { JsonError } from '../lib/json-reader.ts';
 import { CredentialHelper } from './credential-helper.ts';
 import { unavailable } from './outcome.ts';
 import {
@@ -84,10 +86,9 @@ function serverNames(host: string): string[] {
 async function readConfig(path: string): Promise<Fields> {
   let document: unknown;
   try {
-    document = JSON.parse(await readFile(path, 'utf8'));
+    document = parseJson(await readFile(path, 'utf8'));
   } catch (error) {
-    // The parser's message quotes the text around the mistake.
-    const why = error instanceof SyntaxError ? 'is not JSON' : 'cannot be read';
+    const why = error instanceof JsonError ? error.message : 'cannot be read';
     throw unavailable('credentials', `${path} ${why}`);
   }
   return fieldsOf(document);

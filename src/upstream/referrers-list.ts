@@ -1,5 +1,6 @@
 import { MAX_MANIFEST_BYTES, ManifestInvalidError, parseManifest } from '../oci/manifest.ts';
 import { bareMediaType, OCI_INDEX } from '../oci/media-types.ts';
+import { referrersIn, withReferrers } from '../oci/referrers.ts';
 import { headerLines, headerText } from './answer-headers.ts';
 import { readWhole, type Answer } from './answer.ts';
 import { nextLinks } from './tag-list.ts';
@@ -22,31 +23,34 @@ export async function readReferrers(
   const bytes = await readPage(first, limit);
   let next = nextQuery(first);
   if (next === undefined) return { bytes };
-  const index = JSON.parse(bytes.toString('utf8')) as { readonly manifests: readonly unknown[] };
-  const manifests = [...index.manifests];
+  const entries = [...referrersIn(bytes)];
   for (let pages = 1; next !== undefined && pages < MAX_PAGES; pages++) {
     const answer = await ask(next);
-    const page = JSON.parse((await readPage(answer, limit)).toString('utf8')) as typeof index;
-    manifests.push(...page.manifests);
+    entries.push(...referrersIn(await readPage(answer, limit)));
     next = nextQuery(answer);
   }
-  const all = Buffer.from(JSON.stringify({ ...index, manifests }));
-  if (next === undefined && all.length <= MAX_MANIFEST_BYTES) return { bytes: all };
+  const all = withReferrers(bytes, entries);
+  if (next === undefined && isReferrersIndex(all)) return { bytes: all };
   throw unavailable('not-a-registry', `${first.url.host} lists more referrers than can be kept`);
 }
 
 async function readPage(answer: Answer, limit: TimeLimit): Promise<Buffer> {
   const { url, headers } = answer;
   const bytes = await readWhole(answer, { maxBytes: MAX_MANIFEST_BYTES, limit });
-  try {
-    if (bareMediaType(headerText(headers, 'content-type') ?? '') === OCI_INDEX) {
-      parseManifest(bytes, OCI_INDEX);
-      return bytes;
-    }
-  } catch (error) {
-    if (!(error instanceof ManifestInvalidError)) throw error;
-  }
+  const mediaType = bareMediaType(headerText(headers, 'content-type') ?? '');
+  if (mediaType === OCI_INDEX && isReferrersIndex(bytes)) return bytes;
   throw unavailable('not-a-registry', `${url.host} answered with something that is not a list of referrers`);
+}
+
+function isReferrersIndex(bytes: Buffer): boolean {
+  if (bytes.length > MAX_MANIFEST_BYTES) return false;
+  try {
+    parseManifest(bytes, OCI_INDEX);
+    return true;
+  } catch (error) {
+    if (error instanceof ManifestInvalidError) return false;
+    throw error;
+  }
 }
 
 /** Only a page of the same list counts: what a query says is upstream's business, where it is sent is not. */

@@ -1,3 +1,5 @@
+import { JsonReader, type JsonLimits } from '../lib/json-reader.ts';
+import { listOf, objectOf, SCALAR } from '../lib/json-shape.ts';
 import { tagPage, type TagPage } from '../oci/tag-page.ts';
 import { headerLines } from './answer-headers.ts';
 import { readWhole, type Answer } from './answer.ts';
@@ -7,6 +9,8 @@ import type { TagList } from './upstream.ts';
 
 /** Some registries send all tags at once: 16 MiB are 200,000 of them. */
 const MAX_TAG_LIST_BYTES = 16 * 1024 * 1024;
+const LIMITS: JsonLimits = { maxDepth: 32, maxValues: 500_000, maxKeys: 5000 };
+const TAGS = objectOf({ name: SCALAR, tags: listOf(SCALAR) });
 const LINK = /<([^<>]*)>([^<>]*)/g;
 
 /** The page of tags in an answer (OCI distribution-spec, "Listing Tags"). Throws UpstreamFailure. */
@@ -25,7 +29,7 @@ export async function readTagList(answer: Answer, limit: TimeLimit): Promise<Tag
 function parseTags(body: Buffer): readonly string[] | undefined {
   let document: unknown;
   try {
-    document = JSON.parse(body.toString('utf8'));
+    document = new JsonReader(body, LIMITS).read(TAGS);
   } catch {
     return undefined;
   }

@@ -1,3 +1,4 @@
+import { parseJson } from '../lib/bounded-json.ts';
 import { redactUrl } from '../lib/redact-url.ts';
 import { isForeign, retryAfterMs } from './answer-headers.ts';
 import type { Challenge } from './challenge.ts';
@@ -119,7 +120,7 @@ function refusal(
 function parseToken(body: Buffer, nowMs: number): Token | undefined {
   let document: unknown;
   try {
-    document = JSON.parse(body.toString('utf8'));
+    document = parseJson(body);
   } catch {
     return undefined;
   }

@@ -1,3 +1,4 @@
+import { parseJson } from '../../lib/bounded-json.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import { isManifestType } from '../../oci/media-types.ts';
 import type { Link, StoredManifest, TagRecord } from '../manifest-store.ts';
@@ -45,7 +46,7 @@ function isSize(value: unknown): value is number {
 /** The JSON object that `text` spells, or undefined. */
 export function parseObject(text: string): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = parseJson(text);
     return typeof value === 'object' && value !== null && !Array.isArray(value)
       ? (value as Record<string, unknown>)
       : undefined;

@@ -16,8 +16,9 @@ import { replaces } from '../tag-order.ts';
 const MAX_TAGS = 50_000;
 const MAX_LINKS = 200_000;
 const MAX_REPOSITORIES = 20_000;
-/** What an entry costs besides the manifest's bytes. */
+/** What an entry costs besides: what was read of a manifest stays with its bytes, and takes up to twice as much. */
 const ENTRY_BYTES = 300;
+const BYTES_PER_BYTE = 3;
 
 export interface MemoryStore extends ManifestStore {
   readonly remembered: Remembered;
@@ -29,7 +30,7 @@ export interface MemoryStore extends ManifestStore {
 export function createMemoryStore(options: { readonly maxManifestBytes: number }): MemoryStore {
   const manifests = new LRUCache<Digest, StoredManifest>({
     maxSize: options.maxManifestBytes,
-    sizeCalculation: (manifest) => manifest.bytes.length + ENTRY_BYTES,
+    sizeCalculation: (manifest) => BYTES_PER_BYTE * manifest.bytes.length + ENTRY_BYTES,
   });
   const tags = new LRUCache<string, TagRecord>(atMost(MAX_TAGS));
   const links = new LRUCache<string, Link>(atMost(MAX_LINKS));
