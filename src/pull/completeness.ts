@@ -1,3 +1,4 @@
+import { inTurns } from '../lib/in-turns.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatFullName } from '../oci/image-name.ts';
 import { isRunnableImage, parseManifest } from '../oci/manifest.ts';
@@ -35,7 +36,7 @@ export class Completeness {
     const outage = upstream.outage(repository.name);
     if (outage === undefined) return;
     const missing: Digest[] = [];
-    for (const digest of blobsOf(manifest)) {
+    for await (const digest of inTurns(blobsOf(manifest))) {
       if (!(await this.#isHere(digest))) missing.push(digest);
     }
     if (missing.length === 0) return;

@@ -1,6 +1,7 @@
 import { formatRepositoryName } from '../oci/image-name.ts';
 import type { Digest } from '../oci/digest.ts';
 import { LRUCache } from 'lru-cache';
+import { inTurns } from '../lib/in-turns.ts';
 import { atMost } from '../lib/lru-options.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
 import { parseManifest, type ManifestContent } from '../oci/manifest.ts';
@@ -60,7 +61,7 @@ export class ContentLinks {
     if (this.isExpanded(repository, manifest.digest)) return;
     const name = repositoryKey(repository);
     const links = linksOf(parseManifest(manifest.bytes, manifest.mediaType).content);
-    for (const digest of links.keys()) {
+    for await (const digest of inTurns(links.keys())) {
       if ((await this.#store.getLink(repository, digest)) === undefined) {
         await this.#store.putLinks(repository, links);
         break;

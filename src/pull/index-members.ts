@@ -29,6 +29,7 @@ const MEMBER_BYTES = 300;
 const TEXT_BYTES = 16;
 /** Of one manifest; BuildKit makes one. */
 const MAX_ATTESTATIONS = 4;
+const NO_ATTESTATIONS: readonly Digest[] = [];
 
 /**
  * What the manifests are that clients ask for by digest: a request for one does not tell which index it was found in,
@@ -66,7 +67,7 @@ export class IndexMembers {
       this.#learn(digest, {
         list: manifest.digest,
         isAttestation: attestedDigest(entry) !== undefined,
-        attestations: attestations.get(digest) ?? [],
+        attestations: attestations.get(digest) ?? NO_ATTESTATIONS,
         ...(platform === undefined ? {} : { platform }),
       });
     }
@@ -84,8 +85,12 @@ export class IndexMembers {
   /** Another index that names the manifest too, and says less of it, takes nothing away. */
   #learn(digest: Digest, member: KnownMember): void {
     const before = this.#members.peek(digest);
-    const platform = member.platform ?? before?.platform;
-    const attestations = [...new Set([...member.attestations, ...(before?.attestations ?? [])])];
+    if (before === undefined) {
+      this.#members.set(digest, member);
+      return;
+    }
+    const platform = member.platform ?? before.platform;
+    const attestations = [...new Set([...member.attestations, ...before.attestations])];
     this.#members.set(digest, {
       list: member.list,
       isAttestation: member.isAttestation,

@@ -1,3 +1,4 @@
+import { inTurns } from '../lib/in-turns.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatFullName, type FullName } from '../oci/image-name.ts';
 import type { Repository } from '../oci/reference.ts';
@@ -50,7 +51,7 @@ export class TagScope {
   async name(repository: Repository, digests: Iterable<Digest>): Promise<void> {
     if (this.#rules.of(repository) !== 'some-tags') return;
     const links = new Map<Digest, Link>();
-    for (const digest of digests) {
+    for await (const digest of inTurns(digests)) {
       if ((await this.#store.getLink(repository, digest)) === undefined) links.set(digest, BY_UPSTREAM);
     }
     if (links.size > 0) await this.#store.putLinks(repository, links);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
 import { openDiskBlobStore } from '../../src/store/blob/disk.ts';
 import { APP, linksOf, openTestSpace, type TestSpace } from '../support/space.ts';
 
@@ -34,6 +35,29 @@ describe('eviction', () => {
     expect(await test.index.listTags(APP)).toEqual(['fourth', 'second', 'third']);
     expect(linksOf(test)).toHaveLength(6);
     expect(test.index.blobTotals()).toEqual({ blobs: 3, bytes: 600 });
+  });
+
+  it('takes an image of thousands of layers in steps that others come between, and leaves nothing behind', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const layers = Array.from({ length: 4500 }, (_, at) => ({
+      digest: digestOf(Buffer.from(`${at}`)),
+      size: 1,
+    }));
+    const stored = await Promise.all([0, 2500, 4499].map((at) => test.addBlob(`${at}`, 200)));
+    const image = await test.addImage({ name: 'large', tag: 'large', blobs: layers });
+    await test.index.putLinks(
+      APP,
+      new Map(layers.map(({ digest, size }) => [digest, { by: 'manifest', size }])),
+    );
+    expect(test.index.tables.references.isNamed(layers[4499]?.digest ?? image.digest)).toBe(true);
+    test.now += DAY;
+    await test.want(900);
+    expect(test.isStored(image)).toBe(false);
+    expect(await test.files()).toEqual([]);
+    expect(test.removed.flatMap(({ blobs }) => [...blobs.keys()]).sort()).toEqual(stored.sort());
+    expect(linksOf(test)).toEqual([]);
+    expect(layers.filter(({ digest }) => test.index.tables.references.isNamed(digest))).toEqual([]);
+    expect(Math.max(...test.removed.map(({ links }) => links.length))).toBeLessThan(1100);
   });
 
   it('goes by the last pull, not by when something came', async () => {

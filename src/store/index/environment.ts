@@ -10,6 +10,8 @@ import { errorCode } from '../../lib/error-code.ts';
 const MAX_MARGIN_BYTES = 16 * 1024 * 1024;
 const MARGIN_SHARE = 0.02;
 const CLOSE_WITHIN_MS = 500;
+/** Changes of a few records each that one transaction makes before others have a turn: some 10 ms. */
+export const CHANGES_PER_TURN = 2000;
 /** How long a measurement of the free space is good for. */
 const MEASURED_FOR_MS = 200;
 
@@ -153,6 +155,28 @@ export class IndexEnvironment {
       this.#note(codeOfLmdb(failure instanceof IndexWriteError ? failure.cause : failure), UNUSABLE);
       throw failure;
     }
+  }
+
+  /**
+   * Runs `change` for each of the items, in as many transactions as leave others their turns in between: one may be
+   * cut off after any of them. Throws IndexWriteError.
+   */
+  async writeEach<I>(
+    items: Iterable<I>,
+    change: (item: I) => void,
+    options: WriteOptions = {},
+  ): Promise<void> {
+    let some: I[] = [];
+    const writeSome = async (): Promise<void> => {
+      const due = some;
+      some = [];
+      await this.write(() => due.forEach(change), options);
+    };
+    for (const item of items) {
+      some.push(item);
+      if (some.length === CHANGES_PER_TURN) await writeSome();
+    }
+    if (some.length > 0) await writeSome();
   }
 
   /** What was committed is on the disk already. Safe to call more than once. */

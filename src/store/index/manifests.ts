@@ -1,5 +1,11 @@
+import { LRUCache } from 'lru-cache';
 import type { Digest } from '../../oci/digest.ts';
-import { ManifestInvalidError, parseManifest, type ManifestContent } from '../../oci/manifest.ts';
+import {
+  ManifestInvalidError,
+  parseManifest,
+  type Descriptor,
+  type ManifestContent,
+} from '../../oci/manifest.ts';
 import { decodeManifest, encodeManifest } from '../manifest/codec.ts';
 import type { StoredManifest } from '../manifest-store.ts';
 import { attestationsOf } from './attestations.ts';
@@ -12,6 +18,8 @@ import type { UsageTable } from './usage.ts';
 
 /** What is kept under a digest that is not a manifest we can read names nothing. */
 const NAMES_NOTHING: ManifestContent = { kind: 'index', entries: [] };
+/** Names in the manifests that were looked into lately. An index is for each of its entries. */
+const MAX_NAMES_KEPT = 50_000;
 
 /** The stored manifests; what they name and when they were pulled goes with them. */
 export class ManifestTable {
@@ -20,6 +28,10 @@ export class ManifestTable {
   readonly #references: ReferenceTable;
   readonly #usage: UsageTable;
   readonly #blobs: BlobTable;
+  readonly #contents = new LRUCache<Digest, ManifestContent>({
+    maxSize: MAX_NAMES_KEPT,
+    sizeCalculation: (content) => 1 + descriptorsOf(content).length,
+  });
 
   constructor(
     environment: IndexEnvironment,
@@ -48,27 +60,37 @@ export class ManifestTable {
 
   /** What a stored manifest names; undefined if it is not stored. */
   content(digest: Digest): ManifestContent | undefined {
+    const known = this.#contents.get(digest);
+    if (known !== undefined && this.#hasAge(digest)) return known;
     const manifest = this.get(digest);
-    return manifest === undefined ? undefined : contentOf(manifest);
+    if (manifest === undefined) return undefined;
+    const content = contentOf(manifest);
+    this.#contents.set(digest, content);
+    return content;
   }
 
-  /** Within a transaction. One that is new counts as pulled at `usedAt`. */
+  /** Within a transaction. One that is new counts as pulled at `usedAt`. What it names is to be entered as well. */
   put(manifest: StoredManifest, usedAt: number): void {
     const { digest } = manifest;
     const value = encodeManifest(manifest);
     const known = this.#manifests.getBinary(digest);
     this.#manifests.put(digest, value);
+    this.#contents.set(digest, contentOf(manifest));
     this.#totals.change('manifests', known?.length, value.length);
-    if (known === undefined) this.index(digest, usedAt);
+    if (known === undefined) this.#usage.set('manifest', digest, usedAt);
+  }
+
+  /** Within a transaction: a manifest that is stored names `named`. */
+  enter(digest: Digest, named: Digest): void {
+    if (!this.#hasAge(digest)) return;
+    this.#references.add(digest, named);
+    this.#usage.remove('blob', named);
   }
 
   /** Within a transaction: enters what a stored manifest names and when it was pulled. */
   index(digest: Digest, usedAt: number): void {
-    const content = this.content(digest) ?? NAMES_NOTHING;
-    const named = namedBy(content);
-    this.#references.add(digest, named);
     this.#usage.set('manifest', digest, usedAt);
-    for (const each of named) this.#usage.remove('blob', each);
+    for (const each of namedBy(this.content(digest) ?? NAMES_NOTHING)) this.enter(digest, each);
   }
 
   /** Within a transaction. What nothing else names is then as old as this was. Gives what it named. */
@@ -78,6 +100,7 @@ export class ManifestTable {
     const named = namedBy(this.content(digest) ?? NAMES_NOTHING);
     const usedAt = this.#usage.usedAt('manifest', digest) ?? 0;
     this.#manifests.remove(digest);
+    this.#contents.delete(digest);
     this.#totals.change('manifests', value.length, undefined);
     this.#usage.remove('manifest', digest);
     this.#references.remove(digest, named);
@@ -85,21 +108,21 @@ export class ManifestTable {
     return named;
   }
 
-  /**
-   * Within a transaction: a client pulled it at `at`, an index with all of its stored entries and an image with its
-   * attestations. False: not stored.
-   */
-  touch(digest: Digest, at: number): boolean {
+  /** What else is pulled with a stored manifest: the entries of an index, the attestations of an image. */
+  belongingTo(digest: Digest): readonly Digest[] {
     const content = this.content(digest);
-    if (content === undefined) return false;
-    this.#usage.set('manifest', digest, at);
-    const tables = { manifests: this, references: this.#references };
-    const belonging =
-      content.kind === 'image'
-        ? attestationsOf(tables, digest)
-        : content.entries.map((entry) => entry.digest).filter((entry) => this.has(entry));
-    for (const each of belonging) this.#usage.set('manifest', each, at);
-    return true;
+    if (content?.kind === 'index') return content.entries.map((entry) => entry.digest);
+    return attestationsOf({ manifests: this, references: this.#references }, digest);
+  }
+
+  /** Within a transaction: a client pulled it at `at`, if it is stored. */
+  touch(digest: Digest, at: number): void {
+    if (this.#hasAge(digest)) this.#usage.set('manifest', digest, at);
+  }
+
+  /** True of every stored manifest; lmdb copies all four megabytes of one to tell that it exists. */
+  #hasAge(digest: Digest): boolean {
+    return this.#usage.usedAt('manifest', digest) !== undefined;
   }
 
   /** Up to `limit` digests after `after`, in order: for walks over all of them. */
@@ -111,12 +134,15 @@ export class ManifestTable {
 
 /** Foreign layers included: nobody has to hold them, but we may. */
 export function namedBy(content: ManifestContent): Set<Digest> {
-  const named =
-    content.kind === 'index' ? content.entries : [content.config, ...content.layers, ...content.foreign];
-  return new Set(named.map(({ digest }) => digest));
+  return new Set(descriptorsOf(content).map(({ digest }) => digest));
 }
 
-function contentOf(manifest: StoredManifest): ManifestContent {
+function descriptorsOf(content: ManifestContent): readonly Descriptor[] {
+  return content.kind === 'index' ? content.entries : [content.config, ...content.layers, ...content.foreign];
+}
+
+/** What a manifest names; nothing if it is none that we can read. */
+export function contentOf(manifest: StoredManifest): ManifestContent {
   try {
     return parseManifest(manifest.bytes, manifest.mediaType).content;
   } catch (error) {

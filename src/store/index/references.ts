@@ -13,13 +13,17 @@ export class ReferenceTable {
   }
 
   /** Within a transaction. */
-  add(namer: Digest, named: Iterable<Digest>): void {
-    for (const digest of named) this.#namers.put([digest, namer], true);
+  add(namer: Digest, named: Digest): void {
+    this.#namers.put([named, namer], true);
   }
 
   /** Within a transaction. */
   remove(namer: Digest, named: Iterable<Digest>): void {
     for (const digest of named) this.#namers.remove([digest, namer]);
+  }
+
+  isNamedBy(named: Digest, namer: Digest): boolean {
+    return this.#namers.has([named, namer]);
   }
 
   namersOf(named: Digest, limit?: number): Digest[] {

@@ -4,8 +4,9 @@ import type { ListedBlob } from '../blob-audit.ts';
 import type { ListedBlobIndex } from '../blob/disk-audit.ts';
 import type { Bookmark, Bookmarks } from '../bookmarks.ts';
 import { imageNames } from '../index/image-names.ts';
-import { IndexError } from '../index/environment.ts';
+import { CHANGES_PER_TURN, IndexError } from '../index/environment.ts';
 import { indexPath, inspectIndex } from '../index/inspection.ts';
+import { contentOf, namedBy } from '../index/manifests.ts';
 import { IndexTables } from '../index/tables.ts';
 import { upgradeIndex } from '../index/upgrade.ts';
 import type { ManifestAudit } from '../manifest-audit.ts';
@@ -99,7 +100,15 @@ class LmdbIndex implements Index {
 
   async putManifest(manifest: StoredManifest): Promise<void> {
     const { environment, manifests } = this.tables;
-    await environment.write(() => manifests.put(manifest, this.#now()), { bytes: manifest.bytes.length });
+    const names = [...namedBy(contentOf(manifest))];
+    const enter = (named: Digest): void => manifests.enter(manifest.digest, named);
+    const putFirst = (): void => {
+      manifests.put(manifest, this.#now());
+      names.slice(0, CHANGES_PER_TURN).forEach(enter);
+    };
+    await environment.write(putFirst, { bytes: manifest.bytes.length });
+    // If it is killed before the end, the rest counts as named by nothing: that goes earlier, and nothing stays for ever.
+    await environment.writeEach(names.slice(CHANGES_PER_TURN), enter);
   }
 
   async deleteManifest(digest: Digest): Promise<void> {
@@ -143,8 +152,8 @@ class LmdbIndex implements Index {
   async putLinks(repository: Repository, added: ReadonlyMap<Digest, Link>): Promise<void> {
     const { environment, links, repositories } = this.tables;
     const name = repositoryKey(repository);
-    await environment.write(() => {
-      for (const [digest, link] of added) links.put(name, digest, link);
+    await environment.writeEach(added, ([digest, link]) => {
+      links.put(name, digest, link);
       repositories.list(name);
     });
   }

@@ -63,6 +63,9 @@ export interface SharedStore extends ManifestStore {
   onTagMoved(listener: (move: TagMove) => void): void;
 }
 
+/** Commands that are put together in one turn of the event loop. */
+const LINKS_AT_ONCE = 200;
+
 export interface RedisStoreOptions {
   /** Stays open when the store is closed. */
   readonly connection: RedisConnection;
@@ -160,19 +163,22 @@ class RedisStore implements SharedStore {
     const claims = this.#claims;
     if (claims === undefined) return;
     const at = this.#now();
-    // One command per key, as the keys are spread over a cluster; they go out together all the same.
-    await this.#redis.try((client) =>
-      Promise.all(
-        [...links].map(([digest, link]) => {
-          const key = linkKey(repository, digest, audience);
-          const text = claims.seal(key, { at, ...link });
-          // What upstream said must not replace what a manifest says: it is only put where nothing is.
-          return link.by === 'manifest'
-            ? client.set(key, text, 'EX', EXPIRY_SECONDS)
-            : client.set(key, text, 'EX', EXPIRY_SECONDS, 'NX');
-        }),
-      ),
-    );
+    const each = [...links].map(([digest, link]) => ({ key: linkKey(repository, digest, audience), link }));
+    // One command per key, as the keys are spread over a cluster; some hundred go out together.
+    for (let first = 0; first < each.length; first += LINKS_AT_ONCE) {
+      const some = each.slice(first, first + LINKS_AT_ONCE);
+      await this.#redis.try((client) =>
+        Promise.all(
+          some.map(({ key, link }) => {
+            const text = claims.seal(key, { at, ...link });
+            // What upstream said must not replace what a manifest says: it is only put where nothing is.
+            return link.by === 'manifest'
+              ? client.set(key, text, 'EX', EXPIRY_SECONDS)
+              : client.set(key, text, 'EX', EXPIRY_SECONDS, 'NX');
+          }),
+        ),
+      );
+    }
   }
 
   async getRepository(repository: Repository): Promise<RepositoryRecord | undefined> {

@@ -4,7 +4,7 @@ import type { BlobHolds } from '../blob/holds.ts';
 import { IndexWriteError } from '../index/environment.ts';
 import { subjectsOf } from '../index/attestations.ts';
 import { namedBy } from '../index/manifests.ts';
-import { removeBlob, removeWithAttestations, type Removed } from '../index/removal.ts';
+import { removeBlob, removeSomeNames, removeWithAttestations, type Removed } from '../index/removal.ts';
 import type { IndexTables } from '../index/tables.ts';
 import type { Place } from '../index/usage.ts';
 import type { EvictionReason } from './disk-room.ts';
@@ -16,6 +16,8 @@ import type { UsageNotes } from './usage-notes.ts';
 const MAX_PLACES_PER_STEP = 64;
 const MAX_BLOBS_PER_STEP = 10;
 const MAX_PAUSE_MS = 50;
+/** A place that is begun by then is seen to its end, which takes some 20 ms at most. */
+const MAX_STEP_MS = 10;
 
 export interface EvictorOptions {
   readonly tables: IndexTables;
@@ -35,8 +37,10 @@ interface Demand {
 
 interface Step {
   readonly freedBytes: number;
-  /** The last place that was looked at; undefined: there was none left. */
+  /** The last place that is done with; undefined: none is. */
   readonly last: Place | undefined;
+  /** There is no place left to look at. */
+  readonly isEnd: boolean;
 }
 
 /** Evicts images whole, those first that were pulled longest ago, until everyone who wants room has it. */
@@ -78,7 +82,7 @@ export class Evictor {
         const from = performance.now();
         const step = await this.#step(after, most);
         after = step.last;
-        if (after === undefined || this.#isClosed) break;
+        if (step.isEnd || this.#isClosed) break;
         await this.#giveWay(most.reason, performance.now() - from);
       }
       await this.#mostWanted();
@@ -133,33 +137,39 @@ export class Evictor {
     after: Place | undefined,
     most: { readonly bytes: number; readonly reason: EvictionReason },
   ): Promise<Step> {
-    let last: Place | undefined;
+    let last = after;
+    let isEnd = true;
     let freedBytes = 0;
     const choose = (removed: Removed): void => {
+      const until = performance.now() + MAX_STEP_MS;
       for (const place of this.#options.tables.usage.coldest(MAX_PLACES_PER_STEP, after)) {
+        isEnd = false;
+        if (!this.#visit(place, removed)) break;
         last = place;
-        this.#visit(place, removed);
         freedBytes = sum(removed.blobs.values());
-        if (freedBytes >= most.bytes || removed.blobs.size >= MAX_BLOBS_PER_STEP) break;
+        const isEnough = freedBytes >= most.bytes || removed.blobs.size >= MAX_BLOBS_PER_STEP;
+        if (isEnough || performance.now() >= until) break;
       }
     };
     await this.#options.remover.remove(most.reason, choose);
-    return { freedBytes, last };
+    return { freedBytes, last, isEnd };
   }
 
-  /** Within a transaction: removes what has this place, if it may go. */
-  #visit([usedAt, unit, digest]: Place, removed: Removed): void {
+  /** Within a transaction: removes what has this place, if it may go. False: that takes another transaction. */
+  #visit([usedAt, unit, digest]: Place, removed: Removed): boolean {
     const { tables, protection } = this.#options;
-    if (tables.usage.usedAt(unit, digest) !== usedAt) return;
+    if (tables.usage.usedAt(unit, digest) !== usedAt) return true;
     if (unit === 'blob') {
       if (this.#mayGo(digest)) removeBlob(tables, digest, removed);
-      return;
+      return true;
     }
     const pulledAt = this.#lastPullOfOthers(digest);
     // An index goes after the last of its stored entries: it waits behind the freshest of them.
     if (pulledAt !== undefined && pulledAt >= usedAt) tables.usage.set('manifest', digest, pulledAt + 1);
-    if (pulledAt !== undefined || protection.isProtected(digest)) return;
+    if (pulledAt !== undefined || protection.isProtected(digest)) return true;
+    if (removeSomeNames(tables, digest, removed)) return false;
     removeWithAttestations(tables, digest, { removed, mayGo: (each) => !protection.isProtected(each) });
+    return true;
   }
 
   #mayGo(blob: Digest): boolean {
@@ -174,11 +184,12 @@ export class Evictor {
     const { tables } = this.#options;
     const content = tables.manifests.content(digest);
     const others =
-      content?.kind === 'index'
-        ? content.entries.map((entry) => entry.digest).filter((entry) => tables.manifests.has(entry))
-        : subjectsOf(tables, digest);
+      content?.kind === 'index' ? content.entries.map((entry) => entry.digest) : subjectsOf(tables, digest);
     let last: number | undefined;
-    for (const each of others) last = Math.max(last ?? 0, tables.usage.usedAt('manifest', each) ?? 0);
+    for (const each of others) {
+      const usedAt = tables.usage.usedAt('manifest', each);
+      if (usedAt !== undefined) last = Math.max(last ?? 0, usedAt);
+    }
     return last;
   }
 

@@ -89,16 +89,26 @@ export class UsageNotes {
   async #writeStep(due: readonly [Digest, Note][]): Promise<void> {
     const { tables, onUnknown } = this.#options;
     const at = due.map(([, { servedAt }]) => servedAt);
-    const isKnown = await tables.environment.write(() =>
-      due.map(([digest, { unit, servedAt }]) => {
-        if (unit === 'manifest') return tables.manifests.touch(digest, servedAt);
-        tables.blobs.age(digest, servedAt);
-        return true;
-      }),
-    );
+    const isKnown = due.map(([digest, { unit }]) => unit === 'blob' || tables.manifests.has(digest));
+    await tables.environment.writeEach(agesOf(tables, due), ({ unit, digest, usedAt }) => {
+      if (unit === 'manifest') tables.manifests.touch(digest, usedAt);
+      else tables.blobs.age(digest, usedAt);
+    });
     for (const [place, [digest, note]] of due.entries()) {
       note.writtenAt = at[place];
       if (isKnown[place] === false) await onUnknown(digest);
     }
+  }
+}
+
+/** An index is as old as all of its stored entries, and an image as its attestations. */
+function* agesOf(
+  tables: IndexTables,
+  due: readonly [Digest, Note][],
+): Generator<{ readonly unit: Unit; readonly digest: Digest; readonly usedAt: number }, void> {
+  for (const [digest, { unit, servedAt: usedAt }] of due) {
+    yield { unit, digest, usedAt };
+    if (unit === 'blob') continue;
+    for (const each of tables.manifests.belongingTo(digest)) yield { unit, digest: each, usedAt };
   }
 }
