@@ -17,8 +17,8 @@ const env = { PIERHEAD_TEST_PRINTED: printed };
 export default defineConfig({
   test: {
     root: new URL('..', import.meta.url).pathname,
-    testTimeout: 20_000,
-    hookTimeout: 60_000,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
     // Tests wait for others most of the time; by default two processors have one worker.
     maxWorkers: availableParallelism() + 1,
     projects: [
@@ -37,7 +37,7 @@ export default defineConfig({
           name: 'e2e',
           include: [END_TO_END],
           exclude: [...configDefaults.exclude, ...leftOut],
-          testTimeout: 120_000,
+          testTimeout: 240_000,
           env,
           // Each file runs daemons of its own, which want the whole machine.
           fileParallelism: false,

@@ -14,7 +14,7 @@ async function slowConnection() {
   const failures: string[] = [];
   const connection = new RedisConnection({
     url: redis.url,
-    callTimeoutMs: 1200,
+    callTimeoutMs: 6000,
     onFailure: (failure) => void failures.push(failure),
   });
   onTestFinished(() => connection.close());
@@ -22,7 +22,7 @@ async function slowConnection() {
   let sent = 0;
   const slow = (): Promise<number> => {
     sent += 1;
-    return delay(320, sent);
+    return delay(1600, sent);
   };
   return { connection, failures, slow, sent: () => sent };
 }
@@ -31,7 +31,7 @@ async function slowConnection() {
 async function connectionByRelay({ port }: TestRedis) {
   const relay = await startRelay(`127.0.0.1:${port}`);
   onTestFinished(() => relay.close());
-  const connection = new RedisConnection({ url: `redis://${relay.host}`, callTimeoutMs: 1000 });
+  const connection = new RedisConnection({ url: `redis://${relay.host}`, callTimeoutMs: 4000 });
   onTestFinished(() => connection.close());
   // A machine that is busy may need more than one attempt for each.
   await eventually(() => connection.state === 'up' && relay.connections >= 2, 'the connections to Redis');
@@ -118,7 +118,7 @@ describe('Redis behind sentinels', () => {
 });
 
 describe('A name behind which Redis fails over without a word', () => {
-  it('leads to the new master once the old one takes no more writes', { timeout: 60_000 }, async () => {
+  it('leads to the new master once the old one takes no more writes', { timeout: 120_000 }, async () => {
     const [old, next] = [await startRedis(), await startRedis()];
     const { connection, relay } = await connectionByRelay(old);
     const before = relay.connections;
@@ -132,7 +132,7 @@ describe('A name behind which Redis fails over without a word', () => {
       'a look for it',
     );
     relay.moveTo(`127.0.0.1:${next.port}`);
-    await eventually(async () => (await write()) === 'OK', 'a write to the new master', 30_000);
+    await eventually(async () => (await write()) === 'OK', 'a write to the new master');
     expect(await next.client.get('key')).toBe('value');
   });
 

@@ -385,11 +385,7 @@ describe('clients that go away', () => {
         await reader.head();
         reader.destroy();
       }
-      await eventually(
-        async () => (await openFiles()).length === 0,
-        `all files to be closed (${phase})`,
-        15_000,
-      );
+      await eventually(async () => (await openFiles()).length === 0, `all files to be closed (${phase})`);
     }
     expect((await app.get(target)).body.equals(whole)).toBe(true);
   });

@@ -82,7 +82,7 @@ describe('a client that does not get on with its request', () => {
     ['ends in the middle of a line', 'GET /v2/ HTTP'],
     ['never ends its headers', 'GET /v2/ HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n'],
   ])('is let go: one that %s', async (_what, bytes) => {
-    const app = await startTestApp({ hub: await filledHub(), flags: { clientHeadersTimeout: '300ms' } });
+    const app = await startTestApp({ hub: await filledHub(), flags: { clientHeadersTimeout: '3s' } });
     const { socket, received, closed } = dial(app);
     socket.write(bytes);
     await closed;
@@ -91,7 +91,7 @@ describe('a client that does not get on with its request', () => {
   });
 
   it('is let go although it sends a little all the time', async () => {
-    const app = await startTestApp({ hub: await filledHub(), flags: { clientHeadersTimeout: '500ms' } });
+    const app = await startTestApp({ hub: await filledHub(), flags: { clientHeadersTimeout: '3s' } });
     const slow = Array.from({ length: 20 }, () => dial(app));
     const drip = setInterval(() => slow.forEach(({ socket }) => socket.writable && socket.write('x')), 50);
     onTestFinished(() => clearInterval(drip));
@@ -105,7 +105,7 @@ describe('a client that does not get on with its request', () => {
     ['its headers did not come', 'GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: '],
     ['it asked for a tunnel', 'CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n'],
   ])('is let go although it neither ends its side nor stops, told that %s', async (_what, bytes) => {
-    const app = await startTestApp({ hub: await filledHub(), flags: { clientHeadersTimeout: '300ms' } });
+    const app = await startTestApp({ hub: await filledHub(), flags: { clientHeadersTimeout: '3s' } });
     const { hostname, port } = new URL(app.url);
     const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true });
     socket.on('error', () => undefined);
@@ -120,7 +120,7 @@ describe('a client that does not get on with its request', () => {
   });
 
   it('is let go when it has asked and has nothing more to ask', async () => {
-    const app = await startTestApp({ hub: await filledHub(), flags: { clientIdleTimeout: '200ms' } });
+    const app = await startTestApp({ hub: await filledHub(), flags: { clientIdleTimeout: '1s' } });
     const { socket, received, closed } = dial(app);
     socket.write('GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n');
     await closed;
@@ -144,7 +144,7 @@ describe('a client that takes nothing of its answer', () => {
     const hub = await filledHub();
     const layers = [opaqueLayer(big)];
     hub.add({ repository: 'library/big', tags: ['latest'], image: image({ message: 'big', layers }) });
-    return { hub, app: await startTestApp({ hub, flags: { clientStallTimeout: '400ms' } }) };
+    return { hub, app: await startTestApp({ hub, flags: { clientStallTimeout: '3s' } }) };
   }
 
   async function openBlobs(app: TestApp): Promise<number> {
@@ -177,7 +177,7 @@ describe('a client that takes nothing of its answer', () => {
     await gate.reached;
     await exchange.bodyReached(1024 * 1024);
     // Nothing is to be awaited here but that nothing happens.
-    await sleep(1000);
+    await sleep(4000);
     gate.release();
     const answer = await exchange.finished();
     expect(answer.bodyBytes).toBe(big.size);

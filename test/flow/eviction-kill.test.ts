@@ -85,7 +85,6 @@ async function requireWhole(dataDir: string): Promise<void> {
   await eventually(
     async () => (await test.files()).length === test.index.blobTotals().blobs,
     'the rest to be taken in',
-    30_000,
   );
   expect(await test.files()).toEqual(files);
   expect(blobs.page(10_000)).toEqual(files);

@@ -119,7 +119,7 @@ describe('a client that asks for blobs and goes away', () => {
     const reader = app.begin(`/v2/library/plain/blobs/${content.digest}`);
     await reader.bodyReached(MIB);
     reader.destroy();
-    await eventually(() => app.log.find(({ result }) => result === 'abandoned'), 'the fill to end', 15_000);
+    await eventually(() => app.log.find(({ result }) => result === 'abandoned'), 'the fill to end');
     gate.release();
     expect(await metric(app, 'pierhead_fills_running')).toBe(0);
   });

@@ -51,7 +51,7 @@ const deaths: readonly (readonly [string, Death])[] = [
   ['takes requests and never answers', byFault({ hang: true })],
   ['answers 500', byFault({ status: { code: 500 } })],
   ['answers with a page of HTML', byFault({ html: true })],
-  ['sends its headers too late', byFault({ delayHeadersMs: 2000 })],
+  ['sends its headers too late', byFault({ delayHeadersMs: 6000 })],
 ];
 
 describe('while upstream', () => {
@@ -59,7 +59,7 @@ describe('while upstream', () => {
     '%s, what is cached is served and costs nothing, the rest is an error',
     async (_what, death) => {
       const hub = await filledHub();
-      const app = await startTestApp({ hub, flags: { ...alwaysStale, headersTimeout: '500ms' } });
+      const app = await startTestApp({ hub, flags: { ...alwaysStale, headersTimeout: '2s' } });
       await app.get(PLAIN_LATEST);
       for (const digest of plainBlobs) await app.get(blobUrl(digest));
       await death.kill(hub);
@@ -135,7 +135,7 @@ describe('while upstream', () => {
     const app = await startTestApp({ hub, env });
     // First it is asked whether everybody may see the repository, then for the manifest.
     hub.fault({ match: { kind: 'manifest' }, after: 1, do: { delayHeadersMs: 6000 } });
-    const answer = await app.get(LATEST, { timeoutMs: 11_000 });
+    const answer = await app.get(LATEST);
     expect(answer.status).toBe(503);
     expect(answer.body.toString()).toContain('no answer from docker.io within 9.5 s');
   });
@@ -155,7 +155,7 @@ describe('a tag that moved', () => {
     hub.moveTag('library/golang', 'latest', renewed.root.digest);
     hub.fault({ match: { kind: 'manifest', method: 'HEAD' }, do: { delayHeadersMs: 1800 } });
     hub.fault({ match: { kind: 'manifest', method: 'GET' }, do: { holdHeaders: true } });
-    const answer = await app.get(LATEST, { timeoutMs: 11_000 });
+    const answer = await app.get(LATEST);
     expect(answer.status).toBe(200);
     expect(answer.header('docker-content-digest')).toBe(GOLANG.image.root.digest);
     expect(answer.header('warning')).toContain(`names ${renewed.root.digest} now, which is still on its way`);

@@ -32,7 +32,7 @@ async function appWith(
 }
 
 const isUp = async (app: TestApp): Promise<boolean> => (await metric(app, 'pierhead_redis_up')) === 1;
-const up = (app: TestApp): Promise<unknown> => eventually(() => isUp(app), 'Redis to be used', 20_000);
+const up = (app: TestApp): Promise<unknown> => eventually(() => isUp(app), 'Redis to be used');
 const errors = (app: TestApp, kind: string): Promise<number> =>
   metric(app, 'pierhead_redis_errors_total', `kind="${kind}"`);
 
@@ -54,7 +54,7 @@ const kept = async (redis: TestRedis, name: string): Promise<boolean> =>
 describe('A Redis', () => {
   it('that is frozen is waited for once, and used again when it thaws', async () => {
     const [hub, redis] = [await widerHub(), await startRedis()];
-    const app = await appWith(hub, redis.url, { redisTimeout: '500ms' });
+    const app = await appWith(hub, redis.url, { redisTimeout: '1s' });
     await up(app);
     redis.pause();
     await checkPulls(app);

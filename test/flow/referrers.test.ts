@@ -100,7 +100,7 @@ describe('the referrers of a manifest', () => {
 
   it.each(failures)('are none, with a warning and for now, if upstream %s', async (_what, action) => {
     const hub = await hubWithReferrers();
-    const app = await startTestApp({ hub, flags: { headersTimeout: '500ms' } });
+    const app = await startTestApp({ hub, flags: { headersTimeout: '3s' } });
     const fault = hub.fault({ match: REFERRERS, do: action });
     const answer = await app.get(TARGET);
     expect(listed(answer)).toEqual([]);

@@ -106,14 +106,16 @@ describe('an upstream', () => {
   });
 
   it('that answers pings and nothing else is down, and silent while it is tried again', async () => {
-    const { hub, upstream } = await hubAndUpstream({}, { headersTimeoutMs: 300 });
+    const { hub, upstream } = await hubAndUpstream({}, { headersTimeoutMs: 3000 });
     const { repository } = GOLANG;
     valueOf(await upstream.headManifest(repository, named('latest'), ANYBODY));
     const fault = hub.fault({ match: HEAD, do: { hang: true } });
-    for (const name of ['a', 'a', 'a']) await upstream.headManifest(repository, named(name), ANYBODY);
+    const ask = (...names: string[]) =>
+      Promise.all(names.map((name) => upstream.headManifest(repository, named(name), ANYBODY)));
+    await ask('a', 'a', 'a');
     // One image that is stuck is no outage.
     expect(upstream.isSilent(repository)).toBe(false);
-    for (const name of ['b', 'c']) await upstream.headManifest(repository, named(name), ANYBODY);
+    await ask('b', 'c');
     await eventually(() => upstream.isSilent(repository), 'the outage to be known');
     fault.remove();
     await eventually(

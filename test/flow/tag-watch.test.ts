@@ -26,14 +26,10 @@ const watched = (app: TestApp): Promise<number> => metric(app, 'pierhead_tags_wa
 
 /** Asks again and again, as a fleet of builders does, until `isEnough`. */
 async function askUntil(app: TestApp, isEnough: () => Promise<boolean>, label: string): Promise<void> {
-  await eventually(
-    async () => {
-      expect((await app.get(LATEST)).status).toBe(200);
-      return isEnough();
-    },
-    label,
-    18_000,
-  );
+  await eventually(async () => {
+    expect((await app.get(LATEST)).status).toBe(200);
+    return isEnough();
+  }, label);
 }
 
 describe('A tag that is asked for regularly', () => {

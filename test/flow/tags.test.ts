@@ -133,11 +133,7 @@ describe('a tag', () => {
     hub.removeTag('library/golang', 'latest');
     expect((await app.get(LATEST)).status).toBe(404);
     hub.moveTag('library/golang', 'latest', old);
-    await eventually(
-      async () => (await app.get(LATEST)).status === 200,
-      'the absence to be forgotten',
-      15_000,
-    );
+    await eventually(async () => (await app.get(LATEST)).status === 200, 'the absence to be forgotten');
   });
 
   it('is checked by the clock as it is, also when that was set back meanwhile', async () => {

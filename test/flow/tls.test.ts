@@ -84,15 +84,16 @@ describe('with a certificate', () => {
 
   it('what is no TLS ends alone, and so does a handshake that never ends', async () => {
     const tls = await testTls();
-    const app = await secureApp(tls, { clientHeadersTimeout: '300ms' });
+    const app = await secureApp(tls, { clientHeadersTimeout: '3s' });
     const { hostname, port } = new URL(app.url);
-    for (const bytes of ['GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n', '\x16\x03\x01', '']) {
+    const ends = ['GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n', '\x16\x03\x01', ''].map((bytes) => {
       const socket = connect({ host: hostname, port: Number(port) });
       socket.on('error', () => undefined);
       socket.resume();
       socket.write(bytes);
-      await withDeadline(once(socket, 'close'), 'the end of the connection');
-    }
+      return withDeadline(once(socket, 'close'), 'the end of the connection');
+    });
+    await Promise.all(ends);
     expect((await httpsGet(`${app.url}/v2/`, { ca: tls.ca })).status).toBe(200);
     await eventually(
       () => app.log.filter(({ msg }) => msg === 'TLS handshake failed').length === 3,

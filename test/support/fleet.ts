@@ -26,11 +26,7 @@ export async function startFleet(options: FleetOptions): Promise<readonly Pierhe
     Array.from({ length: size }, async () => {
       const pierhead = await startPierhead({ upstreamUrl: hub.url, settings: all });
       onTestFinished(() => pierhead.close());
-      await eventually(
-        async () => (await metric(pierhead, 'pierhead_redis_up')) === 1,
-        'Redis to be used',
-        30_000,
-      );
+      await eventually(async () => (await metric(pierhead, 'pierhead_redis_up')) === 1, 'Redis to be used');
       return pierhead;
     }),
   );

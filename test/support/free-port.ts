@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { errorCode } from '../../src/lib/error-code.ts';
 
 /**
  * Below those that systems hand out by themselves (from 32768 on): what is stopped for a while, or is to refuse
@@ -26,7 +27,9 @@ async function isFree(port: number): Promise<boolean> {
   const server = createServer().listen(port, '127.0.0.1');
   try {
     await once(server, 'listening');
-  } catch {
+  } catch (error) {
+    // Too many open files, say, tell nothing of the port.
+    if (errorCode(error) !== 'EADDRINUSE') throw error;
     return false;
   }
   server.close();

@@ -15,5 +15,5 @@ export async function outOfReach(app: Pick<TestApp, 'adminUrl'>): Promise<void> 
 
 /** Resolves when the mirror knows that upstream is back, which it finds out by itself. */
 export async function inReach(app: Pick<TestApp, 'adminUrl'>): Promise<void> {
-  await eventually(async () => !(await isDegraded(app)), 'the recovery to be known', 20_000);
+  await eventually(async () => !(await isDegraded(app)), 'the recovery to be known');
 }

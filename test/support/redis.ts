@@ -103,15 +103,11 @@ export async function startSentinels(): Promise<TestSentinels> {
     // One that a busy machine has kept from running for 2 s elects nobody for the next 30 s. Redis 6 cannot be told.
     await sentinel.call('SENTINEL', 'DEBUG', 'TILT-TRIGGER', '60000').catch(() => undefined);
   }
-  await eventually(
-    async () => {
-      const reply = await sentinels[0]?.call('SENTINEL', 'CKQUORUM', 'test').catch(() => '');
-      const replicas = await sentinels[0]?.call('SENTINEL', 'REPLICAS', 'test').catch(() => []);
-      return String(reply).startsWith('OK 3') && Array.isArray(replicas) && replicas.length === 1;
-    },
-    'the sentinels to know each other and the replica',
-    30_000,
-  );
+  await eventually(async () => {
+    const reply = await sentinels[0]?.call('SENTINEL', 'CKQUORUM', 'test').catch(() => '');
+    const replicas = await sentinels[0]?.call('SENTINEL', 'REPLICAS', 'test').catch(() => []);
+    return String(reply).startsWith('OK 3') && Array.isArray(replicas) && replicas.length === 1;
+  }, 'the sentinels to know each other and the replica');
   const hosts = ports.map((port) => `127.0.0.1:${port}`).join(',');
   return { url: `redis+sentinel://${hosts}/test/0`, master, replica };
 }
@@ -168,7 +164,6 @@ export async function startCluster(): Promise<TestCluster> {
     await eventually(
       async () => String(await client.call('CLUSTER', 'INFO')).includes('cluster_state:ok'),
       'the cluster to be whole',
-      30_000,
     );
   }
   const client = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })));

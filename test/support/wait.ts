@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const DEFAULT_MS = 10_000;
+/** Long, as it is to end a test that hangs and none on a machine that is busy. */
+const DEFAULT_MS = 30_000;
 
 /** `promise`, or after `ms` milliseconds an error that names what was waited for. */
 export async function withDeadline<T>(promise: Promise<T>, label: string, ms = DEFAULT_MS): Promise<T> {
