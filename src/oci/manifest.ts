@@ -189,10 +189,9 @@ function shownType(mediaType: string): string {
 }
 
 function indexEntries(document: Json): IndexEntry[] {
-  const manifests = document['manifests'];
-  if (!Array.isArray(manifests)) throw new ManifestInvalidError('index without a list of manifests');
-  return manifests.map((entry: unknown) => {
+  return listIn(document, 'manifests').flatMap((entry) => {
     if (!isObject(entry)) throw new ManifestInvalidError('index entry is not an object');
+    if (isOfOtherAlgorithm(entry)) return [];
     const parsedEntry: Descriptor & Mutable<Pick<IndexEntry, 'platform' | 'annotations'>> =
       descriptorOf(entry);
     const platform = platformOf(entry['platform']);
@@ -205,18 +204,33 @@ function indexEntries(document: Json): IndexEntry[] {
 
 function imageContent(document: Json): ManifestContent {
   const config = document['config'];
-  const layers = document['layers'];
   if (!isObject(config)) throw new ManifestInvalidError('manifest without config');
-  if (!Array.isArray(layers)) throw new ManifestInvalidError('manifest without layers');
   const held: Descriptor[] = [];
   const foreign: Descriptor[] = [];
-  for (const layer of layers as unknown[]) {
+  for (const layer of listIn(document, 'layers')) {
     if (!isObject(layer)) throw new ManifestInvalidError('layer is not an object');
+    if (isOfOtherAlgorithm(layer)) continue;
     const descriptor = descriptorOf(layer);
     const elsewhere = isForeignLayerType(descriptor.mediaType) || Array.isArray(layer['urls']);
     (elsewhere ? foreign : held).push(descriptor);
   }
   return { kind: 'image', config: descriptorOf(config), layers: held, foreign };
+}
+
+/** Programs in Go write an empty list as `null` or not at all, and registries keep that. */
+function listIn(document: Json, key: 'layers' | 'manifests'): readonly unknown[] {
+  const list = document[key];
+  if (list === undefined || list === null) return [];
+  if (!Array.isArray(list)) throw new ManifestInvalidError(`${key} of the manifest is no list`);
+  return list;
+}
+
+/** Of no use to whoever cannot verify it, and no fault of the rest (OCI image-spec, descriptor.md "Digests"). */
+function isOfOtherAlgorithm({ digest }: Json): boolean {
+  return (
+    typeof digest === 'string' &&
+    /^(?!sha(?:256|512):)[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[A-Za-z0-9=_-]+$/.test(digest)
+  );
 }
 
 function descriptorOf(entry: Json): Descriptor {

@@ -112,8 +112,10 @@ function verified(fetched: FetchedManifest, expected: Digest | undefined, name: 
     return { manifest: { digest, mediaType, bytes }, links };
   } catch (cause) {
     if (!(cause instanceof ManifestInvalidError)) throw cause;
-    // Schema 1 is what upstream has, and there is no other; everything else is no answer of a registry.
-    const code = cause.code === 'schema-1' ? 'platform-unknown' : 'unavailable';
+    // What has the digest that it was sent as is what upstream has, and will never be anything else; what nobody names can
+    // be the answer of somebody in a registry's place.
+    const isForGood = cause.code === 'schema-1' || expected !== undefined;
+    const code = isForGood ? 'platform-unknown' : 'unavailable';
     throw new PullError(code, `${name}: ${cause.message}`, { cause });
   }
 }

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { OCI_INDEX } from '../../src/oci/media-types.ts';
+import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { referrersTag } from '../../src/oci/referrers.ts';
 import type { FaultAction } from '../fake/faults.ts';
 import type { FakeHub } from '../fake/hub.ts';
-import { image, multiPlatform } from '../fixtures/images.ts';
+import { image, multiPlatform, storedManifest } from '../fixtures/images.ts';
 import { startTestApp } from '../support/app.ts';
 import { filledHub, GOLANG } from '../support/filled-hub.ts';
 import { ANYBODY, CAROL, hubAndUpstream, valueOf } from '../support/upstream-client.ts';
@@ -184,5 +184,35 @@ describe('a redirect with UTF-8 in its Location', () => {
       GOLANG.image.root.digest,
     );
     expect(hub.requests.at(-1)?.query.get('name')).toBe('Größe');
+  });
+});
+
+describe('a manifest', () => {
+  const config = GOLANG.image.images.get('linux/amd64')?.config;
+
+  it.each([
+    ['whose layers are null', storedManifest(OCI_MANIFEST, { config, layers: null })],
+    ['without layers', storedManifest(OCI_MANIFEST, { config })],
+    ['that is an index of nothing', storedManifest(OCI_INDEX, { manifests: null })],
+    [
+      'with an entry by an algorithm of tomorrow',
+      storedManifest(OCI_INDEX, { manifests: [{ mediaType: OCI_MANIFEST, digest: 'blake3:YWJj', size: 3 }] }),
+    ],
+  ])('%s is served as it is', async (_what, manifest) => {
+    const hub = await filledHub();
+    hub.addManifest('library/odd', manifest, ['latest']);
+    const app = await startTestApp({ hub });
+    const answer = await app.get('/v2/library/odd/manifests/latest');
+    expect([answer.status, answer.body]).toEqual([200, manifest.bytes]);
+  });
+
+  // Corruption on the way looks the same, and what a client verifies it by is that header.
+  it('by tag that is not what its digest header names is not served, nor kept', async () => {
+    const hub = await filledHub();
+    const fault = hub.fault({ match: GETS, do: { wrongDigestHeader: true } });
+    const app = await startTestApp({ hub });
+    expect((await app.get(LATEST)).status).toBe(503);
+    fault.remove();
+    expect((await app.get(LATEST)).header('docker-content-digest')).toBe(GOLANG.image.root.digest);
   });
 });

@@ -85,6 +85,23 @@ describe('a manifest', () => {
     });
   });
 
+  it.each([null, undefined])('has none where layers or entries are %s, as Go writes empty lists', (empty) => {
+    const artifact = parseManifest(json(image({ layers: empty })), OCI_MANIFEST).content;
+    expect(artifact).toMatchObject({ kind: 'image', layers: [] });
+    const index = parseManifest(json({ schemaVersion: 2, manifests: empty }), OCI_INDEX).content;
+    expect(index).toEqual({ kind: 'index', entries: [] });
+  });
+
+  it('names nothing by an algorithm that is not known, and is what it is all the same', () => {
+    const other = { mediaType: OCI_MANIFEST, digest: 'blake3:YWJj', size: 1 };
+    const known = { mediaType: OCI_MANIFEST, digest: digest('a'), size: 1 };
+    const index = parseManifest(json({ schemaVersion: 2, manifests: [other, known] }), OCI_INDEX).content;
+    expect(index).toMatchObject({ entries: [{ digest: digest('a') }] });
+    const layers = [layer('x', { digest: 'multihash+base58:QmRZ' }), layer('one')];
+    const { content } = parseManifest(json(image({ layers })), OCI_MANIFEST);
+    expect(content).toMatchObject({ layers: [{ digest: digest('one') }] });
+  });
+
   it('says its own type when it was sent without one', () => {
     expect(parseManifest(json(image()), 'application/json; charset=utf-8').mediaType).toBe(OCI_MANIFEST);
     expect(parseManifest(json(image()), '').mediaType).toBe(OCI_MANIFEST);
@@ -105,7 +122,8 @@ describe('a manifest', () => {
     ['a malformed digest', json(image({ layers: [layer('x', { digest: 'sha256:short' })] })), OCI_MANIFEST],
     ['a negative size', json(image({ layers: [layer('x', { size: -1 })] })), OCI_MANIFEST],
     ['a size beyond integers', json(image({ layers: [layer('x', { size: 1e300 })] })), OCI_MANIFEST],
-    ['an index without entries', json({ schemaVersion: 2, mediaType: OCI_INDEX }), OCI_INDEX],
+    ['layers that are no list', json(image({ layers: 'none' })), OCI_MANIFEST],
+    ['entries that are no list', json({ schemaVersion: 2, manifests: {} }), OCI_INDEX],
   ])('is refused with %s', (_why, bytes, contentType) => {
     expect(() => parseManifest(bytes, contentType)).toThrow(ManifestInvalidError);
   });
