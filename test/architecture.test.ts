@@ -64,7 +64,6 @@ const PACKAGE_HOME: Readonly<Record<string, string | readonly string[]>> = {
   bcryptjs: 'access',
   hono: 'http',
   '@hono/node-server': 'http',
-  undici: 'upstream',
   ioredis: 'store',
   lmdb: 'store',
   'prom-client': 'metrics',

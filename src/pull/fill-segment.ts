@@ -6,7 +6,7 @@ import { PartWriter } from './part-writer.ts';
 import { RecentWrites } from './recent-writes.ts';
 import { upstreamBytes, type BytesRequest } from './upstream-bytes.ts';
 
-/** So much is received in one go; undici hands over no more than this at a time, TLS a quarter. */
+/** So much is received in one go: a socket hands over no more than this at a time, TLS a quarter. */
 const PIECE_BYTES = 64 * 1024;
 
 export interface FillSegmentOptions extends Omit<BytesRequest, 'limit' | 'signal'> {

@@ -1,7 +1,6 @@
 import { lookup as systemLookup, type LookupAddress, type LookupOptions } from 'node:dns';
-import { type LookupFunction } from 'node:net';
+import { isIPv6 } from 'node:net';
 import { addressKind, literalAddress, networkTest, type AddressKind } from '../lib/address-kind.ts';
-import { buildConnector } from './undici.ts';
 
 /** A name as the system resolves it (node:dns, `lookup` with all addresses). */
 export type Resolve = (
@@ -60,40 +59,32 @@ export class DialGuard {
     return forbidden(url.host, literal);
   }
 
-  /** Connects as undici's own connector does, and nowhere that it may not. */
-  connector(options: buildConnector.BuildOptions): buildConnector.connector {
-    const direct = buildConnector({ ...options, lookup: this.#lookup(() => true) });
-    const guarded = buildConnector({ ...options, lookup: this.#lookup((address) => this.#mayDial(address)) });
-    return (target, callback) => {
-      if (target.host === this.#registry) {
-        direct(target, (...result) => {
-          if (result[0] === null) this.#home ??= addressKind(result[1].remoteAddress ?? '');
-          callback(...result);
-        });
-        return;
-      }
-      // No name, no lookup: an address was looked at before it came here, and is once more all the same.
-      const literal = literalAddress(target.hostname);
-      if (literal === undefined || this.#mayDial(literal)) guarded(target, callback);
-      else callback(forbidden(target.host ?? literal, literal), null);
-    };
+  /**
+   * Where the host of `url` may be dialled, now: connections are made to these addresses, not to the name. Throws
+   * ForbiddenAddressError, or the error of the system's resolver.
+   */
+  async addressesOf(url: URL): Promise<readonly LookupAddress[]> {
+    const literal = literalAddress(url.hostname);
+    const all = literal === undefined ? await this.resolve(url.hostname) : [addressOf(literal)];
+    if (url.host === this.#registry) return all;
+    const allowed = all.filter(({ address }) => this.#mayDial(address));
+    if (allowed.length === 0) throw forbidden(url.host, all[0]?.address ?? '::');
+    return allowed;
   }
 
-  /** Gives net.connect those of the addresses of a name that `isAllowed` lets through. */
-  #lookup(isAllowed: (address: string) => boolean): LookupFunction {
-    return (hostname, options, callback) => {
-      this.#resolve(hostname, { ...options, all: true }, (error, addresses) => {
-        if (error !== null) {
-          callback(error, '', 0);
-          return;
-        }
-        const allowed = addresses.filter(({ address }) => isAllowed(address));
-        const [first] = allowed;
-        if (first === undefined) callback(forbidden(hostname, addresses[0]?.address ?? '::'), '', 0);
-        else if (options.all === true) callback(null, allowed);
-        else callback(null, first.address, first.family);
+  /** All addresses of a name. Throws the error of the system's resolver. */
+  resolve(hostname: string): Promise<readonly LookupAddress[]> {
+    return new Promise((resolve, reject) => {
+      this.#resolve(hostname, { all: true }, (error, addresses) => {
+        if (error === null) resolve(addresses);
+        else reject(error);
       });
-    };
+    });
+  }
+
+  /** The host of `url` was reached at `address`. */
+  reached(url: URL, address: string): void {
+    if (url.host === this.#registry) this.#home ??= addressKind(address);
   }
 
   #mayDial(address: string): boolean {
@@ -101,6 +92,10 @@ export class DialGuard {
     if (kind === 'public' || this.#isNamed(address)) return true;
     return kind === this.#home && kind !== 'metadata' && kind !== 'reserved';
   }
+}
+
+function addressOf(literal: string): LookupAddress {
+  return { address: literal, family: isIPv6(literal) ? 6 : 4 };
 }
 
 function forbidden(host: string, address: string): ForbiddenAddressError {

@@ -1,17 +1,16 @@
 import { retryAfterMs } from './answer-headers.ts';
 import { limited, unavailable, type UpstreamFailure } from './outcome.ts';
 
-const TLS_CODE =
-  /^(?:CERT_|CRL_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_|EPROTO|UND_ERR_PRX_TLS)/;
+const TLS_CODE = /^(?:CERT_|CRL_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_|EPROTO)/;
 
-/** What the errors of Node and undici tell; which of it is there depends on the error. */
+/** What the errors of Node tell; which of it is there depends on the error. */
 interface NetworkError extends Error {
   readonly code?: string;
   readonly hostname?: string;
   readonly address?: string;
   readonly port?: number;
   /** Of a parser error: what could not be parsed. */
-  readonly data?: string;
+  readonly rawPacket?: Buffer;
 }
 
 /** The failure for an `error` in place of an answer from `host`. */
@@ -21,19 +20,15 @@ export function networkFailure(
 ): UpstreamFailure {
   const { host, connectTimeoutMs } = context;
   const details = detailsOf(error);
-  const { code = '', name, message, data } = details;
-  const proxyStatus = /^Proxy response \((\d+)\)|^Proxy Authentication Required \((\d+)\)/.exec(message);
-  if (proxyStatus !== null) {
-    const status = proxyStatus[1] ?? proxyStatus[2] ?? '';
-    return unavailable('unreachable', `the proxy does not connect to ${host}, it answered ${status}`, error);
+  const { code = '', message, rawPacket } = details;
+  if (code === 'ERR_PROXY') {
+    return unavailable('unreachable', `the proxy does not connect to ${host}, ${message}`, error);
   }
-  // undici blames the length for whatever it cannot parse after a Content-Length.
-  if (name === 'HTTPParserError' || code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') {
-    return unparsable(data ?? '', host, error);
-  }
-  if (code === 'UND_ERR_HEADERS_OVERFLOW') {
+  if (code === 'HPE_HEADER_OVERFLOW') {
     return unavailable('not-a-registry', `${host} sent more headers than are allowed`, error);
   }
+  if (code.startsWith('HPE_') || code === 'ERR_UNASKED_UPGRADE')
+    return unparsable(rawPacket?.toString('latin1') ?? '', host, error);
   if (code === 'ERR_FORBIDDEN_ADDRESS') return unavailable('not-a-registry', message, error);
   if (TLS_CODE.test(code)) {
     return unavailable('unreachable', `no TLS connection to ${host}: ${message} (${code})`, error);
@@ -43,19 +38,18 @@ export function networkFailure(
 
 /** The failure for an `error` in the middle of the body of an answer from `host`. */
 export function bodyFailure(error: unknown, host: string): UpstreamFailure {
-  const isStalled = detailsOf(error).code === 'UND_ERR_BODY_TIMEOUT';
-  return isStalled
+  return isStall(error)
     ? unavailable('timeout', `${host} stopped in the middle of its answer`, error)
     : unavailable('unreachable', `${host} broke off its answer`, error);
 }
 
 export function isStall(error: unknown): boolean {
-  return detailsOf(error).code === 'UND_ERR_BODY_TIMEOUT';
+  return detailsOf(error).code === 'ERR_BODY_STALLED';
 }
 
 /** True if the connection ended under a request that had no answer yet. */
 export function isLostConnection(error: unknown): boolean {
-  return ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'].includes(detailsOf(error).code ?? '');
+  return ['ECONNRESET', 'EPIPE'].includes(detailsOf(error).code ?? '');
 }
 
 function unreachableReason(error: NetworkError, host: string, connectTimeoutMs: number): string {
@@ -66,14 +60,13 @@ function unreachableReason(error: NetworkError, host: string, connectTimeoutMs: 
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
       return `the name ${hostname ?? host} cannot be resolved (${code})`;
-    case 'UND_ERR_CONNECT_TIMEOUT':
+    case 'ERR_CONNECT_TIMEOUT':
     case 'ETIMEDOUT':
       return `no connection to ${host} within ${connectTimeoutMs / 1000} s`;
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
       return `no route to ${host} (${code})`;
-    case 'UND_ERR_DESTROYED':
-    case 'UND_ERR_CLOSED':
+    case 'ERR_TRANSPORT_CLOSED':
       return `${host} is no longer asked, because this server is stopping`;
     default:
       if (isLostConnection(error)) return `${host} closed the connection without an answer`;

@@ -1,13 +1,15 @@
-import { deferred } from '../lib/deferred.ts';
-import { environmentProxy } from '../lib/proxy-environment.ts';
-import { AnswerBody } from './answer-body.ts';
-import type { AnswerHeaders } from './answer-headers.ts';
+import { request as httpRequest, type OutgoingHttpHeaders } from 'node:http';
 import type { Answer } from './answer.ts';
 import type { DialGuard } from './dial-guard.ts';
+import { Dialer, portOf } from './dialer.ts';
+import { Exchange, type Received } from './exchange.ts';
+import { KeepAliveAgent } from './keep-alive.ts';
 import { networkFailure } from './network-failure.ts';
+import type { UpstreamFailure } from './outcome.ts';
+import { Proxies, type Proxy } from './proxies.ts';
 import type { TimeLimit } from './time-limit.ts';
 import { trustAlso } from './trust.ts';
-import { EnvHttpProxyAgent, Pool, type Dispatcher } from './undici.ts';
+import { ProxyError } from './tunnel.ts';
 
 export interface TransportOptions {
   /** A PEM file with certificates to trust besides the usual ones. */
@@ -29,70 +31,50 @@ export interface TransportRequest {
   readonly limit: TimeLimit;
 }
 
-/** Longer than undici's 4 s, because pulls come in bursts; a server that ends a connection earlier costs a retry. */
-const KEEP_ALIVE_MS = 30_000;
-/** As Docker, containerd and Podman do: what runs beside us is not asked through a proxy. */
-const NEVER_BY_PROXY = ['localhost', '127.0.0.1', '[::1]'];
+/** This server is stopping. */
+class TransportClosedError extends Error {
+  override readonly name = 'TransportClosedError';
+  readonly code = 'ERR_TRANSPORT_CLOSED';
+}
 
 /**
- * HTTP/1.1 over keep-alive connections, as many as there are requests at a time, so that long bodies hold nobody up.
- * `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are honoured. Nothing is cached, decoded or redirected.
+ * HTTP/1.1 over keep-alive connections. `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are honoured. Nothing is cached,
+ * decoded or redirected.
  */
 export class Transport {
   readonly #options: TransportOptions;
   readonly #guard: DialGuard;
-  readonly #dispatcher: Dispatcher;
+  readonly #proxies: Proxies;
+  readonly #dialer: Dialer;
+  readonly #plain: KeepAliveAgent;
+  readonly #secure: KeepAliveAgent;
+  #isClosed = false;
 
   /** Throws CertificateFileError or ProxyEnvironmentError. */
   constructor(options: TransportOptions, guard: DialGuard) {
     const { ca, connectTimeoutMs } = options;
-    const connect = {
-      timeout: connectTimeoutMs,
-      ...(ca === undefined ? {} : { secureContext: trustAlso(ca) }),
-    };
     this.#options = options;
     this.#guard = guard;
-    this.#dispatcher = new EnvHttpProxyAgent({
-      // A proxy is dialled wherever it is, and resolves names itself; all else goes past the guard.
-      connect: guard.connector(connect),
-      requestTls: connect,
-      proxyTls: connect,
-      // A proxy must answer CONNECT in the time of a connection; undici's default is 300 s.
-      clientFactory: (origin, poolOptions) =>
-        new Pool(origin, { ...poolOptions, headersTimeout: connectTimeoutMs }),
-      // Plain http goes to the proxy as a request of its own: many allow CONNECT to port 443 only.
-      proxyTunnel: false,
-      // An empty text means none; undefined would have undici look for itself, and quote what it cannot parse.
-      httpProxy: environmentProxy('http', process.env) ?? '',
-      httpsProxy: environmentProxy('https', process.env) ?? '',
-      noProxy: noProxy(process.env['no_proxy'] ?? process.env['NO_PROXY'] ?? ''),
-      allowH2: false,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-    });
+    this.#proxies = new Proxies(process.env);
+    const secureContext = ca === undefined ? undefined : trustAlso(ca);
+    this.#dialer = new Dialer({ guard, proxies: this.#proxies, connectTimeoutMs, secureContext });
+    const dial = (origin: URL) => this.#dialer.dial(origin);
+    this.#plain = new KeepAliveAgent('http', dial);
+    this.#secure = new KeepAliveAgent('https', dial);
   }
 
   /** Resolves with the head of the answer, whatever its status. Throws UpstreamFailure or the caller's reason to stop. */
   async send(request: TransportRequest): Promise<Answer> {
-    const { method, url, headers, limit, body } = request;
-    const exchange = new Exchange(url, this.#options.connectTimeoutMs);
-    const forbidden = this.#guard.refusal(url);
-    if (forbidden !== undefined) throw networkFailure(forbidden, { host: url.host, connectTimeoutMs: 0 });
-    this.#dispatcher.dispatch(
-      {
-        origin: url.origin,
-        path: `${url.pathname}${url.search}`,
-        method,
-        ...(body === undefined ? {} : { body }),
-        headers: { 'accept-encoding': 'identity', 'user-agent': this.#options.userAgent, ...headers },
-        // undici ends the connection after a HEAD unless it is told not to; HEADs are most of what we send.
-        reset: false,
-        headersTimeout: 0,
-        bodyTimeout: this.#options.idleTimeoutMs,
-      },
-      exchange,
-    );
+    const { url, limit } = request;
+    // Plain http goes to a proxy as a request of its own: many allow CONNECT to port 443 only.
+    const relay = url.protocol === 'http:' ? this.#proxies.of(url) : undefined;
+    const exchange = this.#begin(request, relay);
     try {
-      return await limit.wait(exchange.answer, url.host);
+      const received = await limit.wait(this.#received(exchange, url), url.host);
+      if (relay !== undefined && received.status === 407) {
+        throw this.#failure(new ProxyError('it answered 407'), url);
+      }
+      return { url, ...received };
     } catch (error) {
       exchange.abandon();
       throw error;
@@ -101,61 +83,51 @@ export class Transport {
 
   /** Ends every connection, and with it every request and body. */
   async close(): Promise<void> {
-    await this.#dispatcher.destroy();
-  }
-}
-
-/** One request and what comes back. */
-class Exchange implements Dispatcher.DispatchHandler {
-  readonly #url: URL;
-  readonly #connectTimeoutMs: number;
-  readonly #answer = deferred<Answer>();
-  #controller: Dispatcher.DispatchController | undefined;
-  #body: AnswerBody | undefined;
-  #isAbandoned = false;
-
-  constructor(url: URL, connectTimeoutMs: number) {
-    this.#url = url;
-    this.#connectTimeoutMs = connectTimeoutMs;
+    this.#isClosed = true;
+    this.#dialer.close(new TransportClosedError());
+    this.#plain.destroy();
+    this.#secure.destroy();
   }
 
-  get answer(): Promise<Answer> {
-    return this.#answer.promise;
+  #begin({ method, url, headers, body }: TransportRequest, relay: Proxy | undefined): Exchange {
+    const refusal = this.#isClosed ? new TransportClosedError() : this.#guard.refusal(url);
+    if (refusal !== undefined) throw this.#failure(refusal, url);
+    const path = `${url.pathname}${url.search}`;
+    const sent: OutgoingHttpHeaders = {
+      host: url.host,
+      'accept-encoding': 'identity',
+      'user-agent': this.#options.userAgent,
+      ...(relay?.authorization === undefined ? {} : { 'proxy-authorization': relay.authorization }),
+      ...headers,
+    };
+    try {
+      const request = httpRequest({
+        agent: url.protocol === 'https:' ? this.#secure : this.#plain,
+        method,
+        host: url.hostname,
+        port: portOf(url),
+        path: relay === undefined ? path : `${url.origin}${path}`,
+        headers: sent,
+        insecureHTTPParser: false,
+      });
+      const exchange = new Exchange(request, this.#options.idleTimeoutMs);
+      request.end(body);
+      return exchange;
+    } catch (error) {
+      // A token or a location can hold what no header may.
+      throw this.#failure(error, url);
+    }
   }
 
-  /** A request whose connection does not stand yet is given up once it does. */
-  abandon(): void {
-    this.#isAbandoned = true;
-    this.#controller?.abort(new Error('nobody waits for the answer'));
+  async #received(exchange: Exchange, url: URL): Promise<Received> {
+    try {
+      return await exchange.received;
+    } catch (error) {
+      throw this.#failure(this.#isClosed ? new TransportClosedError() : error, url);
+    }
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#isAbandoned) this.abandon();
+  #failure(error: unknown, { host }: URL): UpstreamFailure {
+    return networkFailure(error, { host, connectTimeoutMs: this.#options.connectTimeoutMs });
   }
-
-  onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: AnswerHeaders): void {
-    if (status < 200) return;
-    this.#body = new AnswerBody(controller);
-    this.#answer.resolve({ url: this.#url, status, headers, body: this.#body });
-  }
-
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#body?.push(chunk);
-  }
-
-  onResponseEnd(): void {
-    this.#body?.finish();
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#body?.fail(error);
-    const context = { host: this.#url.host, connectTimeoutMs: this.#connectTimeoutMs };
-    this.#answer.reject(networkFailure(error, context));
-  }
-}
-
-/** undici knows `*` only when it stands alone. */
-function noProxy(fromEnvironment: string): string {
-  return fromEnvironment.trim() === '*' ? '*' : [fromEnvironment, ...NEVER_BY_PROXY].join(',');
 }

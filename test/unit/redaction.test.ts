@@ -44,7 +44,7 @@ describe('text for people', () => {
 });
 
 describe('errors in the log', () => {
-  /** What ioredis and undici hang on their errors. */
+  /** What ioredis and others hang on their errors. */
   function lateError(): Error {
     const cause = Object.assign(new Error('WRONGPASS at redis://:hidden-word@redis:6379'), {
       command: { name: 'auth', args: ['hidden-word'] },

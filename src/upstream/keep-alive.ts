@@ -1,0 +1,52 @@
+import { Agent, type ClientRequest, type ClientRequestArgs } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+
+/** Pulls come in bursts, minutes apart at times; a server that ends a connection earlier costs a retry. */
+const KEEP_ALIVE_MS = 30_000;
+
+type OnConnection = (error: Error | null, socket: Duplex) => void;
+
+/**
+ * The connections to servers of one scheme, as many as there are requests at a time, so that long bodies hold nobody up.
+ * An idle one is kept for 30 s, or as long as the server says, and holds up no end of the process.
+ */
+export class KeepAliveAgent extends Agent {
+  readonly #scheme: 'http' | 'https';
+  readonly #dial: (origin: URL) => Promise<Socket>;
+
+  constructor(scheme: 'http' | 'https', dial: (origin: URL) => Promise<Socket>) {
+    super({ keepAlive: true, timeout: KEEP_ALIVE_MS });
+    this.#scheme = scheme;
+    this.#dial = dial;
+  }
+
+  override createConnection(options: ClientRequestArgs, onConnection: OnConnection): undefined {
+    const { host, port } = options;
+    this.#dial(new URL(`${this.#scheme}://${host}:${port}`)).then(
+      (socket) => onConnection(null, socket),
+      (error: unknown) => {
+        const fail = onConnection as (error: Error) => void;
+        fail(error instanceof Error ? error : new Error(String(error)));
+        // Node keeps an empty list for each name that was dialled in vain, and redirects can name any number.
+        const name = this.getName(options);
+        if (this.sockets[name]?.length === 0) Reflect.deleteProperty(this.sockets, name);
+      },
+    );
+  }
+
+  /** What comes on a connection that nothing was asked on would be taken for the answer to the next request. */
+  override keepSocketAlive(socket: Duplex) {
+    socket.on('data', endUnasked);
+    return super.keepSocketAlive(socket);
+  }
+
+  override reuseSocket(socket: Duplex, request: ClientRequest): void {
+    socket.off('data', endUnasked);
+    super.reuseSocket(socket, request);
+  }
+}
+
+function endUnasked(this: Duplex): void {
+  this.destroy();
+}
