@@ -135,10 +135,10 @@ function indexReason({ index, space }: Storage): string | undefined {
 
 /** The client of Redis takes 9 MB and a tenth of a second to load: only who has one pays for it. */
 async function fleetOf(
-  { redisUrl: url, redisTimeoutMs: timeoutMs, fleetSecret: secret }: Settings,
+  { redisUrl: url, redisTimeoutMs: timeoutMs, connectTimeoutMs, fleetSecret: secret }: Settings,
   { metrics, now }: { readonly metrics: Metrics; readonly now: () => number },
 ): Promise<Fleet | undefined> {
   if (url === undefined) return undefined;
   const { joinFleet } = await import('./fleet.ts');
-  return joinFleet({ url, timeoutMs, secret, metrics, now });
+  return joinFleet({ url, timeoutMs, connectTimeoutMs, secret, metrics, now });
 }

@@ -9,6 +9,7 @@ import { createRedisFleetLock } from '../store/redis/fleet-lock.ts';
 export interface FleetOptions {
   readonly url: string;
   readonly timeoutMs: number;
+  readonly connectTimeoutMs: number;
   /** What the servers have in common; undefined: they do not believe each other who may see what. */
   readonly secret: string | undefined;
   readonly metrics: Metrics;
@@ -24,9 +25,10 @@ export interface Fleet {
   readonly lock: FleetLock;
 }
 
-export function joinFleet({ url, timeoutMs, secret, metrics, now }: FleetOptions): Fleet {
+export function joinFleet(options: FleetOptions): Fleet {
+  const { url, timeoutMs: callTimeoutMs, connectTimeoutMs, secret, metrics, now } = options;
   const onFailure = (failure: string): void => metrics.redisError(failure);
-  const connection = new RedisConnection({ url, callTimeoutMs: timeoutMs, onFailure });
+  const connection = new RedisConnection({ url, callTimeoutMs, connectTimeoutMs, onFailure });
   return {
     connection,
     manifests: createRedisStore({ connection, secret, onFailure, now }),

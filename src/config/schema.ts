@@ -202,7 +202,7 @@ export const SETTINGS = {
     argument: '<duration>',
     default: '5s',
     allowed: TIMEOUT_ALLOWED,
-    help: 'By when a connection to upstream must stand, TLS included.',
+    help: 'By when a connection to upstream, a proxy or Redis must stand, TLS included.',
     schema: durationMs(TIMEOUT),
   },
   headersTimeout: {

@@ -1,4 +1,5 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net';
 import { parseRedisAddress, type RedisAddress } from '../../lib/redis-address.ts';
 
 /** What is used of ioredis: the same on one server, behind sentinels and on a cluster. */
@@ -24,7 +25,13 @@ export interface RedisClients {
   readonly subscriber: RedisClient;
 }
 
-const CONNECT_TIMEOUT_MS = 1000;
+export interface RedisClientsOptions {
+  /** See lib/redis-address.ts. */
+  readonly url: string;
+  /** By when a connection must stand. */
+  readonly connectTimeoutMs: number;
+}
+
 /** For what a sentinel is asked. */
 const SENTINEL_TIMEOUT_MS = 1000;
 /**
@@ -40,7 +47,6 @@ const reconnectPauseMs = (attempts: number): number => Math.min(100 * attempts, 
 
 /** No call is queued or sent again: whoever asked has gone on without. */
 const CONNECTION = {
-  connectTimeout: CONNECT_TIMEOUT_MS,
   socketTimeout: SOCKET_TIMEOUT_MS,
   maxRetriesPerRequest: 0,
   autoResendUnfulfilledCommands: false,
@@ -50,19 +56,23 @@ const CONNECTION = {
 
 const STANDALONE = { ...CONNECTION, enableOfflineQueue: false, retryStrategy: reconnectPauseMs } as const;
 
-/** Clients that connect by themselves, again and again. `url`: see lib/redis-address.ts. */
-export function createRedisClients(url: string): RedisClients {
+/** Clients that connect by themselves, again and again. */
+export function createRedisClients({ url, connectTimeoutMs }: RedisClientsOptions): RedisClients {
+  // Node gives up each address of a name after 250 ms, and ioredis cannot ask for more. Half: a second one has its turn.
+  setDefaultAutoSelectFamilyAttemptTimeout(Math.max(1, Math.floor(connectTimeoutMs / 2)));
+  const connectTimeout = connectTimeoutMs;
   const address = parseRedisAddress(url);
   switch (address.kind) {
-    case 'single':
-      return { commands: new Redis(url, STANDALONE), subscriber: new Redis(url, STANDALONE) };
-    case 'sentinel':
-      return {
-        commands: new Redis(sentinelOptions(address)),
-        subscriber: new Redis(sentinelOptions(address)),
-      };
+    case 'single': {
+      const options = { ...STANDALONE, connectTimeout };
+      return { commands: new Redis(url, options), subscriber: new Redis(url, options) };
+    }
+    case 'sentinel': {
+      const options = { ...sentinelOptions(address), connectTimeout };
+      return { commands: new Redis(options), subscriber: new Redis(options) };
+    }
     case 'cluster': {
-      const cluster = createCluster(address);
+      const cluster = createCluster(address, connectTimeout);
       return { commands: cluster, subscriber: cluster };
     }
   }
@@ -86,7 +96,7 @@ function sentinelOptions(address: Extract<RedisAddress, { kind: 'sentinel' }>) {
   };
 }
 
-function createCluster(address: Extract<RedisAddress, { kind: 'cluster' }>): Cluster {
+function createCluster(address: Extract<RedisAddress, { kind: 'cluster' }>, connectTimeout: number): Cluster {
   const { nodes, tls } = address;
   return new Cluster([...nodes], {
     enableOfflineQueue: false,
@@ -96,7 +106,7 @@ function createCluster(address: Extract<RedisAddress, { kind: 'cluster' }>): Clu
     retryDelayOnClusterDown: CLUSTER_RETRY_MS,
     retryDelayOnTryAgain: CLUSTER_RETRY_MS,
     slotsRefreshInterval: CLUSTER_REFRESH_MS,
-    redisOptions: { ...CONNECTION, ...credentials(address), ...(tls ? { tls: {} } : {}) },
+    redisOptions: { ...CONNECTION, connectTimeout, ...credentials(address), ...(tls ? { tls: {} } : {}) },
     // Certificates name hosts, which the default would have turned into addresses by then.
     ...(tls ? { dnsLookup: (host, done) => done(null, host) } : {}),
   });

@@ -9,6 +9,7 @@ import { RedisGuard } from './guard.ts';
 export const REDIS_PREFIX = 'pierhead:v1:';
 
 const CALL_TIMEOUT_MS = 40;
+const CONNECT_TIMEOUT_MS = 5000;
 /**
  * On a busy machine an answer waits for this process more often than this process for Redis. Calls last milliseconds, so
  * standstills as short as these must be told from a slow Redis.
@@ -29,6 +30,8 @@ export interface RedisConnectionOptions {
   readonly onFailure?: (failure: RedisFailure) => void;
   /** The longest that a call is waited for; default 40. */
   readonly callTimeoutMs?: number;
+  /** By when a connection must stand; default 5000. */
+  readonly connectTimeoutMs?: number;
 }
 
 /**
@@ -54,9 +57,10 @@ export class RedisConnection {
   #isClosed = false;
 
   constructor(options: RedisConnectionOptions) {
+    const { url, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
     this.#onFailure = options.onFailure ?? (() => undefined);
     this.#callTimeoutMs = options.callTimeoutMs ?? CALL_TIMEOUT_MS;
-    const { commands, subscriber } = createRedisClients(options.url);
+    const { commands, subscriber } = createRedisClients({ url, connectTimeoutMs });
     this.#allowance = new RedisAllowance(this.#callTimeoutMs);
     this.#client = commands;
     this.#subscriber = subscriber;
