@@ -27,6 +27,7 @@ export class Exchange {
   readonly #request: ClientRequest;
   readonly #idleTimeoutMs: number;
   readonly #received = deferred<Received>();
+  #body: AnswerBody | undefined;
 
   constructor(request: ClientRequest, idleTimeoutMs: number) {
     this.#request = request;
@@ -72,22 +73,24 @@ export class Exchange {
       },
       abort: () => this.#request.destroy(),
     });
-    incoming.on(
-      'data',
-      this.#guarded((chunk: Buffer) => {
-        timer.restart();
-        body.push(chunk);
-      }),
-    );
+    this.#body = body;
+    const onData = this.#guarded((chunk: Buffer) => {
+      timer.restart();
+      body.push(chunk);
+    });
+    const breakOff = this.#guarded((error: Error) => {
+      incoming.off('data', onData);
+      // What came behind the pause of a slow reader and before the break.
+      for (let chunk = readNext(incoming); chunk !== null; chunk = readNext(incoming)) body.push(chunk);
+      body.fail(error);
+    });
+    incoming.on('data', onData);
     incoming.on('end', () => body.finish());
-    incoming.on(
-      'error',
-      this.#guarded((error: Error) => {
-        // What came behind the pause of a slow reader and before the break.
-        for (let chunk = readNext(incoming); chunk !== null; chunk = readNext(incoming)) body.push(chunk);
-        body.fail(error);
-      }),
-    );
+    incoming.on('error', breakOff);
+    // For Node a reset is the end of a body that goes on until the connection is closed.
+    this.#request.on('error', (error) => {
+      if (!incoming.complete) breakOff(error);
+    });
     incoming.on('close', () => {
       timer.stop();
       body.fail(lostConnection());
@@ -102,6 +105,7 @@ export class Exchange {
         handle(argument);
       } catch (error) {
         this.#received.reject(error);
+        this.#body?.fail(error);
         this.#request.destroy();
       }
     };

@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Resolve } from '../../src/upstream/dial-guard.ts';
 import { filledHub, GOLANG } from '../support/filled-hub.ts';
+import { startSlowServer } from '../support/slow-server.ts';
 import {
   ANYBODY,
   CAROL,
@@ -167,5 +168,40 @@ describe('a token service', () => {
     const outcome = await upstream.getManifest(repository, LATEST, CONFIGURED);
     expect(causeOf(outcome)).toMatch(/^(?:not-a-registry|credentials): /);
     expect(hub.count({ host: 'token' })).toBe(0);
+  });
+});
+
+describe('a name with several addresses', () => {
+  /** The server that takes its time at one of them, and nobody at the other. */
+  async function slowName(addresses: readonly string[]) {
+    const server = await startSlowServer();
+    const { resolve } = names(new Map([['slow.test', [...addresses]]]));
+    const { upstream } = watchedUpstream(`http://slow.test:${server.port}`, { resolve });
+    return { server, asking: upstream.headManifest(repository, LATEST, ANYBODY) };
+  }
+
+  test.each([
+    ['the first', ['127.0.0.1', '127.0.0.9']],
+    ['the last', ['127.0.0.9', '127.0.0.1']],
+  ])('is waited for at %s for longer than the others are', async (_which, addresses) => {
+    const { server, asking } = await slowName(addresses);
+    await server.tried();
+    server.wake();
+    expect((await asking).kind).toBe('ok');
+  });
+
+  test('is reached at one of them while another does not answer at all', async () => {
+    const dead = await startSlowServer();
+    const seen: string[] = [];
+    const server = createServer((request, response) => {
+      seen.push(request.url ?? '');
+      response.end();
+    });
+    await new Promise<void>((resolve) => server.listen(dead.port, '127.0.0.9', resolve));
+    onTestFinished(() => void server.close());
+    const { resolve } = names(new Map([['half.test', ['127.0.0.1', '127.0.0.9']]]));
+    const { upstream } = watchedUpstream(`http://half.test:${dead.port}`, { resolve });
+    await upstream.headManifest(repository, LATEST, ANYBODY);
+    expect(seen).toEqual([`/v2/${repository}/manifests/latest`]);
   });
 });
