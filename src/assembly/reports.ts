@@ -128,6 +128,10 @@ export function connectionReporter(log: Logger, metrics: Metrics): HttpServerOpt
     const now = performance.now();
     if (now - (told.get(why) ?? -Infinity) < QUIET_MS) return;
     told.set(why, now);
+    if (why === 'accept') {
+      log.error({ reason: error?.message }, 'connections cannot be accepted');
+      return;
+    }
     const setting = why === 'connections' ? 'maxConnections' : 'maxClientConnections';
     log.warn({ client, setting }, 'connections over the limit are closed');
   };

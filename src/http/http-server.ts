@@ -18,7 +18,7 @@ export interface ConnectionLimits {
 }
 
 /** Why a connection came to nothing. */
-export type RefusedConnection = 'connections' | 'connections-of-address' | 'tls';
+export type RefusedConnection = 'connections' | 'connections-of-address' | 'tls' | 'accept';
 
 export interface HttpServerOptions {
   readonly limits: ConnectionLimits;
@@ -52,6 +52,10 @@ export function createHttpServer(options: HttpServerOptions, onRequest: RequestL
   const server =
     tls === undefined ? createServer(http, onRequest) : secureServer(options, tls, http, onRequest);
   server.maxConnections = limits.maxConnections;
+  // No connection can be accepted, for want of file descriptors say. What nobody hears would end the process.
+  server.on('error', (error) => {
+    if (server.listening) options.onRefused('accept', '', error);
+  });
   server.on('drop', (dropped) => options.onRefused('connections', plainAddress(dropped?.remoteAddress)));
   limitAddresses(server, options);
   server.timeout = limits.stallTimeoutMs;

@@ -42,6 +42,8 @@ export async function listen(
   };
   server.on('request', (_request, response: ServerResponse) => {
     answering++;
+    // What is written to an answer that is over would end the process, if nobody heard of it.
+    response.on('error', () => response.destroy());
     response.on('close', onEnd);
   });
   return {

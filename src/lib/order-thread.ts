@@ -55,7 +55,7 @@ export class OrderThread<O extends object, A extends { readonly id: number }> {
       for (const answer of this.#waiting.values()) answer.reject(error);
       this.#waiting.clear();
     };
-    worker.once('error', ended);
+    worker.on('error', ended);
     worker.once('exit', () => ended(new Error(this.#options.ended)));
     return worker;
   }

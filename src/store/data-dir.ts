@@ -209,7 +209,8 @@ async function listen(path: string, listener: RequestListener): Promise<Server> 
   const short = await socketPath(path);
   try {
     await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
+      // For as long as it lives: one that cannot accept a connection says so, and nobody who hears it would end the process.
+      server.on('error', reject);
       server.listen(short.path, resolve);
     });
     // Whoever may write to the socket may command the server: its own user (and root), by permission of the file.

@@ -123,7 +123,8 @@ async function run(
     else chunks.push(chunk);
   });
   // A helper that ends without reading makes this an error, and its exit code tells more.
-  child.stdin?.once('error', () => undefined);
+  child.stdin?.on('error', () => undefined);
+  child.stdout?.on('error', () => undefined);
   child.stdin?.end(input);
   try {
     return { code: await ended.promise, output: Buffer.concat(chunks).toString('utf8') };

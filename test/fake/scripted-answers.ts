@@ -15,6 +15,13 @@ export interface AnswerScript {
   readonly isFlushed: boolean;
 }
 
+const NOT_FOUND: AnswerScript = {
+  bytes: Buffer.from('HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n'),
+  pieceBytes: undefined,
+  ending: 'open',
+  isFlushed: false,
+};
+
 export interface ScriptedAnswers {
   readonly url: URL;
   readonly connections: number;
@@ -22,8 +29,13 @@ export interface ScriptedAnswers {
   give(script: AnswerScript): { readonly url: URL; readonly played: Promise<void>; forget(): void };
 }
 
-/** A server on loopback that plays scripts, until the running test ends. `GET /echo/<text>` it answers by that text. */
-export async function startScriptedAnswers(): Promise<ScriptedAnswers> {
+/**
+ * A server on loopback that plays scripts, until the running test ends. `GET /echo/<text>` it answers by that text, and
+ * what it does not know by what `otherwise` makes of the head of the request.
+ */
+export async function startScriptedAnswers(
+  otherwise: (head: string) => AnswerScript | undefined = () => undefined,
+): Promise<ScriptedAnswers> {
   const scripts = new Map<string, { readonly script: AnswerScript; readonly onPlayed: () => void }>();
   const sockets = new Set<Socket>();
   let given = 0;
@@ -37,10 +49,12 @@ export async function startScriptedAnswers(): Promise<ScriptedAnswers> {
       asked += bytes.toString('latin1');
       if (!asked.endsWith('\r\n\r\n')) return;
       const [, kind, name = ''] = /^GET \/(\w+)\/(\S+) /.exec(asked) ?? [];
+      const head = asked;
       asked = '';
       const found = scripts.get(name);
       if (kind === 'echo') socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${name.length}\r\n\r\n${name}`);
       else if (found !== undefined) void play(found.script, socket).then(found.onPlayed);
+      else void play(otherwise(head) ?? NOT_FOUND, socket);
     });
   });
   server.listen(0, '127.0.0.1');

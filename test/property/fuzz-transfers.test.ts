@@ -4,6 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
+import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import type { Answer } from '../../src/upstream/answer.ts';
 import { Bandwidth } from '../../src/upstream/bandwidth.ts';
 import { DialGuard } from '../../src/upstream/dial-guard.ts';
@@ -12,7 +13,9 @@ import { UpstreamFailure } from '../../src/upstream/outcome.ts';
 import { TimeLimit } from '../../src/upstream/time-limit.ts';
 import { Transport } from '../../src/upstream/transport.ts';
 import { startScriptedAnswers, type AnswerScript, type ScriptedAnswers } from '../fake/scripted-answers.ts';
+import { startTestApp } from '../support/app.ts';
 import { fuzz, FUZZ_TIMEOUT_MS } from '../support/fuzz.ts';
+import { RawExchange } from '../support/http.ts';
 import { eventually, withDeadline } from '../support/wait.ts';
 
 const KIB = 1024;
@@ -90,14 +93,17 @@ interface Framed {
   readonly bodyAt: number;
 }
 
-function framed({ protocol, framing, size, chunkBytes }: Case): Framed {
+function framed(
+  { protocol, framing, chunkBytes, ...one }: Case,
+  body = CONTENT.subarray(0, one.size),
+): Framed {
   const [version, close] = protocol.split(', ');
-  const head = [`${version} 200 OK`, `x-size: ${size}`];
+  const { length: size } = body;
+  const head = [`${version} 200 OK`];
   if (close !== undefined) head.push('connection: close');
   if (framing === 'length') head.push(`content-length: ${size}`);
   if (framing === 'chunked') head.push('transfer-encoding: chunked');
   const start = Buffer.from(`${head.join('\r\n')}\r\n\r\n`);
-  const body = CONTENT.subarray(0, size);
   if (framing !== 'chunked') return { bytes: Buffer.concat([start, body]), bodyAt: start.length };
   const chunks: Buffer[] = [start];
   for (let at = 0; at < size; at += chunkBytes) {
@@ -215,6 +221,38 @@ function expectRight(one: Case, { bytes: whole, bodyAt }: Framed, { bytes, error
   else if (framing !== 'chunked') expect(bytes.length, what).toBe(Math.max(0, cutAt - bodyAt));
 }
 
+/** Blobs at a registry whose first answers for each end as a case says, and whose later ones are sound. */
+class HostileRegistry {
+  readonly #blobs = new Map<string, { readonly one: Case; readonly body: Buffer; asked: number }>();
+  readonly #hostileAnswers = 2;
+
+  /** The digest of a blob of its own. */
+  add(one: Case): Digest {
+    const salt = Buffer.from(String(this.#blobs.size));
+    const body = Buffer.concat([salt, CONTENT.subarray(0, one.size)]);
+    const digest = digestOf(body);
+    this.#blobs.set(digest, { one, body, asked: 0 });
+    return digest;
+  }
+
+  /** The whole blob, whatever range was asked for. */
+  answer(head: string): AnswerScript | undefined {
+    const sound = { pieceBytes: undefined, ending: 'open', isFlushed: false } as const;
+    const [, digest = ''] = /^GET \/v2\/library\/any\/blobs\/(\S+)/.exec(head) ?? [];
+    const blob = this.#blobs.get(digest);
+    if (blob === undefined) return undefined;
+    const { one, body } = blob;
+    if (blob.asked++ >= this.#hostileAnswers) {
+      const length = { ...one, protocol: 'HTTP/1.1', framing: 'length' } as const;
+      return { bytes: framed(length, body).bytes, ...sound };
+    }
+    const { bytes } = framed(one, body);
+    const { pieceBytes, isFlushed, cutAt = bytes.length } = one;
+    const ending = one.ending === 'open' ? 'fin' : one.ending;
+    return { bytes: bytes.subarray(0, cutAt), pieceBytes, isFlushed, ending };
+  }
+}
+
 /** Bytes that this process holds after its garbage is collected. */
 function heldBytes(): number {
   setFlagsFromString('--expose-gc');
@@ -263,6 +301,34 @@ describe('a server that ends its answers in any way, at any moment', () => {
         expect(now - held).toBeLessThan(MAX_GROWTH_BYTES);
       });
       await fc.assert(property, { ...fuzz(20), endOnFailure: true });
+    },
+  );
+
+  it(
+    'never makes a mirror give a client another blob than it asked for, or end',
+    { timeout: 3 * FUZZ_TIMEOUT_MS },
+    async () => {
+      const registry = new HostileRegistry();
+      const server = await startScriptedAnswers((head) => registry.answer(head));
+      const yaml = `upstreams:\n  docker.io:\n    url: ${server.url.origin}\n    bandwidth: 200MB/s\n`;
+      const { url } = await startTestApp({ hub: server.url.origin, yaml });
+      const batch = fc.array(cases, { minLength: 40, maxLength: 40 });
+      const ends = { whole: 0, short: 0 };
+      const property = fc.asyncProperty(batch, async (many) => {
+        const digests = many.map((one) => registry.add(one));
+        await Promise.all(
+          digests.map(async (digest, index) => {
+            const request = { origin: url, target: `/v2/library/any/blobs/${digest}`, timeoutMs: 60_000 };
+            const { status, complete, body } = await new RawExchange(request).finished();
+            const isWhole = status === 200 && complete;
+            ends[isWhole ? 'whole' : 'short']++;
+            if (isWhole) expect(digestOf(body), JSON.stringify(many[index])).toBe(digest);
+          }),
+        );
+      });
+      await fc.assert(property, { ...fuzz(3), endOnFailure: true });
+      expect((await fetch(`${url}/healthz`)).status).toBe(200);
+      expect(ends.whole).toBeGreaterThan(ends.short);
     },
   );
 });

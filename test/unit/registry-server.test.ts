@@ -6,11 +6,16 @@ import type { PullService } from '../../src/pull/pull-service.ts';
 import { fetchRaw } from '../support/http.ts';
 import { eventually } from '../support/wait.ts';
 
-it('an error that cannot be sent ends its connection, and no other', async () => {
-  const faults: unknown[] = [];
-  const ended: string[] = [];
-  const noHeader = new RequestError(403, 'DENIED', 'refused', { 'X-Reason': '\u{1f433}' });
-  const options: RegistryServerOptions = {
+const ADMISSION = {
+  isAllowed: () => true,
+  networksSetting: 'allowNetworks',
+  needsClientCertificate: false,
+  rates: undefined,
+  accounts: undefined,
+} as const;
+
+function optionsWith(own: Partial<RegistryServerOptions>): RegistryServerOptions {
+  return {
     limits: {
       maxConnections: 10,
       maxConnectionsPerAddress: 10,
@@ -23,20 +28,26 @@ it('an error that cannot be sent ends its connection, and no other', async () =>
     isTrustedProxy: () => false,
     onRefused: () => undefined,
     pull: {} as PullService,
-    admission: {
-      isAllowed: () => true,
-      networksSetting: 'allowNetworks',
-      needsClientCertificate: false,
-      rates: undefined,
-      accounts: { authenticate: () => Promise.reject(noHeader) },
-    },
+    admission: ADMISSION,
     failMode: 'fallthrough',
     clients: [],
     health: () => ({ isStopping: false, degraded: [] }),
-    onExchange: ({ request }) => ended.push(request.url ?? ''),
+    onExchange: () => undefined,
     onUnreadable: () => undefined,
-    onInternalError: (error) => faults.push(error),
+    onInternalError: () => undefined,
+    ...own,
   };
+}
+
+it('an error that cannot be sent ends its connection, and no other', async () => {
+  const faults: unknown[] = [];
+  const ended: string[] = [];
+  const noHeader = new RequestError(403, 'DENIED', 'refused', { 'X-Reason': '\u{1f433}' });
+  const options = optionsWith({
+    admission: { ...ADMISSION, accounts: { authenticate: () => Promise.reject(noHeader) } },
+    onExchange: ({ request }) => ended.push(request.url ?? ''),
+    onInternalError: (error) => faults.push(error),
+  });
   const listener = await listen(createRegistryServer(options), { host: '127.0.0.1', port: 0 });
   onTestFinished(() => listener.cut());
   await expect(fetchRaw(`${listener.url}/v2/`)).rejects.toThrow();
@@ -45,4 +56,15 @@ it('an error that cannot be sent ends its connection, and no other', async () =>
   await eventually(() => ended.length > 1, 'the ends of both');
   expect(ended).toEqual(['/v2/', '/healthz']);
   expect(listener.answering).toBe(0);
+});
+
+it('a connection that cannot be accepted is told of, and the next one is served', async () => {
+  const refused: unknown[] = [];
+  const server = createRegistryServer(optionsWith({ onRefused: (...what) => refused.push(what) }));
+  const listener = await listen(server, { host: '127.0.0.1', port: 0 });
+  onTestFinished(() => listener.cut());
+  const error = Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' });
+  server.emit('error', error);
+  expect(refused).toEqual([['accept', '', error]]);
+  expect((await fetchRaw(`${listener.url}/healthz`)).status).toBe(200);
 });
