@@ -111,7 +111,6 @@ describe('an exchange', () => {
     const { headers } = await asking;
     expect(headers['a']).toEqual(['1', '2', '3']);
     expect(Object.keys(headers)).toEqual(['a', '__proto__']);
-    expect(headers['toString']).toBe(Object.prototype.toString);
   });
 
   test('whose headers cannot be sent fails by itself', async () => {

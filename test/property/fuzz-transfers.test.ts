@@ -59,15 +59,15 @@ interface Case {
 const nearMark = fc
   .tuple(fc.constantFrom(...MARKS), fc.integer({ min: -2, max: 2 }))
   .map(([mark, offset]) => Math.max(0, mark + offset));
-const length = fc.oneof({ weight: 4, arbitrary: nearMark }, { weight: 1, arbitrary: fc.nat(400 * KIB) });
+const anyLength = fc.oneof({ weight: 4, arbitrary: nearMark }, { weight: 1, arbitrary: fc.nat(400 * KIB) });
 const cases: fc.Arbitrary<Case> = fc.record({
   protocol: fc.constantFrom('HTTP/1.0', 'HTTP/1.1', 'HTTP/1.1, close'),
   framing: fc.constantFrom('length', 'chunked', 'until close'),
-  size: length,
+  size: anyLength,
   chunkBytes: fc.constantFrom(1000, 16 * KIB, 64 * KIB, 300 * KIB),
   cutAt: fc.oneof(
     { weight: 2, arbitrary: fc.constant(undefined) },
-    { weight: 2, arbitrary: length },
+    { weight: 2, arbitrary: anyLength },
     { weight: 1, arbitrary: fc.nat(100) },
   ),
   excess: fc.constantFrom(
@@ -84,7 +84,7 @@ const cases: fc.Arbitrary<Case> = fc.record({
   pieceBytes: fc.constantFrom(undefined, undefined, 16 * KIB, 65_537),
   isFlushed: fc.boolean(),
   reader: fc.constantFrom('fast', 'turns', 'paused', 'limited', 'gone', 'discarded'),
-  leavesAfter: length,
+  leavesAfter: anyLength,
 });
 
 /** A whole answer, and where in it the body begins. */
@@ -262,7 +262,7 @@ function heldBytes(): number {
   return heapUsed + external;
 }
 
-function count(kind: string): number {
+function resources(kind: string): number {
   return process.getActiveResourcesInfo().filter((name) => name === kind).length;
 }
 
@@ -274,7 +274,7 @@ describe('a server that ends its answers in any way, at any moment', () => {
       const server = await startScriptedAnswers();
       const options = { connectTimeoutMs: 30_000, idleTimeoutMs: 60_000, userAgent: 'pierhead/0.0.0-test' };
       const guard = () => new DialGuard({ registry: server.url, networks: [] });
-      const timers = count('Timeout');
+      const timers = resources('Timeout');
       let held: number | undefined;
       let batches = 0;
       const batch = fc.array(cases, { minLength: CASES_AT_A_TIME, maxLength: CASES_AT_A_TIME });
@@ -294,7 +294,7 @@ describe('a server that ends its answers in any way, at any moment', () => {
         );
         await transport.close();
         await eventually(() => server.connections === 0, 'all connections to end', 60_000);
-        await eventually(() => count('Timeout') <= timers + 2, 'all timers to end', 60_000);
+        await eventually(() => resources('Timeout') <= timers + 2, 'all timers to end', 60_000);
         if (batches++ % LOOKS_EVERY > 0) return;
         const now = heldBytes();
         held ??= now;
