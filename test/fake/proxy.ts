@@ -1,11 +1,17 @@
 import { once } from 'node:events';
 import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
+import type { Certificate } from '../support/certificates.ts';
 
 export interface ProxyOptions {
   /** Whom it serves; others get 407. Default everybody. */
   readonly login?: { readonly user: string; readonly password: string };
+  /** It speaks TLS itself. */
+  readonly certificate?: Certificate;
+  /** It takes connections and requests, and says nothing. */
+  readonly isSilent?: boolean;
   /** Answers every request with this status instead of what was asked for. */
   readonly refuseWith?: number;
 }
@@ -21,7 +27,8 @@ export interface FakeProxy {
 export async function startFakeProxy(options: ProxyOptions = {}): Promise<FakeProxy> {
   const asked: string[] = [];
   const sockets = new Set<Socket>();
-  const server = createServer();
+  const { certificate, isSilent = false } = options;
+  const server = certificate === undefined ? createServer() : createSecureServer(certificate);
   const refusal = (message: IncomingMessage): number | undefined => {
     asked.push(`${message.method} ${message.url}`);
     const { login, refuseWith } = options;
@@ -35,6 +42,7 @@ export async function startFakeProxy(options: ProxyOptions = {}): Promise<FakePr
   });
   server.on('connect', (message: IncomingMessage, socket: Socket, head: Buffer) => {
     const status = refusal(message);
+    if (isSilent) return;
     if (status === undefined) tunnel(message.url ?? '', socket, head);
     else socket.end(`HTTP/1.1 ${status} No\r\nContent-Length: 0\r\n\r\n`);
   });

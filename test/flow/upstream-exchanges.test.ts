@@ -8,8 +8,10 @@ import { DialGuard } from '../../src/upstream/dial-guard.ts';
 import { KeepAliveAgent } from '../../src/upstream/keep-alive.ts';
 import { TimeLimit } from '../../src/upstream/time-limit.ts';
 import { Transport } from '../../src/upstream/transport.ts';
+import { standStill } from '../support/standstill.ts';
 import { eventually, withDeadline } from '../support/wait.ts';
 
+const IDLE_TIMEOUT_MS = 1000;
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 
 interface Asked {
@@ -33,7 +35,7 @@ async function setUp() {
   const port = typeof address === 'object' && address !== null ? address.port : 0;
   const url = new URL(`http://127.0.0.1:${port}/v2/`);
   const transport = new Transport(
-    { connectTimeoutMs: 10_000, idleTimeoutMs: 60_000, userAgent: 'test' },
+    { connectTimeoutMs: 10_000, idleTimeoutMs: IDLE_TIMEOUT_MS, userAgent: 'test' },
     new DialGuard({ registry: url, networks: [] }),
   );
   onTestFinished(async () => {
@@ -111,6 +113,17 @@ describe('an exchange', () => {
     const { headers } = await asking;
     expect(headers['a']).toEqual(['1', '2', '3']);
     expect(Object.keys(headers)).toEqual(['a', '__proto__']);
+  });
+
+  test('is not stalled because this process stood still', async () => {
+    const { send: ask, next } = await setUp();
+    const asking = ask();
+    const { socket } = await next();
+    socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n');
+    const answer = await asking;
+    standStill(2 * IDLE_TIMEOUT_MS);
+    setImmediate(() => socket.write('ok'));
+    expect(await textOf(answer)).toBe('ok');
   });
 
   test('whose headers cannot be sent fails by itself', async () => {

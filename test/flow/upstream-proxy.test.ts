@@ -81,6 +81,26 @@ describe('HTTPS_PROXY', () => {
     );
   });
 
+  test('may be asked over TLS, by the certificates that are trusted', async () => {
+    const certificate = await selfSigned([...HTTPS_NAMES, 'localhost']);
+    const { hub } = await officeNetwork({}, { certificate });
+    const proxy = await startFakeProxy({ certificate });
+    vi.stubEnv('HTTPS_PROXY', `https://localhost:${proxy.port}`);
+    const { bytes } = await readBody(valueOf(await getBlob(hub, certificate.path)));
+    expect(digestOf(bytes)).toBe(hub.blob.digest);
+    expect(proxy.asked.length).toBeGreaterThan(0);
+    expect(causeOf(await getBlob(hub, undefined))).toBe(
+      `unreachable: the proxy does not connect to registry.test:${hub.port}, there is no TLS connection to it: self-signed certificate`,
+    );
+  });
+
+  test('that says nothing is given up by the time of a connection', async () => {
+    const { hub, ca } = await officeNetwork({ isSilent: true });
+    const { upstream } = watchedUpstream(hub.url, { ca, connectTimeoutMs: 300 });
+    const outcome = await upstream.getBlob(REPOSITORY, hub.blob.digest, { ...ANYBODY, offset: 0 });
+    expect(causeOf(outcome)).toBe(`unreachable: no connection to registry.test:${hub.port} within 0.3 s`);
+  });
+
   test('that is not there is named by its address', async () => {
     const { hub, ca } = await officeNetwork();
     vi.stubEnv('HTTPS_PROXY', 'http://127.0.0.1:9');
