@@ -1,10 +1,9 @@
 import fc from 'fast-check';
-import { createHash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import { digestOf } from '../../src/oci/digest.ts';
 import type { Answer } from '../../src/upstream/answer.ts';
 import { Bandwidth } from '../../src/upstream/bandwidth.ts';
 import { DialGuard } from '../../src/upstream/dial-guard.ts';
@@ -12,113 +11,28 @@ import { isLostConnection } from '../../src/upstream/network-failure.ts';
 import { UpstreamFailure } from '../../src/upstream/outcome.ts';
 import { TimeLimit } from '../../src/upstream/time-limit.ts';
 import { Transport } from '../../src/upstream/transport.ts';
-import { startScriptedAnswers, type AnswerScript, type ScriptedAnswers } from '../fake/scripted-answers.ts';
+import { startScriptedAnswers, type ScriptedAnswers } from '../fake/scripted-answers.ts';
 import { startTestApp } from '../support/app.ts';
 import { fuzz, FUZZ_TIMEOUT_MS } from '../support/fuzz.ts';
 import { RawExchange } from '../support/http.ts';
+import {
+  cases,
+  CONTENT,
+  EXCESS,
+  framed,
+  HostileRegistry,
+  KIB,
+  type Case,
+  type Framed,
+  type Reader,
+} from '../support/transfer-cases.ts';
 import { eventually, withDeadline } from '../support/wait.ts';
 
-const KIB = 1024;
-/** Where something changes on the way: reads of a socket, the queue of a body, its resumption, and their sums. */
-const MARKS = [0, 1, 16 * KIB, 64 * KIB, 128 * KIB, 192 * KIB, 256 * KIB, 272 * KIB, 320 * KIB, 384 * KIB];
-const CONTENT = pseudoRandom(512 * KIB);
 const CASES_AT_A_TIME = 150;
 const LOOKS_EVERY = 10;
 const MAX_TRIES = 20;
 /** What may hang on to memory between two looks, of which some is the test's own. */
 const MAX_GROWTH_BYTES = 40 * KIB * KIB;
-
-const EXCESS = {
-  nothing: '',
-  'a byte': 'x',
-  'a lot': 'x'.repeat(70_000),
-  'another answer': 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil',
-  'line end': '\r\n',
-  chunk: '4\r\nevil\r\n0\r\n\r\n',
-} as const;
-
-type Reader = 'fast' | 'turns' | 'paused' | 'limited' | 'gone' | 'discarded';
-
-interface Case {
-  readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/1.1, close';
-  readonly framing: 'length' | 'chunked' | 'until close';
-  readonly size: number;
-  readonly chunkBytes: number;
-  /** How much of the answer is sent; undefined: all of it, its head included. */
-  readonly cutAt: number | undefined;
-  /** What follows an answer that is sent whole. */
-  readonly excess: keyof typeof EXCESS;
-  readonly ending: AnswerScript['ending'];
-  readonly pieceBytes: number | undefined;
-  readonly isFlushed: boolean;
-  readonly reader: Reader;
-  /** How much one who goes away reads before. */
-  readonly leavesAfter: number;
-}
-
-const nearMark = fc
-  .tuple(fc.constantFrom(...MARKS), fc.integer({ min: -2, max: 2 }))
-  .map(([mark, offset]) => Math.max(0, mark + offset));
-const anyLength = fc.oneof({ weight: 4, arbitrary: nearMark }, { weight: 1, arbitrary: fc.nat(400 * KIB) });
-const cases: fc.Arbitrary<Case> = fc.record({
-  protocol: fc.constantFrom('HTTP/1.0', 'HTTP/1.1', 'HTTP/1.1, close'),
-  framing: fc.constantFrom('length', 'chunked', 'until close'),
-  size: anyLength,
-  chunkBytes: fc.constantFrom(1000, 16 * KIB, 64 * KIB, 300 * KIB),
-  cutAt: fc.oneof(
-    { weight: 2, arbitrary: fc.constant(undefined) },
-    { weight: 2, arbitrary: anyLength },
-    { weight: 1, arbitrary: fc.nat(100) },
-  ),
-  excess: fc.constantFrom(
-    'nothing',
-    'nothing',
-    'nothing',
-    'a byte',
-    'a lot',
-    'another answer',
-    'line end',
-    'chunk',
-  ),
-  ending: fc.constantFrom('open', 'fin', 'half', 'rst'),
-  pieceBytes: fc.constantFrom(undefined, undefined, 16 * KIB, 65_537),
-  isFlushed: fc.boolean(),
-  reader: fc.constantFrom('fast', 'turns', 'paused', 'limited', 'gone', 'discarded'),
-  leavesAfter: anyLength,
-});
-
-/** A whole answer, and where in it the body begins. */
-interface Framed {
-  readonly bytes: Buffer;
-  readonly bodyAt: number;
-}
-
-function framed(
-  { protocol, framing, chunkBytes, ...one }: Case,
-  body = CONTENT.subarray(0, one.size),
-): Framed {
-  const [version, close] = protocol.split(', ');
-  const { length: size } = body;
-  const head = [`${version} 200 OK`];
-  if (close !== undefined) head.push('connection: close');
-  if (framing === 'length') head.push(`content-length: ${size}`);
-  if (framing === 'chunked') head.push('transfer-encoding: chunked');
-  const start = Buffer.from(`${head.join('\r\n')}\r\n\r\n`);
-  if (framing !== 'chunked') return { bytes: Buffer.concat([start, body]), bodyAt: start.length };
-  const chunks: Buffer[] = [start];
-  for (let at = 0; at < size; at += chunkBytes) {
-    const chunk = body.subarray(at, at + chunkBytes);
-    chunks.push(Buffer.from(`${chunk.length.toString(16)}\r\n`), chunk, Buffer.from('\r\n'));
-  }
-  return { bytes: Buffer.concat([...chunks, Buffer.from('0\r\n\r\n')]), bodyAt: start.length };
-}
-
-function pseudoRandom(bytes: number): Buffer {
-  const blocks = Array.from({ length: bytes / 64 }, (_none, index) =>
-    createHash('sha512').update(String(index)).digest(),
-  );
-  return Buffer.concat(blocks);
-}
 
 interface Seen {
   /** Undefined: no answer came. */
@@ -219,38 +133,6 @@ function expectRight(one: Case, { bytes: whole, bodyAt }: Framed, { bytes, error
   if (!isCut) expect(error, what).toBeUndefined();
   // What came before a break is delivered.
   else if (framing !== 'chunked') expect(bytes.length, what).toBe(Math.max(0, cutAt - bodyAt));
-}
-
-/** Blobs at a registry whose first answers for each end as a case says, and whose later ones are sound. */
-class HostileRegistry {
-  readonly #blobs = new Map<string, { readonly one: Case; readonly body: Buffer; asked: number }>();
-  readonly #hostileAnswers = 2;
-
-  /** The digest of a blob of its own. */
-  add(one: Case): Digest {
-    const salt = Buffer.from(String(this.#blobs.size));
-    const body = Buffer.concat([salt, CONTENT.subarray(0, one.size)]);
-    const digest = digestOf(body);
-    this.#blobs.set(digest, { one, body, asked: 0 });
-    return digest;
-  }
-
-  /** The whole blob, whatever range was asked for. */
-  answer(head: string): AnswerScript | undefined {
-    const sound = { pieceBytes: undefined, ending: 'open', isFlushed: false } as const;
-    const [, digest = ''] = /^GET \/v2\/library\/any\/blobs\/(\S+)/.exec(head) ?? [];
-    const blob = this.#blobs.get(digest);
-    if (blob === undefined) return undefined;
-    const { one, body } = blob;
-    if (blob.asked++ >= this.#hostileAnswers) {
-      const length = { ...one, protocol: 'HTTP/1.1', framing: 'length' } as const;
-      return { bytes: framed(length, body).bytes, ...sound };
-    }
-    const { bytes } = framed(one, body);
-    const { pieceBytes, isFlushed, cutAt = bytes.length } = one;
-    const ending = one.ending === 'open' ? 'fin' : one.ending;
-    return { bytes: bytes.subarray(0, cutAt), pieceBytes, isFlushed, ending };
-  }
 }
 
 /** Bytes that this process holds after its garbage is collected. */
