@@ -132,6 +132,7 @@ export class Breakers {
   async #probe(url: URL, kind: BreakerKind): Promise<Down | undefined> {
     const { transport, headersTimeoutMs } = this.#options;
     const limit = new TimeLimit({ ms: headersTimeoutMs });
+    transport.endIdle(url);
     try {
       const outcome = await outcomeOf(transport.send({ method: 'GET', url, headers: {}, limit }));
       if (outcome.kind !== 'ok') return downFailure(outcome);

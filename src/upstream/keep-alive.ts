@@ -41,6 +41,10 @@ export class KeepAliveAgent extends Agent {
     return super.keepSocketAlive(socket);
   }
 
+  endIdle(server: Pick<ClientRequestArgs, 'host' | 'port'>): void {
+    for (const socket of this.freeSockets[this.getName(server)] ?? []) socket.destroy();
+  }
+
   override reuseSocket(socket: Duplex, request: ClientRequest): void {
     socket.off('data', endUnasked);
     super.reuseSocket(socket, request);

@@ -81,6 +81,12 @@ export class Transport {
     }
   }
 
+  /** Ends the idle connections to `url`: where a request gets lost, a firewall may have forgotten all of them. */
+  endIdle(url: URL): void {
+    const agent = url.protocol === 'https:' ? this.#secure : this.#plain;
+    agent.endIdle({ host: url.hostname, port: portOf(url) });
+  }
+
   /** Ends every connection, and with it every request and body. */
   async close(): Promise<void> {
     this.#isClosed = true;

@@ -1,12 +1,20 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { SharedBudgets } from '../../src/oci/pull-budget.ts';
 import type { Upstream } from '../../src/upstream/upstream.ts';
 import { bytesContent } from '../fake/content.ts';
 import type { FakeHub } from '../fake/hub.ts';
 import { matches, type RequestFilter } from '../fake/log.ts';
-import { GOLANG } from '../support/filled-hub.ts';
-import { ANYBODY, CONFIGURED, hubAndUpstream, readBody, valueOf } from '../support/upstream-client.ts';
+import { filledHub, GOLANG } from '../support/filled-hub.ts';
+import { startRelay } from '../support/relay.ts';
+import {
+  ANYBODY,
+  CONFIGURED,
+  hubAndUpstream,
+  readBody,
+  valueOf,
+  watchedUpstream,
+} from '../support/upstream-client.ts';
 import { eventually } from '../support/wait.ts';
 
 const { repository } = GOLANG;
@@ -95,6 +103,18 @@ describe('a request that gets lost', () => {
     expect(hub.count(GET)).toBe(2);
     // Nobody waits for the other one any more, and its connection is of no use.
     await eventually(() => hub.requests.every(({ closed }) => closed), 'the end of the lost request');
+  });
+
+  it('comes by a new connection where a firewall has forgotten all others', { timeout: 60_000 }, async () => {
+    const hub = await filledHub();
+    const relay = await startRelay(new URL(hub.url).host);
+    onTestFinished(() => relay.close());
+    const { upstream } = watchedUpstream(`http://${relay.host}`);
+    const askMany = () =>
+      Promise.all([1, 2, 3].map(() => upstream.headManifest(repository, LATEST, ANYBODY)));
+    for (const outcome of [...(await askMany()), ...(await askMany())]) valueOf(outcome);
+    relay.forget();
+    expect(digestOf(valueOf(await upstream.getManifest(repository, LATEST, ANYBODY)).bytes)).toBe(digest);
   });
 
   it('is not sent again to a server that answers nothing', { timeout: 60_000 }, async () => {

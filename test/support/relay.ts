@@ -10,6 +10,8 @@ export interface Relay {
   readonly connections: number;
   /** New connections lead to another `host:port` from now on. */
   moveTo(target: string): void;
+  /** Takes no further notice of the connections that stand, as a firewall does that has forgotten them. */
+  forget(): void;
   close(): Promise<void>;
 }
 
@@ -17,6 +19,7 @@ export interface Relay {
 export async function startRelay(target: string): Promise<Relay> {
   let goal = target;
   const sockets = new Set<Socket>();
+  const pairs = new Set<readonly [client: Socket, upstream: Socket]>();
   let sent = '';
   let connections = 0;
   const server = createServer((client) => {
@@ -25,13 +28,17 @@ export async function startRelay(target: string): Promise<Relay> {
     const upstream = connect({ host, port: Number(port) });
     client.on('data', (chunk) => (sent += chunk.toString('latin1')));
     client.pipe(upstream).pipe(client);
+    const pair = [client, upstream] as const;
+    pairs.add(pair);
     for (const [one, other] of [
       [client, upstream],
       [upstream, client],
     ] as const) {
       sockets.add(one);
-      one.on('error', () => other.destroy());
-      one.on('close', () => other.destroy());
+      const end = (): void => {
+        if (pairs.has(pair)) other.destroy();
+      };
+      one.on('error', end).on('close', end);
     }
   });
   server.listen(0, '127.0.0.1');
@@ -46,6 +53,13 @@ export async function startRelay(target: string): Promise<Relay> {
     },
     moveTo(to) {
       goal = to;
+    },
+    forget() {
+      for (const [client, upstream] of pairs) {
+        client.unpipe().resume();
+        upstream.unpipe().resume();
+      }
+      pairs.clear();
     },
     close: async () => {
       server.close();
