@@ -27,7 +27,7 @@ interface RedisOptions {
 }
 const redis = async (url: string, options: RedisOptions = {}): Promise<SharedStore> => {
   const { onFailure = () => undefined, secret, now } = { secret: SECRET, ...options };
-  const connection = new RedisConnection({ url, callTimeoutMs: 4000, onFailure });
+  const connection = new RedisConnection({ url, callTimeoutMs: 2000, onFailure });
   onTestFinished(() => connection.close());
   await eventually(() => connection.state === 'up', 'the connection to Redis');
   return createRedisStore({ connection, secret, onFailure, ...(now === undefined ? {} : { now }) });

@@ -18,7 +18,7 @@ const state = {
 };
 
 async function budgetsOn(url: string) {
-  const connection = new RedisConnection({ url, callTimeoutMs: 4000 });
+  const connection = new RedisConnection({ url, callTimeoutMs: 2000 });
   onTestFinished(() => connection.close());
   await eventually(() => connection.state === 'up', 'the connection to Redis');
   const budgets = createRedisBudgets(connection, { now: () => NOW });

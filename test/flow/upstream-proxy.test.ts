@@ -96,9 +96,9 @@ describe('HTTPS_PROXY', () => {
 
   test('that says nothing is given up by the time of a connection', async () => {
     const { hub, ca } = await officeNetwork({ isSilent: true });
-    const { upstream } = watchedUpstream(hub.url, { ca, connectTimeoutMs: 300 });
+    const { upstream } = watchedUpstream(hub.url, { ca, connectTimeoutMs: 1000 });
     const outcome = await upstream.getBlob(REPOSITORY, hub.blob.digest, { ...ANYBODY, offset: 0 });
-    expect(causeOf(outcome)).toBe(`unreachable: no connection to registry.test:${hub.port} within 0.3 s`);
+    expect(causeOf(outcome)).toBe(`unreachable: no connection to registry.test:${hub.port} within 1 s`);
   });
 
   test('that is not there is named by its address', async () => {
