@@ -9,6 +9,8 @@ import {
   isIndexType,
   isManifestType,
   isOldImageConfigType,
+  OCI_INDEX,
+  OCI_MANIFEST,
 } from './media-types.ts';
 import type { Platform } from './platform.ts';
 
@@ -180,7 +182,18 @@ function effectiveMediaType(document: Json, sentType: string): string {
     return stated;
   }
   if (sentIsManifest) return sentType;
+  const looks = sentType.startsWith('application/vnd.') ? undefined : looksLike(document);
+  if (looks !== undefined) return looks;
   throw new ManifestInvalidError(`unsupported manifest type ${sentType === '' ? '(none)' : sentType}`);
+}
+
+/**
+ * The type of a manifest that states none and was sent as mere JSON, text or bytes, as object stores send it to which
+ * Gitea redirects: Docker's manifests state theirs, those of OCI need not (image-spec, "mediaType").
+ */
+function looksLike(document: Json): string | undefined {
+  if (Array.isArray(document['manifests'])) return OCI_INDEX;
+  return isObject(document['config']) && Array.isArray(document['layers']) ? OCI_MANIFEST : undefined;
 }
 
 /** It may be as long as a manifest may be. */

@@ -32,11 +32,18 @@ export async function requireStatus(answer: Answer, asked: Asked, wanted: readon
   throw failureOf(answer, asked, limit);
 }
 
-function failureOf(answer: Answer, asked: Asked, limit: 'pulls' | 'abuse' | undefined): UpstreamFailure {
+/** Whether it is the limit on pulls, and how long to wait if that was said. */
+interface Limit {
+  readonly scope: 'pulls' | 'abuse';
+  readonly waitMs: number | undefined;
+}
+
+function failureOf(answer: Answer, asked: Asked, limit: Limit | undefined): UpstreamFailure {
   const { status, headers, url } = answer;
   if (limit !== undefined) {
-    if (limit === 'abuse') asked.onAbuseLimit(answer, retryAfterMs(headers));
-    return limited(limit, retryAfterMs(headers));
+    const { scope, waitMs } = limit;
+    if (scope === 'abuse') asked.onAbuseLimit(answer, waitMs);
+    return limited(scope, waitMs);
   }
   switch (status) {
     case 404:
@@ -65,19 +72,27 @@ function isNoStore(cacheControl: string | undefined): boolean {
  * says so; of any other nothing is known but that it is one. A 403 is a limit if it says that it is, by its text, when to
  * come back or that nothing is left (GitHub, "Rate limits for the REST API"): it says nothing about the repository then.
  */
-async function limitOf(answer: Answer, asked: Asked): Promise<'pulls' | 'abuse' | undefined> {
+async function limitOf(answer: Answer, asked: Asked): Promise<Limit | undefined> {
   const { status, headers } = answer;
   if (status !== 429 && status !== 403) return undefined;
   const isManifestGet = asked.kind === 'manifest' && asked.method === 'GET';
-  if (isManifestGet && pullsRemaining(headers) === 0) return 'pulls';
-  const isToldByHeaders =
-    retryAfterMs(headers) !== undefined || headerText(headers, 'x-ratelimit-remaining')?.trim() === '0';
-  if (status === 429 && !isManifestGet) return 'abuse';
+  const told = retryAfterMs(headers);
+  if (isManifestGet && pullsRemaining(headers) === 0) return { scope: 'pulls', waitMs: told };
   const message = await readWhole(answer, { maxBytes: MAX_MESSAGE_BYTES, limit: asked.limit }).catch(
     () => undefined,
   );
-  const text = message?.toString('latin1') ?? '';
-  if (isManifestGet && /pull rate limit/i.test(text)) return 'pulls';
-  if (status === 429) return 'abuse';
-  return isToldByHeaders || /rate limit|too ?many requests/i.test(text) ? 'abuse' : undefined;
+  const text = message?.toString('utf8') ?? '';
+  if (isManifestGet && /pull rate limit/i.test(text)) return { scope: 'pulls', waitMs: told };
+  const isToldByHeaders = told !== undefined || headerText(headers, 'x-ratelimit-remaining')?.trim() === '0';
+  const isLimit = status === 429 || isToldByHeaders || /rate limit|too ?many requests/i.test(text);
+  return isLimit ? { scope: 'abuse', waitMs: told ?? waitInText(text) } : undefined;
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = { µs: 0.001, ms: 1, s: 1000 };
+
+/** `retry-after: 1.16676ms`, which ghcr.io says in the message alone (falcosecurity/plugins#1069). */
+function waitInText(text: string): number | undefined {
+  const [, count = '', unit = ''] = /\bretry-after: (\d{1,6}(?:\.\d{1,9})?)(µs|ms|s)\b/i.exec(text) ?? [];
+  const unitMs = UNIT_MS[unit.toLowerCase()];
+  return unitMs === undefined ? undefined : Math.ceil(Number(count) * unitMs);
 }

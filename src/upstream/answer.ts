@@ -1,5 +1,6 @@
 import type { AnswerBody } from './answer-body.ts';
 import { contentLength, type AnswerHeaders } from './answer-headers.ts';
+import { contentCodings, decodedWhole } from './content-coding.ts';
 import { bodyFailure } from './network-failure.ts';
 import { unavailable } from './outcome.ts';
 import type { TimeLimit } from './time-limit.ts';
@@ -14,7 +15,7 @@ export interface Answer {
 }
 
 /**
- * The whole body. Throws UpstreamFailure if it is longer than `maxBytes`, breaks off, is shorter than its
+ * The whole body, decoded if somebody on the way encoded it. Throws UpstreamFailure if it is longer than `maxBytes`, breaks off, is shorter than its
  * `Content-Length` or takes longer than `limit`.
  */
 export async function readWhole(
@@ -25,7 +26,10 @@ export async function readWhole(
   const { host } = answer.url;
   try {
     if ((contentLength(answer.headers) ?? 0) > maxBytes) throw tooLong(host, maxBytes);
-    return await limit.wait(collect(answer, maxBytes), host);
+    const sent = await limit.wait(collect(answer, maxBytes), host);
+    const body = await decodedWhole(sent, contentCodings(answer.headers), maxBytes);
+    if (body === undefined) throw tooLong(host, maxBytes);
+    return body;
   } catch (error) {
     answer.body.close();
     throw error;

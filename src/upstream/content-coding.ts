@@ -1,6 +1,16 @@
 import { pipeline } from 'node:stream/promises';
 import type { Transform } from 'node:stream';
-import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import { promisify } from 'node:util';
+import {
+  brotliDecompress,
+  createBrotliDecompress,
+  createGunzip,
+  createInflate,
+  gunzip,
+  inflate,
+  type ZlibOptions,
+} from 'node:zlib';
+import { errorCode } from '../lib/error-code.ts';
 import { headerText, type AnswerHeaders } from './answer-headers.ts';
 import { BodyBrokenError } from './upstream.ts';
 
@@ -9,6 +19,13 @@ const DECODERS: Readonly<Record<string, () => Transform>> = {
   'x-gzip': createGunzip,
   deflate: createInflate,
   br: createBrotliDecompress,
+};
+
+const WHOLE_DECODERS: Readonly<Record<string, (bytes: Buffer, options: ZlibOptions) => Promise<Buffer>>> = {
+  gzip: promisify<Buffer, ZlibOptions, Buffer>(gunzip),
+  'x-gzip': promisify<Buffer, ZlibOptions, Buffer>(gunzip),
+  deflate: promisify<Buffer, ZlibOptions, Buffer>(inflate),
+  br: promisify<Buffer, ZlibOptions, Buffer>(brotliDecompress),
 };
 
 /** Each takes memory for a decoder of its own; nobody has a reason for more than one. */
@@ -30,6 +47,28 @@ export function canDecode(codings: readonly string[]): boolean {
 /** The chunks as they were before `codings`. Throws BodyBrokenError if they are no such thing, and what `chunks` throws. */
 export function decoded(chunks: AsyncIterable<Buffer>, codings: readonly string[]): AsyncIterable<Buffer> {
   return codings.reduce((body, coding) => decodedOnce(body, coding), chunks);
+}
+
+/**
+ * A short body as it was before `codings`, of at most `maxBytes`; undefined if it is longer. What is not encoded although
+ * it is labelled so stays as it is.
+ */
+export async function decodedWhole(
+  bytes: Buffer,
+  codings: readonly string[],
+  maxBytes: number,
+): Promise<Buffer | undefined> {
+  if (!canDecode(codings)) return bytes;
+  let body = bytes;
+  for (const coding of codings) {
+    try {
+      body = (await WHOLE_DECODERS[coding]?.(body, { maxOutputLength: maxBytes })) ?? body;
+    } catch (error) {
+      if (errorCode(error) === 'ERR_BUFFER_TOO_LARGE') return undefined;
+      return bytes;
+    }
+  }
+  return body;
 }
 
 async function* decodedOnce(

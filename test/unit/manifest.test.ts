@@ -117,7 +117,12 @@ describe('a manifest', () => {
       'application/vnd.docker.distribution.manifest.v1+prettyjws',
     ],
     ['another type than it was sent with', json(image()), DOCKER_MANIFEST],
-    ['no type at all', json(image({ mediaType: undefined })), 'text/plain'],
+    ['no type at all, nor the looks of one', json({ schemaVersion: 2, blobs: [] }), 'text/plain'],
+    [
+      'no type but that of something else',
+      json(image({ mediaType: undefined })),
+      'application/vnd.oci.artifact.manifest.v1+json',
+    ],
     ['no config', json(image({ config: undefined })), OCI_MANIFEST],
     ['a malformed digest', json(image({ layers: [layer('x', { digest: 'sha256:short' })] })), OCI_MANIFEST],
     ['a negative size', json(image({ layers: [layer('x', { size: -1 })] })), OCI_MANIFEST],
