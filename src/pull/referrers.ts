@@ -147,6 +147,8 @@ export class Referrers {
     const record = await tags.getTag(repository, referrersTag(digest));
     if (record === undefined) return undefined;
     const { digest: named } = record.descriptor;
+    // GitLab takes the tag for the digest that it is made of (oras-project/oras#2148).
+    if (named === digest) return undefined;
     const link = await tags.getLink(repository, named);
     const index = link === undefined ? undefined : await tags.getManifest(named);
     if (index?.mediaType !== OCI_INDEX) return undefined;

@@ -22,6 +22,8 @@ export interface Grant {
   readonly scheme: 'none' | 'basic' | 'bearer' | 'token';
   /** Undefined with `none`, and with `basic` for those who have no credentials. */
   readonly authorization: string | undefined;
+  /** What a token was asked for. */
+  readonly scope?: string;
   /** Whether the registry's no to it is final as long as it asks for that scheme. */
   readonly isFinal: boolean;
 }
@@ -60,7 +62,8 @@ export class Authenticator {
       return { scheme: 'token', authorization: await authorizationOf(credentials), isFinal: true };
     }
     if (this.#asks === undefined) return NOTHING;
-    return this.#asks === 'basic' ? this.#basic(access) : this.#bearer(this.#asks, access, {});
+    if (this.#asks === 'basic') return this.#basic(access);
+    return this.#bearer(this.#asks, access, { scope: readScope(this.#options.nameOf(access.repository)) });
   }
 
   /**
@@ -74,7 +77,9 @@ export class Authenticator {
     else if (challenges.some(({ scheme }) => scheme === 'basic')) this.#asks = 'basic';
     if (this.#asks === undefined) return undefined;
     const scheme = this.#asks === 'basic' ? 'basic' : 'bearer';
-    if (previous.isFinal && (previous.scheme === scheme || previous.scheme === 'token')) {
+    const scope = readScope(this.#options.nameOf(access.repository), bearer?.parameters.get('scope'));
+    const isOther = previous.scheme === 'bearer' && previous.scope !== scope;
+    if (previous.isFinal && !isOther && (previous.scheme === scheme || previous.scheme === 'token')) {
       const isAboutScope = challenges.some(
         ({ parameters }) => parameters.get('error') === 'insufficient_scope',
       );
@@ -87,8 +92,10 @@ export class Authenticator {
       const grant = await this.#basic(access);
       return grant.authorization === undefined ? undefined : grant;
     }
-    const scope = bearer?.parameters.get('scope');
-    return this.#bearer(this.#asks, access, { rejected: previous.authorization, scope });
+    return this.#bearer(this.#asks, access, {
+      scope,
+      rejected: isOther ? undefined : previous.authorization,
+    });
   }
 
   /** Whether the registry gives nothing of `repository` (of some repository: undefined) without a new token. */
@@ -109,14 +116,14 @@ export class Authenticator {
   async #bearer(
     service: TokenService,
     access: Access,
-    details: { readonly rejected?: string | undefined; readonly scope?: string | undefined },
+    details: { readonly scope: string; readonly rejected?: string | undefined },
   ): Promise<Grant> {
     const { repository, limit } = access;
     const { tokens, requestToken } = this.#options;
     const login = this.#loginFor(access);
     const { credentials } = login;
     this.#requireTrusted(service, login);
-    const scope = pullScope(this.#options.nameOf(repository), details.scope);
+    const { scope } = details;
     const issueOnce = async (): Promise<Token> =>
       requestToken(service, { scope, ...(await proofOf(credentials)) });
     const issue = (): Promise<Token> =>
@@ -126,9 +133,10 @@ export class Authenticator {
         return issueOnce();
       });
     const rejected = details.rejected?.replace(/^Bearer /, '');
-    const token = tokens.get(tokenKey(login, repository), { issue, rejected });
+    const key = tokenKey(login, allowsPull(scope) ? repository : scope);
+    const token = tokens.get(key, { issue, rejected });
     const { value, isFresh } = await limit.wait(token, service.realm.host);
-    return { scheme: 'bearer', authorization: `Bearer ${value}`, isFinal: isFresh };
+    return { scheme: 'bearer', authorization: `Bearer ${value}`, scope, isFinal: isFresh };
   }
 
   /** The registry alone says who its token service is, and it may have been made to. */
@@ -151,15 +159,23 @@ function isRejection(error: unknown): boolean {
   return error.failure.kind === 'unavailable' && error.failure.cause === 'credentials';
 }
 
-function tokenKey(login: Login, repository: string): string {
-  return `${login.credentials === undefined ? 'anonymous' : `as ${login.name}`} ${repository}`;
+/** `what`: a repository, for a token to pull from it, or another scope. */
+function tokenKey(login: Login, what: string): string {
+  return `${login.credentials === undefined ? 'anonymous' : `as ${login.name}`} ${what}`;
 }
 
-/** What the challenge says of this repository, if it does and asks for no more than to pull. */
-function pullScope(repository: string, scope: string | undefined): string {
+/** Azure's registries list tags to those alone who asked to read metadata (goharbor/harbor#16947). */
+const READING: readonly string[] = ['pull', 'metadata_read'];
+
+function allowsPull(scope: string): boolean {
+  return scope.endsWith(':pull');
+}
+
+/** What the challenge says of this repository, if it does and asks for no more than to read. */
+function readScope(repository: string, scope?: string): string {
   const own = scope?.split(' ').find((part) => {
-    const [type = '', name, actions] = part.split(':');
-    return /^repository(?:\([a-z0-9]+\))?$/.test(type) && name === repository && actions === 'pull';
+    const [type = '', name, action = ''] = part.split(':');
+    return /^repository(?:\([a-z0-9]+\))?$/.test(type) && name === repository && READING.includes(action);
   });
   return own ?? `repository:${repository}:pull`;
 }

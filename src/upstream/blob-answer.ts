@@ -24,11 +24,17 @@ interface Extent {
 }
 
 /**
- * True if the one who was to send the blob takes no HEAD: a redirect may be signed for GET alone (S3 then says 403).
+ * True if the one who was to send the blob may take no HEAD: a redirect may be signed for GET alone (S3 then says 403),
+ * and those who know no HEAD say that nothing is there (Nexus, of manifests).
  */
 export function refusesHead(answer: Answer, registry: URL): boolean {
   const isElsewhere = answer.url.origin !== registry.origin;
-  return answer.status === 405 || answer.status === 501 || (answer.status === 403 && isElsewhere);
+  return [400, 404, 405, 501].includes(answer.status) || (answer.status === 403 && isElsewhere);
+}
+
+/** True if it was a part that was refused. A 416 that tells the size means what it says: there is no such part. */
+export function refusesRange({ status, headers }: Answer): boolean {
+  return status === 400 || status === 501 || (status === 416 && contentRange(headers)?.total === undefined);
 }
 
 /** The size of the content by the headers of a 200 answer. */

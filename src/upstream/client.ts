@@ -1,20 +1,20 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
-import { OCI_INDEX, UPSTREAM_ACCEPT } from '../oci/media-types.ts';
 import { referenceText, type Reference } from '../oci/reference.ts';
-import { tagPageQuery, type TagPage } from '../oci/tag-page.ts';
+import type { TagPage } from '../oci/tag-page.ts';
 import { requireStatus, type Asked } from './answer-failure.ts';
 import type { Answer } from './answer.ts';
 import type { Access } from './auth.ts';
-import { blobStream, partialBlobSize, refusesHead, sizeOf } from './blob-answer.ts';
+import { blobStream, partialBlobSize, refusesHead, refusesRange, sizeOf } from './blob-answer.ts';
 import { Courier, type CourierOptions, type RegistryRequest } from './courier.ts';
 import { descriptorOf, readManifest } from './manifest-answer.ts';
 import { ManifestHeadTrust } from './manifest-head-trust.ts';
 import { observedOutcome } from './observer.ts';
-import { UpstreamFailure, type Failure } from './outcome.ts';
-import { readReferrers } from './referrers-list.ts';
-import { readTagList } from './tag-list.ts';
+import { UpstreamFailure } from './outcome.ts';
+import { isNoList, noReferrersApi, readReferrers, requireReferrersApi } from './referrers-list.ts';
+import { blobRequest, manifestRequest, referrersRequest, tagsRequest } from './registry-requests.ts';
+import { readTagList, smallerPage } from './tag-list.ts';
 import { TimeLimit } from './time-limit.ts';
 import type {
   Allowance,
@@ -137,7 +137,12 @@ class RegistryClient implements Upstream {
     const range = isWhole ? {} : { range: `bytes=${offset}-${end === undefined ? '' : end - 1}` };
     const request = blobRequest('GET', { repository, digest, ...range });
     return this.#ask(request, options, async (access) => {
-      const { answer, asked } = await this.#send(request, access);
+      let sent = await this.#send(request, access);
+      if (!isWhole && refusesRange(sent.answer)) {
+        await sent.answer.body.discard();
+        sent = await this.#send(blobRequest('GET', { repository, digest }), access);
+      }
+      const { answer, asked } = sent;
       await requireStatus(answer, asked, [200, 206]);
       const { idleTimeoutMs, onBytes, bandwidth } = this.#options;
       return blobStream(answer, { offset, expectedSize, idleTimeoutMs, onBytes, bandwidth });
@@ -147,9 +152,10 @@ class RegistryClient implements Upstream {
   listTags(repository: string, page: TagPage, options: AskOptions): Promise<Outcome<TagList>> {
     return this.#ask(tagsRequest(repository, page), options, async (access) => {
       let sent = await this.#send(tagsRequest(repository, page), access);
-      if (refusesParameters(sent.answer.status) && Number(page.n) > MAX_PAGE) {
+      const smaller = smallerPage(page, sent.answer);
+      if (smaller !== undefined) {
         await sent.answer.body.discard();
-        sent = await this.#send(tagsRequest(repository, { ...page, n: String(MAX_PAGE) }), access);
+        sent = await this.#send(tagsRequest(repository, smaller), access);
       }
       await requireStatus(sent.answer, sent.asked, [200]);
       return readTagList(sent.answer, access.limit);
@@ -161,18 +167,14 @@ class RegistryClient implements Upstream {
     return this.#ask(request, options, async (access) => {
       const pages = async (query: string): Promise<Answer> => {
         const page = await this.#send(referrersRequest(repository, digest, query), access);
-        if (NO_REFERRERS_API.includes(page.answer.status)) {
-          await page.answer.body.discard();
-          throw new UpstreamFailure(NO_LIST);
-        }
+        await requireReferrersApi(page.answer, digest);
         await requireStatus(page.answer, page.asked, [200]);
         return page.answer;
       };
       try {
         return await readReferrers(pages, access.limit);
       } catch (error) {
-        const isOther = error instanceof UpstreamFailure && isNoRegistry(error.failure);
-        if (isOther && (await this.#courier.isRegistry(access))) throw new UpstreamFailure(NO_LIST, error);
+        if (isNoList(error) && (await this.#courier.isRegistry(access))) throw noReferrersApi(error);
         throw error;
       }
     });
@@ -293,52 +295,9 @@ class RegistryClient implements Upstream {
   }
 }
 
-function manifestRequest(method: 'GET' | 'HEAD', repository: string, reference: Reference): RegistryRequest {
-  const path = `/manifests/${referenceText(reference)}`;
-  return { kind: 'manifest', method, repository, path, headers: { accept: UPSTREAM_ACCEPT } };
-}
-
 const MAX_FOUND = 16;
 const FOUND_FOR_MS = 10_000;
 
 function foundKey(reference: Reference, { repository, identity }: Access): string {
   return `${identity} ${repository}@${referenceText(reference)}`;
-}
-
-/** How registries say that they have no referrers API, beside 404 (oras-project/oras-java#773, sigstore/cosign#4641). */
-const NO_REFERRERS_API: readonly number[] = [400, 405, 406, 501];
-const NO_LIST: Failure = { kind: 'not-found', noStore: false };
-
-/** Web applications answer to paths that they do not know by a page of their own; captive portals to all paths. */
-function isNoRegistry(failure: Failure): boolean {
-  return failure.kind === 'unavailable' && failure.cause === 'not-a-registry' && failure.spared !== true;
-}
-
-/** ECR takes no more than so many of a page, and says 405 to more; any registry may send fewer than it was asked for. */
-const MAX_PAGE = 1000;
-
-/** What a registry says that does not take a request as it was put, though it might take another one. */
-function refusesParameters(status: number): boolean {
-  return [400, 405, 406, 413, 414, 416, 422].includes(status);
-}
-
-function tagsRequest(repository: string, page: TagPage): RegistryRequest {
-  const text = tagPageQuery(page).toString();
-  const path = `/tags/list${text === '' ? '' : `?${text}`}`;
-  return { kind: 'tags', method: 'GET', repository, path, headers: { accept: 'application/json' } };
-}
-
-function blobRequest(
-  method: 'GET' | 'HEAD',
-  target: { readonly repository: string; readonly digest: Digest; readonly range?: string },
-): RegistryRequest {
-  const { repository, digest, range } = target;
-  const headers = { accept: '*/*', ...(range === undefined ? {} : { range }) };
-  return { kind: 'blob', method, repository, path: `/blobs/${digest}`, headers };
-}
-
-/** `query`: with its question mark, or empty. */
-function referrersRequest(repository: string, digest: Digest, query: string): RegistryRequest {
-  const path = `/referrers/${digest}${query}`;
-  return { kind: 'referrers', method: 'GET', repository, path, headers: { accept: `${OCI_INDEX}, */*` } };
 }

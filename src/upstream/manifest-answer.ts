@@ -6,12 +6,12 @@ import { readWhole, type Answer } from './answer.ts';
 import type { TimeLimit } from './time-limit.ts';
 import type { FetchedManifest } from './upstream.ts';
 
-/** What the headers of a manifest tell of it; undefined if they do not tell all. */
+/** What the headers of a manifest tell of it; undefined if they do not tell all: no manifest is empty (old zot says so). */
 export function descriptorOf(headers: AnswerHeaders): Descriptor | undefined {
   const digest = statedDigest(headers);
   const mediaType = statedType(headers);
   const size = contentLength(headers);
-  if (digest === undefined || mediaType === '' || size === undefined) return undefined;
+  if (digest === undefined || mediaType === '' || size === undefined || size === 0) return undefined;
   return { digest, mediaType, size };
 }
 

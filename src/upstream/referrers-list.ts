@@ -1,15 +1,44 @@
+import type { Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, ManifestInvalidError, parseManifest } from '../oci/manifest.ts';
 import { bareMediaType, OCI_INDEX } from '../oci/media-types.ts';
 import { referrersIn, withReferrers } from '../oci/referrers.ts';
 import { headerLines, headerText } from './answer-headers.ts';
 import { readWhole, type Answer } from './answer.ts';
 import { nextLinks } from './tag-list.ts';
-import { unavailable } from './outcome.ts';
+import { unavailable, UpstreamFailure } from './outcome.ts';
 import type { TimeLimit } from './time-limit.ts';
 import type { ReferrersList } from './upstream.ts';
 
 /** An image has a handful of referrers; registries put some hundred on a page. */
 const MAX_PAGES = 20;
+/** How registries say that they have no referrers API, beside 404 (oras-project/oras-java#773, sigstore/cosign#4641). */
+const REFUSALS: readonly number[] = [400, 405, 406, 501];
+
+/** What sends clients on to the referrers tag schema. */
+export function noReferrersApi(cause?: unknown): UpstreamFailure {
+  return new UpstreamFailure({ kind: 'not-found', noStore: false }, cause);
+}
+
+/**
+ * Throws UpstreamFailure, and discards the body, if a registry has no referrers API by its answer. One that comes from
+ * another place is no answer: ghcr.io redirects to a page of its web site, which has limits of its own
+ * (artifacthub/hub#4785).
+ */
+export async function requireReferrersApi(answer: Answer, digest: Digest): Promise<void> {
+  const { url, status, body } = answer;
+  const isAsked = url.pathname.replaceAll(/%3a/gi, ':').endsWith(`/referrers/${digest}`);
+  if (isAsked && !REFUSALS.includes(status)) return;
+  await body.discard();
+  if (isAsked) throw noReferrersApi();
+  throw unavailable('not-a-registry', `a page of ${url.host} was answered in place of a list of referrers`);
+}
+
+/** Web applications answer to paths that they do not know by a page of their own; captive portals to all paths. */
+export function isNoList(error: unknown): boolean {
+  if (!(error instanceof UpstreamFailure)) return false;
+  const { failure } = error;
+  return failure.kind === 'unavailable' && failure.cause === 'not-a-registry' && failure.spared !== true;
+}
 
 /**
  * What refers to a manifest, from all pages (OCI distribution-spec, "Listing Referrers"). `ask` gets a page by the

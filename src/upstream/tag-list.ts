@@ -12,6 +12,17 @@ const MAX_TAG_LIST_BYTES = 16 * 1024 * 1024;
 const LIMITS: JsonLimits = { maxDepth: 32, maxValues: 500_000, maxKeys: 5000 };
 const TAGS = objectOf({ name: SCALAR, tags: listOf(SCALAR) });
 const LINK = /<([^<>]*)>([^<>]*)/g;
+/** Without the brackets, as old versions of zot send it (project-zot/zot, `ListTags`). */
+const BARE_LINK = /^\s*([^\s<>;,]+)\s*(;[^<>]*)$/;
+
+/** ECR takes no more than so many of a page, and says 405 to more; any registry may send fewer than it was asked for. */
+const MAX_PAGE = 1000;
+
+/** What to ask for where a page was refused that a registry might take if it were smaller; undefined: nothing. */
+export function smallerPage(page: TagPage, { status }: Answer): TagPage | undefined {
+  const isRefused = [400, 405, 406, 413, 414, 416, 422].includes(status);
+  return isRefused && Number(page.n) > MAX_PAGE ? { ...page, n: String(MAX_PAGE) } : undefined;
+}
 
 /** The page of tags in an answer (OCI distribution-spec, "Listing Tags"). Throws UpstreamFailure. */
 export async function readTagList(answer: Answer, limit: TimeLimit): Promise<TagList> {
@@ -58,7 +69,11 @@ export function nextPage(lines: readonly string[], from: URL): TagPage | undefin
 
 /** Where the links of relation `next` point (RFC 8288), seen from `from`. */
 export function nextLinks(lines: readonly string[], from: URL): URL[] {
-  return [...lines.join(', ').matchAll(LINK)].flatMap(([, target = '', parameters = '']) => {
+  const links = lines.flatMap((line) => {
+    const bare = BARE_LINK.exec(line);
+    return bare === null ? [...line.matchAll(LINK)] : [bare];
+  });
+  return links.flatMap(([, target = '', parameters = '']) => {
     const isNext = /;\s*rel\s*=\s*(?:next\b|"(?:[^"]*\s)?next(?:\s[^"]*)?")/i.test(parameters);
     return isNext && URL.canParse(target, from.href) ? [new URL(target, from)] : [];
   });

@@ -105,7 +105,8 @@ function refusal(
   const { status, headers } = answer;
   const { who, hasCredentials } = context;
   if (isForeign(answer)) return unavailable('not-a-registry', `${who} answered with a page of HTML`);
-  if (status === 400 || status === 401 || status === 403) {
+  // Artifactory says 406 to those without credentials (swarmpit/swarmpit#266).
+  if ([400, 401, 403, 406].includes(status)) {
     return hasCredentials
       ? unavailable('credentials', `${who} rejects the configured credentials`)
       : new UpstreamFailure({ kind: 'refused', status });

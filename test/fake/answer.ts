@@ -75,6 +75,9 @@ export function answerByFault(action: FaultAction, request: LoggedRequest): Answ
   if (action.html) return bytesAnswer(200, PORTAL, { 'content-type': 'text/html' });
   if (action.redirectTo !== undefined) return emptyAnswer(307, { location: action.redirectTo });
   if (action.headMethodNotAllowed && request.method === 'HEAD') return emptyAnswer(405, { allow: 'GET' });
+  if (action.refuseRange !== undefined && request.headers.range !== undefined) {
+    return emptyAnswer(action.refuseRange);
+  }
   if (action.hugeBody !== undefined) return hugeAnswer(action.hugeBody);
   return undefined;
 }

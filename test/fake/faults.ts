@@ -42,6 +42,8 @@ export interface FaultAction {
   readonly contentEncoding?: string;
   /** A range request is answered with 200 and the whole. */
   readonly ignoreRange?: true;
+  /** A range request is answered with this status. */
+  readonly refuseRange?: number;
   readonly wrongDigestHeader?: true;
   readonly noDigestHeader?: true;
   readonly throttleBytesPerSecond?: number;

@@ -1,6 +1,7 @@
 import { errorAnswer, type Answer } from './answer.ts';
 import type { Library } from './library.ts';
 import type { LoggedRequest, RequestLog } from './log.ts';
+import { HUB_CHALLENGE, listGrant, type RegistryWays } from './ways.ts';
 import { basicUser, type TokenBook, type Users } from './tokens.ts';
 
 export type AuthScheme = 'bearer' | 'basic' | 'none';
@@ -13,9 +14,8 @@ export interface GatekeeperOptions {
   readonly users: Users;
   /** The URL of the token service, without a query. */
   readonly realm: () => string;
+  readonly ways: RegistryWays;
 }
-
-const SERVICE = 'registry.docker.io';
 
 /** Decides who may pass, by RFC 6750 (Bearer) or RFC 7617 (Basic). */
 export class Gatekeeper {
@@ -36,7 +36,9 @@ export class Gatekeeper {
   #basic(request: LoggedRequest): Answer | undefined {
     const { library, users } = this.#options;
     const user = basicUser(request.headers.authorization, users);
-    if (user === undefined) return unauthorized(request, 'Basic realm="registry"');
+    if (user === undefined) {
+      return unauthorized(request, this.#options.ways.challenge?.('', request) ?? 'Basic realm="registry"');
+    }
     request.identity = user;
     const { repository } = request;
     if (repository === undefined || library.find(repository) === undefined) return undefined;
@@ -58,7 +60,8 @@ export class Gatekeeper {
         this.#challenge(request, value === undefined ? undefined : 'invalid_token'),
       );
     }
-    if (request.repository !== undefined && !token.repositories.has(request.repository)) {
+    const needed = listGrant(request, this.#options.ways);
+    if (needed !== undefined && !token.repositories.has(needed)) {
       return unauthorized(request, this.#challenge(request, 'insufficient_scope'));
     }
     request.identity = token.user ?? 'anonymous';
@@ -66,9 +69,9 @@ export class Gatekeeper {
   }
 
   #challenge(request: LoggedRequest, error: string | undefined): string {
-    const scope = request.repository === undefined ? '' : `,scope="repository:${request.repository}:pull"`;
-    const reason = error === undefined ? '' : `,error="${error}"`;
-    return `Bearer realm="${this.#options.realm()}",service="${SERVICE}"${scope}${reason}`;
+    const { realm, ways } = this.#options;
+    const challenge = (ways.challenge ?? HUB_CHALLENGE)(realm(), request);
+    return error === undefined ? challenge : `${challenge},error="${error}"`;
   }
 }
 

@@ -13,6 +13,7 @@ import { SiteServer } from './site.ts';
 import type { Stop } from './send.ts';
 import { TokenService } from './token-service.ts';
 import { TokenBook, type Users } from './tokens.ts';
+import type { RegistryWays } from './ways.ts';
 import { noteSecrets, secretsOf } from '../support/secrets.ts';
 
 export interface FakeHubOptions {
@@ -35,6 +36,8 @@ export interface FakeHubOptions {
   readonly pulls?: PullLimit | 'unlimited';
   /** The clock of tokens, signed URLs and the log. Default the real one. */
   readonly nowMs?: () => number;
+  /** How it differs from Docker Hub. */
+  readonly ways?: RegistryWays;
 }
 
 /** What to put into a repository. */
@@ -71,7 +74,7 @@ export class FakeHub {
 
   constructor(options: FakeHubOptions) {
     const { auth = 'bearer', nowMs = Date.now, pulls = DEFAULT_PULLS } = options;
-    const { redirectBlobs = true, blobHostName = 'localhost' } = options;
+    const { redirectBlobs = true, blobHostName = 'localhost', ways = {} } = options;
     const users = { ...options.users };
     this.#users = users;
     const library = this.#library;
@@ -92,13 +95,14 @@ export class FakeHub {
       tokens: this.#tokens,
       budget: this.#budget,
       realm: () => `${this.tokenUrl}/token`,
+      ways,
       blobUrl: (digest) =>
         redirectBlobs
           ? `http://${blobHostName}:${this.#servers.blobs.port}${this.#blobHost.signedTarget(digest)}`
           : undefined,
     });
     const identityTokens = this.#identityTokens;
-    const tokenService = new TokenService({ library, users, identityTokens, tokens: this.#tokens });
+    const tokenService = new TokenService({ library, users, identityTokens, tokens: this.#tokens, ways });
     const common = {
       log,
       nowMs,

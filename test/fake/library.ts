@@ -1,5 +1,5 @@
 import type { Digest } from '../../src/oci/digest.ts';
-import type { Content } from './content.ts';
+import { bytesContent, type Content } from './content.ts';
 
 /** A manifest as it is served: its bytes and the type they are served under. */
 export interface StoredManifest {
@@ -61,11 +61,13 @@ export class Library {
     return repository.readers === undefined || (user !== undefined && repository.readers.includes(user));
   }
 
-  /** A blob wherever it is: the blob host knows no repositories. */
+  /** A blob wherever it is, or a manifest: the blob host knows no repositories, and bytes are bytes there. */
   findBlob(digest: string): Content | undefined {
-    for (const repository of this.#repositories.values()) {
-      const blob = repository.blobs.get(digest);
+    for (const { blobs, manifests } of this.#repositories.values()) {
+      const blob = blobs.get(digest);
       if (blob !== undefined) return blob;
+      const manifest = manifests.get(digest);
+      if (manifest !== undefined) return bytesContent(manifest.bytes);
     }
     return undefined;
   }

@@ -5,7 +5,9 @@ import type { Library, Repository, StoredManifest } from './library.ts';
 import type { LoggedRequest, RequestLog, RequestTarget } from './log.ts';
 import type { PullBudget } from './pull-limit.ts';
 import { Gatekeeper, type GatekeeperOptions } from './gatekeeper.ts';
+import { referrersList } from './referrers-list.ts';
 import { NOT_FOUND, type Site } from './site.ts';
+import { tagList } from './tag-list.ts';
 
 export interface RegistryOptions extends GatekeeperOptions {
   readonly library: Library;
@@ -16,9 +18,10 @@ export interface RegistryOptions extends GatekeeperOptions {
 }
 
 const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
-const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 const ROUTE = /^\/v2\/(.+)\/(manifests|blobs|tags|referrers)\/([^/]+)$/;
 const KINDS = { manifests: 'manifest', blobs: 'blob', tags: 'tags', referrers: 'referrers' } as const;
+/** Where a registry that redirects to itself has its blobs. */
+const DOWNLOADS = '/artifacts-downloads/';
 const VERSION = { 'docker-distribution-api-version': 'registry/2.0' };
 const NO_REPOSITORY = { code: 'NAME_UNKNOWN', message: 'repository name not known to registry' };
 
@@ -35,7 +38,10 @@ export class Registry implements Site {
 
   target(path: string): RequestTarget {
     if (path === '/v2/' || path === '/v2') return { kind: 'ping' };
-    const [, repository, word, reference] = ROUTE.exec(path) ?? [];
+    if (path.startsWith(DOWNLOADS)) return { kind: 'blob', reference: path.slice(DOWNLOADS.length) };
+    const { frontOf } = this.#options.ways;
+    const own = frontOf !== undefined && path.startsWith(frontOf) ? `/v2${path.slice(frontOf.length)}` : path;
+    const [, repository, word, reference] = ROUTE.exec(own) ?? [];
     if (repository === undefined || word === undefined || reference === undefined) return { kind: 'other' };
     return {
       kind: KINDS[word as keyof typeof KINDS],
@@ -48,6 +54,13 @@ export class Registry implements Site {
     const { library, log } = this.#options;
     if (request.query.has('ns')) {
       log.violations.push({ reason: 'ns sent to the registry itself', request });
+    }
+    if (request.path.startsWith(DOWNLOADS)) return this.#download(request);
+    const { frontOf } = this.#options.ways;
+    if (frontOf !== undefined && request.repository !== undefined && !request.path.startsWith(frontOf)) {
+      const port = request.headers.host?.split(':')[1];
+      const target = `http://localhost:${port}${frontOf}${request.path.slice('/v2'.length)}?rid=${'7'.repeat(32)}`;
+      return redirectAnswer(target, {});
     }
     const refusal = this.#gatekeeper.refusal(request);
     const answer = refusal ?? this.#route(request, library.find(request.repository ?? ''));
@@ -63,15 +76,26 @@ export class Registry implements Site {
     if (repository === undefined) return errorAnswer(404, NO_REPOSITORY);
     if (request.kind === 'referrers') return referrersList(request, repository);
     if (request.kind === 'manifest') return this.#manifest(request, repository);
-    return request.kind === 'blob' ? this.#blob(request, repository) : tagList(request, repository);
+    const { tags = {} } = this.#options.ways;
+    return request.kind === 'blob' ? this.#blob(request, repository) : tagList(request, repository, tags);
+  }
+
+  #download({ reference = '', headers }: LoggedRequest): Answer {
+    const blob = this.#options.library.findBlob(reference);
+    return blob === undefined ? NOT_FOUND : blobAnswer(blob, headers.range);
   }
 
   #manifest(request: LoggedRequest, repository: Repository): Answer {
-    const reference = request.reference ?? '';
-    const { budget } = this.#options;
+    const { budget, ways } = this.#options;
+    const reference = ways.dashedDigests
+      ? (request.reference ?? '').replace(/^sha256-/, 'sha256:')
+      : (request.reference ?? '');
     const isPull = request.method === 'GET';
     if (isPull && budget.isSpent) return budget.spentAnswer();
     const manifest = repository.manifests.get(repository.tags.get(reference) ?? reference);
+    if (manifest === undefined && ways.missing !== undefined) {
+      return errorAnswer(ways.missing.status, ways.missing);
+    }
     if (manifest === undefined) {
       const error = { code: 'MANIFEST_UNKNOWN', message: 'manifest unknown' };
       return errorAnswer(404, error, { detail: `unknown tag=${reference}`, headers: budget.headers() });
@@ -81,11 +105,14 @@ export class Registry implements Site {
       return errorAnswer(404, { code: 'MANIFEST_UNKNOWN', message });
     }
     if (isPull) budget.takeOne();
+    if (isPull && ways.redirect?.manifests) return this.#redirect(manifest.digest, manifest.bytes.length);
     return {
       status: 200,
       headers: {
         'content-type': manifest.mediaType,
-        'content-length': String(manifest.bytes.length),
+        'content-length': isPull
+          ? String(manifest.bytes.length)
+          : (ways.headLength ?? String(manifest.bytes.length)),
         'docker-content-digest': manifest.digest,
         etag: `"${manifest.digest}"`,
         ...budget.headers(),
@@ -99,11 +126,28 @@ export class Registry implements Site {
     if (blob === undefined) {
       return errorAnswer(404, { code: 'BLOB_UNKNOWN', message: 'blob unknown to registry' });
     }
-    const url = request.method === 'GET' ? this.#options.blobUrl(blob.digest) : undefined;
-    if (url !== undefined) return redirectAnswer(url, { 'docker-content-digest': blob.digest });
+    const isRedirected = request.method === 'GET' || this.#options.ways.redirect?.heads === true;
+    if (isRedirected && this.#options.blobUrl(blob.digest) !== undefined) {
+      return this.#redirect(blob.digest, blob.size);
+    }
     const answer = blobAnswer(blob, request.method === 'GET' ? request.headers.range : undefined);
     const headers = { 'docker-content-digest': blob.digest, etag: `"${blob.digest}"` };
     return { ...answer, headers: { ...answer.headers, ...headers } };
+  }
+
+  #redirect(digest: string, size: number): Answer {
+    const { status = 307, toItself, falseLength } = this.#options.ways.redirect ?? {};
+    const url = toItself ? `${DOWNLOADS}${digest}` : (this.#options.blobUrl(digest) ?? '');
+    const answer = redirectAnswer(url, { 'docker-content-digest': digest });
+    if (!falseLength) return { ...answer, status };
+    // Go's server ends a connection on which less was written than was announced.
+    const headers = {
+      location: url,
+      'docker-content-digest': digest,
+      'content-length': String(size),
+      connection: 'close',
+    };
+    return { ...answer, status, headers };
   }
 }
 
@@ -115,31 +159,4 @@ function isAcceptable(manifest: StoredManifest, request: LoggedRequest): boolean
   const { accept } = request.headers;
   if (manifest.mediaType !== OCI_MANIFEST || manifest.digest !== request.reference) return true;
   return accept === undefined || accept.split(/[,;\s]+/).includes(OCI_MANIFEST);
-}
-
-function tagList(request: LoggedRequest, repository: Repository): Answer {
-  const size = request.query.has('n') ? Number(request.query.get('n')) : Infinity;
-  const last = request.query.get('last') ?? '';
-  const rest = [...repository.tags.keys()].sort().filter((tag) => tag > last);
-  const tags = rest.slice(0, size);
-  const final = tags.at(-1);
-  const link =
-    final === undefined || tags.length === rest.length
-      ? {}
-      : { link: `</v2/${request.repository}/tags/list?last=${final}&n=${size}>; rel="next"` };
-  return jsonAnswer(200, { name: request.repository, tags }, link);
-}
-
-const REFERRERS_PAGE = 3;
-
-/** OCI distribution-spec, "Listing Referrers"; a page holds three, as if registries were that small. */
-function referrersList(request: LoggedRequest, repository: Repository): Answer {
-  if (repository.referrers === undefined) return NOT_FOUND;
-  const all = repository.referrers.get(request.reference ?? '') ?? [];
-  const from = Number(request.query.get('from') ?? 0);
-  const manifests = all.slice(from, from + REFERRERS_PAGE);
-  const next = from + REFERRERS_PAGE;
-  const link = next < all.length ? { link: `<${request.path}?from=${next}>; rel="next"` } : {};
-  const answer = jsonAnswer(200, { schemaVersion: 2, mediaType: OCI_INDEX, manifests }, link);
-  return { ...answer, headers: { ...answer.headers, 'content-type': OCI_INDEX } };
 }

@@ -3,6 +3,7 @@ import { jsonAnswer, type Answer } from './answer.ts';
 import type { Library } from './library.ts';
 import type { LoggedRequest, RequestTarget } from './log.ts';
 import type { Site } from './site.ts';
+import type { RegistryWays } from './ways.ts';
 import { basicUser, checkedUser, type Token, type TokenBook, type Users } from './tokens.ts';
 
 export interface TokenServiceOptions {
@@ -11,9 +12,11 @@ export interface TokenServiceOptions {
   readonly users: Users;
   /** The user of each identity token. */
   readonly identityTokens: Users;
+  readonly ways: RegistryWays;
 }
 
-const SCOPE = /^repository:([^:]+):([a-z,*]+)$/;
+const SCOPE = /^repository:([^:]+):([a-z_,*]+)$/;
+const FIELDS = ['token', 'access_token', 'expires_in', 'issued_at'];
 const BAD_LOGIN = jsonAnswer(401, { details: 'incorrect username or password' });
 
 /**
@@ -57,23 +60,34 @@ export class TokenService implements Site {
 
   #issue(request: LoggedRequest, user: string | undefined, scopes: readonly string[]): Answer {
     request.identity = user ?? 'anonymous';
-    const repositories = scopes
-      .flatMap((scope) => scope.split(' '))
-      .map((scope) => SCOPE.exec(scope))
-      .filter((match) => match?.[2]?.split(',').includes('pull'))
-      .flatMap((match) => match?.[1] ?? [])
-      .filter((repository) => this.#options.library.mayPull(repository, user));
+    const { library, ways } = this.#options;
+    const asked = scopes.flatMap((scope) => scope.split(' ')).flatMap((scope) => granted(scope));
+    const repositories = asked.filter((grant) => library.mayPull(grant.split(':')[0] ?? '', user));
+    if (user === undefined && repositories.length === 0 && ways.anonymousRefusal !== undefined) {
+      return jsonAnswer(ways.anonymousRefusal, { errors: [{ code: 'DENIED', message: 'access denied' }] });
+    }
     return jsonAnswer(200, this.#document(this.#options.tokens.issue(user, new Set(repositories))));
   }
 
   #document(token: Token): Record<string, unknown> {
-    return {
+    const document: Record<string, unknown> = {
       token: token.value,
       access_token: token.value,
       expires_in: this.#options.tokens.lifetimeSeconds,
       issued_at: new Date(token.issuedAtMs).toISOString(),
     };
+    const { tokenFields = FIELDS } = this.#options.ways;
+    return Object.fromEntries(tokenFields.map((field) => [field, document[field]]));
   }
+}
+
+/** What a scope asks for: a repository, to pull from it, or one with a colon and another action. */
+function granted(scope: string): string[] {
+  const [, repository = '', actions = ''] = SCOPE.exec(scope) ?? [];
+  return actions.split(',').flatMap((action) => {
+    if (action === 'pull') return [repository];
+    return action === 'metadata_read' ? [`${repository}:${action}`] : [];
+  });
 }
 
 async function textOf(message: IncomingMessage): Promise<string> {

@@ -1,3 +1,4 @@
+import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { referrersTag } from '../../src/oci/referrers.ts';
@@ -5,8 +6,8 @@ import type { FaultAction } from '../fake/faults.ts';
 import type { FakeHub } from '../fake/hub.ts';
 import { image, multiPlatform, storedManifest } from '../fixtures/images.ts';
 import { startTestApp } from '../support/app.ts';
-import { filledHub, GOLANG } from '../support/filled-hub.ts';
-import { ANYBODY, CAROL, hubAndUpstream, valueOf } from '../support/upstream-client.ts';
+import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
+import { ANYBODY, CAROL, hubAndUpstream, readBody, valueOf } from '../support/upstream-client.ts';
 
 const LATEST = '/v2/library/golang/manifests/latest';
 const HEADS = { kind: 'manifest', method: 'HEAD', host: 'registry' } as const;
@@ -59,8 +60,8 @@ describe.each([400, 404, 405, 501])('an upstream that says %i to every HEAD of a
     const secret = image({ message: 'secret' });
     hub.add({ repository: 'acme/secret', tags: ['latest'], image: secret, readers: ['carol'] });
     hub.fault({ match: HEADS, do: { status: { code } } });
-    const flags = { upstreamUsername: CAROL.username, upstreamPassword: CAROL.password };
-    const app = await startTestApp({ hub, flags });
+    const env = { PIERHEAD_UPSTREAM_USERNAME: CAROL.username, PIERHEAD_UPSTREAM_PASSWORD: CAROL.password };
+    const app = await startTestApp({ hub, env });
     expect((await app.get('/v2/acme/secret/manifests/latest')).status).toBe(404);
     expect((await app.head('/v2/acme/secret/manifests/latest')).status).toBe(404);
     expect((await app.get(LATEST)).status).toBe(200);
@@ -103,6 +104,17 @@ describe('referrers at an upstream without that API', () => {
     expect([tag.status, tag.header('content-type')]).toEqual([200, OCI_INDEX]);
     // Nor is it taken for an outage.
     expect((await app.get('/readyz')).body.toString()).toContain('"ready"');
+  });
+
+  it('are not what an image lists itself, where its registry takes the tag for the digest, as GitLab does', async () => {
+    const hub = await filledHub({ ways: { dashedDigests: true } });
+    const app = await startTestApp({ hub });
+    const tag = await app.get(`/v2/library/golang/manifests/${referrersTag(digest)}`);
+    expect(tag.header('docker-content-digest')).toBe(digest);
+    await hub.stop();
+    const answer = await app.get(target);
+    expect([answer.status, JSON.parse(answer.body.toString())]).toMatchObject([200, { manifests: [] }]);
+    expect(answer.header('warning')).toMatch(/^299 - /);
   });
 
   it('are not told apart from an outage by a page that comes for everything: there they are none, with a warning', async () => {
@@ -149,6 +161,82 @@ describe('the tag list of an upstream', () => {
   });
 });
 
+const [LAYER] = PLAIN.image.layers;
+const BLOB = `/v2/${PLAIN.repository}/blobs/${LAYER?.digest}`;
+
+describe('an upstream that knows no part of the protocol for blobs', () => {
+  it.each([400, 404, 405, 501])('is asked for the first byte where HEAD is answered by %i', async (code) => {
+    const hub = await filledHub();
+    hub.fault({ match: { kind: 'blob', method: 'HEAD' }, do: { status: { code } } });
+    const app = await startTestApp({ hub });
+    const head = await app.head(BLOB);
+    expect([head.status, head.header('content-length')]).toEqual([200, String(LAYER?.size)]);
+    expect((await app.head(`/v2/${PLAIN.repository}/blobs/${moved.root.digest}`)).status).toBe(404);
+  });
+
+  it.each([400, 416, 501])('is asked for the whole where a part is refused by %i', async (code) => {
+    const { hub, upstream } = await hubAndUpstream({ auth: 'none' });
+    hub.fault({ match: { kind: 'blob', host: 'blobs' }, do: { refuseRange: code } });
+    const digest = PLAIN.image.config.digest;
+    const stream = valueOf(
+      await upstream.getBlob(PLAIN.repository, digest, { ...ANYBODY, offset: 10, end: 20 }),
+    );
+    expect(stream.offset).toBe(0);
+    expect((await readBody(stream)).bytes.length).toBe(PLAIN.image.config.size);
+  });
+});
+
+describe('a manifest that somebody on the way has handled', () => {
+  const { digest, bytes } = GOLANG.image.root;
+  const BY_DIGEST = `/v2/library/golang/manifests/${digest}`;
+
+  it.each([
+    ['gzip', gzipSync(bytes)],
+    ['br', brotliCompressSync(bytes)],
+    ['gzip', bytes],
+  ])('is what it was before it was labelled %s', async (coding, body) => {
+    const hub = await filledHub();
+    const headers = { 'content-type': OCI_INDEX, 'content-encoding': coding };
+    hub.fault({ match: GETS, do: { status: { code: 200, body, headers } } });
+    const app = await startTestApp({ hub });
+    const answer = await app.get(BY_DIGEST);
+    expect([answer.status, answer.header('content-encoding')]).toEqual([200, undefined]);
+    expect(answer.body.equals(bytes)).toBe(true);
+  });
+
+  it('is none if it grows past what a manifest may be', async () => {
+    const hub = await filledHub();
+    const body = gzipSync(Buffer.alloc(64 * 1024 * 1024));
+    const headers = { 'content-type': OCI_INDEX, 'content-encoding': 'gzip' };
+    hub.fault({ match: GETS, do: { status: { code: 200, body, headers } } });
+    const app = await startTestApp({ hub });
+    expect((await app.get(BY_DIGEST)).status).toBe(503);
+  });
+
+  it.each(['text/plain; charset=utf-8', 'application/octet-stream', 'application/json', ''])(
+    'is an OCI manifest if it looks like one, though it is sent as "%s"',
+    async (type) => {
+      const hub = await filledHub();
+      for (const { root } of [GOLANG.image, PLAIN.image]) {
+        const { mediaType: _stated, ...document } = JSON.parse(root.bytes.toString()) as Record<
+          string,
+          unknown
+        >;
+        const body = JSON.stringify(document);
+        hub.fault({
+          match: { ...GETS, reference: root.digest === digest ? 'latest' : '1.0' },
+          do: {
+            status: { code: 200, body, headers: type === '' ? {} : { 'content-type': type } },
+          },
+        });
+      }
+      const app = await startTestApp({ hub, flags: { readAhead: 'off' } });
+      expect((await app.get(LATEST)).header('content-type')).toBe(OCI_INDEX);
+      expect((await app.get('/v2/library/plain/manifests/1.0')).header('content-type')).toBe(OCI_MANIFEST);
+    },
+  );
+});
+
 describe('a 403 that is a limit', () => {
   it.each<[string, FaultAction['status']]>([
     ['by its text', { code: 403, body: '{"message":"API rate limit exceeded for 192.0.2.1"}' }],
@@ -170,6 +258,21 @@ describe('a 403 that is a limit', () => {
     const tag = { kind: 'tag', tag: 'latest' } as const;
     const outcome = await upstream.getManifest('library/golang', tag, ANYBODY);
     expect(outcome).toEqual({ kind: 'refused', status: 403 });
+  });
+});
+
+describe('a 429', () => {
+  it.each([
+    ['1.16676ms', 2],
+    ['985.86µs', 1],
+    ['12s', 12_000],
+  ])('is over when its text says, as that of ghcr.io does: %s', async (wait, retryAfterMs) => {
+    const { hub, upstream } = await hubAndUpstream({ auth: 'none' });
+    const message = `retry-after: ${wait}, allowed: 44000/minute`;
+    const body = JSON.stringify({ errors: [{ code: 'TOOMANYREQUESTS', message }] });
+    hub.fault({ match: GETS, do: { status: { code: 429, body } } });
+    const outcome = await upstream.getManifest('library/golang', { kind: 'tag', tag: 'latest' }, ANYBODY);
+    expect(outcome).toEqual({ kind: 'limited', scope: 'abuse', retryAfterMs });
   });
 });
 

@@ -10,6 +10,7 @@ describe('the next page of tags', () => {
     ['<?last=1%2E0%2B>; title="x"; REL = "prefetch next"', { last: '1.0+' }],
     ['</first>; rel="first", </v2/x?last=b&n=2>; rel="next"', { last: 'b', n: '2' }],
     ['</v2/x?last=a,b>;rel="next"', { last: 'a,b' }],
+    ['/v2/x/tags/list?n=2&last=b; rel="next"', { last: 'b', n: '2' }],
   ])('of %j is %j', (line, expected) => {
     expect(nextPage([line], FROM)).toEqual(expected);
   });
