@@ -79,7 +79,7 @@ describe('Redis behind sentinels', () => {
       const isKept = async (): Promise<boolean> => (await sentinels.replica.client.exists(key)) === 1;
       if (!(await eventually(isKept, key, 1000).catch(() => false))) return false;
       // Blobs are each server's own, those of attestations as well.
-  const asked = hub.count({ kind: 'manifest' });
+      const asked = hub.count({ kind: 'manifest' });
       const answer = await apps[1].get(target);
       return answer.header('cache-status') === 'pierhead; hit' && hub.requests.length === asked;
     };
