@@ -89,7 +89,7 @@ describe('a file that is written', () => {
 
   it('names the data directory that cannot be used, and no temporary file in it', async () => {
     const failure: unknown = await takeDataDir('/proc').catch((error: unknown) => error);
-    expect(String(failure)).toMatch(/^DataDirError: the data directory \/proc cannot hold a socket: /);
+    expect(String(failure)).toMatch(/^DataDirError: no permission to use the data directory \/proc; /);
     expect(String(failure)).not.toContain('.control.');
   });
 

@@ -133,10 +133,7 @@ class Soak {
     // What is opened once and stays, such as that of threads, is no leak.
     const before = await descriptorsAtRest(stage, atStart);
     await this.#mix();
-    // What upstream was asked while it was not sound may hang until then, and who asks for the same waits for that answer.
-    await sleep(HEADERS_TIMEOUT_MS);
     await untilReady(stage, tally);
-    await untilQuiet(stage, tally);
     // Now that upstream is sound everything is to be had, and what was kept of broken transfers is used up.
     await this.#pullEverything({ bytesPerSecond: UNHURRIED_BYTES_PER_SECOND });
     await untilQuiet(stage, tally);
