@@ -107,6 +107,7 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
     }),
     access,
     negative,
+    ...(settings.readAhead === 'off' ? {} : { ahead: parts }),
     ttlMs: settings.tagTtlMs === 'never' ? MAX_REFERRERS_TTL_MS : settings.tagTtlMs,
     now,
   });

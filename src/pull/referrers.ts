@@ -6,11 +6,13 @@ import { formatRepositoryName } from '../oci/image-name.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { countReferrers, NO_REFERRERS, referrerDigests, referrersTag } from '../oci/referrers.ts';
-import { repositoryKey, type Repository } from '../oci/reference.ts';
+import { repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
 import type { ReferrersRecord, ReferrersStore } from '../store/referrers-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { CacheStatus, Staleness } from './cache-status.ts';
+import type { ManifestFetcher } from './manifest-fetcher.ts';
+import type { ManifestHeads } from './manifest-heads.ts';
 import type { NegativeCache } from './negative-cache.ts';
 import { failureError, failureReason, saysAbsent, saysLate } from './outcome-error.ts';
 import { inPatience } from './patience.ts';
@@ -32,6 +34,8 @@ export interface ReferrersOptions {
   readonly tags: Pick<ManifestStore, 'getLink' | 'getManifest' | 'getTag'>;
   readonly access: RepositoryAccess;
   readonly negative: NegativeCache;
+  /** What gets such a tag before an outage makes it the answer; undefined: nothing is fetched ahead. */
+  readonly ahead?: { readonly heads: ManifestHeads; readonly fetcher: ManifestFetcher };
   /** How long a list is served before upstream is asked again. */
   readonly ttlMs: number;
   /** Ms since the epoch. */
@@ -128,7 +132,28 @@ export class Referrers {
     negative.remember(repository, name(digest));
     await store.deleteReferrers(repository, digest);
     this.#recent.delete(`${repositoryKey(repository)}@${digest}`);
+    void this.#fetchTag(upstream, repository, digest);
     throw notServed(digest, {});
+  }
+
+  /** In an outage the answer is what the tag names; a client that has just been sent to it joins. Never rejects. */
+  async #fetchTag(upstream: Upstream, repository: Repository, digest: Digest): Promise<void> {
+    const { ahead, tags } = this.#options;
+    const reference: Reference = { kind: 'tag', tag: referrersTag(digest) };
+    try {
+      if (ahead === undefined || !upstream.mayPrefetch(repository.name)) return;
+      if ((await tags.getTag(repository, reference.tag)) !== undefined) return;
+      // Most images have no such tag, and a HEAD, which is no pull, tells.
+      const named = await ahead.heads.head(upstream, repository, reference);
+      if (named?.digest === digest) return;
+      await ahead.fetcher.fetch(
+        upstream,
+        repository,
+        named === undefined ? reference : { kind: 'digest', digest: named.digest },
+      ).promise;
+    } catch {
+      // Whoever wants the tag asks for it.
+    }
   }
 
   #known(repository: Repository, digest: Digest): ReferrersRecord | undefined {

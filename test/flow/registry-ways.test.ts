@@ -7,6 +7,7 @@ import type { FakeHub } from '../fake/hub.ts';
 import { image, multiPlatform, storedManifest } from '../fixtures/images.ts';
 import { startTestApp } from '../support/app.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
+import { eventually } from '../support/wait.ts';
 import { ANYBODY, CAROL, hubAndUpstream, readBody, valueOf } from '../support/upstream-client.ts';
 
 const LATEST = '/v2/library/golang/manifests/latest';
@@ -115,6 +116,23 @@ describe('referrers at an upstream without that API', () => {
     const answer = await app.get(target);
     expect([answer.status, JSON.parse(answer.body.toString())]).toMatchObject([200, { manifests: [] }]);
     expect(answer.header('warning')).toMatch(/^299 - /);
+  });
+
+  it('are told in an outage by the tag, which was fetched when upstream said that it has no such list', async () => {
+    const hub = await filledHub();
+    hub.fault({ match: REFERRERS, do: { status: { code: 405 } } });
+    hub.add({ repository: 'library/golang', tags: [referrersTag(digest)], image: moved });
+    const app = await startTestApp({ hub });
+    await app.get(LATEST);
+    expect((await app.get(target)).status).toBe(404);
+    const fetched = `/v2/library/golang/manifests/${moved.root.digest}`;
+    await eventually(
+      async () => (await app.head(fetched)).header('cache-status') === 'pierhead; hit',
+      'what the tag names to be fetched',
+    );
+    await app.stop();
+    const away = await startTestApp({ hub, dataDir: app.dataDir, flags: { offline: true } });
+    expect((await away.get(target)).body).toEqual(moved.root.bytes);
   });
 
   it('are not told apart from an outage by a page that comes for everything: there they are none, with a warning', async () => {
