@@ -1,8 +1,11 @@
-import { mkdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { writeSync } from 'node:fs';
+import { mkdir, open, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { IndexError } from '../../src/store/index/environment.ts';
 import { inspectIndex } from '../../src/store/index/inspection.ts';
+import { HEADER_BYTES } from '../../src/store/index/lmdb-format.ts';
 import { openIndex, readIndex } from '../../src/store/manifest/lmdb.ts';
 import { manifest } from '../contract/manifest-store.contract.ts';
 import { makePipe } from '../support/pipe.ts';
@@ -47,6 +50,29 @@ describe('an index that is looked at before it is opened', () => {
     read.abort();
     await writing;
     await index.close();
+  });
+
+  it('is not called damaged by a reader whose owner writes quicker than anybody can look', async () => {
+    const dataDir = await usedDataDir();
+    const bytes = await readFile(indexFile(dataDir));
+    await writeFile(indexFile(dataDir), bytes.fill(0, 2 * PAGE_BYTES));
+    expect(await inspectIndex(join(dataDir, 'index'), 'reader')).toMatch(/page \d+ is damaged/);
+    // What a commit changes of a meta page: the number of its transaction.
+    const file = await open(indexFile(dataDir), 'r+');
+    const isLooking = { yet: true };
+    const writing = (async () => {
+      for (let commit = 1; isLooking.yet; commit++) {
+        const number = Buffer.alloc(8);
+        number.writeBigUInt64LE(BigInt(1000 + 2 * commit));
+        writeSync(file.fd, number, 0, 8, HEADER_BYTES + 128);
+        await turn();
+      }
+    })();
+    const damage = await inspectIndex(join(dataDir, 'index'), 'reader');
+    isLooking.yet = false;
+    await writing;
+    await file.close();
+    expect(damage).toBeUndefined();
   });
 
   it('is damaged where a page is missing, and sound where only free ones are', async () => {

@@ -56,9 +56,9 @@ export async function inspectIndex(path: string, as: 'owner' | 'reader'): Promis
   for (let attempt = 1; ; attempt++) {
     const before = lastTransaction(path);
     const damage = await damageOf(path, as);
-    if (damage === undefined || attempt === MAX_ATTEMPTS) return damage;
     // No page that a transaction reaches is written again before another one has ended: what was found is so.
-    if (as === 'owner' || lastTransaction(path) === before) return damage;
+    if (damage === undefined || as === 'owner' || lastTransaction(path) === before) return damage;
+    if (attempt === MAX_ATTEMPTS) return undefined;
   }
 }
 
