@@ -60,6 +60,33 @@ describe('eviction', () => {
     expect(Math.max(...test.removed.map(({ links }) => links.length))).toBeLessThan(1100);
   });
 
+  it('takes what thousands of tags name and thousands of repositories hold in steps, and leaves nothing behind', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const { environment, tags, links, repositories } = test.index.tables;
+    const layer = await test.addBlob('layer', 200);
+    const loose = await test.addBlob('loose', 200);
+    const image = await test.addImage({ name: 'everywhere', blobs: [{ digest: layer, size: 200 }] });
+    const { digest, mediaType, bytes } = image;
+    const descriptor = { digest, mediaType, size: bytes.length };
+    const places = Array.from({ length: 2500 }, (_, at) => at);
+    await environment.writeEach(places, (at) => {
+      tags.put(['docker.io/library/app', `${at}`], { descriptor, checkedAt: 1, confirmedAt: 1 });
+      for (const each of [digest, layer, loose])
+        links.put(`docker.io/library/${at}`, each, { by: 'manifest' });
+      repositories.list(`docker.io/library/${at}`);
+    });
+    test.now += DAY;
+    await test.want(900);
+    expect(test.isStored(image)).toBe(false);
+    expect(await test.files()).toEqual([]);
+    expect(linksOf(test)).toEqual([]);
+    expect([digest, layer, loose].flatMap((each) => links.holdersOf(each))).toEqual([]);
+    expect(await test.index.listTags(APP)).toEqual([]);
+    expect(await test.index.listRepositories({ limit: 10 })).toEqual([]);
+    const steps = test.removed.map((removed) => Math.max(removed.tags.length, removed.links.length));
+    expect(Math.max(...steps)).toBeLessThan(2100);
+  });
+
   it('goes by the last pull, not by when something came', async () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     const [first, second] = await days(test, 'first', 'second', 'third', 'fourth');

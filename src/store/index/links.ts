@@ -37,8 +37,9 @@ export class LinkTable {
   }
 
   /** Keys of the repositories that hold it. */
-  holdersOf(digest: Digest): string[] {
-    return this.#holders.keys(under(digest)).map(([, repository]) => repository);
+  holdersOf(digest: Digest, limit?: number): string[] {
+    const range = { ...under(digest), ...(limit === undefined ? {} : { limit }) };
+    return this.#holders.keys(range).map(([, repository]) => repository);
   }
 
   isEmpty(repository: string): boolean {

@@ -7,8 +7,8 @@ import type { TagKey } from './tags.ts';
 /** Other manifests that are looked at before a link to something they share is kept unseen. */
 const MAX_NAMERS_SEEN = 64;
 
-/** Names that go in one transaction: some 20 ms. */
-const NAMES_AT_ONCE = 1000;
+/** Tags, links or names that go in one transaction: some 20 ms. */
+const AT_ONCE = 1000;
 
 /** What a removal has taken out of the index; the files of the blobs are still there. */
 export interface Removed {
@@ -43,18 +43,49 @@ export function removeManifest(tables: IndexTables, digest: Digest, removed: Rem
 }
 
 /**
- * Within a transaction: takes off a manifest the first of what it names, if that is too much to go with it at once, as
- * `removeManifest` does. False: it is not. Whoever pulls it meanwhile has what has gone fetched again.
+ * Within a transaction: takes off a manifest some of its tags, links or names, if there are too many of them to go with it
+ * at once, as `removeManifest` does. False: there are not. Whoever pulls it meanwhile has what has gone fetched again.
  */
-export function removeSomeNames(tables: IndexTables, digest: Digest, removed: Removed): boolean {
+export function removeSome(tables: IndexTables, digest: Digest, removed: Removed): boolean {
+  return (
+    removeSomeTags(tables, digest, removed) ||
+    removeSomeLinks(tables, digest, removed) ||
+    removeSomeNames(tables, digest, removed)
+  );
+}
+
+function removeSomeTags({ tags, repositories }: IndexTables, digest: Digest, removed: Removed): boolean {
+  const some = tags.naming(digest, AT_ONCE + 1);
+  if (some.length <= AT_ONCE) return false;
+  for (const key of some) {
+    tags.remove(key);
+    removed.tags.push(key);
+  }
+  for (const repository of new Set(some.map(([name]) => name))) repositories.unlistIfEmpty(repository);
+  return true;
+}
+
+/** Within a transaction: the same of the links to a manifest or blob. */
+export function removeSomeLinks(tables: IndexTables, digest: Digest, removed: Removed): boolean {
+  const some = tables.links.holdersOf(digest, AT_ONCE + 1);
+  if (some.length <= AT_ONCE) return false;
+  removeLinks(tables, some, digest, removed);
+  return true;
+}
+
+/** A name takes as much work as repositories hold the manifest. */
+function removeSomeNames(tables: IndexTables, digest: Digest, removed: Removed): boolean {
   const { manifests, references, links } = tables;
   const content = manifests.content(digest);
-  const named = content === undefined ? new Set<Digest>() : namedBy(content);
-  if (named.size <= NAMES_AT_ONCE) return false;
-  const left = [...named].filter((each) => references.isNamedBy(each, digest));
-  if (left.length <= NAMES_AT_ONCE) return false;
+  const named = content === undefined ? [] : [...namedBy(content)];
   const holders = links.holdersOf(digest);
-  for (const each of left.slice(0, NAMES_AT_ONCE)) {
+  const atOnce = Math.ceil(AT_ONCE / Math.max(1, holders.length));
+  const left = named.filter((each) => references.isNamedBy(each, digest));
+  const some = left.slice(0, atOnce);
+  const isOwn = (each: Digest): boolean => !manifests.has(each) && references.isOwn(each, digest);
+  if (some.some((each) => isOwn(each) && removeSomeLinks(tables, each, removed))) return true;
+  if (left.length <= atOnce) return false;
+  for (const each of some) {
     references.remove(digest, [each]);
     removeNamed(tables, each, { holders, removed });
   }
@@ -111,12 +142,20 @@ export function removeBlob(tables: IndexTables, digest: Digest, removed: Removed
   const size = tables.blobs.size(digest);
   if (size !== undefined) removed.blobs.set(digest, size);
   tables.blobs.remove(digest);
-  const holders = tables.links.holdersOf(digest);
+  removeLinks(tables, tables.links.holdersOf(digest), digest, removed);
+}
+
+function removeLinks(
+  { links, repositories }: IndexTables,
+  holders: readonly string[],
+  digest: Digest,
+  removed: Removed,
+): void {
   for (const repository of holders) {
-    tables.links.remove(repository, digest);
+    links.remove(repository, digest);
     removed.links.push([repository, digest]);
+    repositories.unlistIfEmpty(repository);
   }
-  for (const repository of holders) tables.repositories.unlistIfEmpty(repository);
 }
 
 /**

@@ -66,10 +66,10 @@ export class TagTable {
   }
 
   /** The tags that name it now. */
-  naming(digest: Digest): TagKey[] {
-    const range = { start: [digest, '', ''] as const, end: [digest, LAST, LAST] as const };
+  naming(digest: Digest, limit?: number): TagKey[] {
+    const range = { start: [digest, '', ''], end: [digest, LAST, LAST] };
     return this.#naming
-      .keys({ start: [...range.start], end: [...range.end] })
+      .keys({ ...range, ...(limit === undefined ? {} : { limit }) })
       .map(([, repository, tag]) => [repository, tag]);
   }
 

@@ -4,7 +4,13 @@ import type { BlobHolds } from '../blob/holds.ts';
 import { IndexWriteError } from '../index/environment.ts';
 import { subjectsOf } from '../index/attestations.ts';
 import { namedBy } from '../index/manifests.ts';
-import { removeBlob, removeSomeNames, removeWithAttestations, type Removed } from '../index/removal.ts';
+import {
+  removeBlob,
+  removeSome,
+  removeSomeLinks,
+  removeWithAttestations,
+  type Removed,
+} from '../index/removal.ts';
 import type { IndexTables } from '../index/tables.ts';
 import type { Place } from '../index/usage.ts';
 import type { EvictionReason } from './disk-room.ts';
@@ -160,14 +166,16 @@ export class Evictor {
     const { tables, protection } = this.#options;
     if (tables.usage.usedAt(unit, digest) !== usedAt) return true;
     if (unit === 'blob') {
-      if (this.#mayGo(digest)) removeBlob(tables, digest, removed);
+      if (!this.#mayGo(digest)) return true;
+      if (removeSomeLinks(tables, digest, removed)) return false;
+      removeBlob(tables, digest, removed);
       return true;
     }
     const pulledAt = this.#lastPullOfOthers(digest);
     // An index goes after the last of its stored entries: it waits behind the freshest of them.
     if (pulledAt !== undefined && pulledAt >= usedAt) tables.usage.set('manifest', digest, pulledAt + 1);
     if (pulledAt !== undefined || protection.isProtected(digest)) return true;
-    if (removeSomeNames(tables, digest, removed)) return false;
+    if (removeSome(tables, digest, removed)) return false;
     removeWithAttestations(tables, digest, { removed, mayGo: (each) => !protection.isProtected(each) });
     return true;
   }
