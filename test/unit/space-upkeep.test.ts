@@ -1,12 +1,14 @@
 import { mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { open } from 'lmdb';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
+import { OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import type { Repository } from '../../src/oci/reference.ts';
 import { openDiskBlobStore } from '../../src/store/blob/disk.ts';
 import { blobPath } from '../../src/store/blob/layout.ts';
 import { takeDataDir } from '../../src/store/data-dir.ts';
+import { IndexWriteError } from '../../src/store/index/environment.ts';
 import { encodeManifest } from '../../src/store/manifest/codec.ts';
 import { openIndex } from '../../src/store/manifest/lmdb.ts';
 import { blobFileBytes } from '../../src/store/space/limit.ts';
@@ -223,6 +225,24 @@ describe('the sweep', () => {
     expect(linksOf(test)).toEqual(links);
     expect(await test.index.listTags(APP)).toEqual(['fresh', 'kept']);
     expect(await test.index.listRepositories({ limit: 5 })).toEqual(['docker.io/library/app']);
+  });
+
+  it('goes on where the disk refuses a change, and tells of it', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    await test.index.putLinks(APP, new Map([[DIGEST, { by: 'upstream' }]]));
+    const descriptor = { digest: DIGEST, mediaType: OCI_MANIFEST, size: 10 };
+    await test.index.putTag(APP, 'seen', { descriptor, checkedAt: test.now, confirmedAt: test.now });
+    test.now += DAY + 1;
+    const refusal = new IndexWriteError('failed', 'the index cannot be written: No space left on device');
+    vi.spyOn(test.index.tables.environment, 'write').mockRejectedValueOnce(refusal);
+    const errors: unknown[] = [];
+    sweep(test, { onError: (error) => errors.push(error) });
+    await eventually(
+      async () => (await test.index.getTag(APP, 'seen')) === undefined,
+      'the tag to be forgotten after the link could not be',
+    );
+    expect(errors).toEqual([refusal]);
+    expect(linksOf(test)).toHaveLength(1);
   });
 
   it('forgets that a repository was public of which nothing is here, and never that one is not', async () => {

@@ -50,7 +50,7 @@ export class Sweep {
 
   start(): void {
     this.#running = this.#run().catch((error: unknown) => {
-      if (!this.#abort.signal.aborted) this.#options.onError(error);
+      if (!this.#abort.signal.aborted) throw error;
     });
   }
 
@@ -62,12 +62,24 @@ export class Sweep {
   async #run(): Promise<void> {
     await this.#pause(this.#options.startAfterMs ?? START_AFTER_MS);
     for (;;) {
-      await this.#sweepFiles();
-      this.#options.onSwept?.();
-      await this.#sweepLinks();
-      await this.#sweepTags();
-      await this.#sweepRepositories();
+      await this.#attempt(async () => {
+        await this.#sweepFiles();
+        this.#options.onSwept?.();
+      });
+      await this.#attempt(() => this.#sweepLinks());
+      await this.#attempt(() => this.#sweepTags());
+      await this.#attempt(() => this.#sweepRepositories());
       await this.#pause(EVERY_MS);
+    }
+  }
+
+  /** What the disk refuses, as where it is full, is tried again tomorrow. */
+  async #attempt(part: () => Promise<void>): Promise<void> {
+    try {
+      await part();
+    } catch (error) {
+      this.#abort.signal.throwIfAborted();
+      this.#options.onError(error);
     }
   }
 
