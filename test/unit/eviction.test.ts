@@ -224,6 +224,25 @@ describe('eviction', () => {
     expect(test.isStored(byTag)).toBe(false);
   });
 
+  it('never takes what one pinned tag of hundreds names', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const { environment, tags } = test.index.tables;
+    const image = await simpleImage(test, 'many', 200);
+    const descriptor = { digest: image.digest, mediaType: image.mediaType, size: image.bytes.length };
+    const names = Array.from({ length: 300 }, (_, at) => `${at}`);
+    await environment.writeEach(names, (tag) => {
+      tags.put(['docker.io/library/app', tag], { descriptor, checkedAt: 1, confirmedAt: 1 });
+    });
+    await test.space.images.pin(APP, { kind: 'tag', tag: '299' });
+    const [other] = await days(test, 'other', 'third', 'fourth');
+    await test.want(300);
+    expect(test.isStored(image)).toBe(true);
+    expect(other && test.isStored(other)).toBe(false);
+    await test.space.images.unpin(APP, { kind: 'tag', tag: '299' });
+    await test.want(900);
+    expect(test.isStored(image)).toBe(false);
+  });
+
   it('follows a pinned tag when it moves', async () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     const [before] = await days(test, 'stable');

@@ -36,7 +36,7 @@ export class LinkTable {
     this.#holders.remove([digest, repository]);
   }
 
-  /** Keys of the repositories that hold it. */
+  /** Keys of the repositories that hold it, `limit` at most. */
   holdersOf(digest: Digest, limit?: number): string[] {
     const range = { ...under(digest), ...(limit === undefined ? {} : { limit }) };
     return this.#holders.keys(range).map(([, repository]) => repository);

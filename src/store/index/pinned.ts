@@ -4,6 +4,8 @@ import type { IndexTables } from './tables.ts';
 
 /** Indexes inside indexes: what lies deeper, no client is given. */
 const MAX_DEPTH = 4;
+/** Of a manifest. Where it has more, pins are looked through instead: people make those, and nobody makes thousands. */
+const MAX_TAGS_SEEN = 100;
 
 /**
  * Whether a pin keeps this manifest: of its digest, of a tag that names it, either of an index that names it, at
@@ -23,5 +25,8 @@ export function isPinned(tables: IndexTables, digest: Digest): boolean {
 
 function hasPin({ pins, tags }: IndexTables, digest: Digest): boolean {
   if (pins.hasDigest(digest)) return true;
-  return tags.naming(digest).some(([repository, tag]) => pins.has({ kind: 'tag', repository, tag }));
+  const some = tags.naming(digest, MAX_TAGS_SEEN + 1);
+  return some.length > MAX_TAGS_SEEN
+    ? pins.all().some((pin) => pin.kind === 'tag' && tags.names([pin.repository, pin.tag], digest))
+    : some.some(([repository, tag]) => pins.has({ kind: 'tag', repository, tag }));
 }

@@ -116,7 +116,7 @@ export function removeWithAttestations(
   const attestations = attestationsOf(tables, digest);
   removeManifest(tables, digest, removed);
   for (const each of attestations) {
-    const isNeeded = subjectsOf(tables, each).length > 0 || tables.tags.naming(each).length > 0;
+    const isNeeded = subjectsOf(tables, each).length > 0 || tables.tags.naming(each, 1).length > 0;
     if (!isNeeded && mayGo(each)) removeManifest(tables, each, removed);
   }
 }

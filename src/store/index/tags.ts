@@ -65,7 +65,12 @@ export class TagTable {
     if (digest !== undefined) this.#naming.put([digest, ...key], true);
   }
 
-  /** The tags that name it now. */
+  /** Whether the tag names it now. */
+  names(key: TagKey, digest: Digest): boolean {
+    return this.get(key)?.descriptor.digest === digest;
+  }
+
+  /** The tags that name it now, `limit` at most. */
   naming(digest: Digest, limit?: number): TagKey[] {
     const range = { start: [digest, '', ''], end: [digest, LAST, LAST] };
     return this.#naming
