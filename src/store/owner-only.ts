@@ -1,9 +1,12 @@
-import { chmod, lstat, mkdir } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { lstat, mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errorCode } from '../lib/error-code.ts';
 
 /** Group and others. */
 const NOT_OWNER = 0o077;
+/** No link is followed, and no pipe waited for. */
+const AS_IT_IS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 export const FOLDER_MODE = 0o700;
 export const FILE_MODE = 0o600;
 
@@ -61,10 +64,15 @@ export async function closeToOthers(dataDir: string): Promise<Exposed> {
 export async function closePath(path: string): Promise<'closed' | 'mended' | 'left'> {
   const state = await lstat(path).catch(() => undefined);
   if (state === undefined || state.isSymbolicLink() || (state.mode & NOT_OWNER) === 0) return 'closed';
+  // By a descriptor: who may write to the data directory could put a link there by now.
+  const file = await open(path, AS_IT_IS).catch(() => undefined);
   try {
-    await chmod(path, state.mode & ~NOT_OWNER & 0o777);
+    if (file === undefined) return 'left';
+    await file.chmod((await file.stat()).mode & ~NOT_OWNER & 0o777);
     return 'mended';
   } catch {
     return 'left';
+  } finally {
+    await file?.close();
   }
 }

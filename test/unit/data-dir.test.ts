@@ -1,10 +1,11 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, renameSync, statSync, symlinkSync } from 'node:fs';
 import { chmod, lstat, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { controlSocket, DataDirError, dataDirState, takeDataDir } from '../../src/store/data-dir.ts';
+import { closePath } from '../../src/store/owner-only.ts';
 import { makePipe } from '../support/pipe.ts';
 import { testFolder } from '../support/temp.ts';
 import { eventually, withDeadline } from '../support/wait.ts';
@@ -137,6 +138,27 @@ describe('what other users could read of a data directory', () => {
     const again = await takeDataDir(dataDir);
     expect(again.exposed).toEqual({ mended: [], left: [] });
     await again.release();
+  });
+
+  it('is not closed through a link that somebody puts there meanwhile', async () => {
+    const folder = await testFolder();
+    const path = join(folder, 'blobs');
+    const aside = join(folder, 'aside');
+    const elsewhere = join(folder, 'elsewhere');
+    await mkdir(elsewhere);
+    await chmod(elsewhere, 0o755);
+    for (let attempt = 0; attempt < 200; attempt++) {
+      await mkdir(path);
+      await chmod(path, 0o755);
+      const closing = closePath(path);
+      for (let wait = 0; wait < attempt; wait++) statSync(path);
+      renameSync(path, aside);
+      symlinkSync(elsewhere, path);
+      await closing;
+      await rm(path);
+      await rm(aside, { recursive: true });
+    }
+    expect(await modeOf(elsewhere)).toBe(0o755);
   });
 
   it('is not closed through a link, which may lead to what is not of Pierhead', async () => {
