@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { deferred } from '../../src/lib/deferred.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { MAX_MANIFEST_BYTES } from '../../src/oci/manifest.ts';
 import type { ManifestStore } from '../../src/store/manifest-store.ts';
 import { openIndex, type Index } from '../../src/store/manifest/lmdb.ts';
 import { createMemoryStore } from '../../src/store/manifest/memory.ts';
@@ -155,6 +157,19 @@ describe('Redis', () => {
     const key = `pierhead:v1:manifest:${manifest('a').digest}`;
     await server.client.set(key, 'application/x\0something else');
     expect(await store.getManifest(manifest('a').digest)).toBeUndefined();
+    expect(errors).toEqual(['tampered']);
+    expect(await server.client.exists(key)).toBe(0);
+  });
+
+  it('with a manifest that is too long to be one is a miss, whatever its digest, and it is thrown away', async () => {
+    const server = await startRedis();
+    const errors: string[] = [];
+    const store = await redis(server.url, { onFailure: (kind) => errors.push(kind) });
+    const { mediaType, bytes } = manifest('a');
+    const long = Buffer.concat([bytes, Buffer.alloc(MAX_MANIFEST_BYTES + 1 - bytes.length, ' ')]);
+    const key = `pierhead:v1:manifest:${digestOf(long)}`;
+    await server.client.set(key, Buffer.concat([Buffer.from(`${mediaType}\0`), long]));
+    expect(await store.getManifest(digestOf(long))).toBeUndefined();
     expect(errors).toEqual(['tampered']);
     expect(await server.client.exists(key)).toBe(0);
   });

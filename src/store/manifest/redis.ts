@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
 import { digestMatches, type Digest } from '../../oci/digest.ts';
-import { ManifestInvalidError, parseManifest } from '../../oci/manifest.ts';
+import { MAX_MANIFEST_BYTES, ManifestInvalidError, parseManifest } from '../../oci/manifest.ts';
 import {
   isRepositoryName,
   isTag,
@@ -244,7 +244,7 @@ class RedisStore implements SharedStore {
 
 /** The bytes are those of the digest, and of the type that they are said to be, which no digest covers. */
 function isIntact({ digest, mediaType, bytes }: StoredManifest): boolean {
-  if (!digestMatches(digest, bytes)) return false;
+  if (bytes.length > MAX_MANIFEST_BYTES || !digestMatches(digest, bytes)) return false;
   try {
     return parseManifest(bytes, mediaType).mediaType === mediaType;
   } catch (error) {
