@@ -77,11 +77,8 @@ class RegistryClient implements Upstream {
     return this.#ask(request, options, async (access) => {
       const head = await this.#sendHead(request, reference, access);
       if (head !== undefined) return sizeOf(head);
-      const { answer, asked } = await this.#send(manifestRequest('GET', repository, reference), access);
-      this.#heads.got(repository, referenceText(reference), answer.status);
-      await requireStatus(answer, asked, [200]);
-      await answer.body.discard();
-      return sizeOf(answer);
+      const { bytes } = this.#found.get(foundKey(reference, access)) ?? (await this.#get(reference, access));
+      return { size: bytes.length };
     });
   }
 
@@ -94,18 +91,7 @@ class RegistryClient implements Upstream {
     return this.#ask(request, options, async (access) => {
       const found = this.#found.get(foundKey(reference, access));
       this.#found.delete(foundKey(reference, access));
-      if (found !== undefined) return found;
-      await this.#requirePull(repository, reference, access);
-      const { answer, asked } = await this.#send(request, access);
-      this.#heads.got(repository, referenceText(reference), answer.status);
-      await requireStatus(answer, asked, [200]).catch((error: unknown) => {
-        this.#noteSpent(error, access);
-        throw error;
-      });
-      const manifest = await readManifest(answer, access.limit);
-      this.#options.onBytes?.(manifest.bytes.length);
-      this.#options.bandwidth?.spend(manifest.bytes.length);
-      return manifest;
+      return found ?? this.#get(reference, access);
     });
   }
 
@@ -213,6 +199,22 @@ class RegistryClient implements Upstream {
     return this.#courier.close();
   }
 
+  /** By GET, which is a pull. Throws UpstreamFailure. */
+  async #get(reference: Reference, access: Access): Promise<FetchedManifest> {
+    const { repository } = access;
+    await this.#requirePull(repository, reference, access);
+    const { answer, asked } = await this.#send(manifestRequest('GET', repository, reference), access);
+    this.#heads.got(repository, referenceText(reference), answer.status);
+    await requireStatus(answer, asked, [200]).catch((error: unknown) => {
+      this.#noteSpent(error, access);
+      throw error;
+    });
+    const manifest = await readManifest(answer, access.limit);
+    this.#options.onBytes?.(manifest.bytes.length);
+    this.#options.bandwidth?.spend(manifest.bytes.length);
+    return manifest;
+  }
+
   /**
    * Throws UpstreamFailure while the pull limit is used up. A HEAD is free, and tells whether that still holds and
    * whether this repository counts at all, so it goes first unless that was told just now.
@@ -241,20 +243,12 @@ class RegistryClient implements Upstream {
       return answer;
     }
     await answer.body.discard();
-    // Most say 404 because it is not there. A GET that finds nothing either is no pull.
+    // Most say 404 because it is not there, and a GET that finds nothing either is no pull; what it finds is there for
+    // whoever gets it next.
     const isWorthAsking =
       answer.status === 404 && this.#courier.budgetOf(access).refusal(repository) === undefined;
-    if (isWorthAsking) await this.#requireLost(reference, access);
+    if (isWorthAsking) this.#found.set(foundKey(reference, access), await this.#get(reference, access));
     return undefined;
-  }
-
-  /** Throws UpstreamFailure if a GET finds no manifest, as HEAD did not; what it finds is there for whoever gets it next. */
-  async #requireLost(reference: Reference, access: Access): Promise<void> {
-    const { repository } = access;
-    const { answer, asked } = await this.#send(manifestRequest('GET', repository, reference), access);
-    this.#heads.got(repository, referenceText(reference), answer.status);
-    await requireStatus(answer, asked, [200]);
-    this.#found.set(foundKey(reference, access), await readManifest(answer, access.limit));
   }
 
   #noteSpent(error: unknown, access: Access): void {

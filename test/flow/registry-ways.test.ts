@@ -4,11 +4,19 @@ import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { referrersTag } from '../../src/oci/referrers.ts';
 import type { FaultAction } from '../fake/faults.ts';
 import type { FakeHub } from '../fake/hub.ts';
+import { matches } from '../fake/log.ts';
 import { image, multiPlatform, storedManifest } from '../fixtures/images.ts';
 import { startTestApp } from '../support/app.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
 import { eventually } from '../support/wait.ts';
-import { ANYBODY, CAROL, hubAndUpstream, readBody, valueOf } from '../support/upstream-client.ts';
+import {
+  ANYBODY,
+  CAROL,
+  hubAndUpstream,
+  readBody,
+  valueOf,
+  watchedUpstream,
+} from '../support/upstream-client.ts';
 
 const LATEST = '/v2/library/golang/manifests/latest';
 const HEADS = { kind: 'manifest', method: 'HEAD', host: 'registry' } as const;
@@ -29,6 +37,16 @@ describe.each([400, 404, 405, 501])('an upstream that says %i to every HEAD of a
     const app = await startTestApp({ hub: await hubWithoutHeads(code) });
     const head = await app.head(LATEST);
     expect([head.status, head.header('docker-content-digest')]).toEqual([200, GOLANG.image.root.digest]);
+  });
+
+  it('confirms a manifest by one GET', async () => {
+    const hub = await hubWithoutHeads(code);
+    const { upstream } = watchedUpstream(hub.url);
+    const { digest, bytes } = GOLANG.image.root;
+    const confirmed = await upstream.confirmManifest('library/golang', { kind: 'digest', digest }, ANYBODY);
+    expect(valueOf(confirmed)).toEqual({ size: bytes.length });
+    const gets = hub.requests.filter((request) => matches(request, GETS) && request.status === 200);
+    expect(gets).toHaveLength(1);
   });
 
   it('is seen to move a tag, at one GET per check', async () => {
