@@ -98,6 +98,25 @@ describe('an upstream whose HEADs find manifests', () => {
     expect((await app.get(LATEST)).status).toBe(404);
     expect(hub.count(GETS)).toBe(gets);
   });
+
+  it('has not lied of a tag that is pushed only after HEAD found none', async () => {
+    let now = Date.now();
+    const { hub, upstream } = await hubAndUpstream({}, { now: () => now });
+    const head = (tag: string) => upstream.headManifest('library/golang', { kind: 'tag', tag }, ANYBODY);
+    const push = (tag: string): void => hub.add({ repository: 'library/golang', tags: [tag], image: moved });
+    valueOf(await head('latest'));
+    const absent = { kind: 'not-found', noStore: false };
+    expect([await head('seen'), await head('unseen')]).toEqual([absent, absent]);
+    push('seen');
+    push('unseen');
+    expect(valueOf(await head('seen'))?.digest).toBe(moved.root.digest);
+    valueOf(await upstream.getManifest('library/golang', { kind: 'tag', tag: 'seen' }, ANYBODY));
+    now += 60_000;
+    valueOf(await upstream.getManifest('library/golang', { kind: 'tag', tag: 'unseen' }, ANYBODY));
+    const heads = hub.count(HEADS);
+    expect(valueOf(await head('latest'))?.digest).toBe(GOLANG.image.root.digest);
+    expect(hub.count(HEADS)).toBe(heads + 1);
+  });
 });
 
 const NO_API: readonly (readonly [what: string, action: FaultAction])[] = [
