@@ -2,7 +2,7 @@ import type { SharedBudgets } from '../oci/pull-budget.ts';
 import type { Asked } from './answer-failure.ts';
 import { isForeign } from './answer-headers.ts';
 import type { Answer } from './answer.ts';
-import { Authenticator, type Access } from './auth.ts';
+import { Authenticator, type Access, type Grant } from './auth.ts';
 import type { Bandwidth } from './bandwidth.ts';
 import { Breakers } from './breakers.ts';
 import type { Budget, BudgetLimits, CountedRequest } from './budget.ts';
@@ -117,12 +117,7 @@ export class Courier {
       const answer = await this.#sendAs(request, access, grant.authorization);
       const isNo = answer.status === 401 || answer.status === 403;
       if (!isNo || tries === MAX_TRIES) return answer;
-      if (answer.url.origin !== this.registry.origin) {
-        if (!this.#guests.learn(answer, access)) return answer;
-        await answer.body.discard();
-        continue;
-      }
-      const better = await this.#authenticator.next(access, grant, answer).catch(async (error: unknown) => {
+      const better = await this.#afterNo(answer, access, grant).catch(async (error: unknown) => {
         await answer.body.discard();
         throw error;
       });
@@ -153,6 +148,12 @@ export class Courier {
   close(): Promise<void> {
     this.breakers.close();
     return this.#transport.close();
+  }
+
+  /** What to come back with; undefined if that would not help. Throws UpstreamFailure. */
+  async #afterNo(answer: Answer, access: Access, grant: Grant): Promise<Grant | undefined> {
+    if (answer.url.origin === this.registry.origin) return this.#authenticator.next(access, grant, answer);
+    return this.#guests.learn(answer, access) ? grant : undefined;
   }
 
   async #sendAs(

@@ -10,6 +10,7 @@ import {
   valueOf,
   watchedUpstream,
 } from '../support/upstream-client.ts';
+import { eventually } from '../support/wait.ts';
 
 const { repository } = GOLANG;
 const LATEST = { kind: 'tag', tag: 'latest' } as const;
@@ -67,6 +68,16 @@ describe('a registry that redirects to another one', () => {
     const outcome = await upstream.headManifest('carol/private', LATEST, CONFIGURED);
     expect(outcome).toEqual({ kind: 'refused', status: 401 });
     expect(house.count({ kind: 'manifest' })).toBe(2);
+  });
+
+  test('leaves no connection open where the other one asks for a token that nobody issues', async () => {
+    const { upstream, house, redirect } = await doorAndHouse();
+    redirect(`/v2/${repository}/manifests/latest`);
+    const headers = { 'www-authenticate': 'Bearer service="nobody"' };
+    house.fault({ match: MANIFEST, do: { status: { code: 401, body: Buffer.alloc(8_000_000), headers } } });
+    expect(causeOf(await upstream.headManifest(repository, LATEST, CONFIGURED))).toMatch(/^not-a-registry/);
+    expect(causeOf(await upstream.getManifest(repository, LATEST, CONFIGURED))).toMatch(/^not-a-registry/);
+    await eventually(() => house.requests.every(({ closed }) => closed), 'the connections to end');
   });
 });
 
