@@ -30,6 +30,8 @@ export async function sendPatiently(
     const isLast = tries === MAX_TRIES || pauseMs >= limit.remainingMs;
     if (isFailure) {
       if (isLast) throw result;
+      // Who ended this one may end all that are as old, and there are fewer tries than connections.
+      transport.endIdle(url);
     } else {
       if (isLast || ![502, 503, 504].includes(result.status)) return result;
       await result.body.discard();

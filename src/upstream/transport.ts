@@ -81,7 +81,7 @@ export class Transport {
     }
   }
 
-  /** Ends the idle connections to `url`: where a request gets lost, a firewall may have forgotten all of them. */
+  /** Ends the idle connections to `url`: where one is lost, a firewall or a balancer may have forgotten all of them. */
   endIdle(url: URL): void {
     const agent = url.protocol === 'https:' ? this.#secure : this.#plain;
     agent.endIdle({ host: url.hostname, port: portOf(url) });

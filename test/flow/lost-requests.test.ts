@@ -72,6 +72,18 @@ function requestsFor(hub: FakeHub, filter: RequestFilter): number {
   return all.filter(({ kind, query }) => kind !== 'token' || query.has('scope')).length;
 }
 
+/** A client with several idle connections to a registry, which lead through a relay. */
+async function idleConnections() {
+  const hub = await filledHub();
+  const relay = await startRelay(new URL(hub.url).host);
+  onTestFinished(() => relay.close());
+  const { upstream } = watchedUpstream(`http://${relay.host}`);
+  const askMany = () =>
+    Promise.all([1, 2, 3, 4].map(() => upstream.headManifest(repository, LATEST, ANYBODY)));
+  for (const outcome of [...(await askMany()), ...(await askMany())]) valueOf(outcome);
+  return { relay, upstream };
+}
+
 describe('a request that gets lost', () => {
   it(
     'is sent once more to a server that answers others, whatever was asked for',
@@ -106,14 +118,14 @@ describe('a request that gets lost', () => {
   });
 
   it('comes by a new connection where a firewall has forgotten all others', { timeout: 60_000 }, async () => {
-    const hub = await filledHub();
-    const relay = await startRelay(new URL(hub.url).host);
-    onTestFinished(() => relay.close());
-    const { upstream } = watchedUpstream(`http://${relay.host}`);
-    const askMany = () =>
-      Promise.all([1, 2, 3].map(() => upstream.headManifest(repository, LATEST, ANYBODY)));
-    for (const outcome of [...(await askMany()), ...(await askMany())]) valueOf(outcome);
+    const { relay, upstream } = await idleConnections();
     relay.forget();
+    expect(digestOf(valueOf(await upstream.getManifest(repository, LATEST, ANYBODY)).bytes)).toBe(digest);
+  });
+
+  it('comes by a new connection where a balancer resets all others', async () => {
+    const { relay, upstream } = await idleConnections();
+    relay.takeOver();
     expect(digestOf(valueOf(await upstream.getManifest(repository, LATEST, ANYBODY)).bytes)).toBe(digest);
   });
 

@@ -12,6 +12,8 @@ export interface Relay {
   moveTo(target: string): void;
   /** Takes no further notice of the connections that stand, as a firewall does that has forgotten them. */
   forget(): void;
+  /** Resets the connections that stand as soon as something comes on them, as a balancer does that took over from another. */
+  takeOver(): void;
   close(): Promise<void>;
 }
 
@@ -59,6 +61,14 @@ export async function startRelay(target: string): Promise<Relay> {
         client.unpipe().resume();
         upstream.unpipe().resume();
       }
+      pairs.clear();
+    },
+    takeOver() {
+      for (const [client] of pairs)
+        client
+          .unpipe()
+          .once('data', () => client.resetAndDestroy())
+          .resume();
       pairs.clear();
     },
     close: async () => {
