@@ -60,6 +60,13 @@ export class SecondTry {
     begin();
     try {
       return await limit.wait(answer.promise, url.host);
+    } catch (error) {
+      // One may have come at the same moment.
+      void answer.promise.then(
+        ({ body }) => body.close(),
+        () => undefined,
+      );
+      throw error;
     } finally {
       stopLooking();
       over.abort();
