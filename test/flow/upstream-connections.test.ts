@@ -1,10 +1,20 @@
 import { readFile } from 'node:fs/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { opener } from '../../src/pull/running-fills.ts';
+import { upstreamBytes } from '../../src/pull/upstream-bytes.ts';
 import { generatedContent } from '../fake/content.ts';
 import type { FaultAction } from '../fake/faults.ts';
 import type { FakeHub } from '../fake/hub.ts';
-import { GOLANG } from '../support/filled-hub.ts';
-import { ANYBODY, causeOf, hubAndUpstream, readBody, valueOf } from '../support/upstream-client.ts';
+import { filledHub, GOLANG } from '../support/filled-hub.ts';
+import { startRelay } from '../support/relay.ts';
+import {
+  ANYBODY,
+  causeOf,
+  hubAndUpstream,
+  readBody,
+  valueOf,
+  watchedUpstream,
+} from '../support/upstream-client.ts';
 import { eventually, withDeadline } from '../support/wait.ts';
 
 const { repository } = GOLANG;
@@ -50,6 +60,27 @@ describe('connections', () => {
     }
     expect(await openConnections(hub)).toBeLessThanOrEqual(6);
     expect(new Set(hub.requests.map(({ headers }) => headers.connection))).toEqual(new Set(['keep-alive']));
+  });
+
+  test('are used again after parts of a blob, which nobody reads beyond their last byte', async () => {
+    const hub = await filledHub({ redirectBlobs: false });
+    hub.addBlob(repository, BLOB);
+    const relay = await startRelay(new URL(hub.url).host);
+    onTestFinished(() => relay.close());
+    const { upstream } = watchedUpstream(`http://${relay.host}`);
+    const open = opener(
+      { upstream, repository: { host: 'docker.io', name: repository }, digest: BLOB.digest },
+      BLOB.size,
+    );
+    const { signal } = new AbortController();
+    for (let start = 0; start < BLOB.size; start += 100_000) {
+      const limit = () => start + 100_000;
+      const chunks = upstreamBytes({ digest: BLOB.digest, start, limit, open, signal, maySkip: () => false });
+      let bytes = 0;
+      for await (const chunk of chunks) bytes += chunk.length;
+      expect(bytes).toBe(100_000);
+    }
+    expect(relay.connections).toBe(1);
   });
 
   test.each(FAILURES)('are given back or given up after %s', async (_name, action) => {
