@@ -40,7 +40,11 @@ class RegistryClient implements Upstream {
   readonly #courier: Courier;
   readonly #heads: ManifestHeadTrust;
   /** Manifests that HEAD did not find and GET did: another GET of them would be another pull. */
-  readonly #found = new LRUCache<string, FetchedManifest>({ max: MAX_FOUND, ttl: FOUND_FOR_MS });
+  readonly #found = new LRUCache<string, FetchedManifest>({
+    maxSize: MAX_FOUND_BYTES,
+    sizeCalculation: ({ bytes }) => bytes.length + 1,
+    ttl: FOUND_FOR_MS,
+  });
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
@@ -289,7 +293,7 @@ class RegistryClient implements Upstream {
   }
 }
 
-const MAX_FOUND = 16;
+const MAX_FOUND_BYTES = 8 * 1024 * 1024;
 const FOUND_FOR_MS = 10_000;
 
 function foundKey(reference: Reference, { repository, identity }: Access): string {
