@@ -88,7 +88,7 @@ async function importOne(
 export function importText(name: string, summary: ImportSummary): string {
   const { images, stored, known, signature, isPinned, unservedHosts, durationMs } = summary;
   const marks = [SIGNATURES[signature], isPinned ? 'pinned' : 'not pinned'].join(', ');
-  const blobs = `${counted(stored.blobs, 'blob')} stored (${humanBytes(stored.bytes)}), ${known.blobs} known`;
+  const blobs = `${counted(stored.blobs, 'blob')} added (${humanBytes(stored.bytes)}), ${known.blobs} cached before`;
   const head = `${name}: ${counted(images.length, 'image')}, ${blobs}, in ${humanDuration(durationMs)}; ${marks}\n`;
   const rows = images.map(
     ({ image, digest }) => `  ${image.includes('@') ? image : `${image}  ${digest}`}\n`,

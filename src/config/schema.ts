@@ -73,7 +73,7 @@ export const SETTINGS = {
     argument: '<duration>',
     default: '30d',
     allowed: 'a duration from 1h to 365d, such as 7d; or off',
-    help: 'How often everything that is stored is hashed again, slowly, while nothing is pulled.',
+    help: 'How often everything that is cached is hashed again, slowly, while nothing is pulled.',
     schema: durationMsOrOff({ minMs: 3_600_000, maxMs: 365 * 86_400_000 }),
   },
   historyAge: {

@@ -182,14 +182,14 @@ export class BlobFill implements FillSource, SlotUser {
   /** Asks upstream, and makes the part. The answer is undefined if nothing is missing. */
   async #start(): Promise<BlobStream | undefined> {
     this.#isQueued = false;
-    const { kept, isLinked, createPart } = this.#options;
+    const { host, kept, isLinked, createPart } = this.#options;
     const missing = firstMissing(kept, this.size);
     const isWhole = missing === undefined;
     const { signal } = this.#abort;
     const outcome =
       isWhole && isLinked ? undefined : await this.#upstream.first(missing ?? { start: 0 }, signal);
     if (outcome !== undefined && outcome.kind !== 'ok')
-      throw failureError(outcome, this.digest, 'blob-unknown');
+      throw failureError(outcome, { what: this.digest, host, absent: 'blob-unknown' });
     const stream = outcome?.value;
     try {
       signal.throwIfAborted();

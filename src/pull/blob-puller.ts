@@ -84,7 +84,9 @@ export class BlobPuller {
       if (filling?.contradicts(link.size) !== true) return { size, cache: 'collapsed' };
     }
     const outcome = await upstream.headBlob(repository.name, digest, { identity: 'configured' });
-    if (outcome.kind !== 'ok') throw failureError(outcome, digest, 'blob-unknown');
+    if (outcome.kind !== 'ok') {
+      throw failureError(outcome, { what: digest, host: repository.host, absent: 'blob-unknown' });
+    }
     const known = await links.get(repository, digest);
     if (known === undefined) await links.add(repository, digest, outcome.value.size);
     return { size: outcome.value.size ?? known?.size, cache: 'miss' };
@@ -145,7 +147,7 @@ export class BlobPuller {
       body.close();
     }
     if ((await this.#options.blobs.stat(digest)) !== undefined) return;
-    const reason = end?.error instanceof Error ? end.error.message : 'it could not be stored';
+    const reason = end?.error instanceof Error ? end.error.message : 'it could not be cached';
     throw new PullError('unavailable', reason, { cause: end?.error });
   }
 
@@ -163,7 +165,7 @@ export class BlobPuller {
     if (result === 'stored') return;
     // The failure of what another one had begun need not be ours.
     if (running !== undefined && !this.#fills.isClosed) return this.store(blob);
-    const reason = error instanceof Error ? error.message : `it could not be stored (${result})`;
+    const reason = error instanceof Error ? error.message : `it could not be cached (${result})`;
     throw new PullError('unavailable', reason, { cause: error });
   }
 
@@ -226,7 +228,10 @@ export class BlobPuller {
       await this.#options.links.add(repository, digest, fill.size);
       return this.open(request);
     }
-    throw new PullError('unavailable', `${digest} could not be had from upstream (${result})`);
+    throw new PullError(
+      'unavailable',
+      `${digest} could not be downloaded from ${repository.host} (${result})`,
+    );
   }
 
   async #hasOrCannotTell(digest: Digest): Promise<boolean> {
@@ -243,7 +248,9 @@ export class BlobPuller {
     const link = await this.#options.links.get(repository, digest);
     const open = opener(request, link?.size);
     const outcome = await open(0, undefined);
-    if (outcome.kind !== 'ok') throw failureError(outcome, digest, 'blob-unknown');
+    if (outcome.kind !== 'ok') {
+      throw failureError(outcome, { what: digest, host: repository.host, absent: 'blob-unknown' });
+    }
     const { totalSize } = outcome.value;
     if (link === undefined) await this.#options.links.add(repository, digest, totalSize);
     return new BypassBody({ digest, size: totalSize ?? link?.size, first: outcome.value, open });

@@ -90,8 +90,10 @@ export class ContentLinks {
     if (known !== undefined) return known;
     return this.#confirmations.run(`${repositoryKey(repository)}@${digest}`, async () => {
       const outcome = await confirm.head();
-      if (outcome.kind !== 'ok')
-        throw failureError(outcome, `${digest} of ${formatRepositoryName(repository)}`, confirm.absent);
+      if (outcome.kind !== 'ok') {
+        const what = `${digest} of ${formatRepositoryName(repository)}`;
+        throw failureError(outcome, { what, host: repository.host, absent: confirm.absent });
+      }
       const { size } = outcome.value;
       await this.add(repository, digest, size);
       return { by: 'upstream', ...(size === undefined ? {} : { size }) };

@@ -20,6 +20,8 @@ export interface FillEnd {
 
 export interface FillOptions {
   readonly digest: Digest;
+  /** The registry that it comes from. */
+  readonly host: string;
   /** What a manifest says of the size, in bytes. */
   readonly expectedSize: number | undefined;
   /** A served manifest names the blob, so somebody will come for it: the fill goes on without readers. */

@@ -61,7 +61,7 @@ export class TagFreshness {
     const settled = await withinMs(check.settled, MOVE_WAIT_MS);
     if (settled !== undefined) return currentOf(settled);
     const target = movesTo.value.digest ?? 'something else';
-    return this.#late(late, `upstream names ${target} now, which is still on its way`);
+    return this.#late(late, `${repository.host} names ${target} now, which is still on its way`);
   }
 
   /** Asks upstream now, however fresh the tag is, and waits for what comes of it. */

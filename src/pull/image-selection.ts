@@ -100,7 +100,7 @@ function nothingOf(
 ): string[] {
   if (isOfUse(taken)) return [];
   const [first] = faults.values();
-  if (first !== undefined) return [`nothing of it is cached whole: ${named(first)} not cached`];
+  if (first !== undefined) return [`only parts of it are cached: ${named(first)} not cached`];
   if (manifests.length > 0) return ['nothing of it but its index is cached'];
   return missing.map(({ digest, reason }) => `${digest}: ${reason}`);
 }

@@ -47,16 +47,12 @@ export class Listing {
       const { tags, next } = pageOf(outcome.value, query);
       return { tags: scope.tags(repository, tags), ...(next === undefined ? {} : { next }), cache: 'bypass' };
     }
-    if (saysAbsent(outcome))
-      throw failureError(outcome, formatRepositoryName(repository), 'repository-unknown');
+    const what = formatRepositoryName(repository);
+    const missing = { host: repository.host, absent: 'repository-unknown' } as const;
+    if (saysAbsent(outcome)) throw failureError(outcome, { what, ...missing });
     const known = scope.tags(repository, await this.#options.catalogue.listTags(repository));
-    if (known.length === 0)
-      throw failureError(
-        outcome,
-        `the tag list of ${formatRepositoryName(repository)}`,
-        'repository-unknown',
-      );
-    return { ...page(known, query), cache: 'stale', failure: failureReason(outcome) };
+    if (known.length === 0) throw failureError(outcome, { what: `the tag list of ${what}`, ...missing });
+    return { ...page(known, query), cache: 'stale', failure: failureReason(outcome, repository.host) };
   }
 
   /** Keys (`docker.io/library/golang`) of the cached repositories that may be shown, at most `limit` after `after`. */

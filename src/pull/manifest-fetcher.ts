@@ -59,10 +59,10 @@ export class ManifestFetcher {
       if (outcome.kind === 'not-found' && !outcome.noStore) {
         negative.remember(repository, referenceText(reference));
       }
-      throw failureError(outcome, name, 'manifest-unknown');
+      throw failureError(outcome, { what: name, host: repository.host, absent: 'manifest-unknown' });
     }
     const expected = reference.kind === 'digest' ? reference.digest : outcome.value.digest;
-    const { manifest, links } = verified(outcome.value, expected, name);
+    const { manifest, links } = verified(outcome.value, expected, { name, host: repository.host });
     await store.putManifest(manifest);
     await store.putLinks(repository, links);
     if (reference.kind === 'tag') {
@@ -92,17 +92,24 @@ export class ManifestFetcher {
       const outcome = await upstream.headManifest(repository.name, reference, { identity: 'configured' });
       if (outcome.kind !== 'ok') return undefined;
     }
-    await this.#options.store.putLinks(repository, verified({ mediaType, bytes }, digest, digest).links);
+    await this.#options.store.putLinks(
+      repository,
+      verified({ mediaType, bytes }, digest, { name: digest, host: repository.host }).links,
+    );
     return manifest;
   }
 }
 
-function verified(fetched: FetchedManifest, expected: Digest | undefined, name: string) {
+function verified(
+  fetched: FetchedManifest,
+  expected: Digest | undefined,
+  { name, host }: { readonly name: string; readonly host: string },
+) {
   const { bytes } = fetched;
   if (expected !== undefined && !digestMatches(expected, bytes)) {
     throw new PullError(
       'unavailable',
-      `upstream sent something else than ${name}: its bytes are not ${expected}`,
+      `${host} sent something else than ${name}: its bytes are not ${expected}`,
     );
   }
   const digest = expected ?? digestOf(bytes);

@@ -54,7 +54,8 @@ export class ManifestHeads {
     if (outcome.kind !== 'ok') {
       if (outcome.kind === 'not-found' && !outcome.noStore)
         negative.remember(repository, referenceText(reference));
-      throw failureError(outcome, formatImageName({ repository, reference }), 'manifest-unknown');
+      const what = formatImageName({ repository, reference });
+      throw failureError(outcome, { what, host: repository.host, absent: 'manifest-unknown' });
     }
     const descriptor = outcome.value;
     // What a GET would say.

@@ -55,7 +55,7 @@ export class ManifestLook {
     const asked = upstream.headManifest(repository.name, name.reference, { identity: 'configured' });
     const waited = await inPatience(asked, upstream, repository);
     if (!waited.inTime) return stale(record, waited.reason);
-    if (waited.value.kind !== 'ok') return stale(record, failureReason(waited.value));
+    if (waited.value.kind !== 'ok') return stale(record, failureReason(waited.value, repository.host));
     const descriptor = waited.value.value;
     return descriptor === undefined
       ? stale(record, `${repository.host} names no digest for it by HEAD`)
@@ -77,7 +77,9 @@ export class ManifestLook {
     const { repository, reference } = name;
     const outcome = await upstream.headManifest(repository.name, reference, { identity: 'configured' });
     const what = formatImageName(name);
-    if (outcome.kind !== 'ok') throw failureError(outcome, what, 'manifest-unknown');
+    if (outcome.kind !== 'ok') {
+      throw failureError(outcome, { what, host: repository.host, absent: 'manifest-unknown' });
+    }
     if (outcome.value !== undefined) return outcome.value;
     throw new PullError(
       'manifest-unknown',

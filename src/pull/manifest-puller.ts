@@ -233,7 +233,7 @@ export class ManifestPuller {
     if (!this.#options.negative.has(repository, referenceText(reference))) return;
     throw new PullError(
       'manifest-unknown',
-      `${formatImageName({ repository, reference })} does not exist upstream`,
+      `${formatImageName({ repository, reference })} does not exist on ${repository.host}`,
       {
         remembered: true,
       },

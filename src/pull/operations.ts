@@ -47,7 +47,7 @@ export type ResultOf<N extends OperationName> = Awaited<ReturnType<Operations[N]
 
 /**
  * - `usage`: the request is wrong, and stays so.
- * - `not-found`: what it names is not kept here.
+ * - `not-found`: what it names is not cached.
  * - `busy`: the like is being done already.
  * - `stopped`: the process that did it is ending.
  * - `protocol`: the process that owns the data directory speaks another protocol than this one.

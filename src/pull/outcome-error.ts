@@ -12,16 +12,24 @@ export function saysAbsent(failure: Failure): boolean {
   return failure.kind === 'refused' || (failure.kind === 'not-found' && !failure.noStore);
 }
 
-/** The error for something that is not cached and could not be had; `absent` is the code for upstream's 404. */
-export function failureError(failure: Failure, what: string, absent: PullErrorCode): PullError {
+export interface Missing {
+  readonly what: string;
+  /** The registry that was asked. */
+  readonly host: string;
+  /** The code for its 404. */
+  readonly absent: PullErrorCode;
+}
+
+/** The error for something that is not cached and could not be had. */
+export function failureError(failure: Failure, { what, host, absent }: Missing): PullError {
   switch (failure.kind) {
     case 'not-found':
-      return new PullError(absent, `${what} does not exist upstream`, { noStore: failure.noStore });
+      return new PullError(absent, `${what} does not exist on ${host}`, { noStore: failure.noStore });
     case 'refused':
-      return new PullError('repository-unknown', `upstream refuses ${what} (${failure.status})`);
+      return new PullError('repository-unknown', `${host} refuses ${what} (${failure.status})`);
     case 'limited':
     case 'unavailable':
-      return new PullError('unavailable', `${what} is not cached, and ${failureReason(failure)}`, {
+      return new PullError('unavailable', `${what} is not cached, and ${failureReason(failure, host)}`, {
         isLate: saysLate(failure),
       });
   }
@@ -38,15 +46,15 @@ export function requirePulls(upstream: Upstream, repository: Repository): void {
   if (shortage !== undefined) throw new PullError('unavailable', shortage);
 }
 
-/** Why upstream was of no help, as half a sentence. */
-export function failureReason(failure: Failure): string {
+/** Why the registry at `host` was of no help, as half a sentence. */
+export function failureReason(failure: Failure, host: string): string {
   switch (failure.kind) {
     case 'not-found':
-      return 'upstream says that it does not exist';
+      return `${host} says that it does not exist`;
     case 'refused':
-      return `upstream refuses it (${failure.status})`;
+      return `${host} refuses it (${failure.status})`;
     case 'limited':
-      return `${failure.scope === 'pulls' ? "upstream's pull limit is used up" : 'upstream limits our requests'}${waitText(failure.retryAfterMs)}`;
+      return `${failure.scope === 'pulls' ? `the pull limit of ${host} is used up` : `${host} limits our requests`}${waitText(failure.retryAfterMs)}`;
     case 'unavailable':
       return failure.reason;
   }

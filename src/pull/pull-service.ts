@@ -127,7 +127,11 @@ export class PullService {
 
   #upstream(repository: Repository): Upstream {
     const upstream = this.#options.upstreams.get(repository.host);
-    if (upstream === undefined) throw new PullError('repository-unknown', 'no such upstream');
+    if (upstream === undefined)
+      throw new PullError(
+        'repository-unknown',
+        `${repository.host} is not among the upstreams of this mirror`,
+      );
     return upstream;
   }
 }

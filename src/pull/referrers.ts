@@ -111,7 +111,7 @@ export class Referrers {
     if (known !== undefined && ageMs < ttlMs && ageMs >= -CLOCK_SKEW_MS) {
       return { bytes: known.bytes, cache: 'hit' };
     }
-    if (negative.has(repository, name(digest))) throw notServed(digest, { remembered: true });
+    if (negative.has(repository, name(digest))) throw notServed(repository, digest, { remembered: true });
     const key = `${repositoryKey(repository)}@${digest}`;
     return this.#flights.run(key, () => this.#ask(upstream, repository, digest)).promise;
   }
@@ -125,15 +125,19 @@ export class Referrers {
       return { bytes: outcome.value.bytes, cache: isKept ? 'stored' : 'bypass' };
     }
     if (!saysAbsent(outcome)) {
-      throw new PullError('unavailable', failureReason(outcome), { isLate: saysLate(outcome) });
+      throw new PullError('unavailable', failureReason(outcome, repository.host), {
+        isLate: saysLate(outcome),
+      });
     }
-    if (outcome.kind !== 'not-found')
-      throw failureError(outcome, formatRepositoryName(repository), 'repository-unknown');
+    if (outcome.kind !== 'not-found') {
+      const what = formatRepositoryName(repository);
+      throw failureError(outcome, { what, host: repository.host, absent: 'repository-unknown' });
+    }
     negative.remember(repository, name(digest));
     await store.deleteReferrers(repository, digest);
     this.#recent.delete(`${repositoryKey(repository)}@${digest}`);
     void this.#fetchTag(upstream, repository, digest);
-    throw notServed(digest, {});
+    throw notServed(repository, digest, {});
   }
 
   /** In an outage the answer is what the tag names; a client that has just been sent to it joins. Never rejects. */
@@ -197,8 +201,12 @@ function answerInOutage(known: ReferrersRecord | undefined, reason: string): Ref
 }
 
 /** Not found, and nothing else, sends clients on to the referrers tag schema. */
-function notServed(digest: Digest, options: { readonly remembered?: boolean }): PullError {
-  return new PullError('manifest-unknown', `upstream has no list of what refers to ${digest}`, options);
+function notServed(
+  { host }: Repository,
+  digest: Digest,
+  options: { readonly remembered?: boolean },
+): PullError {
+  return new PullError('manifest-unknown', `${host} has no list of what refers to ${digest}`, options);
 }
 
 /** No reference looks like this. */

@@ -141,7 +141,8 @@ export class RepositoryAccess {
         `${formatRepositoryName(repository)} is not a public repository of ${repository.host}`,
       );
     }
-    throw failureError(outcome, formatRepositoryName(repository), 'repository-unknown');
+    const what = formatRepositoryName(repository);
+    throw failureError(outcome, { what, host: repository.host, absent: 'repository-unknown' });
   }
 }
 

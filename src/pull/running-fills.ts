@@ -73,6 +73,7 @@ export class RunningFills {
     const { blobs, segmentLimits, onFillEnd } = this.#options;
     const fill: BlobFill = new BlobFill({
       digest,
+      host: repository.host,
       expectedSize: link?.size,
       isNamed: link?.by === 'manifest',
       isLinked: link !== undefined,

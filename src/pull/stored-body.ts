@@ -15,7 +15,7 @@ export function storedBody(blob: StoredBlob): BlobBody {
         read: async (buffer) => {
           if (position >= end) return [];
           const read = await blob.read(buffer, Math.min(buffer.length, end - position), position);
-          if (read === 0) throw new BlobBodyError('broken', 'a stored blob is shorter than it was');
+          if (read === 0) throw new BlobBodyError('broken', 'a cached blob is shorter than it was');
           position += read;
           return [buffer.subarray(0, read)];
         },

@@ -150,7 +150,11 @@ export class TagChecker {
       answered(undefined);
       return saysAbsent(outcome)
         ? this.#gone(question, outcome)
-        : this.#failed(question, failureReason(outcome), saysLate(outcome) ? { isLate: true } : {});
+        : this.#failed(
+            question,
+            failureReason(outcome, repository.host),
+            saysLate(outcome) ? { isLate: true } : {},
+          );
     }
     const digest = outcome.value?.digest;
     if (digest === record.descriptor.digest) {
@@ -181,7 +185,7 @@ export class TagChecker {
       }
       return this.#failed(
         question,
-        `upstream names ${digest ?? 'something else'} now, but ${error.message}`,
+        `${repository.host} names ${digest ?? 'something else'} now, but ${error.message}`,
         digest === undefined ? {} : { movesTo: digest },
       );
     }
@@ -221,14 +225,14 @@ export class TagChecker {
     const { upstream, repository, tag, record } = question;
     const { store, negative, now, deletedTags, pins } = this.#options;
     const name = formatImageName({ repository, reference: { kind: 'tag', tag } });
-    const error = failureError(outcome, name, 'manifest-unknown');
+    const error = failureError(outcome, { what: name, host: repository.host, absent: 'manifest-unknown' });
     // Docker Hub refuses repositories that it no longer has. To one without credentials it never showed a private one.
     const isDeleted = outcome.kind === 'not-found' || !upstream.hasCredentials;
     if (isDeleted && (deletedTags === 'keep' || (await pins?.isPinned(repository, tag)) === true)) {
       const kept: TagRecord = {
         ...record,
         checkedAt: now(),
-        failure: `${failureReason(outcome)}, and it is kept all the same`,
+        failure: `${failureReason(outcome, repository.host)}, and it is kept all the same`,
       };
       await store.putTag(repository, tag, kept);
       return { kind: 'gone', error, record: kept };

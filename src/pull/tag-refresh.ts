@@ -53,7 +53,7 @@ export class TagRefresh {
     await this.#requireAllowed(repository, tag);
     negative.forget(repository, tag);
     const known = await store.getTag(repository, tag);
-    if (known === undefined) throw new OperationError('not-found', `${image} is not kept here`);
+    if (known === undefined) throw new OperationError('not-found', `${image} is not cached`);
     const check = await freshness.refresh(upstream, repository, tag, known);
     switch (check.kind) {
       case 'unchanged':
@@ -65,7 +65,7 @@ export class TagRefresh {
         return { image, result: 'gone', reason: check.error.message, ...kept };
       }
       case 'failed': {
-        const reason = check.record.failure ?? 'upstream did not say';
+        const reason = check.record.failure ?? `${repository.host} did not say`;
         return { image, result: 'unchecked', reason, digest: check.record.descriptor.digest };
       }
     }

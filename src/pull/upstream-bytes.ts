@@ -107,7 +107,7 @@ async function reopen(request: BytesRequest, position: number, fruitless: number
     await delay(pauseMs, undefined, { signal });
   }
   const outcome = await open(position, limit(), signal);
-  if (outcome.kind !== 'ok') throw new BodyBrokenError('cut', failureReason(outcome));
+  if (outcome.kind !== 'ok') throw new BodyBrokenError('cut', failureReason(outcome, 'upstream'));
   return outcome.value;
 }
 

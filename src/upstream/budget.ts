@@ -14,6 +14,8 @@ export interface BudgetLimits {
 }
 
 export interface BudgetOptions extends BudgetLimits {
+  /** The registry whose limit it is. */
+  readonly host: string;
   readonly identity: string;
   /** Ms since the epoch. */
   readonly now: () => number;
@@ -148,7 +150,7 @@ export class Budget {
   /** Why only real misses may be fetched from `repository`; undefined: there are pulls enough, or it does not count. */
   shortage(repository: string): string | undefined {
     if (this.#repositories.peek(repository)?.counts === false) return undefined;
-    if (this.#isSpent()) return "upstream's pull limit is used up";
+    if (this.#isSpent()) return `the pull limit of ${this.#options.host} is used up`;
     if (!this.#isLow()) return undefined;
     const { limit, remaining } = this.#reading;
     const left = limit === undefined ? `${remaining} pulls` : `${remaining} of ${limit} pulls`;

@@ -34,6 +34,7 @@ export class Budgets {
     const { host, lowShare, reserve, shared, onChange, now } = this.#options;
     const key = this.#key(identity);
     const budget = new Budget({
+      host,
       identity,
       lowShare,
       reserve,

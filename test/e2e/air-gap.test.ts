@@ -166,7 +166,7 @@ describe('ten images that a site without a network needs', () => {
     expect((await stat(path('delta.tar'))).size).toBe(delta['bytes']);
     const next = await atB('import', path('delta.tar'));
     expect(next.status, next.stderr).toBe(0);
-    expect(next.stdout.toString()).toContain(`${fresh.size} blobs stored`);
+    expect(next.stdout.toString()).toContain(`${fresh.size} blobs added`);
     expect(await run('service-3')).toBe('service-3 2');
     expect(await run('service-4')).toBe('service-4 1');
     // What the tag named before can still be had by its digest.

@@ -87,12 +87,12 @@ describe('`pierhead export` and `import`', () => {
     const { server, run: command, dataDir } = await site();
     const imported = await command('import', path);
     expect(imported.status, imported.stderr).toBe(0);
-    expect(imported.stdout.toString()).toMatch(/: 2 images, \d+ blobs stored .* not signed, pinned\n/);
+    expect(imported.stdout.toString()).toMatch(/: 2 images, \d+ blobs added .* not signed, pinned\n/);
     expect(imported.stdout.toString()).toContain(`  golang:latest  ${GOLANG.image.root.digest}\n`);
     await expectLarge(server);
     expect((await command('images')).stdout.toString()).toMatch(/^golang:latest .* pinned/m);
     const again = await command('import', path);
-    expect(again.stdout.toString()).toContain(': 2 images, 0 blobs stored');
+    expect(again.stdout.toString()).toContain(': 2 images, 0 blobs added');
     await server.stop();
     const alone = await command('import', path, '--json');
     expect(JSON.parse(alone.stdout.toString())).toMatchObject([{ isPinned: true, stored: { blobs: 0 } }]);
@@ -106,7 +106,7 @@ describe('`pierhead export` and `import`', () => {
     const exported = await inSource('export', '-o', path);
     expect(exported.status).toBe(0);
     expect(exported.stderr).toMatch(
-      /^plain:latest is incomplete: nothing of it is cached whole: sha256:\w+.* not cached\n$/,
+      /^plain:latest is incomplete: only parts of it are cached: sha256:\w+.* not cached\n$/,
     );
     expect(exported.stdout.toString()).toContain(': 2 images');
   });
@@ -133,7 +133,7 @@ describe('`pierhead export` and `import`', () => {
     const node = `${process.execPath} ${MAIN}`;
     const line = `${node} export -o - large --data-dir ${source} | ${node} import - --data-dir ${dataDir}`;
     const { stdout, stderr } = await run({ program: 'sh', args: ['-ec', line] });
-    expect(stdout.toString()).toMatch(/^standard input: 1 image, 3 blobs stored/);
+    expect(stdout.toString()).toMatch(/^standard input: 1 image, 3 blobs added/);
     expect(stderr).toContain('standard output: 1 image, 1 manifest, 3 blobs, 3.2 MB\n');
     await expectLarge(server);
   });

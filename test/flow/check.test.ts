@@ -191,7 +191,7 @@ describe('`pierhead check`', () => {
     const { run } = await setting();
     const { status, stdout, stderr } = await run(['--warm', 'golang', 'nothing']);
     expect(status).toBe(1);
-    expect(stderr).toContain('pierhead: nothing:latest: upstream refuses nothing:latest (401)\n');
+    expect(stderr).toContain('pierhead: nothing:latest: docker.io refuses nothing:latest (401)\n');
     expect(stdout.toString()).toMatch(/^1 of 2 images could be pulled now/m);
   });
 

@@ -210,7 +210,7 @@ describe('a bundle', () => {
     const { plan } = await exportFrom(app.dataDir);
     expect(plan.images.map((each) => each.image)).toEqual(['golang:1.22', 'golang:latest']);
     expect(plan.lacking).toMatchObject([{ image: 'plain:latest' }]);
-    expect(plan.lacking[0]?.lacks[0]).toMatch(/^nothing of it is cached whole: sha256:\w+.* not cached$/);
+    expect(plan.lacking[0]?.lacks[0]).toMatch(/^only parts of it are cached: sha256:\w+.* not cached$/);
   });
 
   it('leaves to the other side what it has', async () => {

@@ -109,12 +109,14 @@ describe('a manifest', () => {
   it('that is unknown upstream is a 404, remembered for a short time', async () => {
     const hub = await filledHub();
     const app = await startTestApp({ hub });
+    const errors = [{ code: 'MANIFEST_UNKNOWN', message: 'golang:none does not exist on docker.io' }];
     const first = await app.get('/v2/library/golang/manifests/none');
     expect(first.status).toBe(404);
-    expect(JSON.parse(first.body.toString())).toMatchObject({ errors: [{ code: 'MANIFEST_UNKNOWN' }] });
+    expect(JSON.parse(first.body.toString())).toMatchObject({ errors });
     const asked = served(hub, { kind: 'manifest' });
     const second = await app.get('/v2/library/golang/manifests/none');
     expect(second.status).toBe(404);
+    expect(JSON.parse(second.body.toString())).toMatchObject({ errors });
     expect(second.header('cache-status')).toBe('pierhead; hit; detail=negative');
     expect(served(hub, { kind: 'manifest' })).toBe(asked);
   });

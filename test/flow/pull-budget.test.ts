@@ -32,7 +32,7 @@ describe('when few pulls are left', () => {
     const answer = await app.get(LATEST);
     expect(answer.header('docker-content-digest')).toBe(old);
     expect(answer.header('warning')).toMatch(
-      new RegExp(`upstream names ${renewed.root.digest} now, but only 15 of 100 pulls are left`),
+      new RegExp(`docker.io names ${renewed.root.digest} now, but only 15 of 100 pulls are left`),
     );
     expect(hub.count(GETS)).toBe(asked);
     // HEADs go on, so it moves once there are pulls again.
@@ -101,7 +101,7 @@ describe('when no pulls are left', () => {
     for (let i = 0; i < 5; i++) {
       const missing = await app.get(PLAIN_LATEST);
       expect(missing.status).toBe(503);
-      expect(missing.body.toString()).toContain("upstream's pull limit is used up");
+      expect(missing.body.toString()).toContain('the pull limit of docker.io is used up');
       const cached = await app.get(LATEST);
       expect(cached.status).toBe(200);
       expect(cached.header('cache-status')).toBe('pierhead; fwd=stale; fwd-status=200');

@@ -143,7 +143,7 @@ describe('`pierhead refresh`', () => {
       expect.stringMatching(/^plain:latest is unchanged: sha256:/),
       '',
     ]);
-    expect(beside.stderr).toContain('none:latest is not kept here');
+    expect(beside.stderr).toContain('none:latest is not cached');
     expect(beside.status).toBe(1);
     const answer = await fetchRaw(`${server.url}${LATEST}`);
     expect(answer.header('docker-content-digest')).toBe(renewed.root.digest);

@@ -276,7 +276,7 @@ describe('`pierhead warm` on a command line', () => {
     expect(stderr).toContain('golang:latest: cached\n');
     expect(stdout.toString()).toMatch(GOLANG_ROW);
     expect(stdout.toString()).toMatch(/^nothing:latest +linux\/amd64 +- +0 B +- +failed$/m);
-    expect(stdout.toString()).toContain('nothing:latest: upstream refuses nothing:latest (401)\n');
+    expect(stdout.toString()).toContain('nothing:latest: docker.io refuses nothing:latest (401)\n');
     expect(stdout.toString()).toMatch(/2 images, \S+ k?B and 3 pulls in .*: 1 failed\n$/);
   });
 

@@ -84,6 +84,7 @@ function upstreamOf({ latency, chunk }: { latency: number; chunk: number }) {
 function startFill(blobs: BlobStore, open: OpenBlob): BlobFill {
   return new BlobFill({
     digest: DIGEST,
+    host: 'docker.io',
     expectedSize: SIZE,
     isNamed: true,
     isLinked: true,

@@ -180,6 +180,7 @@ function startFill(blobs: BlobStore, slots: FillSlots, what: Script): BlobFill {
   let asked = 0;
   return new BlobFill({
     digest: DIGEST,
+    host: 'docker.io',
     expectedSize: SIZE,
     isNamed: true,
     isLinked: true,
