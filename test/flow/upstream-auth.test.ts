@@ -6,6 +6,7 @@ import type { FakeHub } from '../fake/hub.ts';
 import { GOLANG, PLAIN } from '../support/filled-hub.ts';
 import { basicAuth, bearer } from '../support/hub-client.ts';
 import { testFolder } from '../support/temp.ts';
+import { eventually } from '../support/wait.ts';
 import {
   ANYBODY,
   CAROL,
@@ -65,6 +66,25 @@ describe('a token', () => {
     fault.release();
     expect((await stayer).kind).toBe('ok');
     expect(hub.count(TOKEN)).toBe(1);
+  });
+
+  test('that is late for who asked for it is asked for once more by those who came later', async () => {
+    // Shorter than it takes to send a lost request a second time, and longer than until the service is probed.
+    const { hub, upstream } = await hubAndUpstream({}, { headersTimeoutMs: 3900 });
+    valueOf(await upstream.headManifest(PLAIN.repository, LATEST, ANYBODY));
+    const tokens = hub.count(TOKEN);
+    const probes = () => hub.requests.filter(({ kind, query }) => kind === 'token' && !query.has('scope'));
+    const fault = hub.fault({ match: TOKEN, times: 1, do: { hang: true } });
+    const first = upstream.headManifest(GOLANG.repository, LATEST, ANYBODY);
+    await eventually(() => fault.hits === 1 && probes().length > 0, 'the service to be probed');
+    const later = [
+      upstream.headManifest(GOLANG.repository, LATEST, ANYBODY),
+      upstream.getManifest(GOLANG.repository, LATEST, ANYBODY),
+      upstream.listTags(GOLANG.repository, {}, ANYBODY),
+    ];
+    expect(causeOf(await first)).toMatch(/^timeout: /);
+    for (const outcome of await Promise.all(later)) expect(outcome.kind).toBe('ok');
+    expect(hub.count(TOKEN) - tokens - probes().length).toBe(2);
   });
 
   test('is used until shortly before it expires', async () => {
