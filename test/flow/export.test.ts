@@ -168,6 +168,22 @@ describe('a bundle', () => {
     ]);
   });
 
+  it.each(['application/octet-stream', 'text/html', ''])(
+    'has for docker load an image whose config is of the type %j, as Docker 1.10 pushed such',
+    async (configType) => {
+      const hub = await filledHub();
+      const old = { tags: ['1'], image: image({ mediaTypes: 'docker', configType }) };
+      hub.add({ repository: 'library/old', ...old });
+      const app = await startTestApp({ hub });
+      await pullWhole(app, 'library/old', old);
+      const { bytes } = await exportFrom(app.dataDir, ['old:1']);
+      const forDocker = filesOf(bytes).find(({ name }) => name === 'manifest.json');
+      expect(JSON.parse(forDocker?.bytes.toString() ?? '[]')).toMatchObject([
+        { RepoTags: ['docker.io/library/old:1'] },
+      ]);
+    },
+  );
+
   it('has a list as it is, with what is whole of it and the attestations of that', async () => {
     const app = await startTestApp({ hub: await filledHub() });
     await pullAmd64(app);

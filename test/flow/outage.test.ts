@@ -208,6 +208,25 @@ describe('an image without its blobs', () => {
     expect((await app.get(PLAIN_LATEST)).status).toBe(200);
   });
 
+  it.each(['application/octet-stream', 'text/html', ''])(
+    'is not handed out then either if its config is of the type %j, as Docker 1.10 pushed such',
+    async (configType) => {
+      const hub = await filledHub();
+      const old = image({ mediaTypes: 'docker', configType });
+      hub.add({ repository: 'library/plain', tags: ['latest'], image: old });
+      const app = await startTestApp({ hub, flags: alwaysStale });
+      expect((await app.get(PLAIN_LATEST)).status).toBe(200);
+      await hub.stop();
+      await app.get(PLAIN_LATEST);
+      await outOfReach(app);
+      const answer = await app.get(PLAIN_LATEST);
+      expect([answer.status, answer.body.toString()]).toEqual([
+        503,
+        expect.stringContaining(old.config.digest),
+      ]);
+    },
+  );
+
   it('is told from lists and attestations, which are', async () => {
     const { hub, app } = await withoutBlobs();
     await hub.stop();

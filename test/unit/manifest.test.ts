@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
-import { ManifestInvalidError, parseManifest } from '../../src/oci/manifest.ts';
+import { isRunnableImage, ManifestInvalidError, parseManifest } from '../../src/oci/manifest.ts';
 import { DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 
 const digest = (text: string) => digestOf(Buffer.from(text));
@@ -101,6 +101,20 @@ describe('a manifest', () => {
     const { content } = parseManifest(json(image({ layers })), OCI_MANIFEST);
     expect(content).toMatchObject({ layers: [{ digest: digest('one') }] });
   });
+
+  it.each(['application/octet-stream', 'text/html', '', undefined])(
+    'is an image if its config is of the type %j and its layers hold files, as Docker takes it',
+    (mediaType) => {
+      const config = { mediaType, digest: digest('config'), size: 6 };
+      const runs = (layers: readonly object[]): boolean =>
+        isRunnableImage(parseManifest(json(image({ config, layers })), OCI_MANIFEST).content);
+      expect(runs([layer('one')])).toBe(true);
+      expect(runs([layer('one', { mediaType: 'application/vnd.cncf.helm.chart.content.v1.tar+gzip' })])).toBe(
+        false,
+      );
+      expect(runs([])).toBe(false);
+    },
+  );
 
   it('says its own type when it was sent without one', () => {
     expect(parseManifest(json(image()), 'application/json; charset=utf-8').mediaType).toBe(OCI_MANIFEST);
