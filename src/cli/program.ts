@@ -223,7 +223,7 @@ function addCommand(program: Command, done: (code: ExitCode) => void, row: Comma
   for (const [flag, help] of row.options ?? []) {
     const once = flag.replace(/\.\.\.$/, '');
     if (once === flag) command.option(flag, help);
-    else command.option(once, help, gathered, []);
+    else command.option(once, help, gathered);
   }
   for (const { name: flag, argument, help } of SETTING_FLAGS) {
     command.option(argument === undefined ? flag : `${flag} ${argument}`, help);
@@ -237,7 +237,7 @@ function addCommand(program: Command, done: (code: ExitCode) => void, row: Comma
 }
 
 /** Of an option that may be given more than once. */
-function gathered(value: string, before: readonly string[]): readonly string[] {
+function gathered(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 

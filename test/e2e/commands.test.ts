@@ -153,6 +153,7 @@ describe('`pierhead verify`', () => {
     expect((await run('verify', '--tag-ttl', 'soon')).status).toBe(2);
     expect((await run('verify', '--explode')).status).toBe(2);
     expect((await run('verify', '--help')).stdout.toString()).toContain('--data-dir <folder>');
+    expect((await run('check', '--help')).stdout.toString()).not.toContain('[]');
   });
 });
 
