@@ -10,7 +10,14 @@ import type { Readiness } from '../pull/image-readiness.ts';
 import { OperationError } from '../pull/operations.ts';
 import type { ImagesRequest } from '../pull/wanted-images.ts';
 import { checkJson, checkText, type CheckedImage } from './check-text.ts';
-import { fileOptions, imagesRequest, namedHere, readImageFile, type FileOptions } from './image-files.ts';
+import {
+  fileOptions,
+  imagesRequest,
+  kustomizationIn,
+  namedHere,
+  readImageFile,
+  type FileOptions,
+} from './image-files.ts';
 import { hasData } from './operation.ts';
 import { print, printAside } from './print.ts';
 import type { ExitCode } from './serve.ts';
@@ -71,12 +78,12 @@ function placesOf({ image }: Readiness, needed: readonly NeededImage[]): Checked
 
 /** No name of an image looks like these; a file that is not there is not to be taken for one. */
 const FILE_NAME =
-  /^[./~]|^-$|\.(?:ya?ml|json|lock|txt|list|(?:docker|container)file)$|(?:^|[/\\])(?:Docker|Container)file/i;
+  /^[./~]|^-$|[/\\]$|\.(?:ya?ml|json|lock|txt|list|(?:docker|container)file)$|(?:^|[/\\])(?:Docker|Container)file/i;
 
-/** What a word of the command means: a file, if there is one, or an image. */
+/** What a word of the command means: a file or a kustomization, if there is one, or an image. */
 async function sourceOf(word: string, options: FileOptions): Promise<ImageSource> {
-  const file = await stat(word).catch(() => undefined);
-  if (FILE_NAME.test(word) || file?.isFile() === true) return readImageFile(word, options);
+  const isFile = FILE_NAME.test(word) || (await stat(word).catch(() => undefined))?.isFile() === true;
+  if (isFile || (await kustomizationIn(word)) !== undefined) return readImageFile(word, options);
   const image = parseListedImage(word);
   if (image !== undefined) return { images: [namedHere(image)], problems: [], notes: [], further: [] };
   throw new OperationError('usage', `${JSON.stringify(word)} is no file, and not the name of an image`);

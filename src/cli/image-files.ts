@@ -11,6 +11,7 @@ import { decodeText } from '../bundle/text-encoding.ts';
 import { knownPlatforms } from '../app.ts';
 import type { Flags } from '../config/flags.ts';
 import type { LoadedSettings } from '../config/load.ts';
+import { systemReason } from '../lib/system-reason.ts';
 import { formatFullName } from '../oci/image-name.ts';
 import { formatListedImage, type ListedImage } from '../oci/listed-image.ts';
 import { parsePlatform } from '../oci/platform.ts';
@@ -161,13 +162,20 @@ async function isDirectory(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isDirectory() === true;
 }
 
+/** The kustomization in a folder. */
+export async function kustomizationIn(folder: string): Promise<string | undefined> {
+  for (const name of KUSTOMIZATION_NAMES) {
+    const file = join(folder, name);
+    if ((await stat(file).catch(() => undefined))?.isFile() === true) return file;
+  }
+  return undefined;
+}
+
 /** The file itself, or the kustomization in a folder. */
 async function fileAt(path: string): Promise<string> {
   if (path === '-' || !(await isDirectory(path))) return path;
-  for (const name of KUSTOMIZATION_NAMES) {
-    const file = join(path, name);
-    if ((await stat(file).catch(() => undefined))?.isFile() === true) return file;
-  }
+  const file = await kustomizationIn(path);
+  if (file !== undefined) return file;
   throw new OperationError(
     'usage',
     `${path} is a folder without a ${KUSTOMIZATION_NAMES[0]}; name its files`,
@@ -186,8 +194,7 @@ async function readBytes(path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new OperationError('usage', `${path} cannot be read: ${reason}`, error);
+    throw new OperationError('usage', `${path} cannot be read: ${systemReason(error)}`, error);
   }
 }
 

@@ -367,7 +367,7 @@ describe('`pierhead check`', () => {
         'resources: [../base]\nimages: [{ name: golang, newTag: latest }, { name: sidecar, newName: plain, newTag: latest }]\n',
     };
     for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
-    for (const word of ['prod/kustomization.yaml', './prod']) {
+    for (const word of ['prod/kustomization.yaml', './prod', 'prod/', 'prod']) {
       const { stdout } = await run([word]);
       expect(stdout.toString()).toMatch(
         /^golang:latest .* prod\/..\/base\/pod.yaml:2$|^golang:latest .* base\/pod.yaml:2$/m,
@@ -415,8 +415,9 @@ describe('`pierhead check`', () => {
   });
 
   it.each([
-    [['compose.yml'], 'compose.yml cannot be read'],
+    [['compose.yml'], 'compose.yml cannot be read: no such file or directory (ENOENT)\n'],
     [['./golang'], './golang cannot be read'],
+    [['golang/'], 'golang/ cannot be read'],
     [['Golang'], '"Golang" is no file, and not the name of an image'],
     [['golang', '--platform', 'arm64'], '"arm64" is not a platform'],
     [[], "missing required argument 'what'"],
