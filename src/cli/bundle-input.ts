@@ -1,6 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { SettingsError } from '../config/errors.ts';
+import { systemReason } from '../lib/system-reason.ts';
+import { OperationError } from '../pull/operations.ts';
 
 const STDIN = '-';
 const CHUNK_BYTES = 1024 * 1024;
@@ -34,12 +36,18 @@ export function bundleInputs(paths: readonly string[]): BundleInput[] {
   return inputs;
 }
 
-/** Throws the system's error. */
+/** Throws OperationError if a file cannot be read, which it names only where there are several. */
 export async function* readBundle({ paths }: BundleInput): AsyncGenerator<Buffer, void> {
-  // What is not there is noticed before the first part has been read for an hour.
-  for (const path of paths) if (path !== STDIN) await stat(path);
-  for (const path of paths) {
-    const stream = path === STDIN ? process.stdin : createReadStream(path, { highWaterMark: CHUNK_BYTES });
-    yield* stream as AsyncIterable<Buffer>;
+  let at = '';
+  try {
+    // What is not there is noticed before the first part has been read for an hour.
+    for (at of paths) if (at !== STDIN) await stat(at);
+    for (at of paths) {
+      const stream = at === STDIN ? process.stdin : createReadStream(at, { highWaterMark: CHUNK_BYTES });
+      yield* stream as AsyncIterable<Buffer>;
+    }
+  } catch (error) {
+    const which = paths.length > 1 ? `${at} ` : '';
+    throw new OperationError('failed', `${which}cannot be read: ${systemReason(error)}`, error);
   }
 }

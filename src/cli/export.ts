@@ -123,7 +123,7 @@ async function sinceOf(flags: Flags): Promise<ReadonlySet<Digest>> {
   try {
     return await blobsSince(path);
   } catch (error) {
-    const reason = error instanceof BundleError ? error.message : readFailure(error);
+    const reason = error instanceof BundleError ? error.message : `cannot be read (${readFailure(error)})`;
     throw new SettingsError([`--since: ${path}: ${reason}`]);
   }
 }

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { DOCKER_HUB, registryHost } from '../oci/reference.ts';
-import { SettingsError } from '../config/errors.ts';
+import { readFailure, SettingsError } from '../config/errors.ts';
 import type { Flags } from '../config/flags.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { FileError } from '../lib/file-error.ts';
@@ -73,7 +73,7 @@ function authorityOf(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new FileError(`cannot read ${path}`, { cause });
+    throw new FileError(`--ca: cannot read ${path} (${readFailure(cause)})`, { cause });
   }
 }
 

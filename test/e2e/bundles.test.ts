@@ -257,6 +257,7 @@ describe('`pierhead export` and `import`', () => {
       [['export', '-o', 'x', '--split', '1'], '--split: 1 is no size of a part'],
       [['export', '-o', '-', '--split', '1GB'], 'has no parts'],
       [['export', '-o', 'x', '--since', list], '--since: '],
+      [['export', '-o', 'x', '--since', join(folder, 'none')], 'none: cannot be read (ENOENT)'],
       [['export', '-o', 'x', '-f', list], `${list}:2: "name!"`],
       [['export', '-o', 'x', '-f', join(folder, 'none')], 'cannot be read'],
       [['import'], 'missing required argument'],

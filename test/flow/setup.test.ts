@@ -127,6 +127,11 @@ describe('setup', () => {
     expect(stderr).toMatch(/^pierhead: .+\n$/);
     expect(stderr).not.toContain('word');
   });
+
+  it('says why it cannot read the authority', async () => {
+    const { stderr } = await setup('docker', '--url', HTTPS, '--ca', '/nonexistent');
+    expect(stderr).toBe('pierhead: --ca: cannot read /nonexistent (ENOENT)\n');
+  });
 });
 
 describe('setup --tls', () => {
