@@ -1,10 +1,15 @@
+import { once } from 'node:events';
+import dns from 'node:dns';
 import { setTimeout as delay } from 'node:timers/promises';
-import { expect, describe, it, onTestFinished } from 'vitest';
+import type { Redis } from 'ioredis';
+import { expect, describe, it, onTestFinished, vi } from 'vitest';
+import { createRedisClients } from '../../src/store/redis/clients.ts';
 import { RedisConnection } from '../../src/store/redis/connection.ts';
 import { Gate } from '../fake/gate.ts';
 import { startFakeSentinel } from '../support/fake-sentinel.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { startRelay } from '../support/relay.ts';
+import { startSlowServer } from '../support/slow-server.ts';
 import { standStill } from '../support/standstill.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -146,5 +151,34 @@ describe('A name behind which Redis fails over without a word', () => {
       expect(await connection.try((client) => client.get('key'))).toBeNull();
     }
     expect(relay.connections).toBe(before);
+  });
+});
+
+/** Lets every name lead to these addresses. */
+function nameOf(...addresses: readonly string[]): void {
+  const found = addresses.map((address) => ({ address, family: 4 }));
+  const lookup = (_host: string, _options: unknown, done: (error: null, found: unknown) => void): void =>
+    done(null, found);
+  const spy = vi.spyOn(dns, 'lookup').mockImplementation(lookup as typeof dns.lookup);
+  onTestFinished(() => spy.mockRestore());
+}
+
+describe('a name of Redis with several addresses', () => {
+  it.each([
+    ['the first', ['127.0.0.1', '127.0.0.9']],
+    ['the last', ['127.0.0.9', '127.0.0.1']],
+  ])('is waited for at %s for longer than Node waits by itself', async (_which, addresses) => {
+    const server = await startSlowServer();
+    nameOf(...addresses);
+    const url = `redis://slow.test:${server.port}`;
+    const { commands, subscriber } = createRedisClients({ url, connectTimeoutMs: 60_000 });
+    onTestFinished(() => [commands, subscriber].forEach((client) => client.disconnect()));
+    // What answers is no Redis, which does not count here.
+    for (const client of [commands, subscriber]) client.on('error', () => undefined);
+    // Rejects if an error comes first.
+    const connected = once(commands as Redis, 'connect');
+    await server.tried();
+    server.wake();
+    await connected;
   });
 });
