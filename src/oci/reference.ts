@@ -29,11 +29,16 @@ export function registryHost(host: string): string {
   return DOCKER_HUB_ALIASES.includes(lower) ? DOCKER_HUB : lower;
 }
 
-/** A pattern for names of images or repositories, whose first component may be a registry by another of its names. */
+/**
+ * A pattern for names of images or repositories, whose first component may be a registry by another of its names.
+ * `docker.io/golang` is short for `docker.io/library/golang`, as everywhere; a component that stands for all of them is not.
+ */
 export function registryPattern(pattern: string): string {
   const slash = pattern.indexOf('/');
-  const first = slash < 0 ? '' : pattern.slice(0, slash);
-  return DOCKER_HUB_ALIASES.includes(first) ? `${DOCKER_HUB}${pattern.slice(slash)}` : pattern;
+  if (slash < 0 || registryHost(pattern.slice(0, slash)) !== DOCKER_HUB) return pattern;
+  const rest = pattern.slice(slash + 1);
+  const isShort = /^(?!\*(?:$|:))[^/]+$/.test(rest) && !rest.includes('**');
+  return `${DOCKER_HUB}/${isShort ? 'library/' : ''}${rest}`;
 }
 
 export function isRepositoryName(text: string): boolean {

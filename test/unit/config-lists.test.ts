@@ -133,10 +133,10 @@ describe('the pull budget', () => {
 describe('accounts', () => {
   it('are rules in their order, and are shown with the lines they come from', () => {
     const yaml =
-      'accounts:\n- name: ci\n  allow: [docker.io/library/*, "ghcr.io/**"]\n- name: "*"\n  allow: localhost/x\n';
+      'accounts:\n- name: ci\n  allow: [docker.io/golang, docker.io/library/*, "ghcr.io/**"]\n- name: "*"\n  allow: localhost/x\n';
     const { settings, sources } = load(yaml);
     expect(settings.accounts).toEqual([
-      { name: 'ci', allow: ['docker.io/library/*', 'ghcr.io/**'] },
+      { name: 'ci', allow: ['docker.io/library/golang', 'docker.io/library/*', 'ghcr.io/**'] },
       { name: '*', allow: ['localhost/x'] },
     ]);
     expect(sources.filter(({ key }) => key.startsWith('accounts')).map(({ key }) => key)).toEqual([

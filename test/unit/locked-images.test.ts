@@ -61,7 +61,12 @@ describe('a pattern of images', () => {
     ['docker.io/library/golang:1.22', true],
     ['*', true],
     ['ghcr.io/**', false],
-    ['library/golang', false],
+    ['library/golang', true],
+    ['library/*', true],
+    ['docker.io/golang', true],
+    ['index.docker.io/golang:1.*', true],
+    ['Docker.io/golang', true],
+    ['docker.io/*', false],
   ])('%s fits golang:1.22: %s', (pattern, fits) => {
     expect(imagePattern(pattern)(golang, '1.22')).toBe(fits);
   });
