@@ -79,10 +79,13 @@ export async function exportBundle(
 
 /** All that an empty cache holds is nothing, which is no failure unless images are named. */
 function nothingWritten(named: readonly ListedImage[] | undefined): ExitCode {
-  const why =
-    named === undefined ? 'there is nothing to export' : `${counted(named.length, 'image')} missing`;
-  printAside(`pierhead: ${why}: nothing is written\n`);
+  printAside(`pierhead: ${whyNothing(named)}: nothing is written\n`);
   return named === undefined ? 0 : 1;
+}
+
+function whyNothing(named: readonly ListedImage[] | undefined): string {
+  if (named === undefined) return 'there is nothing to export';
+  return named.length === 0 ? 'no image was found' : `${counted(named.length, 'image')} missing`;
 }
 
 /** Undefined: none are named. */

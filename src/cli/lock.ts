@@ -74,6 +74,10 @@ async function namesIn(loaded: LoadedSettings, flags: Flags): Promise<ReadonlySe
   const [problem] = problems;
   if (problem !== undefined) throw new OperationError('usage', problem);
   for (const note of notes) printAside(`note: ${note}\n`);
+  // A lock of nothing would pass for one of all that the file needs.
+  if (images.length === 0) {
+    throw new OperationError('failed', `no image was found: ${file}; name a file that needs some`);
+  }
   return new Set(
     images.map(({ image: { repository, tag, digest } }) =>
       digest === undefined ? `${repositoryKey(repository)}:${tag}` : `${repositoryKey(repository)}@${digest}`,

@@ -268,6 +268,12 @@ describe('`pierhead export` and `import`', () => {
       expect(outcome, args.join(' ')).toMatchObject({ status: 2 });
       expect(outcome.stderr).toContain(message);
     }
+    await writeFile(list, '# none\n');
+    const empty = await inSource('export', '-o', 'x', '-f', list);
+    expect(empty).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('no image was found: nothing'),
+    });
     const none = await inSource('import', join(folder, 'none.tar'));
     expect(none).toMatchObject({ status: 1 });
     expect(none.stderr).toContain('none.tar');

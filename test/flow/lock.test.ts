@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { parseImageList } from '../../src/bundle/image-list.ts';
@@ -80,6 +80,22 @@ describe('`pierhead lock`', () => {
     await writeFile(file, 'ARG NAME\nFROM $NAME\n');
     const named = await locked(app.dataDir, '-f', file, '--build-arg', 'NAME=plain');
     expect(named).toEqual([expect.stringMatching(/^plain:latest@sha256:\w{64}$/)]);
+  });
+
+  it('is none of a file that needs no image, which is a failure and writes nothing', async () => {
+    const app = await startTestApp({ hub: await filledHub() });
+    const folder = await testFolder();
+    const [file, output] = [join(folder, 'empty.yaml'), join(folder, 'images.lock')];
+    await writeFile(file, '');
+    const outcome = await runCommand(['lock', '-f', file, '-o', output], {
+      dataDir: app.dataDir,
+      upstreamUrl: app.url,
+    });
+    expect([outcome.status, outcome.stderr]).toEqual([
+      1,
+      `pierhead: no image was found: ${file}; name a file that needs some\n`,
+    ]);
+    expect(await readdir(folder)).toEqual(['empty.yaml']);
   });
 
   it('names the list even if the client takes none and was given its manifest', async () => {
