@@ -19,6 +19,11 @@ export function referrersTag(digest: Digest): string {
   return `${algorithm}-${hex.slice(0, MAX_TAG_HEX)}`;
 }
 
+/** Whether a tag belongs to a manifest by its digest: such as the above, or cosign's `sha256-….sig`. */
+export function isTagForDigest(tag: string): boolean {
+  return /^sha(?:256|512)-[a-f0-9]{64}/.test(tag);
+}
+
 /** How many there are in an index that was parsed before. */
 export function countReferrers(bytes: Buffer): number {
   return referrerDigests(bytes).length;

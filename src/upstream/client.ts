@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
+import { isTagForDigest } from '../oci/referrers.ts';
 import { referenceText, type Reference } from '../oci/reference.ts';
 import type { TagPage } from '../oci/tag-page.ts';
 import { requireStatus, type Asked } from './answer-failure.ts';
@@ -242,7 +243,9 @@ class RegistryClient implements Upstream {
     const { repository } = request;
     if (this.#heads.isRefused(repository)) return undefined;
     const { answer, asked } = await this.#send(request, access);
-    if (!this.#heads.saysNothing(repository, referenceText(reference), answer.status)) {
+    const saysNothing = this.#heads.saysNothing(repository, referenceText(reference), answer.status);
+    // Nearly all images have no such tag, and all of them are asked for it; whoever lies, lies of the image as well.
+    if (!saysNothing || (answer.status === 404 && isTagForDigest(referenceText(reference)))) {
       await requireStatus(answer, asked, [200]);
       return answer;
     }
