@@ -18,8 +18,8 @@ import { VariedRequests, type VariedRequest } from './requests.ts';
 
 const IMAGES = 500;
 const CONNECTIONS = 32;
-/** Small, so that the cache is full long before the end and everything that it holds has to be evicted. */
-const CACHE_BYTES = 128_000_000;
+/** Of its tenth, which is for manifests, tags and links, evictions begin long before the end. */
+const CACHE_BYTES = 1_000_000_000;
 const SAMPLES = 20;
 /** What the last third may take beyond the most of the second third. */
 const GROWTH_ALLOWED = 1.1;
