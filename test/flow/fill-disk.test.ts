@@ -224,6 +224,11 @@ describe('a disk that fails while readers are far apart', () => {
     const gates = [2, 15, 22].map((at) => hub.holdBlob(big.content.digest, at * MIB));
     const far = app.begin(target, ranged(`bytes=${14 * MIB}-${16 * MIB - 1}`));
     await far.bodyReached(MIB);
+    // The first connection makes way for the third place, and has to have brought before what is read of it.
+    await eventually(
+      async () => (await metric(app, 'pierhead_upstream_body_bytes_total')) >= 3 * MIB,
+      'what is held to have come up to there',
+    );
     const farther = app.begin(target, ranged(`bytes=${21 * MIB}-${23 * MIB - 1}`));
     await farther.bodyReached(MIB);
     // Both connections are for others: it waits for what comes next.
