@@ -83,8 +83,9 @@ export async function* readImages(dataDir: string): AsyncGenerator<ImageEntry> {
   }
 }
 
-/** Which images could be pulled now if no upstream answered. */
 export { knownPlatforms } from './assembly/known-clients.ts';
+
+/** Which images could be pulled now if no upstream answered. */
 export { readReadiness } from './assembly/readiness.ts';
 
 /** What was pulled in a span of time, read beside whoever owns the data directory. Throws IndexError. */
