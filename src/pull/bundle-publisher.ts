@@ -3,7 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import { formatImageName } from '../oci/image-name.ts';
 import { referenceText } from '../oci/reference.ts';
 import { BlobStoreError } from '../store/blob-store.ts';
-import type { ImageUsage, Link, ManifestStore } from '../store/manifest-store.ts';
+import { descriptorOf, type ImageUsage, type Link, type ManifestStore } from '../store/manifest-store.ts';
 import { linksOf } from './content-links.ts';
 import type { NegativeCache } from './negative-cache.ts';
 import type { Referrers } from './referrers.ts';
@@ -56,15 +56,11 @@ export class BundlePublisher {
     }
   }
 
-  async #publishName({
-    repository,
-    name,
-    root: { digest, mediaType, bytes },
-  }: BundledUnit & { readonly kind: 'image' }): Promise<void> {
+  async #publishName({ repository, name, root }: BundledUnit & { readonly kind: 'image' }): Promise<void> {
     const { store, durable, negative, usage, now } = this.#options;
     // By its bytes: of what index.json says of it, the digest alone was held to them.
-    const descriptor = { digest, mediaType, size: bytes.length };
-    usage.touch(digest);
+    const descriptor = descriptorOf(root);
+    usage.touch(root.digest);
     negative.forget(repository, referenceText(name.reference));
     if (name.reference.kind === 'digest') return;
     // The import is as good as a check: where upstream answers, the next one is due after the tag's usual time.
@@ -72,7 +68,7 @@ export class BundlePublisher {
     const { tag } = name.reference;
     await store.putTag(repository, tag, { descriptor, checkedAt: at, confirmedAt: at });
     const kept = await durable.getTag(repository, tag);
-    if (kept?.descriptor.digest !== digest) throw refused(formatImageName(name));
+    if (kept?.descriptor.digest !== root.digest) throw refused(formatImageName(name));
   }
 }
 

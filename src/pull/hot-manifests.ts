@@ -1,6 +1,12 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Repository } from '../oci/reference.ts';
-import type { ImageUsage, Remembered, StoredManifest, TagRecord } from '../store/manifest-store.ts';
+import {
+  descriptorOf,
+  type ImageUsage,
+  type Remembered,
+  type StoredManifest,
+  type TagRecord,
+} from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { ContentLinks } from './content-links.ts';
 import type { TagFreshness } from './freshness.ts';
@@ -48,8 +54,7 @@ export class HotManifests {
     if (reference.kind === 'tag') this.#options.watch.asked(upstream, repository, reference.tag);
     members.note(manifest);
     if (!headOnly) usage.touch(manifest.digest);
-    const { digest, mediaType, bytes } = manifest;
-    return { descriptor: { digest, mediaType, size: bytes.length }, bytes, cache: 'hit' };
+    return { descriptor: descriptorOf(manifest), bytes: manifest.bytes, cache: 'hit' };
   }
 
   /** What a fresh tag names, if the client takes it as it is. */

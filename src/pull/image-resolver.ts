@@ -5,7 +5,7 @@ import { isIndexType } from '../oci/media-types.ts';
 import { formatPlatform, parsePlatform, PLATFORM_FORM, type Platform } from '../oci/platform.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { BlobStore } from '../store/blob-store.ts';
-import type { ManifestStore, StoredManifest } from '../store/manifest-store.ts';
+import { descriptorOf, type ManifestStore, type StoredManifest } from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { CacheStatus } from './cache-status.ts';
 import type {
@@ -201,10 +201,6 @@ export class ImageResolver {
     }
     return this.#options.fetcher.fetch(upstream, name.repository, { kind: 'digest', digest }).promise;
   }
-}
-
-function descriptorOf({ digest, mediaType, bytes }: StoredManifest): Descriptor {
-  return { digest, mediaType, size: bytes.length };
 }
 
 function sourceOf(cache: CacheStatus, reason: string | undefined): string {

@@ -3,7 +3,7 @@ import { digestMatches, digestOf, type Digest } from '../oci/digest.ts';
 import { formatImageName } from '../oci/image-name.ts';
 import { ManifestInvalidError, parseManifest } from '../oci/manifest.ts';
 import { referenceText, repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
-import type { ManifestStore, StoredManifest } from '../store/manifest-store.ts';
+import { descriptorOf, type ManifestStore, type StoredManifest } from '../store/manifest-store.ts';
 import type { FetchedManifest, Upstream } from '../upstream/upstream.ts';
 import { linksOf } from './content-links.ts';
 import type { FleetFlight } from './fleet-flight.ts';
@@ -66,8 +66,7 @@ export class ManifestFetcher {
     await store.putManifest(manifest);
     await store.putLinks(repository, links);
     if (reference.kind === 'tag') {
-      const { digest, mediaType, bytes } = manifest;
-      const descriptor = { digest, mediaType, size: bytes.length };
+      const descriptor = descriptorOf(manifest);
       await store.putTag(repository, reference.tag, { descriptor, checkedAt: now(), confirmedAt: now() });
     }
     if (!upstream.hasCredentials) await access.confirmPublic(repository);

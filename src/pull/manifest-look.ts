@@ -1,7 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { formatImageName, type ImageName } from '../oci/image-name.ts';
 import type { Descriptor } from '../oci/manifest.ts';
-import type { ManifestStore, TagRecord } from '../store/manifest-store.ts';
+import { descriptorOf, type ManifestStore, type TagRecord } from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { ContentLinks } from './content-links.ts';
 import type { TagFreshness } from './freshness.ts';
@@ -66,9 +66,7 @@ export class ManifestLook {
     const { store, links } = this.#options;
     const stored = await store.getManifest(digest);
     const isKnown = stored !== undefined && (await links.get(name.repository, digest)) !== undefined;
-    const descriptor = isKnown
-      ? { digest, mediaType: stored.mediaType, size: stored.bytes.length }
-      : await this.#head(upstream, name);
+    const descriptor = isKnown ? descriptorOf(stored) : await this.#head(upstream, name);
     return { descriptor, cache: isKnown ? 'hit' : 'revalidated' };
   }
 

@@ -3,7 +3,13 @@ import { parseManifest, type Descriptor } from '../oci/manifest.ts';
 import { isIndexType } from '../oci/media-types.ts';
 import { referenceText, type Reference, type Repository } from '../oci/reference.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { ImageUsage, ManifestStore, StoredManifest, TagRecord } from '../store/manifest-store.ts';
+import {
+  descriptorOf,
+  type ImageUsage,
+  type ManifestStore,
+  type StoredManifest,
+  type TagRecord,
+} from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { CacheStatus, Staleness } from './cache-status.ts';
 import type { Completeness } from './completeness.ts';
@@ -245,10 +251,6 @@ export class ManifestPuller {
 function* entriesOf(answer: ManifestAnswer): Generator<Digest, void> {
   const { content } = parseManifest(manifestOf(answer).bytes, answer.descriptor.mediaType);
   if (content.kind === 'index') for (const { digest } of content.entries) yield digest;
-}
-
-function descriptorOf(manifest: StoredManifest): Descriptor {
-  return { digest: manifest.digest, mediaType: manifest.mediaType, size: manifest.bytes.length };
 }
 
 function manifestOf(answer: ManifestAnswer): StoredManifest {

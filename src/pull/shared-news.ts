@@ -1,7 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import type { Reference, Repository } from '../oci/reference.ts';
-import type { ManifestStore, StoredManifest } from '../store/manifest-store.ts';
+import { descriptorOf, type ManifestStore, type StoredManifest } from '../store/manifest-store.ts';
 
 export interface SharedNewsOptions {
   readonly store: ManifestStore;
@@ -50,8 +50,4 @@ export class SharedNews {
       return { descriptor, isProven: await isProven(descriptor.digest), manifest };
     };
   }
-}
-
-function descriptorOf({ digest, mediaType, bytes }: StoredManifest): Descriptor {
-  return { digest, mediaType, size: bytes.length };
 }

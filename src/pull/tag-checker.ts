@@ -2,7 +2,12 @@ import { deferred } from '../lib/deferred.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatImageName } from '../oci/image-name.ts';
 import { repositoryKey, type Reference, type Repository } from '../oci/reference.ts';
-import type { ManifestStore, StoredManifest, TagRecord } from '../store/manifest-store.ts';
+import {
+  descriptorOf,
+  type ManifestStore,
+  type StoredManifest,
+  type TagRecord,
+} from '../store/manifest-store.ts';
 import type { Outcome, Upstream } from '../upstream/upstream.ts';
 import type { FleetFlight } from './fleet-flight.ts';
 import type { ManifestFetcher } from './manifest-fetcher.ts';
@@ -175,8 +180,7 @@ export class TagChecker {
       else await this.#link(repository, known);
       const reference: Reference = digest === undefined ? { kind: 'tag', tag } : { kind: 'digest', digest };
       const manifest = known ?? (await fetcher.fetch(upstream, repository, reference).promise);
-      const { mediaType, bytes } = manifest;
-      return await this.#confirmed(question, { digest: manifest.digest, mediaType, size: bytes.length });
+      return await this.#confirmed(question, descriptorOf(manifest));
     } catch (error) {
       if (!(error instanceof PullError)) throw error;
       // Where HEAD tells nothing, it is the GET that does.

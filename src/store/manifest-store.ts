@@ -9,6 +9,11 @@ export interface StoredManifest {
   readonly bytes: Buffer;
 }
 
+/** As a tag or an index names it. */
+export function descriptorOf({ digest, mediaType, bytes }: StoredManifest): Descriptor {
+  return { digest, mediaType, size: bytes.length };
+}
+
 /** What is known of a tag. The manifest that it names need not be stored yet (a HEAD alone tells the digest). */
 export interface TagRecord {
   readonly descriptor: Descriptor;
