@@ -16,7 +16,7 @@ import { ManifestLook } from '../pull/manifest-look.ts';
 import type { Operations } from '../pull/operations.ts';
 import { TagRefresh } from '../pull/tag-refresh.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import { knownClients } from './known-clients.ts';
+import { knownClients, knownPlatforms } from './known-clients.ts';
 import type { Pulls } from './pulls.ts';
 import { findingReporter, importReporter } from './reports.ts';
 import type { Storage } from './storage.ts';
@@ -79,7 +79,7 @@ export function createOperations(
     blobs,
     puller: blobPuller,
     referrers: pulls.referrers,
-    platforms: knownClients(settings).map(({ platform }) => platform),
+    platforms: knownPlatforms(settings),
     maxFills: settings.fills,
   });
   const bundles = createImport(options);
