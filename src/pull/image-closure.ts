@@ -75,6 +75,12 @@ export async function imageClosure(root: Digest, options: ClosureOptions): Promi
   return walk.closure();
 }
 
+/** Blobs that more than attestations name: what is only theirs nobody but Docker 29 asks for. */
+export function blobsBesideAttestations({ manifests }: ImageClosure): ReadonlySet<Digest> {
+  const others = manifests.filter(({ role }) => role !== 'attestation');
+  return new Set(others.flatMap(({ blobs }) => blobs.map(({ digest }) => digest)));
+}
+
 /** A manifest that is to be part of the closure. */
 type Wanted = Pick<ClosureManifest, 'role' | 'platform' | 'subject'> & { readonly digest: Digest };
 

@@ -3,7 +3,7 @@ import type { ListedImage } from '../oci/listed-image.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { ManifestStore } from '../store/manifest-store.ts';
-import { imageClosure, type ImageClosure } from './image-closure.ts';
+import { blobsBesideAttestations, imageClosure, type ImageClosure } from './image-closure.ts';
 import { platformNames, type WantedImage } from './wanted-images.ts';
 
 /** Something that a client would ask for in vain. All of it is JSON; sizes in bytes. */
@@ -107,7 +107,7 @@ export class ImageReadiness {
 
   async #platform(platform: string, closure: ImageClosure): Promise<PlatformReadiness> {
     const held = closure.blobs.filter(({ isForeign }) => !isForeign);
-    const ofImages = blobsOfImages(closure);
+    const ofImages = blobsBesideAttestations(closure);
     const missing: MissingPart[] = [
       ...closure.unmatched.map((each) => ({
         kind: 'platform' as const,
@@ -129,9 +129,4 @@ export class ImageReadiness {
     const bytes = held.reduce((sum, { size }) => sum + size, 0);
     return { platform, isComplete: missing.length === 0, blobs: held.length, bytes, missing };
   }
-}
-
-function blobsOfImages({ manifests }: ImageClosure): ReadonlySet<Digest> {
-  const images = manifests.filter(({ role }) => role === 'image' || role === 'index');
-  return new Set(images.flatMap((each) => each.blobs.map(({ digest }) => digest)));
 }

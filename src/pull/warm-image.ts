@@ -6,7 +6,12 @@ import { BlobStoreError, type BlobStore } from '../store/blob-store.ts';
 import type { ManifestStore, StoredManifest } from '../store/manifest-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobPuller } from './blob-puller.ts';
-import { imageClosure, type ClosureBlob, type ImageClosure } from './image-closure.ts';
+import {
+  blobsBesideAttestations,
+  imageClosure,
+  type ClosureBlob,
+  type ImageClosure,
+} from './image-closure.ts';
 import type { WarmedImage } from './image-warming.ts';
 import type { ManifestPuller } from './manifest-puller.ts';
 import { PullError } from './pull-error.ts';
@@ -64,7 +69,8 @@ export class WarmImage {
       else this.#fail(digest, reason);
     }
     for (const platform of unmatched) this.#fail(formatPlatform(platform), 'it is not made for that');
-    await Promise.all(blobs.map((blob) => this.#blob(upstream, blob)));
+    const ofImages = blobsBesideAttestations(this.#closure);
+    await Promise.all(blobs.map((blob) => this.#blob(upstream, blob, ofImages)));
   }
 
   /** Finds out whether what was brought in is there still: what came later may have pushed it out. */
@@ -123,7 +129,7 @@ export class WarmImage {
     }
   }
 
-  async #blob(upstream: Upstream, blob: ClosureBlob): Promise<void> {
+  async #blob(upstream: Upstream, blob: ClosureBlob, ofImages: ReadonlySet<Digest>): Promise<void> {
     const { blobs, fills, tally, signal, puller } = this.#options;
     const { digest, isForeign, size } = blob;
     if (isForeign) return;
@@ -141,15 +147,8 @@ export class WarmImage {
     } catch (error) {
       tally.ends(blob, 'failed');
       if (!(error instanceof PullError || error instanceof BlobStoreError)) throw error;
-      this.#fail(this.#isOfImage(digest) ? digest : `${digest} of its attestation`, error.message);
+      this.#fail(ofImages.has(digest) ? digest : `${digest} of its attestation`, error.message);
     }
-  }
-
-  /** What only an attestation names, nobody but Docker 29 asks for. */
-  #isOfImage(digest: Digest): boolean {
-    return this.#closure.manifests.some(
-      ({ role, blobs }) => role !== 'attestation' && blobs.some((blob) => blob.digest === digest),
-    );
   }
 
   /** What is wanted by its digest is wanted under its tag as well, which moves by upstream's word alone. */
