@@ -19,6 +19,7 @@ import type { ManifestFetcher } from './manifest-fetcher.ts';
 import type { NegativeCache } from './negative-cache.ts';
 import { entryFor } from './platform-resolver.ts';
 import { PullError } from './pull-error.ts';
+import type { WantedBlob } from './running-fills.ts';
 import type { ServedManifest } from './served-manifest.ts';
 
 export type ReadAheadKind = 'manifest' | 'attestation' | 'statement' | 'config' | 'layer';
@@ -165,10 +166,7 @@ export class ReadAhead {
     if (content.kind !== 'image') return true;
     const { digest } = content.config;
     if (!this.#options.mayPrefetch(upstream, repository.name)) return false;
-    const fill = await this.#options.blobs.prefetch({ upstream, repository, digest });
-    const isStored = await fill?.stored;
-    if (isStored === true) this.#options.onFetched('config');
-    return isStored !== false;
+    return this.#blob({ upstream, repository, digest }, 'config');
   }
 
   /** False if not all could be had. Throws PullError. */
@@ -202,12 +200,17 @@ export class ReadAhead {
     let isDone = true;
     for (const { digest } of blobs) {
       if (this.#isClosed || upstream.outage(repository.name) !== undefined) return false;
-      const fill = await this.#options.blobs.prefetch({ upstream, repository, digest });
-      const isStored = await fill?.stored;
-      if (isStored === true) this.#options.onFetched('statement');
-      isDone = isStored !== false && isDone;
+      isDone = (await this.#blob({ upstream, repository, digest }, 'statement')) && isDone;
     }
     return isDone;
+  }
+
+  /** False if it could not be had. */
+  async #blob(blob: WantedBlob, kind: ReadAheadKind): Promise<boolean> {
+    const fill = await this.#options.blobs.prefetch(blob);
+    const isStored = await fill?.stored;
+    if (isStored === true) this.#options.onFetched(kind);
+    return isStored !== false;
   }
 
   #layersOf(manifest: StoredManifest, { upstream, request }: ServedManifest): void {
