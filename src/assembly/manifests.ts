@@ -1,5 +1,6 @@
 import type { Settings } from '../config/settings.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { ContentLinks } from '../pull/content-links.ts';
 import { FleetFlight } from '../pull/fleet-flight.ts';
 import { TagFreshness } from '../pull/freshness.ts';
 import { ManifestFetcher } from '../pull/manifest-fetcher.ts';
@@ -19,6 +20,7 @@ export interface ManifestPartsOptions {
   readonly settings: Settings;
   readonly metrics: Metrics;
   readonly store: ManifestStore;
+  readonly links: ContentLinks;
   readonly access: RepositoryAccess;
   /** Undefined: there is no fleet. */
   readonly lock: FleetLock | undefined;
@@ -38,7 +40,7 @@ export interface ManifestParts {
 }
 
 export function createManifestParts(options: ManifestPartsOptions): ManifestParts {
-  const { settings, metrics, store, access, lock, pins, now } = options;
+  const { settings, metrics, store, links, access, lock, pins, now } = options;
   const negative = new NegativeCache(settings.negativeTtlMs);
   const fleet = new FleetFlight({
     lock,
@@ -50,6 +52,7 @@ export function createManifestParts(options: ManifestPartsOptions): ManifestPart
   const ttls = new TagTtls({ rules: settings.tagTtlRules, otherwiseMs: settings.tagTtlMs });
   const checker = new TagChecker({
     store,
+    links,
     fetcher,
     negative,
     fleet,

@@ -65,6 +65,7 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
     settings,
     metrics,
     store,
+    links,
     access,
     lock,
     pins: {

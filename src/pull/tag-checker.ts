@@ -9,6 +9,7 @@ import {
   type TagRecord,
 } from '../store/manifest-store.ts';
 import type { Outcome, Upstream } from '../upstream/upstream.ts';
+import type { ContentLinks } from './content-links.ts';
 import type { FleetFlight } from './fleet-flight.ts';
 import type { ManifestFetcher } from './manifest-fetcher.ts';
 import type { NegativeCache } from './negative-cache.ts';
@@ -39,6 +40,7 @@ export interface Pins {
 
 export interface TagCheckerOptions {
   readonly store: ManifestStore;
+  readonly links: ContentLinks;
   readonly fetcher: ManifestFetcher;
   readonly negative: NegativeCache;
   readonly fleet: FleetFlight;
@@ -197,9 +199,9 @@ export class TagChecker {
 
   /** Upstream has just said that it is of this repository; it may have come through another one. */
   async #link(repository: Repository, { digest, bytes }: StoredManifest): Promise<void> {
-    const { store } = this.#options;
-    if ((await store.getLink(repository, digest)) !== undefined) return;
-    await store.putLinks(repository, new Map([[digest, { by: 'upstream', size: bytes.length }]]));
+    const { links } = this.#options;
+    if ((await links.get(repository, digest)) === undefined)
+      await links.add(repository, digest, bytes.length);
   }
 
   async #confirmed(question: TagQuestion, descriptor: TagRecord['descriptor']): Promise<TagCheck> {
