@@ -40,6 +40,10 @@ export class TagFreshness {
     return ttlMs === 'never' ? 0 : this.#options.now() - ttlMs;
   }
 
+  isFresh(repository: Repository, tag: string, { checkedAt }: TagRecord): boolean {
+    return checkedAt > this.freshSince(repository, tag);
+  }
+
   /** What the tag names now, as far as can be told in time. Throws PullError if upstream says that it is gone. */
   async current(
     upstream: Upstream,
@@ -47,7 +51,7 @@ export class TagFreshness {
     tag: string,
     record: TagRecord,
   ): Promise<CurrentTag> {
-    if (record.checkedAt > this.freshSince(repository, tag)) {
+    if (this.isFresh(repository, tag, record)) {
       return { record, how: record.failure === undefined ? 'fresh' : 'stale' };
     }
     const { checker, ttls } = this.#options;

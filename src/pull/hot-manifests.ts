@@ -66,8 +66,8 @@ export class HotManifests {
     return manifest !== undefined && resolver.takes(client, manifest.mediaType) ? manifest : undefined;
   }
 
-  #isFresh(repository: Repository, tag: string, { checkedAt, failure }: TagRecord): boolean {
-    return failure === undefined && checkedAt > this.#options.freshness.freshSince(repository, tag);
+  #isFresh(repository: Repository, tag: string, record: TagRecord): boolean {
+    return record.failure === undefined && this.#options.freshness.isFresh(repository, tag, record);
   }
 
   #linked(repository: Repository, digest: Digest): StoredManifest | undefined {

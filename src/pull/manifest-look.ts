@@ -50,8 +50,8 @@ export class ManifestLook {
     if (record === undefined) {
       return { descriptor: await this.#head(upstream, name), cache: 'revalidated' };
     }
-    const isFresh = record.checkedAt > freshness.freshSince(repository, tag);
-    if (isFresh) return record.failure === undefined ? hit(record) : stale(record, record.failure);
+    if (freshness.isFresh(repository, tag, record))
+      return record.failure === undefined ? hit(record) : stale(record, record.failure);
     const asked = upstream.headManifest(repository.name, name.reference, { identity: 'configured' });
     const waited = await inPatience(asked, upstream, repository);
     if (!waited.inTime) return stale(record, waited.reason);

@@ -175,7 +175,7 @@ export class ManifestPuller {
     watch.asked(upstream, repository, tag);
     const record = await store.getTag(repository, tag, freshness.freshSince(repository, tag));
     if (record === undefined) return this.#unseen(upstream, request, tag);
-    const fresh = record.checkedAt > freshness.freshSince(repository, tag);
+    const fresh = freshness.isFresh(repository, tag, record);
     // What only a HEAD told, and nobody fetched since, is of no use once it is old.
     if (!fresh && (await store.getManifest(record.descriptor.digest)) === undefined) {
       return this.#unseen(upstream, request, tag);
