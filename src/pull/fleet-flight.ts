@@ -71,13 +71,12 @@ export class FleetFlight {
       const failure = message === undefined ? undefined : failureIn(message);
       const asksAgain = failure?.isLate === true && !wasLate;
       const isFinal = failure !== undefined && (ABSENT.includes(failure.code) || waitedMs > PATIENCE_MS);
-      if (isFinal && !asksAgain) {
-        this.#ended('told');
-        throw failure;
-      }
       if (asksAgain) {
         wasLate = true;
         startedAt = runningTime.now();
+      } else if (isFinal) {
+        this.#ended('told');
+        throw failure;
       }
       end = message === undefined ? 'takeover' : 'second';
       const found = message === undefined ? undefined : await find();
