@@ -22,8 +22,8 @@ export interface Demand {
 export interface FillState<S extends Stream = Stream> {
   readonly size: number;
   readonly written: Extents;
-  readonly streams: Iterable<S>;
-  readonly demands: Iterable<Demand>;
+  readonly streams: readonly S[];
+  readonly demands: readonly Demand[];
   /** The least distance at which readers were seen to begin; Infinity until two of them were far apart. */
   readonly pieceBytes: number;
 }
@@ -73,15 +73,14 @@ export function openingFor<S extends Stream>(
   state: FillState<S>,
   limits: SegmentLimits,
 ): Opening<S> | undefined {
-  const streams = [...state.streams];
   // The first byte that is not there, which the reader comes to through those that are.
   const position = state.written.coveredTo(demand.position);
   if (position >= Math.min(demand.end, state.size)) return undefined;
-  const feeder = feederOf(position, streams, state);
+  const feeder = feederOf(position, state);
   if (feeder !== undefined && position - feeder.position < limits.minGapBytes) return undefined;
-  const place = placeFor(demand, streams, state, limits);
+  const place = placeFor(demand, state, limits);
   if (place === undefined) return undefined;
-  const hole = feeder === undefined ? startOfHole(position, streams, state) : position;
+  const hole = feeder === undefined ? startOfHole(position, state) : position;
   const start = position - hole < limits.minGapBytes ? hole : position;
   const pieceBytes = Math.min(
     state.pieceBytes,
@@ -91,9 +90,9 @@ export function openingFor<S extends Stream>(
   // A range that ends says what is wanted; one that reads on and on is not given its bytes in small pieces.
   const wanted = demand.end < state.size ? demand.end - start : demand.position - demand.start;
   // There may be others soon, who have to wait then.
-  const most = streams.length + 1 < limits.maxStreams ? Infinity : LAST_PLACE_GAPS * limits.minGapBytes;
+  const most = state.streams.length + 1 < limits.maxStreams ? Infinity : LAST_PLACE_GAPS * limits.minGapBytes;
   const bytes = Math.max(Math.min(Math.max(pieceBytes, wanted), most), position + 1 - start);
-  return { start, end: endOf(start, start + bytes, { ...state, streams }, limits), pieceBytes, ...place };
+  return { start, end: endOf(start, start + bytes, state, limits), pieceBytes, ...place };
 }
 
 /** What is to be opened where a stream has ended: for who waits, the longest first, and who will come to a hole. */
@@ -105,19 +104,18 @@ export function nextOpening<S extends Stream>(
     const opening = openingFor(demand, state, limits);
     if (opening !== undefined) return opening;
   }
-  if ([...state.streams].length > 0) return undefined;
+  if (state.streams.length > 0) return undefined;
   // Nobody comes to it for now, so one connection is enough, and one request for all of it.
   const [hole] = state.written.gaps(state.size);
   return hole && { ...hole, pieceBytes: state.pieceBytes };
 }
 
-function byNeed(demands: Iterable<Demand>): Demand[] {
+function byNeed(demands: readonly Demand[]): Demand[] {
   const waiting = ({ waitsSince }: Demand): boolean => waitsSince !== undefined;
-  const all = [...demands];
-  const longestFirst = all
+  const longestFirst = demands
     .filter(waiting)
     .sort((one, other) => (one.waitsSince ?? 0) - (other.waitsSince ?? 0));
-  return [...longestFirst, ...all.filter((demand) => !waiting(demand))];
+  return [...longestFirst, ...demands.filter((demand) => !waiting(demand))];
 }
 
 /**
@@ -126,13 +124,13 @@ function byNeed(demands: Iterable<Demand>): Demand[] {
  */
 function placeFor<S extends Stream>(
   { waitsSince }: Demand,
-  streams: readonly S[],
   state: FillState<S>,
   limits: SegmentLimits,
 ): { readonly instead?: S } | undefined {
+  const { streams } = state;
   if (streams.length < limits.maxStreams) return {};
   if (waitsSince === undefined) return undefined;
-  const demands = [...state.demands];
+  const { demands } = state;
   const instead = streams.find(
     (stream) =>
       stream.position - stream.start >= limits.minGapBytes &&
@@ -143,22 +141,18 @@ function placeFor<S extends Stream>(
 }
 
 /** The stream that brings the byte at `position`, or has just brought it. */
-function feederOf<S extends Stream>(
-  position: number,
-  streams: readonly S[],
-  state: FillState<S>,
-): S | undefined {
+function feederOf<S extends Stream>(position: number, state: FillState<S>): S | undefined {
   let feeder: S | undefined;
-  for (const stream of streams) {
+  for (const stream of state.streams) {
     if (stream.start <= position && stream.start >= (feeder?.start ?? 0)) feeder = stream;
   }
   return feeder !== undefined && position < limitOf(feeder, state) ? feeder : undefined;
 }
 
 /** Where the bytes before `position` begin that are not there and that nothing brings. */
-function startOfHole<S extends Stream>(position: number, streams: readonly S[], state: FillState<S>): number {
+function startOfHole<S extends Stream>(position: number, state: FillState<S>): number {
   const hole = state.written.gaps(state.size).find(({ start, end }) => start <= position && position < end);
-  const ends = streams.map((stream) => limitOf(stream, state)).filter((end) => end <= position);
+  const ends = state.streams.map((stream) => limitOf(stream, state)).filter((end) => end <= position);
   return Math.max(hole?.start ?? position, ...ends);
 }
 

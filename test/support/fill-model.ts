@@ -41,7 +41,7 @@ export class FillModel {
 
   get state(): FillState<ModelStream> {
     const { size, written, streams, demands, pieceBytes } = this;
-    return { size, written, streams, demands, pieceBytes };
+    return { size, written, streams: [...streams], demands: [...demands], pieceBytes };
   }
 
   /** As a reader does that has no byte to read. */
