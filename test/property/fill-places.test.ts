@@ -6,15 +6,15 @@ import { FillSlots } from '../../src/pull/fill-slots.ts';
 import type { OpenBlob } from '../../src/pull/upstream-bytes.ts';
 import type { BlobStore } from '../../src/store/blob-store.ts';
 import { openDiskBlobStore } from '../../src/store/blob/disk.ts';
-import { AnswerBody } from '../../src/upstream/answer-body.ts';
 import { fuzz, FUZZ_TIMEOUT_MS } from '../support/fuzz.ts';
+import { numberedBytes, pacedStream } from '../support/paced-stream.ts';
 import { openTestSpace } from '../support/space.ts';
+import { turns } from '../support/turns.ts';
 import { withDeadline } from '../support/wait.ts';
 
 const KIB = 1024;
 const SIZE = 12 * KIB * KIB + 4321;
-const CONTENT = Buffer.alloc(SIZE);
-for (let at = 0; at + 4 <= SIZE; at += 4) CONTENT.writeUInt32LE(Math.imul(at + 1, 0x9e3779b1) >>> 0, at);
+const CONTENT = numberedBytes(SIZE);
 const DIGEST = digestOf(CONTENT);
 const LIMITS = { maxStreams: 8, minGapBytes: 512 * KIB };
 
@@ -49,34 +49,13 @@ const upstreams = fc.record({
   chunk: fc.integer({ min: 8 * KIB, max: 32 * KIB }),
 });
 
-async function turns(count: number): Promise<void> {
-  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
-}
-
 /** Sends so much in each turn, and counts it. */
 function upstreamOf({ latency, chunk }: { latency: number; chunk: number }) {
   const sent = { bytes: 0 };
   const open: OpenBlob = async (offset, end = SIZE) => {
     await turns(latency);
-    const connection = { isPaused: false, isClosed: false };
-    const body = new AnswerBody({
-      pause: () => (connection.isPaused = true),
-      resume: () => (connection.isPaused = false),
-      abort: () => (connection.isClosed = true),
-    });
-    const send = async (): Promise<void> => {
-      for (let at = offset; at < end && !connection.isClosed; await turns(1)) {
-        if (connection.isPaused) continue;
-        const next = Math.min(end, at + chunk);
-        body.push(CONTENT.subarray(at, next));
-        sent.bytes += next - at;
-        at = next;
-      }
-      body.finish();
-    };
-    void send();
-    const stream = { offset, totalSize: SIZE, body, isDecoded: false, close: () => body.close() };
-    return { kind: 'ok', value: stream };
+    const onSent = (bytes: number) => (sent.bytes += bytes);
+    return { kind: 'ok', value: pacedStream(CONTENT, { offset, end, nextPiece: () => chunk, onSent }) };
   };
   return { open, sent };
 }

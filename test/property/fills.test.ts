@@ -8,14 +8,14 @@ import { FillSlots } from '../../src/pull/fill-slots.ts';
 import type { OpenBlob } from '../../src/pull/upstream-bytes.ts';
 import { BlobStoreError, type BlobPart, type BlobStore } from '../../src/store/blob-store.ts';
 import { openDiskBlobStore } from '../../src/store/blob/disk.ts';
-import { AnswerBody } from '../../src/upstream/answer-body.ts';
 import { fuzz, FUZZ_TIMEOUT_MS } from '../support/fuzz.ts';
+import { numberedBytes, pacedStream } from '../support/paced-stream.ts';
 import { openTestSpace } from '../support/space.ts';
+import { turns } from '../support/turns.ts';
 import { withDeadline } from '../support/wait.ts';
 
 const SIZE = 700_000;
-const CONTENT = Buffer.alloc(SIZE);
-for (let at = 0; at < SIZE; at += 4) CONTENT.writeUInt32LE(Math.imul(at + 1, 0x9e3779b1) >>> 0, at);
+const CONTENT = numberedBytes(SIZE);
 const DIGEST = digestOf(CONTENT);
 /** Segments that are launched without a turn of the event loop could be ended by no deadline. */
 const MAX_LAUNCHES = 100_000;
@@ -82,10 +82,6 @@ const script: fc.Arbitrary<Script> = fc.record({
   stopsAt: rarely(fc.nat({ max: 100 })),
 });
 
-async function turns(count: number): Promise<void> {
-  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
-}
-
 function nth(list: readonly number[], index: number): number {
   return list[index % list.length] ?? 0;
 }
@@ -97,24 +93,9 @@ function upstreamOf({ chunks, answers, lies }: Script): OpenBlob {
     await turns(nth(answers, answer));
     const bytes = Buffer.from(CONTENT);
     for (const lie of lies) if (lie.answer === answer) bytes.writeUInt8(bytes.readUInt8(lie.at) ^ 1, lie.at);
-    const connection = { isPaused: false, isClosed: false };
-    const body = new AnswerBody({
-      pause: () => (connection.isPaused = true),
-      resume: () => (connection.isPaused = false),
-      abort: () => (connection.isClosed = true),
-    });
-    const send = async (): Promise<void> => {
-      for (let at = offset, sent = 0; at < end && !connection.isClosed; await turns(1)) {
-        if (connection.isPaused) continue;
-        const next = Math.min(end, at + nth(chunks, sent++));
-        body.push(Buffer.from(bytes.subarray(at, next)));
-        at = next;
-      }
-      body.finish();
-    };
-    void send();
-    const stream = { offset, totalSize: SIZE, body, isDecoded: false, close: () => body.close() };
-    return { kind: 'ok', value: stream };
+    let sent = 0;
+    const nextPiece = () => nth(chunks, sent++);
+    return { kind: 'ok', value: pacedStream(bytes, { offset, end, nextPiece }) };
   };
 }
 

@@ -26,6 +26,7 @@ import {
   type Framed,
   type Reader,
 } from '../support/transfer-cases.ts';
+import { turns } from '../support/turns.ts';
 import { eventually, withDeadline } from '../support/wait.ts';
 
 const CASES_AT_A_TIME = 150;
@@ -105,10 +106,6 @@ async function transfer(
   } finally {
     script.forget();
   }
-}
-
-async function turns(count: number): Promise<void> {
-  for (let turned = 0; turned < count; turned++) await turn();
 }
 
 function expectRight(one: Case, { bytes: whole, bodyAt }: Framed, { bytes, error }: Seen): void {

@@ -1,4 +1,10 @@
 import { readFileSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
+
+/** Resolves after so many turns of the event loop. */
+export async function turns(count: number): Promise<void> {
+  for (let turned = 0; turned < count; turned++) await turn();
+}
 
 /** For how long this thread has had a processor, in ms: other processes add nothing to it, however many there are. */
 function processorMs(): number {
