@@ -4,7 +4,9 @@ import { image, type Image } from '../fixtures/images.ts';
 import { refresh } from '../support/admin.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { filledHub, PLAIN, served } from '../support/filled-hub.ts';
+import { FLEET_SECRET } from '../support/fleet.ts';
 import { metric } from '../support/metrics.ts';
+import { redisInUse } from '../support/reach.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -12,7 +14,7 @@ const SECRET = image({ message: 'for carol alone' });
 const RENEWED = image({ message: 'renewed' });
 const layerOf = ({ layers }: Image): string => layers[0]?.digest ?? '';
 const AS_CAROL = { PIERHEAD_UPSTREAM_USERNAME: 'carol', PIERHEAD_UPSTREAM_PASSWORD: 'secret' };
-const IN_FLEET = { PIERHEAD_FLEET_SECRET: 'the secret of this fleet' };
+const IN_FLEET = { PIERHEAD_FLEET_SECRET: FLEET_SECRET };
 const MANIFEST = '/v2/carol/secret/manifests/latest';
 const PUBLIC = '/v2/library/plain/manifests/latest';
 const GET = { kind: 'manifest', method: 'GET' } as const;
@@ -37,7 +39,7 @@ async function server({ hub, redis, env = {}, dataDir, tagTtl = '1h' }: ServerOp
   // On a machine that is busy with other tests Redis must not be thought slow.
   const flags = { redisUrl: redis.url, redisTimeout: '2s', tagTtl };
   const app = await startTestApp({ hub, env, flags, ...(dataDir === undefined ? {} : { dataDir }) });
-  await eventually(async () => (await metric(app, 'pierhead_redis_up')) === 1, 'Redis to be used', 30_000);
+  await redisInUse(app);
   return app;
 }
 

@@ -4,8 +4,10 @@ import { multiPlatform } from '../fixtures/images.ts';
 import { refresh } from '../support/admin.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { filledHub, GOLANG, PLAIN, served } from '../support/filled-hub.ts';
+import { FLEET_SECRET } from '../support/fleet.ts';
 import { freePort } from '../support/free-port.ts';
 import { metric } from '../support/metrics.ts';
+import { redisInUse } from '../support/reach.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { startSlowLink } from '../support/slow-link.ts';
 import { eventually } from '../support/wait.ts';
@@ -27,12 +29,11 @@ async function appWith(
   redisUrl: string,
   flags: Readonly<Record<string, string>> = PATIENT,
 ): Promise<TestApp> {
-  const env = { PIERHEAD_FLEET_SECRET: 'the secret of this fleet' };
+  const env = { PIERHEAD_FLEET_SECRET: FLEET_SECRET };
   return startTestApp({ hub, flags: { redisUrl, ...flags }, env });
 }
 
 const isUp = async (app: TestApp): Promise<boolean> => (await metric(app, 'pierhead_redis_up')) === 1;
-const up = (app: TestApp): Promise<unknown> => eventually(() => isUp(app), 'Redis to be used');
 const errors = (app: TestApp, kind: string): Promise<number> =>
   metric(app, 'pierhead_redis_errors_total', `kind="${kind}"`);
 
@@ -55,7 +56,7 @@ describe('A Redis', () => {
   it('that is frozen is waited for once, and used again when it thaws', async () => {
     const [hub, redis] = [await widerHub(), await startRedis()];
     const app = await appWith(hub, redis.url, { redisTimeout: '1s' });
-    await up(app);
+    await redisInUse(app);
     redis.pause();
     await checkPulls(app);
     // All later pulls went on without it: each would have timed out as well.
@@ -63,7 +64,7 @@ describe('A Redis', () => {
     expect(await metric(app, 'pierhead_redis_state', 'state="waiting"')).toBe(1);
     expect(JSON.parse((await app.get('/readyz')).body.toString())).toMatchObject({ degraded: ['redis'] });
     redis.resume();
-    await up(app);
+    await redisInUse(app);
     await app.get(LATEST);
     await eventually(() => kept(redis, 'library/golang'), 'the tag in Redis');
   });
@@ -76,19 +77,19 @@ describe('A Redis', () => {
     await checkPulls(app);
     expect(await metric(app, 'pierhead_redis_state', 'state="down"')).toBe(1);
     redis.resume();
-    await up(app);
+    await redisInUse(app);
   });
 
   it('that is killed is not missed, and used again when it is back', async () => {
     const [hub, redis] = [await widerHub(), await startRedis()];
     const app = await appWith(hub, redis.url);
-    await up(app);
+    await redisInUse(app);
     await redis.stop();
     await checkPulls(app);
     expect(await errors(app, 'timeout')).toBe(0);
     expect(await metric(app, 'pierhead_redis_state', 'state="down"')).toBe(1);
     await redis.restart();
-    await up(app);
+    await redisInUse(app);
     await app.get(LATEST);
     await eventually(() => kept(redis, 'library/golang'), 'the tag in Redis');
   });
@@ -100,7 +101,7 @@ describe('A Redis', () => {
     const apps = [await appWith(hub, redis.url), await appWith(hub, redis.url)] as const;
     for (const app of apps) await checkPulls(app);
     await redis.restart();
-    for (const app of apps) await up(app);
+    for (const app of apps) await redisInUse(app);
     const renewed = multiPlatform({ message: 'renewed' });
     hub.add({ repository: 'library/golang', image: renewed });
     for (const app of apps) await app.get(LATEST);
@@ -116,7 +117,7 @@ describe('A Redis', () => {
   it('that was flushed costs upstream nothing, as the embedded store has it all', async () => {
     const [hub, redis] = [await widerHub(), await startRedis()];
     const app = await appWith(hub, redis.url);
-    await up(app);
+    await redisInUse(app);
     await checkPulls(app);
     const asked = served(hub, { kind: 'manifest' });
     await redis.client.flushall();
@@ -127,7 +128,7 @@ describe('A Redis', () => {
   it('that is full keeps nothing new, and nothing else', async () => {
     const [hub, redis] = [await widerHub(), await startRedis(['--maxmemory-policy', 'noeviction'])];
     const app = await appWith(hub, redis.url);
-    await up(app);
+    await redisInUse(app);
     await redis.client.config('SET', 'maxmemory', '1');
     await checkPulls(app);
     expect(await errors(app, 'full')).toBeGreaterThan(0);
@@ -145,11 +146,11 @@ describe('A Redis', () => {
       'the replica to follow',
     );
     const writer = await appWith(hub, master.url);
-    await up(writer);
+    await redisInUse(writer);
     await writer.get(LATEST);
     await eventually(() => kept(replica, 'library/golang'), 'the tag at the replica');
     const reader = await appWith(hub, replica.url);
-    await up(reader);
+    await redisInUse(reader);
     const asked = served(hub, { kind: 'manifest' });
     expect((await reader.get(LATEST)).status).toBe(200);
     expect(served(hub, { kind: 'manifest' })).toBe(asked);
@@ -164,14 +165,14 @@ describe('A Redis', () => {
     await checkPulls(app);
     expect(await isUp(app)).toBe(false);
     await redis.client.config('SET', 'requirepass', 'wrong-password');
-    await up(app);
+    await redisInUse(app);
     expect(JSON.stringify(app.log)).not.toContain('wrong-password');
   });
 
   it('that goes away in the middle of a pull fails nobody', async () => {
     const [hub, redis] = [await widerHub(), await startRedis()];
     const app = await appWith(hub, redis.url);
-    await up(app);
+    await redisInUse(app);
     const held = hub.fault({ match: { kind: 'manifest', method: 'GET' }, do: { holdHeaders: true } });
     const pulls = NAMES.map((name) => app.get(`/v2/${name}/manifests/latest`));
     await held.reached;
@@ -187,7 +188,7 @@ describe('A Redis', () => {
       const [hub, redis] = [await widerHub(), await startRedis()];
       const port = await startSlowLink({ port: redis.port, delayMs: 620 });
       const app = await appWith(hub, `redis://127.0.0.1:${port}`, { redisTimeout: '2s' });
-      await up(app);
+      await redisInUse(app);
       // On a busy machine one may not be enough: what this process sleeps through is no wait for Redis.
       for (const name of NAMES) {
         expect((await app.get(`/v2/${name}/manifests/latest`)).status).toBe(200);
@@ -233,7 +234,7 @@ describe("Another program's data under our keys", () => {
     const [hub, redis] = [await filledHub(), await startRedis()];
     for (const key of keys) await put(redis, key);
     const app = await appWith(hub, redis.url);
-    await up(app);
+    await redisInUse(app);
     const answer = await app.get(LATEST);
     expect(answer.status).toBe(200);
     expect(answer.body).toEqual(GOLANG.image.root.bytes);
@@ -263,7 +264,7 @@ describe("Another program's data under our keys", () => {
       await redis.client.flushall();
       await redis.client.set(keys[0] ?? '', JSON.stringify(record));
       const app = await appWith(hub, redis.url);
-      await up(app);
+      await redisInUse(app);
       const answer = await app.head(LATEST);
       expect(answer.status).toBe(200);
       expect(answer.header('docker-content-digest')).toBe(digest);

@@ -4,9 +4,11 @@ import { startTestApp, type TestApp } from '../support/app.ts';
 import { refresh } from '../support/admin.ts';
 import { multiPlatform } from '../fixtures/images.ts';
 import { filledHub, GOLANG, PLAIN, served } from '../support/filled-hub.ts';
+import { FLEET_SECRET } from '../support/fleet.ts';
 import { fetchRaw } from '../support/http.ts';
 import { metric } from '../support/metrics.ts';
 import { startPierhead } from '../support/pierhead.ts';
+import { redisInUse } from '../support/reach.ts';
 import { startCluster, startRedis, startSentinels } from '../support/redis.ts';
 import { eventually } from '../support/wait.ts';
 import type { FakeHub } from '../fake/hub.ts';
@@ -19,16 +21,13 @@ const PATIENT = { redisTimeout: '2s', tagTtl: '1h' };
 
 async function twoApps(hub: FakeHub, redisUrl: string): Promise<readonly [TestApp, TestApp]> {
   const start = async (): Promise<TestApp> => {
-    const env = { PIERHEAD_FLEET_SECRET: 'the secret of this fleet' };
+    const env = { PIERHEAD_FLEET_SECRET: FLEET_SECRET };
     const app = await startTestApp({ hub, flags: { redisUrl, ...PATIENT }, env });
-    await up(app);
+    await redisInUse(app);
     return app;
   };
   return [await start(), await start()];
 }
-
-const up = (app: Pick<TestApp, 'adminUrl'>): Promise<unknown> =>
-  eventually(async () => (await metric(app, 'pierhead_redis_up')) === 1, 'Redis to be used');
 
 /** The second pays upstream nothing for what the first has, and hears of what it learns. */
 async function checkSharing(hub: FakeHub, [one, two]: readonly [TestApp, TestApp]): Promise<void> {
@@ -68,7 +67,7 @@ describe('Redis behind sentinels', () => {
       'the replica to be master',
       60_000,
     );
-    for (const app of apps) await up(app);
+    for (const app of apps) await redisInUse(app);
     let attempts = 0;
     const isShared = async (): Promise<boolean> => {
       const repository = `library/late-${attempts++}`;
@@ -124,7 +123,7 @@ describe('Redis by TLS', () => {
       env: { NODE_EXTRA_CA_CERTS: path },
     });
     onTestFinished(() => trusting.close());
-    await up(trusting);
+    await redisInUse(trusting);
     const wary = await startPierhead({ upstreamUrl: hub.url, settings });
     onTestFinished(() => wary.close());
     await eventually(

@@ -5,6 +5,7 @@ import { filledHub, GOLANG, PLAIN, served } from '../support/filled-hub.ts';
 import { fetchRaw, type RawResponse } from '../support/http.ts';
 import { metric } from '../support/metrics.ts';
 import { startPierhead, type Pierhead } from '../support/pierhead.ts';
+import { redisInUse } from '../support/reach.ts';
 import { startRedis } from '../support/redis.ts';
 import { startRelay } from '../support/relay.ts';
 import { eventually } from '../support/wait.ts';
@@ -72,7 +73,7 @@ describe('servers of a fleet that stand still while Redis answers them', () => {
         onTestFinished(() => relay.close());
         const settings = { REDIS_URL: `redis://${relay.host}`, REDIS_TIMEOUT: '3s' };
         const server = await serverOf(hub.url, settings);
-        await eventually(async () => (await metric(server, 'pierhead_redis_up')) === 1, 'Redis', 30_000);
+        await redisInUse(server);
         return { relay, server };
       }),
     );

@@ -1,8 +1,10 @@
 import { onTestFinished } from 'vitest';
 import type { FakeHub } from '../fake/hub.ts';
-import { metric } from './metrics.ts';
 import { startPierhead, type Pierhead } from './pierhead.ts';
-import { eventually } from './wait.ts';
+import { redisInUse } from './reach.ts';
+
+/** What servers need alike to be a fleet. */
+export const FLEET_SECRET = 'the secret of this fleet';
 
 export interface FleetOptions {
   readonly hub: FakeHub;
@@ -19,14 +21,14 @@ export async function startFleet(options: FleetOptions): Promise<readonly Pierhe
   const all = {
     REDIS_URL: redisUrl,
     REDIS_TIMEOUT: '2s',
-    FLEET_SECRET: 'the secret of this fleet',
+    FLEET_SECRET,
     ...settings,
   };
   return Promise.all(
     Array.from({ length: size }, async () => {
       const pierhead = await startPierhead({ upstreamUrl: hub.url, settings: all });
       onTestFinished(() => pierhead.close());
-      await eventually(async () => (await metric(pierhead, 'pierhead_redis_up')) === 1, 'Redis to be used');
+      await redisInUse(pierhead);
       return pierhead;
     }),
   );

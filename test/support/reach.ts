@@ -1,5 +1,6 @@
 import { fetchRaw } from './http.ts';
 import type { TestApp } from './app.ts';
+import { metric } from './metrics.ts';
 import { eventually } from './wait.ts';
 
 /** Whether readyz names Docker Hub among what does not work. */
@@ -16,4 +17,9 @@ export async function outOfReach(app: Pick<TestApp, 'adminUrl'>): Promise<void> 
 /** Resolves when the mirror knows that upstream is back, which it finds out by itself. */
 export async function inReach(app: Pick<TestApp, 'adminUrl'>): Promise<void> {
   await eventually(async () => !(await isDegraded(app)), 'the recovery to be known');
+}
+
+/** Resolves when Redis is in use. */
+export async function redisInUse(app: Pick<TestApp, 'adminUrl'>): Promise<void> {
+  await eventually(async () => (await metric(app, 'pierhead_redis_up')) === 1, 'Redis to be used');
 }
