@@ -5,7 +5,7 @@ import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import type { FakeHub } from '../fake/hub.ts';
 import { filledHub, GOLANG } from '../support/filled-hub.ts';
 import { startTestApp } from '../support/app.ts';
-import type { RawResponse } from '../support/http.ts';
+import { errorMessage } from '../support/hub-client.ts';
 import { longestTurnMs } from '../support/turns.ts';
 
 const CONFIG = {
@@ -124,15 +124,10 @@ async function mirrorOf(hub: FakeHub) {
         bytes,
       };
       const tag = `t${tags++}`;
-      hub.add({ repository: 'library/hostile', tags: [tag], image: { root, manifests: [root], blobs: [] } });
+      hub.addManifest('library/hostile', root, [tag]);
       return `/v2/library/hostile/manifests/${tag}`;
     },
   };
-}
-
-function message(answer: RawResponse): string {
-  const { errors } = JSON.parse(answer.body.toString()) as { errors: { message: string }[] };
-  return errors[0]?.message ?? '';
 }
 
 describe('a manifest of almost 4 MiB', () => {
@@ -156,7 +151,7 @@ describe('a manifest of almost 4 MiB', () => {
     const { app, add } = await mirrorOf(hub);
     const answer = await app.get(add(text()), { headers: EVERYTHING });
     expect(answer.status).toBe(404);
-    expect(message(answer)).toContain(why);
+    expect(errorMessage(answer)).toContain(why);
     expect(
       (await app.get('/v2/library/golang/manifests/latest', { headers: EVERYTHING })).header(
         'docker-content-digest',

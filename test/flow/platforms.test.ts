@@ -16,6 +16,7 @@ import { absentEntry, entryOf, listOf, schema1, windowsList } from '../fixtures/
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { filledHub, GOLANG, served } from '../support/filled-hub.ts';
 import type { RawResponse } from '../support/http.ts';
+import { errorMessage } from '../support/hub-client.ts';
 
 type Headers = readonly (readonly [string, string])[];
 const IMAGES_ONLY: Headers = [['Accept', `${OCI_MANIFEST}, ${DOCKER_MANIFEST}`]];
@@ -35,11 +36,6 @@ async function hubWith(content: ImageContent): Promise<FakeHub> {
 async function appWith(content: ImageContent, yaml?: string): Promise<{ hub: FakeHub; app: TestApp }> {
   const hub = await hubWith(content);
   return { hub, app: await startTestApp({ hub, ...(yaml === undefined ? {} : { yaml }) }) };
-}
-
-function message(answer: RawResponse): string {
-  const { errors } = JSON.parse(answer.body.toString()) as { errors: { message: string }[] };
-  return errors[0]?.message ?? '';
 }
 
 const digestOfAnswer = (answer: RawResponse) => answer.header('docker-content-digest');
@@ -120,7 +116,7 @@ describe('a list of one type', () => {
     const other = own === OCI_MANIFEST ? DOCKER_MANIFEST : OCI_MANIFEST;
     const refused = await app.get(APP, { headers: [['Accept', other]] });
     expect(refused.status).toBe(404);
-    expect(message(refused)).toContain(`for linux/amd64 is of type ${own}`);
+    expect(errorMessage(refused)).toContain(`for linux/amd64 is of type ${own}`);
   });
 
   it('may hold manifests of the other, which go out as what they are', async () => {
@@ -137,7 +133,7 @@ describe('a list of one type', () => {
     const { app } = await appWith(listOf([entry], [docker]));
     const answer = await app.get(APP, { headers: [['Accept', OCI_MANIFEST]] });
     expect(answer.status).toBe(404);
-    expect(message(answer)).toContain(DOCKER_MANIFEST);
+    expect(errorMessage(answer)).toContain(DOCKER_MANIFEST);
   });
 });
 
@@ -181,7 +177,7 @@ describe('a manifest that is chosen from a list', () => {
     const answer = await app.get(APP, { headers: agent('linux/amd64') });
     expect(digestOfAnswer(answer)).toBe(amd64.root.digest);
     const missing = await app.get(APP, { headers: agent('linux/s390x') });
-    expect(message(missing)).toBe(
+    expect(errorMessage(missing)).toBe(
       'no manifest for linux/s390x; there is linux/arm/v7, linux/arm64/v8, linux/amd64',
     );
   });
@@ -198,7 +194,7 @@ describe('a manifest that is chosen from a list', () => {
     expect(await gets('windows/amd64')).toBe(of('10.0.17763.6775'));
     const older = await app.get(`${APP}?platform=windows(10.0.14393)/amd64`);
     expect(older.status).toBe(404);
-    expect(message(older)).toContain('windows(10.0.26100.2894)/amd64');
+    expect(errorMessage(older)).toContain('windows(10.0.26100.2894)/amd64');
   });
 
   it('is the best variant, and the 32-bit one where there is no other', async () => {
@@ -237,7 +233,7 @@ describe('a list that nobody should make', () => {
     const { app } = await appWith(listOf([], []));
     const answer = await app.get(APP, { headers: IMAGES_ONLY });
     expect(answer.status).toBe(404);
-    expect(message(answer)).toBe('no manifest for linux/amd64; there is none that states its platform');
+    expect(errorMessage(answer)).toBe('no manifest for linux/amd64; there is none that states its platform');
     expect((await app.get(APP, { headers: EVERYTHING })).status).toBe(200);
   });
 
@@ -249,7 +245,7 @@ describe('a list that nobody should make', () => {
     const answer = await app.get(APP, { headers: IMAGES_ONLY });
     expect(answer.status).toBe(404);
     expect(answer.body.length).toBeLessThan(5000);
-    expect(message(answer)).toMatch(/linux\/cpu0\?"\/v+, .* and 9960 more$/);
+    expect(errorMessage(answer)).toMatch(/linux\/cpu0\?"\/v+, .* and 9960 more$/);
   });
 
   it('of lists of lists without end is given up after a few, which is all that it costs', async () => {
@@ -267,7 +263,7 @@ describe('a list that nobody should make', () => {
     const { app, hub } = await appWith(content);
     const answer = await app.get(APP, { headers: IMAGES_ONLY });
     expect(answer.status).toBe(404);
-    expect(message(answer)).toContain('there is linux/arm64/v8');
+    expect(errorMessage(answer)).toContain('there is linux/arm64/v8');
     expect(served(hub, { kind: 'manifest', method: 'GET' })).toBeLessThanOrEqual(9);
   });
 
@@ -297,7 +293,9 @@ describe('a list that nobody should make', () => {
         const answer = await app.get(target, { headers: EVERYTHING });
         // Its bytes are what its digest names: asked for again, it will be the same.
         expect(answer.status).toBe(404);
-        expect(message(answer)).toMatch(/not a manifest|manifests of the manifest is no list|does not exist/);
+        expect(errorMessage(answer)).toMatch(
+          /not a manifest|manifests of the manifest is no list|does not exist/,
+        );
       }
       await hub.stop();
       expect((await app.get(APP, { headers: EVERYTHING })).status).toBe(503);
@@ -308,7 +306,7 @@ describe('a list that nobody should make', () => {
     const { app } = await appWith(listOf([{ ...absentEntry('x'), size: -1 }], []));
     const answer = await app.get(APP, { headers: EVERYTHING });
     expect(answer.status).toBe(404);
-    expect(message(answer)).toContain('with a malformed size');
+    expect(errorMessage(answer)).toContain('with a malformed size');
   });
 
   it('of more than 4 MiB is an error that says so', async () => {
@@ -318,7 +316,7 @@ describe('a list that nobody should make', () => {
     const { app } = await appWith(list);
     const answer = await app.get(APP, { headers: EVERYTHING });
     expect(answer.status).toBe(503);
-    expect(message(answer)).toMatch(/4 MiB|4194304|too (large|long|big)/);
+    expect(errorMessage(answer)).toMatch(/4 MiB|4194304|too (large|long|big)/);
   });
 });
 
@@ -330,7 +328,7 @@ describe('Docker schema 1', () => {
       expect((await app.head(target)).status).toBe(404);
       const answer = await app.get(target);
       expect(answer.status).toBe(404);
-      expect(message(answer)).toContain('Docker schema 1 manifests are no longer supported');
+      expect(errorMessage(answer)).toContain('Docker schema 1 manifests are no longer supported');
       expect((await app.head(target)).status).toBe(404);
     }
   });
@@ -340,7 +338,7 @@ describe('Docker schema 1', () => {
     const headers: Headers = [['Accept', 'application/vnd.docker.distribution.manifest.v1+prettyjws']];
     const answer = await app.get(TAG, { headers });
     expect(answer.status).toBe(404);
-    expect(message(answer)).toContain('schema 1');
+    expect(errorMessage(answer)).toContain('schema 1');
   });
 });
 
@@ -362,7 +360,7 @@ describe('?platform=', () => {
       const target = `${TAG}?platform=${encodeURIComponent(text)}`;
       const answer = await app.get(target);
       expect(answer.status).toBe(400);
-      expect(message(answer)).toContain('allowed: os/architecture or os/architecture/variant');
+      expect(errorMessage(answer)).toContain('allowed: os/architecture or os/architecture/variant');
       expect((await app.head(target)).status).toBe(400);
     },
   );

@@ -70,3 +70,9 @@ export function errorCode(answer: RawResponse): string | undefined {
   const document = JSON.parse(answer.body.toString()) as { errors?: { code: string }[] };
   return document.errors?.[0]?.code;
 }
+
+/** The message of that error; empty if there is none. */
+export function errorMessage(answer: RawResponse): string {
+  const { errors } = JSON.parse(answer.body.toString()) as { errors: { message: string }[] };
+  return errors[0]?.message ?? '';
+}
