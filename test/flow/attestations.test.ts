@@ -5,10 +5,9 @@ import type { FakeHub } from '../fake/hub.ts';
 import { multiPlatform, LINUX_AMD64 } from '../fixtures/images.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { exportFrom, importInto } from '../support/bundles.ts';
-import { attempt } from '../support/commands.ts';
+import { runCommand } from '../support/command.ts';
 import { filledHub, GOLANG, served } from '../support/filled-hub.ts';
 import { blobsNamedBy, digestsOf } from '../support/image-digests.ts';
-import { MAIN } from '../support/program.ts';
 import { storedAt } from '../support/pulls.ts';
 
 const ACCEPT = `${OCI_INDEX}, ${DOCKER_LIST}, ${OCI_MANIFEST}, ${DOCKER_MANIFEST}`;
@@ -25,29 +24,32 @@ const blobs = digestsOf(GOLANG.image, 'linux/amd64').blobs;
 const [attestation] = GOLANG.image.attestations;
 const statements = blobsNamedBy(attestation?.bytes);
 
-/** All that a client asks for that knows nothing of attestations; resolves when it is stored. */
-async function pullAsClassic(app: TestApp): Promise<number[]> {
-  const targets = [
-    `manifests/latest`,
-    `manifests/${child?.root.digest}`,
-    ...blobs.map((blob) => `blobs/${blob}`),
-  ];
+/** What Docker is told, one after the other, when it asks for these. */
+async function statusesOf(app: TestApp, targets: readonly string[]): Promise<number[]> {
   const statuses: number[] = [];
   for (const target of targets) statuses.push((await app.get(at(target), DOCKER)).status);
   return statuses;
 }
 
+/** All that a client asks for that knows nothing of attestations; resolves when it is stored. */
+function pullAsClassic(app: TestApp): Promise<number[]> {
+  const targets = [
+    `manifests/latest`,
+    `manifests/${child?.root.digest}`,
+    ...blobs.map((blob) => `blobs/${blob}`),
+  ];
+  return statusesOf(app, targets);
+}
+
 /** What Docker 29 asks for besides. */
-async function pullAttestation(app: TestApp): Promise<number[]> {
+function pullAttestation(app: TestApp): Promise<number[]> {
   const { digest } = attestation ?? {};
   const targets = [
     `manifests/${digest}`,
     ...statements.map((blob) => `blobs/${blob}`),
     `referrers/${digest}`,
   ];
-  const statuses: number[] = [];
-  for (const target of targets) statuses.push((await app.get(at(target), DOCKER)).status);
-  return statuses;
+  return statusesOf(app, targets);
 }
 
 const allOf = (statuses: readonly number[]): boolean => statuses.every((status) => status === 200);
@@ -57,10 +59,7 @@ async function stored(app: TestApp, digests: readonly Digest[]): Promise<void> {
 }
 
 const command = (app: TestApp, hub: FakeHub, ...args: readonly string[]) =>
-  attempt({
-    program: process.execPath,
-    args: [MAIN, ...args, '--data-dir', app.dataDir, '--upstream', hub.url],
-  });
+  runCommand(args, { dataDir: app.dataDir, upstreamUrl: hub.url });
 
 async function cutOff(app: TestApp, hub: FakeHub): Promise<TestApp> {
   await app.stop();
