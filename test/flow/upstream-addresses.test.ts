@@ -28,20 +28,23 @@ function names(addresses: Map<string, string[]>): { resolve: Resolve; asked: str
   return { resolve, asked };
 }
 
-async function listening(): Promise<{ server: Server; url: string; seen: string[] }> {
+async function listening(
+  port = 0,
+  host = '127.0.0.1',
+): Promise<{ server: Server; url: string; seen: string[] }> {
   const seen: string[] = [];
   const server = createServer((request, response) => {
     seen.push(request.url ?? '');
     response.end();
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(port, host, resolve));
   onTestFinished(async () => {
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   });
   const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  return { server, url: `http://127.0.0.1:${port}`, seen };
+  const opened = typeof address === 'object' && address !== null ? address.port : 0;
+  return { server, url: `http://${host}:${opened}`, seen };
 }
 
 /** The same server under the one address of another kind that every Linux answers on: 0.0.0.0 means this machine. */
@@ -192,13 +195,7 @@ describe('a name with several addresses', () => {
 
   test('is reached at one of them while another does not answer at all', async () => {
     const dead = await startSlowServer();
-    const seen: string[] = [];
-    const server = createServer((request, response) => {
-      seen.push(request.url ?? '');
-      response.end();
-    });
-    await new Promise<void>((resolve) => server.listen(dead.port, '127.0.0.9', resolve));
-    onTestFinished(() => void server.close());
+    const { seen } = await listening(dead.port, '127.0.0.9');
     const { resolve } = names(new Map([['half.test', ['127.0.0.1', '127.0.0.9']]]));
     const { upstream } = watchedUpstream(`http://half.test:${dead.port}`, { resolve });
     await upstream.headManifest(repository, LATEST, ANYBODY);
