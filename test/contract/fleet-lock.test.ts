@@ -23,6 +23,15 @@ async function leaseOf(lock: FleetLock, key = KEY): Promise<Lease> {
   return taken;
 }
 
+/** Asks for longer than a lease lasts. */
+async function expectHeldOn(lock: FleetLock): Promise<void> {
+  const until = Date.now() + 2500;
+  await eventually(async () => {
+    expect(await lock.take(KEY)).toBe('held');
+    return Date.now() > until;
+  }, 'more time than a lease has');
+}
+
 describe('A lock in Redis', () => {
   it('is held by one server, and wakes the others with what its holder says', async () => {
     const redis = await startRedis();
@@ -40,11 +49,7 @@ describe('A lock in Redis', () => {
     const redis = await startRedis();
     const [one, two] = [await lockOn(redis), await lockOn(redis)];
     const lease = await leaseOf(one);
-    const until = Date.now() + 2500;
-    await eventually(async () => {
-      expect(await two.take(KEY)).toBe('held');
-      return Date.now() > until;
-    }, 'more time than a lease has');
+    await expectHeldOn(two);
     lease.release('');
   });
 
@@ -60,11 +65,7 @@ describe('A lock in Redis', () => {
       return connection.state === 'waiting';
     }, 'Redis to be thought slow');
     const two = await lockOn(redis);
-    const until = Date.now() + 2500;
-    await eventually(async () => {
-      expect(await two.take(KEY)).toBe('held');
-      return Date.now() > until;
-    }, 'more time than a lease has');
+    await expectHeldOn(two);
     lease.release('');
   });
 
