@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { readImages } from '../../src/app.ts';
 import { askOwner } from '../../src/cli/control-client.ts';
 import { resolveText } from '../../src/cli/resolve.ts';
+import type { Digest } from '../../src/oci/digest.ts';
 import { OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import type { Resolution, ResolvedManifest, ResolveRequest } from '../../src/pull/image-resolution.ts';
 import type { ImageEntry } from '../../src/store/images.ts';
@@ -41,6 +42,18 @@ const NAME = 'golang';
 const FETCH = { fetch: true } as const;
 /** Manifests that were got, each of which counts as a pull. */
 const pulls = (hub: FakeHub): number => served(hub, { kind: 'manifest', method: 'GET' });
+
+/** Pulls of golang what a client of linux/amd64 does, and more blobs; resolves when they are stored. */
+async function pullAmd64(app: TestApp, more: readonly Digest[] = []): Promise<void> {
+  const child = GOLANG.image.images.get('linux/amd64');
+  await app.get('/v2/library/golang/manifests/latest');
+  await app.get(`/v2/library/golang/manifests/${child?.root.digest}`);
+  const own = child?.blobs.map(({ digest }) => digest) ?? [];
+  for (const digest of [...own, ...more]) {
+    await app.get(`/v2/library/golang/blobs/${digest}`);
+    await storedAt(app, `/v2/library/golang/blobs/${digest}`);
+  }
+}
 
 describe('resolving an image', () => {
   it('draws the tag, the index, its entries, and the parts of the manifest for the default platform', async () => {
@@ -381,13 +394,7 @@ describe('resolving without --fetch', () => {
     const [attestation] = GOLANG.image.attestations;
     for (const digest of blobsNamedBy(attestation?.bytes)) hub.removeContent('library/golang', digest);
     const app = await startTestApp({ hub });
-    const child = GOLANG.image.images.get('linux/amd64');
-    await app.get('/v2/library/golang/manifests/latest');
-    await app.get(`/v2/library/golang/manifests/${child?.root.digest}`);
-    for (const { digest } of child?.blobs ?? []) {
-      await app.get(`/v2/library/golang/blobs/${digest}`);
-      await storedAt(app, `/v2/library/golang/blobs/${digest}`);
-    }
+    await pullAmd64(app);
     const resolution = await resolved(app, { image: NAME });
     expect(entryFor(resolution, 'linux/amd64')).toMatchObject({ state: 'partial', isComplete: false });
     expect(resolveText(resolution)).toContain('partial: attestation missing');
@@ -396,14 +403,7 @@ describe('resolving without --fetch', () => {
   it('leaves an image cached whose other platforms were fetched to be shown', async () => {
     const hub = await filledHub();
     const app = await startTestApp({ hub });
-    const child = GOLANG.image.images.get('linux/amd64');
-    await app.get('/v2/library/golang/manifests/latest');
-    await app.get(`/v2/library/golang/manifests/${child?.root.digest}`);
-    const own = child?.blobs.map(({ digest }) => digest) ?? [];
-    for (const digest of [...own, ...blobsNamedBy(GOLANG.image.attestations[0]?.bytes)]) {
-      await app.get(`/v2/library/golang/blobs/${digest}`);
-      await storedAt(app, `/v2/library/golang/blobs/${digest}`);
-    }
+    await pullAmd64(app, blobsNamedBy(GOLANG.image.attestations[0]?.bytes));
     await resolved(app, { image: NAME, platform: 'all', ...FETCH });
     const listed: ImageEntry[] = [];
     for await (const entry of readImages(app.dataDir)) listed.push(entry);
