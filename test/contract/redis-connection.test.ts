@@ -35,7 +35,6 @@ async function slowConnection() {
 /** To a Redis by a name of its own, which may lead to another one later. */
 async function connectionByRelay({ port }: TestRedis) {
   const relay = await startRelay(`127.0.0.1:${port}`);
-  onTestFinished(() => relay.close());
   const connection = new RedisConnection({ url: `redis://${relay.host}`, callTimeoutMs: 4000 });
   onTestFinished(() => connection.close());
   // A machine that is busy may need more than one attempt for each.

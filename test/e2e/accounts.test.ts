@@ -50,7 +50,6 @@ describe('Pierhead with accounts', () => {
 
   async function engineBehind(target: string): Promise<{ dockerd: Dockerd; relay: Relay }> {
     const relay = await startRelay(target);
-    onTestFinished(() => relay.close());
     const dockerd = await startDockerd({ mirror: relay.host });
     onTestFinished(() => dockerd.close());
     return { dockerd, relay };

@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { SharedBudgets } from '../../src/oci/pull-budget.ts';
 import type { Upstream } from '../../src/upstream/upstream.ts';
@@ -76,7 +76,6 @@ function requestsFor(hub: FakeHub, filter: RequestFilter): number {
 async function idleConnections() {
   const hub = await filledHub();
   const relay = await startRelay(new URL(hub.url).host);
-  onTestFinished(() => relay.close());
   const { upstream } = watchedUpstream(`http://${relay.host}`);
   const askMany = () =>
     Promise.all([1, 2, 3, 4].map(() => upstream.headManifest(repository, LATEST, ANYBODY)));

@@ -70,7 +70,6 @@ describe('servers of a fleet that stand still while Redis answers them', () => {
     const fleet = await Promise.all(
       [1, 2, 3].map(async () => {
         const relay = await startRelay(`127.0.0.1:${redis.port}`);
-        onTestFinished(() => relay.close());
         const settings = { REDIS_URL: `redis://${relay.host}`, REDIS_TIMEOUT: '3s' };
         const server = await serverOf(hub.url, settings);
         await redisInUse(server);

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { opener } from '../../src/pull/running-fills.ts';
 import { upstreamBytes } from '../../src/pull/upstream-bytes.ts';
 import { generatedContent } from '../fake/content.ts';
@@ -66,7 +66,6 @@ describe('connections', () => {
     const hub = await filledHub({ redirectBlobs: false });
     hub.addBlob(repository, BLOB);
     const relay = await startRelay(new URL(hub.url).host);
-    onTestFinished(() => relay.close());
     const { upstream } = watchedUpstream(`http://${relay.host}`);
     const open = opener(
       { upstream, repository: { host: 'docker.io', name: repository }, digest: BLOB.digest },

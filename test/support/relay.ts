@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { onTestFinished } from 'vitest';
 
 /** Stands between clients and a server, counts the connections and keeps all that clients send. */
 export interface Relay {
@@ -14,10 +15,9 @@ export interface Relay {
   forget(): void;
   /** Resets the connections that stand as soon as something comes on them, as a balancer does that took over from another. */
   takeOver(): void;
-  close(): Promise<void>;
 }
 
-/** A relay to `host:port` on a free port of 127.0.0.1. */
+/** A relay to `host:port` on a free port of 127.0.0.1, which ends with the running test. */
 export async function startRelay(target: string): Promise<Relay> {
   let goal = target;
   const sockets = new Set<Socket>();
@@ -45,6 +45,11 @@ export async function startRelay(target: string): Promise<Relay> {
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
+  onTestFinished(async () => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+    await once(server, 'close');
+  });
   return {
     host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     get sent() {
@@ -70,11 +75,6 @@ export async function startRelay(target: string): Promise<Relay> {
           .once('data', () => client.resetAndDestroy())
           .resume();
       pairs.clear();
-    },
-    close: async () => {
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await once(server, 'close');
     },
   };
 }
