@@ -7,13 +7,12 @@ import { runCommand } from '../support/command.ts';
 import { filledHub, PLAIN, served } from '../support/filled-hub.ts';
 import { makePipe } from '../support/pipe.ts';
 import { indexFile, PAGE_BYTES, patchIndex, rewriteIndex } from '../support/raw-index.ts';
+import { readiness } from '../support/reach.ts';
 import { eventually } from '../support/wait.ts';
 
 const TAG = '/v2/library/plain/manifests/latest';
 const BLOBS = PLAIN.image.layers.map(({ digest }) => `/v2/library/plain/blobs/${digest}`);
 
-const readiness = async (app: TestApp) =>
-  JSON.parse((await app.get('/readyz')).body.toString()) as Record<string, unknown>;
 const damagedIndexes = async (dataDir: string) =>
   (await readdir(dataDir)).filter((name) => name.startsWith('index.damaged-')).sort();
 

@@ -6,6 +6,7 @@ import { startTestApp, type TestApp } from '../support/app.ts';
 import { bigBlob, hubWith, MIB, ranged, storedBlob } from '../support/big-blob.ts';
 import { failAll, failOneRead } from '../support/failing-disk.ts';
 import { metric } from '../support/metrics.ts';
+import { readiness } from '../support/reach.ts';
 import { smallDisk } from '../support/small-disk.ts';
 import { blobFiles } from '../support/space.ts';
 import { eventually } from '../support/wait.ts';
@@ -14,8 +15,6 @@ const big = bigBlob({ size: 24 * MIB + 99, seed: 31 });
 const { whole, target } = big;
 const SIZE = whole.length;
 
-const readiness = async (app: TestApp) =>
-  JSON.parse((await app.get('/readyz')).body.toString()) as Record<string, unknown>;
 const parts = (app: TestApp) => readdir(join(app.dataDir, 'parts'));
 /** Percentages are of what is free, and so would not let a transfer begin that cannot end. */
 const flags = { cacheSize: '1GiB' };

@@ -6,9 +6,10 @@ import { openTable } from '../../src/store/index/table.ts';
 import { createGuardedStore } from '../../src/store/manifest/guarded.ts';
 import { openIndex } from '../../src/store/manifest/lmdb.ts';
 import { GOLANG as REPOSITORY, manifest } from '../contract/manifest-store.contract.ts';
-import { startTestApp, type TestApp } from '../support/app.ts';
+import { startTestApp } from '../support/app.ts';
 import { filledHub, GOLANG, PLAIN } from '../support/filled-hub.ts';
 import { metric } from '../support/metrics.ts';
+import { readiness } from '../support/reach.ts';
 import { smallDisk } from '../support/small-disk.ts';
 import { openTestSpace } from '../support/space.ts';
 import { testFolder } from '../support/temp.ts';
@@ -16,9 +17,6 @@ import { eventually } from '../support/wait.ts';
 
 const MIB = 1024 * 1024;
 const DAY = 24 * 60 * 60 * 1000;
-
-const readiness = async (app: TestApp) =>
-  JSON.parse((await app.get('/readyz')).body.toString()) as Record<string, unknown>;
 
 /** Fills a disk to its last byte; resolves to what makes room again. */
 async function fillUp(dataDir: string): Promise<() => Promise<void>> {

@@ -8,6 +8,7 @@ import { startTestApp, type TestApp } from '../support/app.ts';
 import { filledHub, PLAIN } from '../support/filled-hub.ts';
 import { startPierhead } from '../support/pierhead.ts';
 import { makePipe } from '../support/pipe.ts';
+import { readiness } from '../support/reach.ts';
 import { testFolder } from '../support/temp.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -104,6 +105,6 @@ describe('a folder that is removed while the server runs', () => {
     await rm(folder(app.dataDir), { recursive: true });
     await rm(blobPath(app.dataDir, digest), { force: true });
     await expectFetched(app);
-    expect(JSON.parse((await app.get('/readyz')).body.toString())).toEqual({ status: 'ready' });
+    expect(await readiness(app)).toEqual({ status: 'ready' });
   });
 });

@@ -23,3 +23,8 @@ export async function inReach(app: Pick<TestApp, 'adminUrl'>): Promise<void> {
 export async function redisInUse(app: Pick<TestApp, 'adminUrl'>): Promise<void> {
   await eventually(async () => (await metric(app, 'pierhead_redis_up')) === 1, 'Redis to be used');
 }
+
+/** What readyz says. */
+export async function readiness(app: Pick<TestApp, 'get'>): Promise<Record<string, unknown>> {
+  return JSON.parse((await app.get('/readyz')).body.toString()) as Record<string, unknown>;
+}
