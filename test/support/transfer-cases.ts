@@ -1,12 +1,12 @@
 import fc from 'fast-check';
-import { createHash } from 'node:crypto';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import { generatedContent } from '../fake/content.ts';
 import type { AnswerScript } from '../fake/scripted-answers.ts';
 
 export const KIB = 1024;
 /** Where something changes on the way: reads of a socket, the queue of a body, its resumption, and their sums. */
 const MARKS = [0, 1, 16 * KIB, 64 * KIB, 128 * KIB, 192 * KIB, 256 * KIB, 272 * KIB, 320 * KIB, 384 * KIB];
-export const CONTENT = pseudoRandom(512 * KIB);
+export const CONTENT = generatedContent({ size: 512 * KIB, seed: 1 }).expectedBytes(0, 512 * KIB);
 
 export const EXCESS = {
   nothing: '',
@@ -92,13 +92,6 @@ export function framed(
     chunks.push(Buffer.from(`${chunk.length.toString(16)}\r\n`), chunk, Buffer.from('\r\n'));
   }
   return { bytes: Buffer.concat([...chunks, Buffer.from('0\r\n\r\n')]), bodyAt: start.length };
-}
-
-function pseudoRandom(bytes: number): Buffer {
-  const blocks = Array.from({ length: bytes / 64 }, (_none, index) =>
-    createHash('sha512').update(String(index)).digest(),
-  );
-  return Buffer.concat(blocks);
 }
 
 /** Blobs at a registry whose first answers for each end as a case says, and whose later ones are sound. */
