@@ -6,7 +6,7 @@ import type { StoredManifest } from '../../fake/library.ts';
 import { image, LINUX_AMD64, LINUX_ARM64, multiPlatform } from '../../fixtures/images.ts';
 
 /** Tags of this form do not exist, in any repository. */
-export const ABSENT_TAG = /^absent-/;
+const ABSENT_TAG = /^absent-/;
 
 /**
  * An upstream that has every repository under any name, and in each of them the same images under any tag: what a
