@@ -61,7 +61,6 @@ export class BlobTable {
 
   /** Up to `limit` digests after `after`, in order: for walks over all of them. */
   page(limit: number, after?: Digest): Digest[] {
-    const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return this.#blobs.keys({ ...from, limit });
+    return this.#blobs.page(limit, after);
   }
 }

@@ -38,17 +38,15 @@ export class LinkTable {
 
   /** Keys of the repositories that hold it, `limit` at most. */
   holdersOf(digest: Digest, limit?: number): string[] {
-    const range = { ...under(digest), ...(limit === undefined ? {} : { limit }) };
-    return this.#holders.keys(range).map(([, repository]) => repository);
+    return this.#holders.keys(under(digest), limit).map(([, repository]) => repository);
   }
 
   isEmpty(repository: string): boolean {
-    return this.#links.keys({ ...under(repository), limit: 1 }).length === 0;
+    return this.#links.keys(under(repository), 1).length === 0;
   }
 
   /** Up to `limit` links after `after`, in order: for walks over all of them. */
   page(limit: number, after?: [repository: string, digest: Digest]): [repository: string, digest: Digest][] {
-    const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return this.#links.keys({ ...from, limit });
+    return this.#links.page(limit, after);
   }
 }

@@ -127,8 +127,7 @@ export class ManifestTable {
 
   /** Up to `limit` digests after `after`, in order: for walks over all of them. */
   page(limit: number, after?: Digest): Digest[] {
-    const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return this.#manifests.keys({ ...from, limit });
+    return this.#manifests.page(limit, after);
   }
 }
 

@@ -27,8 +27,7 @@ export class ReferenceTable {
   }
 
   namersOf(named: Digest, limit?: number): Digest[] {
-    const range = { ...under(named), ...(limit === undefined ? {} : { limit }) };
-    return this.#namers.keys(range).map(([, namer]) => namer);
+    return this.#namers.keys(under(named), limit).map(([, namer]) => namer);
   }
 
   isNamed(digest: Digest): boolean {

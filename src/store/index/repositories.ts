@@ -39,8 +39,7 @@ export class RepositoryTable {
 
   /** Up to `limit` keys of what is known after `after`, in order: for walks over all of them. */
   page(limit: number, after?: string): string[] {
-    const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return this.#repositories.keys({ ...from, limit });
+    return this.#repositories.page(limit, after);
   }
 
   /** Within a transaction: something of it is here. */
@@ -56,9 +55,7 @@ export class RepositoryTable {
   }
 
   /** Keys of those that have something here, after `after`, in order. */
-  listed(options: { readonly after?: string; readonly limit: number }): string[] {
-    const { after, limit } = options;
-    const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return this.#catalogue.keys({ ...from, limit });
+  listed({ after, limit }: { readonly after?: string; readonly limit: number }): string[] {
+    return this.#catalogue.page(limit, after);
   }
 }

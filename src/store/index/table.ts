@@ -48,8 +48,15 @@ export class Table<V, K extends Key> {
     return (treeLeafPageCount + treeBranchPageCount + overflowPages) * pageSize;
   }
 
-  keys(range: RangeOptions): K[] {
-    return this.#environment.read(() => [...this.#table.getKeys(range)], []);
+  /** In order, `limit` at most. */
+  keys(range: RangeOptions, limit?: number): K[] {
+    const options = limit === undefined ? range : { ...range, limit };
+    return this.#environment.read(() => [...this.#table.getKeys(options)], []);
+  }
+
+  /** Up to `limit` keys after `after`, in order: for walks over all of them. */
+  page(limit: number, after?: K): K[] {
+    return this.keys(after === undefined ? {} : { start: after, exclusiveStart: true }, limit);
   }
 
   *entries(range: RangeOptions = {}): Generator<{ readonly key: K; readonly value: V }, void> {

@@ -73,9 +73,7 @@ export class TagTable {
   /** The tags that name it now, `limit` at most. */
   naming(digest: Digest, limit?: number): TagKey[] {
     const range = { start: [digest, '', ''], end: [digest, LAST, LAST] };
-    return this.#naming
-      .keys({ ...range, ...(limit === undefined ? {} : { limit }) })
-      .map(([, repository, tag]) => [repository, tag]);
+    return this.#naming.keys(range, limit).map(([, repository, tag]) => [repository, tag]);
   }
 
   /** Names of the tags of a repository, in order. */
@@ -84,13 +82,12 @@ export class TagTable {
   }
 
   isEmpty(repository: string): boolean {
-    return this.#tags.keys({ ...under(repository), limit: 1 }).length === 0;
+    return this.#tags.keys(under(repository), 1).length === 0;
   }
 
   /** Up to `limit` tags after `after`, in order: for walks over all of them. */
   page(limit: number, after?: TagKey): TagKey[] {
-    const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return this.#tags.keys({ ...from, limit });
+    return this.#tags.page(limit, after);
   }
 }
 

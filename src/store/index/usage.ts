@@ -42,7 +42,6 @@ export class UsageTable {
 
   /** The next `limit` places after `after`, the coldest first. */
   coldest(limit: number, after?: Place): Place[] {
-    const from = after === undefined ? {} : { start: after, exclusiveStart: true };
-    return this.#order.keys({ ...from, limit });
+    return this.#order.page(limit, after);
   }
 }
