@@ -161,16 +161,12 @@ export class IndexEnvironment {
    * Runs `change` for each of the items, in as many transactions as leave others their turns in between: one may be
    * cut off after any of them. Throws IndexWriteError.
    */
-  async writeEach<I>(
-    items: Iterable<I>,
-    change: (item: I) => void,
-    options: WriteOptions = {},
-  ): Promise<void> {
+  async writeEach<I>(items: Iterable<I>, change: (item: I) => void): Promise<void> {
     let some: I[] = [];
     const writeSome = async (): Promise<void> => {
       const due = some;
       some = [];
-      await this.write(() => due.forEach(change), options);
+      await this.write(() => due.forEach(change));
     };
     for (const item of items) {
       some.push(item);
