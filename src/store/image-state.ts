@@ -1,5 +1,4 @@
-import type { CacheState } from '../oci/cache-state.ts';
-import { stateOf } from '../oci/cache-state.ts';
+import { stateOf, type CacheState } from '../oci/cache-state.ts';
 import type { Digest } from '../oci/digest.ts';
 import { attestedDigest, isAttestation, type IndexEntry, type ManifestContent } from '../oci/manifest.ts';
 import { isBlobEntryType } from '../oci/media-types.ts';
@@ -32,7 +31,7 @@ const MAX_DEPTH = 4;
 export function imageState(tables: IndexTables, content: ManifestContent): ImageState {
   const blobs = neededBlobs(content);
   if (content.kind === 'image' || blobs.length > 0) {
-    const missingBlobs = blobs.filter((blob) => !isStored(tables, blob)).length;
+    const missingBlobs = missingOf(tables, blobs).length;
     const state = stateOf({ parts: blobs.length, cached: blobs.length - missingBlobs });
     return { state, missingBlobs, platforms: [] };
   }
@@ -47,6 +46,8 @@ export function imageState(tables: IndexTables, content: ManifestContent): Image
 interface Member {
   readonly platform: string;
   readonly blobs: readonly Digest[];
+  /** Of the blobs. */
+  readonly missing: readonly Digest[];
   readonly attestations: readonly Digest[];
 }
 
@@ -65,7 +66,9 @@ function membersOf(tables: IndexTables, entries: readonly IndexEntry[], depth = 
       return depth < MAX_DEPTH ? membersOf(tables, content.entries, depth + 1) : [];
     }
     const platform = entry.platform === undefined ? 'unknown' : showPlatform(entry.platform);
-    return [{ platform, blobs: neededBlobs(content), attestations: attestations.get(entry.digest) ?? [] }];
+    const blobs = neededBlobs(content);
+    const missing = missingOf(tables, blobs);
+    return [{ platform, blobs, missing, attestations: attestations.get(entry.digest) ?? [] }];
   });
 }
 
@@ -74,19 +77,16 @@ function membersOf(tables: IndexTables, entries: readonly IndexEntry[], depth = 
  * its manifest can have some: blobs of a platform that is cached whole do not make another one partial.
  */
 function platformStates(tables: IndexTables, members: readonly Member[]): PlatformState[] {
-  const isWhole = ({ blobs }: Member): boolean => blobs.every((blob) => isStored(tables, blob));
-  const whole = new Set(members.filter(isWhole));
-  const shared = new Set([...whole].flatMap(({ blobs }) => blobs));
-  return members.flatMap((member) => {
-    const { platform, blobs, attestations } = member;
-    const isOwn = blobs.some((blob) => !shared.has(blob) && isStored(tables, blob));
-    if (!whole.has(member) && !isOwn) return [];
-    const missing = new Set(blobs.filter((blob) => !isStored(tables, blob)));
+  const whole = members.filter(({ missing }) => missing.length === 0);
+  const shared = new Set(whole.flatMap(({ blobs }) => blobs));
+  return members.flatMap(({ platform, blobs, missing: lacking, attestations }) => {
+    const missing = new Set(lacking);
+    const isOwn = blobs.some((blob) => !shared.has(blob) && !missing.has(blob));
+    if (missing.size > 0 && !isOwn) return [];
     let missingAttestations = 0;
     for (const attestation of attestations) {
       const content = tables.manifests.content(attestation);
-      const lost =
-        content === undefined ? [] : neededBlobs(content).filter((blob) => !isStored(tables, blob));
+      const lost = content === undefined ? [] : missingOf(tables, neededBlobs(content));
       if (content === undefined || lost.length > 0) missingAttestations++;
       for (const blob of lost) missing.add(blob);
     }
@@ -104,6 +104,6 @@ function neededBlobs(content: ManifestContent): Digest[] {
   return [...new Set(named.map(({ digest }) => digest))];
 }
 
-function isStored(tables: IndexTables, blob: Digest): boolean {
-  return tables.blobs.size(blob) !== undefined;
+function missingOf({ blobs }: IndexTables, needed: readonly Digest[]): Digest[] {
+  return needed.filter((blob) => blobs.size(blob) === undefined);
 }
