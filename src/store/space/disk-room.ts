@@ -235,8 +235,10 @@ export class DiskRoom implements Room {
     // Where pins leave little, not all of it goes each time: only half, once three quarters are used.
     const rest = (mark === 'high' ? 0.75 : 0.5) * Math.max(0, this.#usableBytes - fixed);
     const maxBytes = Math.max(share * limitBytes, fixed + rest);
-    const maxIndexedBytes = Math.max(INDEXED_SHARE * limitBytes, MIN_INDEXED_BYTES);
-    return Math.max(usedBytes - maxBytes, indexedBytes() - share * maxIndexedBytes);
+    const maxIndexedBytes = share * Math.max(INDEXED_SHARE * limitBytes, MIN_INDEXED_BYTES);
+    const excess = usedBytes - maxBytes;
+    // Each table has to be asked, and this runs after every write: only where the whole index could be too large.
+    return fixed <= maxIndexedBytes ? excess : Math.max(excess, indexedBytes() - maxIndexedBytes);
   }
 
   #full(missingBytes: number): NoRoomError {
