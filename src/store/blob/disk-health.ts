@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BlobStoreError } from '../blob-store.ts';
+import { FOLDER_MODE } from '../owner-only.ts';
 import { partsDirectory } from './layout.ts';
 
 const PROBE_EVERY_MS = 2000;
@@ -41,7 +42,7 @@ export class DiskHealth {
   async #probe(): Promise<void> {
     const path = join(this.#folder, `probe.${randomBytes(8).toString('hex')}`);
     try {
-      await mkdir(this.#folder, { recursive: true });
+      await mkdir(this.#folder, { recursive: true, mode: FOLDER_MODE });
       await writeFile(path, Buffer.alloc(PROBE_BYTES), { flush: true });
       await rm(path);
     } catch {
