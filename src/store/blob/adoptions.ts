@@ -1,8 +1,9 @@
-import { rm, stat } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { errorCode } from '../../lib/error-code.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
 import type { BlobIndex } from '../blob-store.ts';
 import { diskError } from './disk-error.ts';
+import { fileState } from './file-state.ts';
 import type { HashThread } from './hash-thread.ts';
 import type { BlobHolds } from './holds.ts';
 import { blobPath } from './layout.ts';
@@ -42,8 +43,9 @@ export class Adoptions {
   async #verifyAndIndex(digest: Digest): Promise<number | undefined> {
     const { dataDir, index, hashes } = this.#options;
     const path = blobPath(dataDir, digest);
-    const size = await fileSize(path);
-    if (size === undefined) return undefined;
+    const file = await fileState(path);
+    if (file === undefined) return undefined;
+    const { size } = file;
     const hash = hashes.open(path, digestAlgorithm(digest));
     try {
       await hash.advance(size);
@@ -61,16 +63,5 @@ export class Adoptions {
     }
     await rm(path, { force: true });
     return undefined;
-  }
-}
-
-/** Undefined: there is no such file. Throws BlobStoreError. */
-export async function fileSize(path: string): Promise<number | undefined> {
-  try {
-    const file = await stat(path);
-    return file.isFile() ? file.size : undefined;
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return undefined;
-    throw diskError(error, 'looking for a blob');
   }
 }

@@ -1,5 +1,4 @@
-import type { Stats } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { errorCode } from '../../lib/error-code.ts';
 import {
   digestAlgorithm,
@@ -13,6 +12,7 @@ import type { BlobIndex } from '../blob-store.ts';
 import { closePath } from '../owner-only.ts';
 import { diskError } from './disk-error.ts';
 import { HashError, type FileHasher } from './file-hasher.ts';
+import { fileState } from './file-state.ts';
 import type { BlobHolds } from './holds.ts';
 import { blobFolder, blobPath } from './layout.ts';
 
@@ -114,16 +114,5 @@ async function digestsOnDisk(
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return [];
     throw diskError(error, `listing ${folder}`);
-  }
-}
-
-/** Undefined: there is no such file. */
-async function fileState(path: string): Promise<Pick<Stats, 'size' | 'mtimeMs'> | undefined> {
-  try {
-    const file = await stat(path);
-    return file.isFile() ? file : undefined;
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return undefined;
-    throw diskError(error, 'looking for a blob');
   }
 }

@@ -11,10 +11,11 @@ import {
   type KeptExtents,
   type StoredBlob,
 } from '../blob-store.ts';
-import { Adoptions, fileSize } from './adoptions.ts';
+import { Adoptions } from './adoptions.ts';
 import { diskError, isMissing } from './disk-error.ts';
 import { DiskHealth } from './disk-health.ts';
 import { DiskPart, type DiskPartOptions } from './disk-part.ts';
+import { fileState } from './file-state.ts';
 import { HashThread } from './hash-thread.ts';
 import type { BlobHolds } from './holds.ts';
 import { KeptParts, type KeptPart } from './kept-parts.ts';
@@ -85,7 +86,7 @@ class DiskBlobStore implements BlobStore {
       const adopted = await this.#adoptions.adopt(digest);
       return adopted === undefined ? undefined : { size: adopted };
     }
-    const found = await fileSize(blobPath(this.#options.dataDir, digest));
+    const found = (await fileState(blobPath(this.#options.dataDir, digest)))?.size;
     if (found === size) return { size };
     await this.#lose(digest, found);
     return undefined;
