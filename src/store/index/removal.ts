@@ -28,16 +28,14 @@ export function removeManifest(tables: IndexTables, digest: Digest, removed: Rem
   const { manifests, tags, links, repositories } = tables;
   if (!manifests.has(digest)) return;
   const holders = links.holdersOf(digest);
-  for (const key of tags.naming(digest)) {
-    tags.remove(key);
-    removed.tags.push(key);
-  }
+  const keys = tags.naming(digest);
+  removeTags(tables, keys, removed);
   const named = manifests.remove(digest);
   tables.referrers.removeAll(digest);
   removed.manifests.add(digest);
   unlink(tables, holders, digest, removed);
   for (const each of named) removeNamed(tables, each, { holders, removed });
-  for (const repository of new Set([...holders, ...removed.tags.map(([name]) => name)])) {
+  for (const repository of new Set([...holders, ...keys.map(([name]) => name)])) {
     repositories.unlistIfEmpty(repository);
   }
 }
@@ -54,14 +52,10 @@ export function removeSome(tables: IndexTables, digest: Digest, removed: Removed
   );
 }
 
-function removeSomeTags({ tags, repositories }: IndexTables, digest: Digest, removed: Removed): boolean {
-  const some = tags.naming(digest, AT_ONCE + 1);
+function removeSomeTags(tables: IndexTables, digest: Digest, removed: Removed): boolean {
+  const some = tables.tags.naming(digest, AT_ONCE + 1);
   if (some.length <= AT_ONCE) return false;
-  for (const key of some) {
-    tags.remove(key);
-    removed.tags.push(key);
-  }
-  for (const repository of new Set(some.map(([name]) => name))) repositories.unlistIfEmpty(repository);
+  removeTags(tables, some, removed);
   return true;
 }
 
@@ -143,6 +137,14 @@ export function removeBlob(tables: IndexTables, digest: Digest, removed: Removed
   if (size !== undefined) removed.blobs.set(digest, size);
   tables.blobs.remove(digest);
   removeLinks(tables, tables.links.holdersOf(digest), digest, removed);
+}
+
+function removeTags({ tags, repositories }: IndexTables, keys: readonly TagKey[], removed: Removed): void {
+  for (const key of keys) {
+    tags.remove(key);
+    removed.tags.push(key);
+  }
+  for (const repository of new Set(keys.map(([name]) => name))) repositories.unlistIfEmpty(repository);
 }
 
 function removeLinks(
