@@ -8,6 +8,7 @@ import {
   FIRST_DATA_PAGE,
   HEADER_BYTES,
   IS_KNOWN_LAYOUT,
+  MAX_PAGE_BYTES,
   NO_PAGE,
   readMetas,
   readNumber,
@@ -19,6 +20,7 @@ import {
 import {
   checkLongValue,
   entries,
+  must,
   readBranch,
   readLeaf,
   type LeafContent,
@@ -33,7 +35,7 @@ const PIECE_BYTES = 4 * 1024 * 1024;
 const MAX_UNWRITTEN_PAGES = 65_536;
 /** A reader looks again where the owner has written meanwhile. One that never comes to an end has an owner who can read. */
 const MAX_ATTEMPTS = 5;
-const MAX_META_BYTES = 2 * 32_768;
+const MAX_META_BYTES = 2 * MAX_PAGE_BYTES;
 
 /** Where the index of a data directory is: a folder with LMDB's file and its locks. */
 export function indexPath(dataDir: string): string {
@@ -54,7 +56,7 @@ export async function inspectIndex(path: string, as: 'owner' | 'reader'): Promis
   // LMDB on these has another file, which is only as safe as it ever was.
   if (!IS_KNOWN_LAYOUT) return undefined;
   for (let attempt = 1; ; attempt++) {
-    const before = lastTransaction(path);
+    const before = as === 'owner' ? undefined : lastTransaction(path);
     const damage = await damageOf(path, as);
     // No page that a transaction reaches is written again before another one has ended: what was found is so.
     if (damage === undefined || as === 'owner' || lastTransaction(path) === before) return damage;
@@ -67,7 +69,7 @@ async function damageOf(path: string, as: 'owner' | 'reader'): Promise<string | 
     if (!(statSync(join(path, 'lock.mdb'), { throwIfNoEntry: false })?.isFile() ?? true)) {
       return 'lock.mdb is not a file';
     }
-    const file = openSync(join(path, DATA_FILE), constants.O_RDONLY | constants.O_NONBLOCK);
+    const file = openData(path);
     try {
       const stats = fstatSync(file);
       if (!stats.isFile()) return `${DATA_FILE} is not a file`;
@@ -105,13 +107,18 @@ function systemDamage(path: string, error: unknown): string | undefined {
 function lastTransaction(path: string): number | undefined {
   let file: number | undefined;
   try {
-    file = openSync(join(path, DATA_FILE), constants.O_RDONLY | constants.O_NONBLOCK);
+    file = openData(path);
     return snapshotOf(file, 'reader').transaction;
   } catch {
     return undefined;
   } finally {
     if (file !== undefined) closeSync(file);
   }
+}
+
+/** A pipe in its place is not waited for. */
+function openData(path: string): number {
+  return openSync(join(path, DATA_FILE), constants.O_RDONLY | constants.O_NONBLOCK);
 }
 
 function snapshotOf(file: number, as: 'owner' | 'reader'): Snapshot {
@@ -169,13 +176,11 @@ class Inspection {
     const named: Tree[] = [];
     await this.#walk(tables, (leaf) => void named.push(...leaf.tables));
     for (const table of named) {
-      await this.#walk(table, (leaf, page) => {
-        if (leaf.tables.length > 0) throw new Damage(`page ${page} is damaged`);
-      });
+      await this.#walk(table, (leaf, page) => must(leaf.tables.length === 0, page));
     }
     const free: Buffer[] = [];
     await this.#walk(freePages, (leaf, page, bytes) => {
-      if (leaf.tables.length > 0) throw new Damage(`page ${page} is damaged`);
+      must(leaf.tables.length === 0, page);
       for (const { key, value } of entries(bytes)) {
         if (key.length !== 8) throw new Damage('the list of free pages is damaged');
         free.push(Buffer.isBuffer(value) ? Buffer.from(value) : this.#readLongValue(value));

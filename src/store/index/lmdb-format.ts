@@ -9,8 +9,8 @@ import { arch, endianness } from 'node:os';
 export const IS_KNOWN_LAYOUT = endianness() === 'LE' && arch() !== 'arm' && arch() !== 'ia32';
 
 export const HEADER_BYTES = 24;
-export const MIN_PAGE_BYTES = 4096;
-const MAX_PAGE_BYTES = 32_768;
+const MIN_PAGE_BYTES = 4096;
+export const MAX_PAGE_BYTES = 32_768;
 /** In place of a page number: none. */
 export const NO_PAGE = 0xffffffff * 2 ** 32 + 0xffffffff;
 export const FIRST_DATA_PAGE = 2;

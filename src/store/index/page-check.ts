@@ -136,6 +136,7 @@ function placeOf(bytes: Buffer, at: number): Pick<LongValue, 'page' | 'pages'> {
   return { page: readNumber(bytes, at), pages: readNumber(bytes, at + 16) };
 }
 
-function must(isRight: boolean, page: number): void {
+/** Throws Damage. */
+export function must(isRight: boolean, page: number): void {
   if (!isRight) throw new Damage(`page ${page} is damaged`);
 }
