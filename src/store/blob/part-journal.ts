@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import type { Extent } from '../../lib/extents.ts';
 import { readRegularFile } from '../../lib/regular-file.ts';
+import { thisBoot } from '../../lib/this-boot.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import { parseObject } from '../manifest/codec.ts';
 import { FILE_MODE } from '../owner-only.ts';
@@ -71,18 +71,4 @@ function isExtent(value: unknown): value is Extent {
     Number(start) >= 0 &&
     Number(start) < Number(end)
   );
-}
-
-let boot: string | undefined;
-
-/** What tells this run of the machine from others; empty where the system does not say. */
-function thisBoot(): string | undefined {
-  if (boot === undefined) {
-    try {
-      boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
-    } catch {
-      boot = '';
-    }
-  }
-  return boot === '' ? undefined : boot;
 }

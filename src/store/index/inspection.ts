@@ -1,7 +1,8 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { errorCode } from '../../lib/error-code.ts';
+import { thisBoot } from '../../lib/this-boot.ts';
 import { DATA_FILE, IndexError } from './environment.ts';
 import {
   Damage,
@@ -138,16 +139,13 @@ function snapshotOf(file: number, as: 'owner' | 'reader'): Snapshot {
 
 /** Of two, `newer` unless it may have been lost with the machine. */
 function older(newer: Snapshot, other: Snapshot): Snapshot {
-  return newer.isSynced || (newer.boot !== 0n && newer.boot === thisBoot()) ? newer : other;
+  return newer.isSynced || (newer.boot !== 0n && newer.boot === bootNumber()) ? newer : other;
 }
 
-function thisBoot(): bigint {
-  try {
-    const [first = ''] = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').split('-');
-    return BigInt(`0x${first}`);
-  } catch {
-    return -1n;
-  }
+/** As LMDB writes it: the first part of the identifier as a number. */
+function bootNumber(): bigint {
+  const [first] = thisBoot()?.split('-') ?? [];
+  return first === undefined ? -1n : BigInt(`0x${first}`);
 }
 
 class Inspection {
