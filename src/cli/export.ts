@@ -15,7 +15,7 @@ import { planBundle, type BundlePlan } from '../pull/bundle-plan.ts';
 import { exportJson, exportNotes, exportText } from './export-text.ts';
 import { print, printAside } from './print.ts';
 import { STDOUT, writeStream } from './stream-output.ts';
-import { fileOptions, readImageFile } from './image-files.ts';
+import { fileOptions, printNotes, readImageFile } from './image-files.ts';
 import { hasData } from './operation.ts';
 import { outputOf } from './output-flags.ts';
 import { Progress } from './progress.ts';
@@ -98,7 +98,7 @@ async function namedImages(
   if (path === undefined) return words.length === 0 ? undefined : parseImageWords(words);
   const { images, problems, notes } = await readImageFile(path, fileOptions(loaded, flags));
   if (problems.length > 0) throw new SettingsError(problems);
-  for (const note of notes) printAside(`note: ${note}\n`);
+  printNotes(notes);
   return [...parseImageWords(words), ...images.map(({ image }) => image)];
 }
 

@@ -17,6 +17,7 @@ import { formatListedImage, type ListedImage } from '../oci/listed-image.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import type { ImagesRequest } from '../pull/wanted-images.ts';
 import { OperationError } from '../pull/operations.ts';
+import { printAside } from './print.ts';
 
 /** Larger ones are no lists of images. */
 const MAX_BYTES = 32 * 1024 * 1024;
@@ -95,6 +96,24 @@ export async function readImageFile(path: string, options: FileOptions): Promise
     );
   }
   return { images, problems, notes, further: [] };
+}
+
+/** What the file of `-f` needs. Throws OperationError `usage` if not all of it is understood. */
+export async function neededBy(
+  path: string,
+  loaded: LoadedSettings,
+  flags: Flags,
+): Promise<readonly NeededImage[]> {
+  const { images, problems, notes } = await readImageFile(path, fileOptions(loaded, flags));
+  const [problem] = problems;
+  if (problem !== undefined) throw new OperationError('usage', problem);
+  printNotes(notes);
+  return images;
+}
+
+/** How a file was read where it can be read in another way. */
+export function printNotes(notes: readonly string[]): void {
+  for (const note of notes) printAside(`note: ${note}\n`);
 }
 
 /** What holds for the file that the user names, and for all that it is made of. */

@@ -13,7 +13,7 @@ import { parseRepositoryKey, repositoryKey } from '../oci/reference.ts';
 import { OperationError } from '../pull/operations.ts';
 import type { PullEntry } from '../store/pull-history.ts';
 import { askOwner } from './control-client.ts';
-import { fileOptions, readImageFile } from './image-files.ts';
+import { neededBy } from './image-files.ts';
 import { hasData } from './operation.ts';
 import { writeOutput } from './output-file.ts';
 import { parsePointInTime } from './point-in-time.ts';
@@ -70,10 +70,7 @@ function wantedPulls(
 async function namesIn(loaded: LoadedSettings, flags: Flags): Promise<ReadonlySet<string> | undefined> {
   const { file } = flags;
   if (typeof file !== 'string') return undefined;
-  const { images, problems, notes } = await readImageFile(file, fileOptions(loaded, flags));
-  const [problem] = problems;
-  if (problem !== undefined) throw new OperationError('usage', problem);
-  for (const note of notes) printAside(`note: ${note}\n`);
+  const images = await neededBy(file, loaded, flags);
   // A lock of nothing would pass for one of all that the file needs.
   if (images.length === 0) {
     throw new OperationError('failed', `no image was found: ${file}; name a file that needs some`);

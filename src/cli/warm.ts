@@ -7,7 +7,7 @@ import { counted, humanBytes, humanDuration } from '../lib/human.ts';
 import type { WarmedImage, WarmEvent, WarmPlan, WarmProgress, WarmSummary } from '../pull/image-warming.ts';
 import { OperationError } from '../pull/operations.ts';
 import type { ImagesRequest } from '../pull/wanted-images.ts';
-import { fileOptions, imagesRequest, namedHere, NOTHING_FOUND, readImageFile } from './image-files.ts';
+import { imagesRequest, namedHere, neededBy, NOTHING_FOUND } from './image-files.ts';
 import { runOperation } from './operation.ts';
 import { print, printAside } from './print.ts';
 import { Progress } from './progress.ts';
@@ -69,13 +69,7 @@ async function warmRequest(
     throw new OperationError('usage', 'name images, or a file that does with -f');
   }
   const named = namedImages(words);
-  if (typeof file === 'string') {
-    const source = await readImageFile(file, fileOptions(loaded, flags));
-    const [problem] = source.problems;
-    if (problem !== undefined) throw new OperationError('usage', problem);
-    for (const note of source.notes) printAside(`note: ${note}\n`);
-    named.push(...source.images);
-  }
+  if (typeof file === 'string') named.push(...(await neededBy(file, loaded, flags)));
   return imagesRequest(named, flags);
 }
 
