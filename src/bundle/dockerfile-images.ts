@@ -51,11 +51,10 @@ export type BuildContext = Pick<SourceContext, 'buildArgs' | 'platforms'>;
 
 /** Something that a stage begins with or takes files from. */
 interface Source {
-  readonly line: number;
   /** Its number, if it is a stage. */
   readonly stage?: number;
   /** What there is to say of it otherwise. */
-  readonly tell: (needed: NeededImages) => void;
+  readonly tell?: (needed: NeededImages) => void;
 }
 
 /** What one text comes to, and what that depended on. */
@@ -89,7 +88,7 @@ class Build {
 
   tell(needed: NeededImages, isWanted: (stage: number) => boolean): void {
     for (const [stage, sources] of this.#sources.entries()) {
-      if (isWanted(stage)) for (const source of sources) source.tell(needed);
+      if (isWanted(stage)) for (const source of sources) source.tell?.(needed);
     }
   }
 
@@ -127,13 +126,13 @@ class Build {
     const broken = [name, wanted].find((each) => typeof each === 'string');
     if (broken !== undefined || typeof name === 'string') return problem(line, String(broken));
     const stage = this.#stages.get(name.text.toLowerCase());
-    if (stage !== undefined) return { line, stage, tell: () => undefined };
-    if (name.text === 'scratch') return { line, tell: () => undefined };
+    if (stage !== undefined) return { stage };
+    if (name.text === 'scratch') return {};
     const flag = typeof wanted === 'string' || this.#isOwn(wanted) ? undefined : wanted;
     const { isOfPlatform } = name;
     const platform = flag?.text ?? (isOfPlatform ? formatPlatform(this.#platform) : undefined);
     const how = { platform, unset: [...name.unset, ...(flag?.unset ?? [])], isMadeForPlatform: isOfPlatform };
-    return { line, tell: (needed) => needed.add(line, name.text, how) };
+    return { tell: (needed) => needed.add(line, name.text, how) };
   }
 
   /** Whether a flag says what holds without it: that of whoever builds, or for whom. */
@@ -149,12 +148,12 @@ class Build {
     const stage = /^\d+$/.test(source) ? Number(source) : this.#stages.get(source.toLowerCase());
     const sources = this.#sources.at(-1);
     if (source === '' || source === 'scratch' || sources === undefined) return;
-    if (stage !== undefined) sources.push({ line, stage, tell: () => undefined });
+    if (stage !== undefined) sources.push({ stage });
     else if (source.includes('$')) {
       sources.push(
         problem(line, 'a variable in from= is not expanded by builders; a stage of its own is needed'),
       );
-    } else sources.push({ line, tell: (needed) => needed.add(line, source) });
+    } else sources.push({ tell: (needed) => needed.add(line, source) });
   }
 
   #reached(last: number): ReadonlySet<number> {
@@ -206,7 +205,7 @@ class Build {
 }
 
 function problem(line: number, message: string): Source {
-  return { line, tell: (needed) => needed.problem(line, message) };
+  return { tell: (needed) => needed.problem(line, message) };
 }
 
 /** What an instruction takes files from. */
