@@ -38,13 +38,9 @@ export function dockerfileImages(text: string, context: BuildContext, needed: Ne
   if (syntax !== undefined) needed.add(1, syntax.split(/\s/)[0] ?? '');
   const { buildArgs, platforms } = context;
   const build = (platform: Platform): Build => new Build(instructions, buildArgs, platform);
-  const others = USUAL_PLATFORMS.map(build);
   const builds = platforms.map(build);
-  const isUsedSomewhere = (stage: number): boolean =>
-    [...builds, ...others].some((each) => each.used.has(stage));
-  for (const each of builds) {
-    each.tell(needed, (stage) => each.used.has(stage) || !isUsedSomewhere(stage));
-  }
+  const used = new Set([...builds, ...USUAL_PLATFORMS.map(build)].flatMap((each) => [...each.used]));
+  for (const each of builds) each.tell(needed, (stage) => each.used.has(stage) || !used.has(stage));
 }
 
 export type BuildContext = Pick<SourceContext, 'buildArgs' | 'platforms'>;
