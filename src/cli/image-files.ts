@@ -122,8 +122,7 @@ interface ReadContext extends Omit<SourceContext, 'variables'> {
 }
 
 async function contextOf(path: string, { flags, platforms }: FileOptions): Promise<ReadContext> {
-  const isFolder = path !== '-' && (await isDirectory(path));
-  const folder = basename(resolve(isFolder || path === '-' ? path.replace(/^-$/, '.') : dirname(path)));
+  const folder = basename(resolve((await isDirectory(path)) ? path : dirname(path)));
   return { folder, platforms, buildArgs: buildArgsOf(flags), envFiles: listOf(flags['envFile']) };
 }
 
@@ -177,8 +176,9 @@ async function readOne(
   }
 }
 
+/** Standard input is none, whatever a folder is called. */
 async function isDirectory(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined))?.isDirectory() === true;
+  return path !== '-' && (await stat(path).catch(() => undefined))?.isDirectory() === true;
 }
 
 /** The kustomization in a folder. */
@@ -192,7 +192,7 @@ export async function kustomizationIn(folder: string): Promise<string | undefine
 
 /** The file itself, or the kustomization in a folder. */
 async function fileAt(path: string): Promise<string> {
-  if (path === '-' || !(await isDirectory(path))) return path;
+  if (!(await isDirectory(path))) return path;
   const file = await kustomizationIn(path);
   if (file !== undefined) return file;
   throw new OperationError(
