@@ -1,11 +1,16 @@
-import { formatFullName } from '../oci/image-name.ts';
 import { composeImages } from './compose-images.ts';
 import { dockerfileImages, isDockerfile } from './dockerfile-images.ts';
 import { parseImageList } from './image-list.ts';
 import { kubernetesImages } from './kubernetes-images.ts';
 import { isKustomization, kustomizationImages } from './kustomization.ts';
 import { ListError } from './list-error.ts';
-import { NeededImages, type ImageSource, type ServiceChoice, type SourceContext } from './needed-images.ts';
+import {
+  listedAt,
+  NeededImages,
+  type ImageSource,
+  type ServiceChoice,
+  type SourceContext,
+} from './needed-images.ts';
 import { parseYaml } from './yaml-tree.ts';
 
 export interface SourceFile extends SourceContext {
@@ -44,12 +49,7 @@ export function readImageSource(file: SourceFile): ImageSource {
 
 function listed(path: string, text: string): ImageSource {
   return {
-    images: parseImageList(path, text).map((image) => ({
-      image,
-      place: path,
-      spelling: formatFullName(image),
-      isMadeForPlatform: false,
-    })),
+    images: parseImageList(path, text).map((image) => listedAt(image, path)),
     problems: [],
     notes: [],
     further: [],

@@ -1,4 +1,4 @@
-import { parseImageName } from '../oci/image-name.ts';
+import { formatFullName, parseImageName } from '../oci/image-name.ts';
 import type { ListedImage } from '../oci/listed-image.ts';
 import { formatPlatform, parsePlatform, type Platform } from '../oci/platform.ts';
 import { quoted } from './list-error.ts';
@@ -11,6 +11,11 @@ export interface NeededImage {
   readonly spelling: string;
   /** The name was made for the platforms of `image`: it is pulled for no others. */
   readonly isMadeForPlatform: boolean;
+}
+
+/** An image as a list names it. */
+export function listedAt(image: ListedImage, place: string): NeededImage {
+  return { image, place, spelling: formatFullName(image), isMadeForPlatform: false };
 }
 
 /** What a build or a Compose project is given from outside. */

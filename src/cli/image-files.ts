@@ -6,13 +6,18 @@ import { readImageSource } from '../bundle/image-source.ts';
 import { InterpolationError } from '../bundle/interpolation.ts';
 import { changedImage, KUSTOMIZATION_NAMES } from '../bundle/kustomization.ts';
 import { ListError, quoted } from '../bundle/list-error.ts';
-import type { FurtherFile, ImageSource, NeededImage, SourceContext } from '../bundle/needed-images.ts';
+import {
+  listedAt,
+  type FurtherFile,
+  type ImageSource,
+  type NeededImage,
+  type SourceContext,
+} from '../bundle/needed-images.ts';
 import { decodeText } from '../bundle/text-encoding.ts';
 import { knownPlatforms } from '../app.ts';
 import type { Flags } from '../config/flags.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { systemReason } from '../lib/system-reason.ts';
-import { formatFullName } from '../oci/image-name.ts';
 import { formatListedImage, type ListedImage } from '../oci/listed-image.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import type { ImagesRequest } from '../pull/wanted-images.ts';
@@ -41,7 +46,7 @@ export function fileOptions({ settings }: LoadedSettings, flags: Flags): FileOpt
 
 /** An image that a word of a command names. */
 export function namedHere(image: ListedImage): NeededImage {
-  return { image, place: 'named here', spelling: formatFullName(image), isMadeForPlatform: false };
+  return listedAt(image, 'named here');
 }
 
 /** What `--platform` says. */
