@@ -14,7 +14,7 @@ const MAX_EXTENDS = 20;
 
 export interface ComposeOptions extends Pick<SourceContext, 'variables' | 'folder'> {
   /** Undefined: all of them. */
-  readonly service: ServiceChoice | undefined;
+  readonly service?: ServiceChoice | undefined;
 }
 
 /**

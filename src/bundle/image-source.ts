@@ -33,9 +33,8 @@ export function readImageSource(file: SourceFile): ImageSource {
   else {
     for (const document of parseYaml(path, text)) {
       if (isKustomization(path, document)) kustomizationImages(document, needed);
-      else if (document.get('services') !== undefined) {
-        composeImages(document, { ...file, service: file.service }, needed);
-      } else if (document.get('kind') !== undefined) kubernetesImages(document, needed);
+      else if (document.get('services') !== undefined) composeImages(document, file, needed);
+      else if (document.get('kind') !== undefined) kubernetesImages(document, needed);
       else if (document.get('version') !== undefined) return listed(path, text);
       else {
         const what =
