@@ -55,11 +55,11 @@ export async function exportBundle(
   return untilSignal((signal) =>
     readContent(settings.dataDir, async (content) => {
       const images = named ?? (await everything(content));
+      if (images.length === 0) return nothingWritten(named);
       const plan = await planBundle(images, { ...content, ...request, signal });
       printAside(exportNotes(plan));
       // Whoever names nothing wants what is whole.
       const isRefused = named !== undefined && plan.lacking.length > 0 && flags['allowIncomplete'] !== true;
-      if (images.length === 0) return nothingWritten(named);
       if (isRefused || plan.images.length === 0) {
         printAside(
           `pierhead: ${isRefused ? 'not everything is here' : 'there is nothing to export'}: nothing is written\n`,
