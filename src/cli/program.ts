@@ -56,7 +56,7 @@ const COMMANDS: readonly CommandRow[] = [
   {
     name: 'resolve',
     description: "Shows an image's platforms and layers, and which are cached.",
-    argument: ['<image>', 'such as golang, golang:1.22 or ghcr.io/org/app@sha256:…'],
+    argument: ['<image>', IMAGES[1]],
     options: [
       ['--platform <platform>', 'for this one, such as linux/arm64, or all (default: those of the settings)'],
       ['--fetch', 'fetch the manifests that are missing: each is a pull'],
@@ -137,7 +137,7 @@ const COMMANDS: readonly CommandRow[] = [
     name: 'export',
     description:
       'Writes images into a bundle, to be imported elsewhere; without a name, everything that is cached.',
-    argument: ['[image...]', 'such as golang, golang:1.22 or ghcr.io/org/app@sha256:…'],
+    argument: ['[image...]', IMAGES[1]],
     options: [
       OUTPUT_OPTION,
       ['-f, --file <file>', 'those of a lock, a list of names, a Compose file, …; - is standard input'],

@@ -10,8 +10,10 @@ export interface SettingFlag {
   readonly help: string;
 }
 
-/** Values by the flag's name in camel case (`dataDir`), as commander gives them; `--no-offline` is `offline: false`. */
-/** By the names that commander gives; what may be given more than once is a list. */
+/**
+ * Values by the flag's name in camel case (`dataDir`), as commander gives them: `--no-offline` is `offline: false`, and
+ * what may be given more than once is a list.
+ */
 export type Flags = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
 export const CONFIG_FLAG: SettingFlag = {

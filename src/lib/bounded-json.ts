@@ -1,7 +1,7 @@
 import { JsonReader, type JsonLimits } from './json-reader.ts';
 
 /** What a record, an answer or a request of a few fields never comes near. Building all of it takes some 10 ms at most. */
-export const SMALL_JSON: JsonLimits = { maxDepth: 32, maxValues: 10_000, maxKeys: 5000 };
+const SMALL_JSON: JsonLimits = { maxDepth: 32, maxValues: 10_000, maxKeys: 5000 };
 
 /** What another process of Pierhead wrote: there is no limit on how many images a command is about. */
 export const OWN_JSON: JsonLimits = { maxDepth: 32, maxValues: 3_000_000, maxKeys: 3_000_000 };
