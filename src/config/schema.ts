@@ -42,7 +42,7 @@ export const SETTINGS = {
     argument: '<address>',
     default: '127.0.0.1:5001',
     allowed: 'host:port, [IPv6]:port or :port (every IPv4 address), port 0 to 65535; or off',
-    help: 'Address of dashboard, metrics and admin API.',
+    help: 'Address of metrics, health and admin API.',
     schema: text((value) => (value === 'off' ? undefined : parseListen(value))),
   },
   dataDir: {
