@@ -233,7 +233,11 @@ describe('room on the disk', () => {
   });
 
   it('lets manifests, tags and links have a tenth of a large limit', async () => {
-    const { state, room: made } = room({ limitBytes: 1000 * MIB, indexedBytes: () => state.kept });
+    const { state, room: made } = room({
+      limitBytes: 1000 * MIB,
+      fixedBytes: () => state.kept,
+      indexedBytes: () => state.kept,
+    });
     state.kept = 95 * MIB;
     (await made.reserve(0)).release();
     expect(state.evicted).toEqual([]);
