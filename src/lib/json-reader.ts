@@ -63,10 +63,9 @@ export class JsonReader {
   }
 
   #value(shape: JsonShape | undefined): unknown {
-    this.#count(1);
-    const first = this.#next();
     if (shape === VERBATIM) return this.#verbatim();
-    switch (first) {
+    this.#count(1);
+    switch (this.#next()) {
       case QUOTE:
         return this.#text(shape);
       case OBJECT:
@@ -85,6 +84,7 @@ export class JsonReader {
   }
 
   #verbatim(): Buffer {
+    this.#next();
     const start = this.#at;
     this.#value(undefined);
     return this.#bytes.subarray(start, this.#at);

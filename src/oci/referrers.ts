@@ -10,6 +10,7 @@ export const NO_REFERRERS = Buffer.from(
 );
 
 const COMMA = Buffer.from(',');
+const OPENING_BRACKET = '['.charCodeAt(0);
 /** So that it is no longer than tags may be. */
 const MAX_TAG_HEX = 64;
 
@@ -46,22 +47,25 @@ export function filterReferrers(bytes: Buffer, artifactTypes: readonly string[])
   );
 }
 
-/** The entries of an index that was parsed before, as they stand in it. */
+/** The entries of an index that was parsed before, as they stand in it; none if it has no list of them. */
 export function referrersIn(bytes: Buffer): readonly Buffer[] {
-  return read(listIn(bytes), listOf(VERBATIM)) as readonly Buffer[];
+  const list = listIn(bytes);
+  return list === undefined ? [] : (read(list, listOf(VERBATIM)) as readonly Buffer[]);
 }
 
 /** An index that was parsed before with these entries in place of its own. */
 export function withReferrers(bytes: Buffer, entries: readonly Buffer[]): Buffer {
   const list = listIn(bytes);
+  if (list === undefined) return entries.length === 0 ? bytes : withReferrers(NO_REFERRERS, entries);
   const start = list.byteOffset - bytes.byteOffset;
   const texts = entries.flatMap((entry, at) => (at === 0 ? [entry] : [COMMA, entry]));
   return Buffer.concat([bytes.subarray(0, start + 1), ...texts, bytes.subarray(start + list.length - 1)]);
 }
 
-/** From its bracket to its bracket. */
-function listIn(bytes: Buffer): Buffer {
-  return (read(bytes, objectOf({ manifests: VERBATIM })) as { readonly manifests: Buffer }).manifests;
+/** From its bracket to its bracket; undefined if `manifests` is missing or null, as Go programs write an empty list. */
+function listIn(bytes: Buffer): Buffer | undefined {
+  const { manifests } = read(bytes, objectOf({ manifests: VERBATIM })) as { readonly manifests?: Buffer };
+  return manifests?.[0] === OPENING_BRACKET ? manifests : undefined;
 }
 
 function read(bytes: Buffer, shape: JsonShape): unknown {
