@@ -38,7 +38,7 @@ export function createOperations(
   undo: Undo,
 ): { readonly operations: Operations; readonly care: ContentCare } {
   const { settings, log, metrics, upstreams, storage, pulls } = options;
-  const { index, blobs, audit, space } = storage;
+  const { index, blobs, audit } = storage;
   const { fetcher, freshness, negative, scope, blobPuller } = pulls;
   const store = storage.manifests;
   const care = new ContentCare({
@@ -60,7 +60,7 @@ export function createOperations(
     onError: (error) => log.error({ err: error }, 'scrub'),
   });
   undo.push(() => care.close());
-  const images = new ImageOperations(space.images);
+  const images = new ImageOperations(storage.images);
   const refresh = new TagRefresh({ store, upstreams, freshness, negative, scope });
   const resolver = new ImageResolver({
     upstreams,
@@ -107,7 +107,7 @@ function createImport(options: OperationsOptions): BundleImport {
   const { importVerify: keyFile } = settings;
   return new BundleImport({
     blobs,
-    images: space.images,
+    images: storage.images,
     publisher: new BundlePublisher({
       store,
       durable: index,

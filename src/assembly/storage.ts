@@ -10,6 +10,7 @@ import { DiskBlobAudit } from '../store/blob/disk-audit.ts';
 import { BlobHolds } from '../store/blob/holds.ts';
 import { FileHasher } from '../store/blob/file-hasher.ts';
 import { HistoryNotes } from '../store/history-notes.ts';
+import { Images } from '../store/images.ts';
 import { indexPath } from '../store/index/inspection.ts';
 import { setDamagedAside } from '../store/index/set-aside.ts';
 import { createGuardedStore, type GuardedStore } from '../store/manifest/guarded.ts';
@@ -46,6 +47,7 @@ export interface Storage {
   readonly audit: BlobAudit;
   readonly links: ContentLinks;
   readonly space: Space;
+  readonly images: Images;
   readonly history: HistoryNotes;
 }
 
@@ -115,6 +117,8 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
     onLost: lossReporter(log, metrics),
   });
   undo.push(() => blobs.close());
+  const { remover, pinned, limitBytes } = space;
+  const images = new Images({ tables, remover, pinned, limitBytes, now });
   const history = new HistoryNotes({
     tables,
     maxAgeMs: settings.historyAgeMs,
@@ -126,5 +130,5 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
   undo.push(() => history.close());
   // Last: a move of a tag goes through all of the above.
   manifests.start();
-  return { index, embedded, manifests, blobs, audit, links, space, history };
+  return { index, embedded, manifests, blobs, audit, links, space, images, history };
 }

@@ -69,7 +69,8 @@ export class SpaceModel {
   }
 
   async #do(action: SpaceAction): Promise<void> {
-    const { images, holds } = this.#test.space;
+    const { images, space } = this.#test;
+    const { holds } = space;
     switch (action.kind) {
       case 'pull':
         return this.#pull(action.image);

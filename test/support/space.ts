@@ -8,6 +8,7 @@ import { DiskBlobAudit } from '../../src/store/blob/disk-audit.ts';
 import { BlobHolds } from '../../src/store/blob/holds.ts';
 import { FileHasher } from '../../src/store/blob/file-hasher.ts';
 import { blobPath } from '../../src/store/blob/layout.ts';
+import { Images } from '../../src/store/images.ts';
 import type { Removed } from '../../src/store/index/removal.ts';
 import type { Link, StoredManifest } from '../../src/store/manifest-store.ts';
 import { openIndex, type Index } from '../../src/store/manifest/lmdb.ts';
@@ -22,6 +23,7 @@ export interface TestSpace {
   readonly dataDir: string;
   readonly index: Index;
   readonly space: Space;
+  readonly images: Images;
   readonly removed: Removed[];
   readonly takeIn: SpaceOptions['takeIn'];
   /** ms since the epoch. */
@@ -103,6 +105,8 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
     onRemoved: (each) => removed.push(each),
     onUnknownManifest: () => Promise.resolve(),
   });
+  const { remover, pinned, limitBytes } = space;
+  const images = new Images({ tables, remover, pinned, limitBytes, now });
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     await space.close();
@@ -139,6 +143,7 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
     index,
     takeIn,
     space,
+    images,
     removed,
     get now() {
       return state.now;

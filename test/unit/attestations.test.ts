@@ -87,10 +87,10 @@ describe('an attestation', () => {
 
   it('is kept by a pin of the image, which counts what it takes', async () => {
     const { test, image, statement, stored } = await attested();
-    await test.space.images.pin(APP, { kind: 'digest', digest: image.digest });
+    await test.images.pin(APP, { kind: 'digest', digest: image.digest });
     await expect(test.want(690)).rejects.toMatchObject({ code: 'no-space' });
     expect(stored(image, statement)).toEqual([true, true]);
-    await test.space.images.unpin(APP, { kind: 'digest', digest: image.digest });
+    await test.images.unpin(APP, { kind: 'digest', digest: image.digest });
     await test.want(990);
     expect(stored(image, statement)).toEqual([false, false]);
   });
@@ -98,18 +98,18 @@ describe('an attestation', () => {
   it('is removed by hand with the image, unless another repository has it or a tag names it', async () => {
     const { test, image, statement, list, stored } = await attested();
     await test.index.putLinks(OTHER, new Map([[statement.digest, { by: 'upstream' }]]));
-    await test.space.images.remove(APP, { kind: 'digest', digest: image.digest });
+    await test.images.remove(APP, { kind: 'digest', digest: image.digest });
     expect(stored(image, statement, list)).toEqual([false, true, true]);
     expect(linksOf(test)).toEqual([list.digest]);
     const again = await attested();
-    await again.test.space.images.remove(APP, { kind: 'digest', digest: again.image.digest });
+    await again.test.images.remove(APP, { kind: 'digest', digest: again.image.digest });
     expect(again.stored(again.image, again.statement)).toEqual([false, false]);
     expect(await again.test.files()).toEqual([]);
     const tagged = await attested();
     const { digest, mediaType, bytes } = tagged.statement;
     const descriptor = { digest, mediaType, size: bytes.length };
     await tagged.test.index.putTag(APP, 'sbom', { descriptor, checkedAt: 1, confirmedAt: 1 });
-    await tagged.test.space.images.remove(APP, { kind: 'digest', digest: tagged.image.digest });
+    await tagged.test.images.remove(APP, { kind: 'digest', digest: tagged.image.digest });
     expect(tagged.stored(tagged.statement)).toEqual([true]);
   });
 
@@ -150,7 +150,7 @@ describe('an image in an index inside an index', () => {
     const image = await add(test, 'image');
     const inner = await test.addIndex({ of: [image] });
     await test.addIndex({ of: [inner], tag: 'latest' });
-    await test.space.images.pin(APP, { kind: 'tag', tag: 'latest' });
+    await test.images.pin(APP, { kind: 'tag', tag: 'latest' });
     test.now += DAY;
     const other = await add(test, 'other');
     test.now += DAY;

@@ -122,8 +122,8 @@ describe('eviction', () => {
     test.now += DAY;
     await test.addImage({ name: 'fresh', blobs: [base] });
     test.now += DAY;
-    await test.space.images.remove(OTHER, { kind: 'digest', digest: old.digest });
-    await test.space.images.remove(APP, { kind: 'digest', digest: old.digest });
+    await test.images.remove(OTHER, { kind: 'digest', digest: old.digest });
+    await test.images.remove(APP, { kind: 'digest', digest: old.digest });
     expect(linksOf(test, OTHER)).toEqual([]);
     expect(linksOf(test)).toContain(base.digest);
     expect(await test.index.listRepositories({ limit: 10 })).toEqual(['docker.io/library/app']);
@@ -207,9 +207,9 @@ describe('eviction', () => {
     const byTag = await simpleImage(test, 'by-tag', 200);
     const [loser] = await days(test, 'loser');
     if (byDigest === undefined || loser === undefined) throw new Error('no images');
-    await test.space.images.pin(APP, { kind: 'tag', tag: 'latest' });
-    await test.space.images.pin(APP, { kind: 'digest', digest: byDigest.digest });
-    await test.space.images.pin(APP, { kind: 'tag', tag: 'by-tag' });
+    await test.images.pin(APP, { kind: 'tag', tag: 'latest' });
+    await test.images.pin(APP, { kind: 'digest', digest: byDigest.digest });
+    await test.images.pin(APP, { kind: 'tag', tag: 'by-tag' });
     test.now += DAY;
     await test.want(588);
     expect([amd, byDigest, byTag, loser].map((each) => test.isStored(each))).toEqual([
@@ -219,7 +219,7 @@ describe('eviction', () => {
       false,
     ]);
     await expect(test.want(700)).rejects.toMatchObject({ name: 'BlobStoreError', code: 'no-space' });
-    await test.space.images.unpin(APP, { kind: 'tag', tag: 'by-tag' });
+    await test.images.unpin(APP, { kind: 'tag', tag: 'by-tag' });
     await test.want(700);
     expect(test.isStored(byTag)).toBe(false);
   });
@@ -233,12 +233,12 @@ describe('eviction', () => {
     await environment.writeEach(names, (tag) => {
       tags.put(['docker.io/library/app', tag], { descriptor, checkedAt: 1, confirmedAt: 1 });
     });
-    await test.space.images.pin(APP, { kind: 'tag', tag: '299' });
+    await test.images.pin(APP, { kind: 'tag', tag: '299' });
     const [other] = await days(test, 'other', 'third', 'fourth');
     await test.want(300);
     expect(test.isStored(image)).toBe(true);
     expect(other && test.isStored(other)).toBe(false);
-    await test.space.images.unpin(APP, { kind: 'tag', tag: '299' });
+    await test.images.unpin(APP, { kind: 'tag', tag: '299' });
     await test.want(900);
     expect(test.isStored(image)).toBe(false);
   });
@@ -246,7 +246,7 @@ describe('eviction', () => {
   it('follows a pinned tag when it moves', async () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     const [before] = await days(test, 'stable');
-    await test.space.images.pin(APP, { kind: 'tag', tag: 'stable' });
+    await test.images.pin(APP, { kind: 'tag', tag: 'stable' });
     const size = 200;
     const next = { digest: await test.addBlob('next', size), size };
     const after = await test.addImage({ name: 'next', tag: 'stable', blobs: [next] });
@@ -340,7 +340,7 @@ describe('eviction', () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     await days(test, 'first', 'second');
     await expect(test.want(991)).rejects.toMatchObject({ code: 'no-space' });
-    await test.space.images.pin(APP, { kind: 'tag', tag: 'second' });
+    await test.images.pin(APP, { kind: 'tag', tag: 'second' });
     await expect(test.want(791)).rejects.toMatchObject({ code: 'no-space' });
     expect(await test.files()).toHaveLength(2);
     expect(test.removed.flatMap(({ manifests }) => [...manifests])).toEqual([]);

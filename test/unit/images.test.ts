@@ -32,11 +32,11 @@ async function filled() {
 describe('the list of images', () => {
   it('says of each manifest what it is, what it takes and what is missing, and reads beside the owner', async () => {
     const { test, amd, arm, list } = await filled();
-    await test.space.images.pin(APP, tag('latest'));
+    await test.images.pin(APP, tag('latest'));
     const reader = openIndex(join(test.dataDir, 'index'), { readOnly: true });
     const entries = await listed(listImages(reader.tables));
     await reader.close();
-    expect(entries).toEqual(await listed(test.space.images.list()));
+    expect(entries).toEqual(await listed(test.images.list()));
     const of = (digest: string) => entries.find((entry) => entry.digest === digest);
     const shared = {
       repository: 'docker.io/library/app',
@@ -79,7 +79,7 @@ describe('the list of images', () => {
     const blob = { digest: await test.addBlob('blob', 100), size: 100 };
     await test.addImage({ name: 'shared', blobs: [blob], tag: 'one' });
     await test.addImage({ name: 'shared', blobs: [blob], tag: 'two', repository: OTHER });
-    const entries = await listed(test.space.images.list());
+    const entries = await listed(test.images.list());
     expect(entries.map(({ repository, tags }) => [repository, tags])).toEqual([
       ['docker.io/library/app', ['one']],
       ['docker.io/library/other', ['two']],
@@ -90,13 +90,13 @@ describe('the list of images', () => {
 describe('the state of an index', () => {
   const ARM = { platform: 'linux/arm64', state: 'partial', missingBlobs: 1, missingAttestations: 0 };
   const stateIn = async (test: TestSpace, digest: string) =>
-    (await listed(test.space.images.list())).find((entry) => entry.digest === digest);
+    (await listed(test.images.list())).find((entry) => entry.digest === digest);
   const absent = (name: string) => ({ digest: digestOf(Buffer.from(name)), size: 10 });
 
   it('is missing once its images were evicted', async () => {
     const { test, amd, arm, list } = await filled();
     for (const { digest } of [amd, arm]) {
-      await test.space.images.remove(APP, { kind: 'digest', digest });
+      await test.images.remove(APP, { kind: 'digest', digest });
     }
     expect(await stateIn(test, list.digest)).toMatchObject({ state: 'missing', bytes: 0, platforms: [] });
   });
@@ -169,12 +169,12 @@ describe('a pin', () => {
   it('of more than 90 % of the limit is refused before anything is written', async () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     const image = await oneImage(test, 901);
-    await expect(test.space.images.pin(APP, tag('latest'))).rejects.toMatchObject({
+    await expect(test.images.pin(APP, tag('latest'))).rejects.toMatchObject({
       name: 'ImageError',
       code: 'too-large',
     });
     expect(test.index.tables.pins.all()).toEqual([]);
-    expect((await listed(test.space.images.list()))[0]?.isPinned).toBe(false);
+    expect((await listed(test.images.list()))[0]?.isPinned).toBe(false);
     expect(test.isStored(image)).toBe(true);
   });
 
@@ -186,9 +186,9 @@ describe('a pin', () => {
     await test.addImage({ name: 'one', blobs: [blob], tag: 'one' });
     await test.addImage({ name: 'two', blobs: [blob], tag: 'two' });
     await test.addImage({ name: 'three', blobs: [blob, absent], tag: 'three' });
-    await test.space.images.pin(APP, tag('one'));
-    await test.space.images.pin(APP, tag('two'));
-    await expect(test.space.images.pin(APP, tag('three'))).rejects.toMatchObject({ code: 'too-large' });
+    await test.images.pin(APP, tag('one'));
+    await test.images.pin(APP, tag('two'));
+    await expect(test.images.pin(APP, tag('three'))).rejects.toMatchObject({ code: 'too-large' });
     expect(test.index.tables.pins.count).toBe(2);
   });
 
@@ -196,24 +196,24 @@ describe('a pin', () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     const image = await oneImage(test, 100);
     const digest = { kind: 'digest', digest: image.digest } as const;
-    await expect(test.space.images.pin(APP, tag('none'))).rejects.toMatchObject({ code: 'unknown' });
-    await expect(test.space.images.pin(OTHER, digest)).rejects.toMatchObject({ code: 'unknown' });
-    await test.space.images.pin(APP, digest);
+    await expect(test.images.pin(APP, tag('none'))).rejects.toMatchObject({ code: 'unknown' });
+    await expect(test.images.pin(OTHER, digest)).rejects.toMatchObject({ code: 'unknown' });
+    await test.images.pin(APP, digest);
   });
 
   it('can be taken away once', async () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     await oneImage(test, 100);
-    await test.space.images.pin(APP, tag('latest'));
-    expect(await test.space.images.unpin(APP, tag('latest'))).toBe(true);
-    expect(await test.space.images.unpin(APP, tag('latest'))).toBe(false);
+    await test.images.pin(APP, tag('latest'));
+    expect(await test.images.unpin(APP, tag('latest'))).toBe(true);
+    expect(await test.images.unpin(APP, tag('latest'))).toBe(false);
   });
 });
 
 describe('removing by hand', () => {
   it('takes a tag, and with its last name the index, its entries and their blobs', async () => {
     const { test } = await filled();
-    expect(await test.space.images.remove(APP, tag('latest'))).toEqual({
+    expect(await test.images.remove(APP, tag('latest'))).toEqual({
       manifests: 3,
       blobs: 2,
       bytes: 1100,
@@ -228,28 +228,28 @@ describe('removing by hand', () => {
     const { test, amd, list } = await filled();
     const descriptor = { digest: amd.digest, mediaType: amd.mediaType, size: amd.bytes.length };
     await test.index.putTag(APP, 'amd', { descriptor, checkedAt: 1, confirmedAt: 1 });
-    await test.space.images.remove(APP, tag('latest'));
+    await test.images.remove(APP, tag('latest'));
     expect([amd, list].map((each) => test.isStored(each))).toEqual([true, false]);
     expect(await test.files()).toHaveLength(2);
     await test.index.putLinks(OTHER, new Map([[amd.digest, { by: 'upstream' }]]));
-    await test.space.images.remove(APP, { kind: 'digest', digest: amd.digest });
+    await test.images.remove(APP, { kind: 'digest', digest: amd.digest });
     expect(test.isStored(amd)).toBe(true);
     expect(linksOf(test)).toEqual([]);
-    await test.space.images.remove(OTHER, { kind: 'digest', digest: amd.digest });
+    await test.images.remove(OTHER, { kind: 'digest', digest: amd.digest });
     expect(test.isStored(amd)).toBe(false);
     expect(await test.files()).toEqual([]);
   });
 
   it('refuses what is pinned, directly or through an index, and what is not stored', async () => {
     const { test, amd, list } = await filled();
-    await test.space.images.pin(APP, tag('latest'));
+    await test.images.pin(APP, tag('latest'));
     for (const digest of [amd.digest, list.digest]) {
-      await expect(test.space.images.remove(APP, { kind: 'digest', digest })).rejects.toMatchObject({
+      await expect(test.images.remove(APP, { kind: 'digest', digest })).rejects.toMatchObject({
         code: 'pinned',
       });
     }
-    await expect(test.space.images.remove(APP, tag('latest'))).rejects.toMatchObject({ code: 'pinned' });
-    await expect(test.space.images.remove(APP, tag('none'))).rejects.toMatchObject({ code: 'unknown' });
+    await expect(test.images.remove(APP, tag('latest'))).rejects.toMatchObject({ code: 'pinned' });
+    await expect(test.images.remove(APP, tag('none'))).rejects.toMatchObject({ code: 'unknown' });
     expect(await test.files()).toHaveLength(2);
   });
 });
@@ -267,10 +267,10 @@ describe('the images of a digest', () => {
       'docker.io/library/other:v1',
     ]);
     const loose = await test.addImage({ name: 'loose', blobs: [layer], repository: OTHER });
-    await test.space.images.remove(APP, tag('latest'));
+    await test.images.remove(APP, tag('latest'));
     expect(await index.listImagesOf(layer.digest)).toEqual([`docker.io/library/other@${loose.digest}`]);
     expect(await index.listImagesOf(other.digest)).toEqual(['docker.io/library/other:v1']);
-    await test.space.images.remove(OTHER, { kind: 'digest', digest: loose.digest });
+    await test.images.remove(OTHER, { kind: 'digest', digest: loose.digest });
     expect(await index.listImagesOf(layer.digest)).toEqual([]);
   });
 

@@ -313,7 +313,7 @@ describe('an index of layout 1', () => {
     expect(references.namersOf(DIGEST)).toEqual([child.digest]);
     expect(links.holdersOf(child.digest)).toEqual(['docker.io/library/app']);
     test.now += DAY;
-    await test.space.images.remove(APP, { kind: 'tag', tag: 'latest' });
+    await test.images.remove(APP, { kind: 'tag', tag: 'latest' });
     expect(test.index.blobTotals()).toEqual({ blobs: 1, bytes: 10 });
     expect(linksOf(test)).toEqual([]);
   });

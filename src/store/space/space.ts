@@ -2,7 +2,6 @@ import { statfs } from 'node:fs/promises';
 import type { Digest } from '../../oci/digest.ts';
 import type { BlobHolds } from '../blob/holds.ts';
 import type { Room } from '../blob/room.ts';
-import { Images } from '../images.ts';
 import { isPinned } from '../index/pinned.ts';
 import type { Removed } from '../index/removal.ts';
 import type { IndexTables } from '../index/tables.ts';
@@ -67,7 +66,9 @@ export interface Space {
   readonly room: Room;
   readonly holds: BlobHolds;
   readonly usage: UsageNotes;
-  readonly images: Images;
+  readonly remover: Remover;
+  readonly pinned: PinnedBytes;
+  readonly limitBytes: number;
   /** The file system itself is full, or too full for what was last asked for. */
   readonly isCramped: boolean;
   /** The index was lost, and not all blobs have been taken in again. */
@@ -137,7 +138,9 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
     room,
     holds,
     usage,
-    images: new Images({ tables, remover, pinned, limitBytes, now }),
+    remover,
+    pinned,
+    limitBytes,
     get isCramped() {
       return room.isCramped;
     },
