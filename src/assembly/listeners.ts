@@ -4,10 +4,9 @@ import type { ListenAddress } from '../config/addresses.ts';
 import type { Settings } from '../config/settings.ts';
 import { placeOf, type ShownSetting } from '../config/shown.ts';
 import type { AdmissionOptions } from '../http/admission.ts';
-import type { AdminRoutesOptions } from '../http/admin-routes.ts';
+import { createAdminListener, type AdminRoutesOptions } from '../http/admin-routes.ts';
 import type { Health } from '../http/health.ts';
 import { createHttpServer, type HttpServerOptions } from '../http/http-server.ts';
-import { lazyListener } from '../http/lazy-listener.ts';
 import { drainWithin, listen, type Listener } from '../http/listener.ts';
 import { isLoopback, networkMatcher } from '../http/networks.ts';
 import { createRegistryServer } from '../http/registry-server.ts';
@@ -174,13 +173,9 @@ async function openAdmin(
   const options = serverOptions(settings, log, parts);
   // On this machine nobody listens in, and whoever scrapes metrics there needs no certificate.
   const ownTls = isLoopback(adminListen.host) ? {} : { tls };
-  const answer = lazyListener(
-    async () => (await import('../http/admin-routes.ts')).createAdminListener(routes),
-    routes.onInternalError,
-  );
   const server = createHttpServer(
     { ...options, ...ownTls, limits: { ...options.limits, stallTimeoutMs: 0 } },
-    answer,
+    createAdminListener(routes),
   );
   const listener = await listenAt('adminListen', adminListen, server, { shown });
   undo.push(async () => {
