@@ -31,7 +31,7 @@ const end = (code: number, leftMs: number) => {
 };
 
 const start = async () => {
-  const { run } = await import('./cli/program.ts');
+  const { run } = await import('./program.ts');
   end(await run(process.argv), LAST_FILES_MS);
 };
 

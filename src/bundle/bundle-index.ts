@@ -1,12 +1,25 @@
-import { listOf, objectOf, SCALAR } from '../lib/json-shape.ts';
-import { parseImageName, type ImageName } from '../oci/image-name.ts';
+import { listOf, objectOf, SCALAR } from '../lib/json.ts';
 import type { Digest } from '../oci/digest.ts';
+import { parseImageName, type ImageName } from '../oci/image-name.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { referenceText, repositoryKey } from '../oci/reference.ts';
-import { BundleError } from './bundle-error.ts';
-import { BUNDLE_CONTENTS, BUNDLE_VERSION, CONTAINERD_NAME, REF_NAME } from './bundle-layout.ts';
-import { arrayIn, bytesIn, digestIn, nameIn, objectIn, parseJson, textIn, type Json } from './json.ts';
+import {
+  BUNDLE_CONTENTS,
+  BUNDLE_VERSION,
+  CONTAINERD_NAME,
+  REF_NAME,
+  arrayIn,
+  bytesIn,
+  digestIn,
+  nameIn,
+  objectIn,
+  parseJson,
+  textIn,
+  type Json,
+  blobName,
+} from './contents.ts';
+import { BundleError } from './error.ts';
 
 const VERSION = '1';
 const INDEX = objectOf({
@@ -81,4 +94,26 @@ function imageOf(entry: Json): BundledImage {
     throw new BundleError('corrupt', `${text} is said to be ${root.digest}`);
   }
   return { name, root };
+}
+
+/** An image for one platform, under the names that it is to have. */
+export interface DockerImage {
+  readonly config: Digest;
+  /** From the bottom up. */
+  readonly layers: readonly Digest[];
+  readonly names: readonly ImageName[];
+}
+
+/**
+ * `manifest.json` as `docker save` writes it, for programs that read no OCI layouts, such as Docker before 25: it takes
+ * one platform per tag, and layers that are compressed too (moby, image/tarexport/load.go). Names are whole, since
+ * Podman takes short ones for `localhost/…`.
+ */
+export function renderDockerManifest(images: readonly DockerImage[]): Buffer {
+  const items = images.map(({ config, layers, names }) => ({
+    Config: blobName(config),
+    RepoTags: names.filter(({ reference }) => reference.kind === 'tag').map(wholeName),
+    Layers: layers.map(blobName),
+  }));
+  return Buffer.from(JSON.stringify(items));
 }

@@ -1,5 +1,5 @@
 import { parseDigest, type Digest } from '../oci/digest.ts';
-import { BundleError } from './bundle-error.ts';
+import { BundleError } from './error.ts';
 
 const FORM = 'pierhead index';
 const VERSION = '1';

@@ -1,13 +1,47 @@
-import { BundleError } from './bundle-error.ts';
-import { ByteSource } from './byte-source.ts';
-import {
-  BLOCK_BYTES,
-  paddingBytes,
-  parseTarHeader,
-  paxPath,
-  type TarEntry,
-  type TarHeader,
-} from './tar-header.ts';
+import { BundleError } from './error.ts';
+import { BLOCK_BYTES, paddingBytes, parseTarHeader, paxPath, type TarEntry, type TarHeader } from './tar.ts';
+
+/** A stream of bytes that is read in pieces of the reader's choice. */
+export class ByteSource {
+  readonly #chunks: AsyncIterator<Buffer>;
+  #rest: Buffer = Buffer.alloc(0);
+  #position = 0;
+
+  constructor(stream: AsyncIterable<Buffer>) {
+    this.#chunks = stream[Symbol.asyncIterator]();
+  }
+
+  /** How many bytes have been read. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Whatever is there, at most `maxBytes`; undefined at the end. */
+  async some(maxBytes: number): Promise<Buffer | undefined> {
+    while (this.#rest.length === 0) {
+      const next = await this.#chunks.next();
+      if (next.done === true) return undefined;
+      this.#rest = next.value;
+    }
+    const piece = this.#rest.subarray(0, maxBytes);
+    this.#rest = this.#rest.subarray(piece.length);
+    this.#position += piece.length;
+    return piece;
+  }
+
+  /** The next `bytes`; fewer at the end. */
+  async exactly(bytes: number): Promise<Buffer> {
+    const pieces: Buffer[] = [];
+    for (let left = bytes; left > 0;) {
+      const piece = await this.some(left);
+      if (piece === undefined) break;
+      pieces.push(piece);
+      left -= piece.length;
+    }
+    const [only] = pieces;
+    return only !== undefined && pieces.length === 1 ? only : Buffer.concat(pieces);
+  }
+}
 
 const MAX_EXTENDED_BYTES = 4096;
 const MAX_CHUNK_BYTES = 1024 * 1024;

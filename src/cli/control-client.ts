@@ -2,16 +2,13 @@ import { once } from 'node:events';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { errorCode } from '../lib/errors.ts';
+import { OWN_JSON, parseJson } from '../lib/json.ts';
 import {
   CONTROL_PROTOCOL,
   PROTOCOL_HEADER,
   REQUEST_PARAMETER,
   type ControlLine,
-} from '../lib/control-protocol.ts';
-import { OWN_JSON, parseJson } from '../lib/bounded-json.ts';
-import { errorCode } from '../lib/error-code.ts';
-import { socketPath } from '../lib/socket-path.ts';
-import {
   OperationError,
   type EventOf,
   type OperationErrorCode,
@@ -19,8 +16,8 @@ import {
   type OperationRun,
   type RequestOf,
   type ResultOf,
-} from '../pull/operations.ts';
-import { controlSocket } from '../store/data-dir.ts';
+} from '../operations/protocol.ts';
+import { socketPath, controlSocket } from '../store/data-dir.ts';
 
 /**
  * What came of asking the owner of a data directory.

@@ -1,28 +1,44 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { parseDotenv } from '../bundle/dotenv.ts';
-import { readImageSource } from '../bundle/image-source.ts';
-import { InterpolationError } from '../bundle/interpolation.ts';
-import { changedImage, KUSTOMIZATION_NAMES } from '../bundle/kustomization.ts';
-import { ListError, quoted } from '../bundle/list-error.ts';
+import { knownPlatforms } from '../app/app.ts';
+import type { Flags } from '../config/flags.ts';
+import type { LoadedSettings } from '../config/load.ts';
+import { parseDotenv, InterpolationError } from '../image-files/interpolation.ts';
+import { changedImage, KUSTOMIZATION_NAMES } from '../image-files/kustomization.ts';
 import {
+  ListError,
+  quoted,
   listedAt,
   type FurtherFile,
   type ImageSource,
   type NeededImage,
   type SourceContext,
-} from '../bundle/needed-images.ts';
-import { decodeText } from '../bundle/text-encoding.ts';
-import { knownPlatforms } from '../app.ts';
-import type { Flags } from '../config/flags.ts';
-import type { LoadedSettings } from '../config/load.ts';
-import { systemReason } from '../lib/system-reason.ts';
-import { formatListedImage, type ListedImage } from '../oci/listed-image.ts';
+} from '../image-files/needed.ts';
+import { readImageSource } from '../image-files/source.ts';
+import { systemReason } from '../lib/errors.ts';
+import { formatListedImage, type ListedImage } from '../oci/image-name.ts';
 import { parsePlatform } from '../oci/platform.ts';
-import type { ImagesRequest } from '../pull/wanted-images.ts';
-import { OperationError } from '../pull/operations.ts';
+import { type ImagesRequest, OperationError } from '../operations/protocol.ts';
 import { printAside } from './print.ts';
+
+/**
+ * The text of a file as editors write it: UTF-8, or UTF-16 with a byte order mark, which is left out (WHATWG Encoding
+ * Standard, "BOM sniff"). Undefined for what holds a NUL character, as no text does.
+ */
+export function decodeText(bytes: Buffer): string | undefined {
+  const encoding = isMarked(bytes, 0xff, 0xfe)
+    ? 'utf-16le'
+    : isMarked(bytes, 0xfe, 0xff)
+      ? 'utf-16be'
+      : 'utf-8';
+  const text = new TextDecoder(encoding).decode(bytes);
+  return text.includes('\0') ? undefined : text;
+}
+
+function isMarked(bytes: Buffer, first: number, second: number): boolean {
+  return bytes[0] === first && bytes[1] === second;
+}
 
 /** Larger ones are no lists of images. */
 const MAX_BYTES = 32 * 1024 * 1024;

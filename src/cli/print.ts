@@ -1,4 +1,8 @@
-import { visible } from '../lib/visible-text.ts';
+import { randomBytes } from 'node:crypto';
+import { open, rename, rm } from 'node:fs/promises';
+import { systemReason } from '../lib/errors.ts';
+import { visible } from '../lib/text.ts';
+import { OperationError } from '../operations/protocol.ts';
 
 /** Prints a result. Parts of it are by registries, bundles and files of others, and a terminal obeys what it is sent. */
 export function print(text: string): void {
@@ -8,4 +12,45 @@ export function print(text: string): void {
 /** Prints what is not part of the result. */
 export function printAside(text: string): void {
   process.stderr.write(visible(text));
+}
+
+/** Rows in columns, two blanks apart, as wide as what is in them; the last column is not padded. */
+export function table(texts: readonly (readonly string[])[]): string {
+  // A cell of two lines would look like a row.
+  const rows = texts.map((row) => row.map((cell) => cell.replaceAll('\n', String.raw`\n`)));
+  const columns = Math.max(0, ...rows.map((row) => row.length));
+  const widths = Array.from({ length: columns }, (_, column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  return rows
+    .map(
+      (row) =>
+        `${row
+          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('');
+}
+
+/** Writes a file as a whole or not at all; `-` is standard output. Throws OperationError. */
+export async function writeOutput(path: string, text: string): Promise<void> {
+  if (path === '-') {
+    process.stdout.write(text);
+    return;
+  }
+  const part = `${path}.${randomBytes(6).toString('hex')}`;
+  try {
+    const file = await open(part, 'wx');
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(part, path);
+  } catch (error) {
+    await rm(part, { force: true }).catch(() => undefined);
+    throw new OperationError('failed', `${path} cannot be written: ${systemReason(error)}`, error);
+  }
 }

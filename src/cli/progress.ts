@@ -1,4 +1,4 @@
-import { visible } from '../lib/visible-text.ts';
+import { visible } from '../lib/text.ts';
 
 /** Where progress is shown; standard error, so that results can be piped. */
 export interface ProgressOutput {

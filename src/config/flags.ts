@@ -1,4 +1,4 @@
-import type { Setting } from './setting.ts';
+import type { Setting } from './fields.ts';
 import { SLOTS, type Assignment } from './sources.ts';
 
 /** An option for a command line parser. */

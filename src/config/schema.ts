@@ -1,7 +1,7 @@
 import { PLATFORM_FORM } from '../oci/platform.ts';
-import { ACCESS_SETTINGS } from './access-schema.ts';
+import { ACCESS_SETTINGS, TLS_SETTINGS } from './access.ts';
 import { parseListen, parseNetwork } from './addresses.ts';
-import { CLIENT_LIMIT_SETTINGS } from './client-limit-schema.ts';
+import { CLIENT_LIMIT_SETTINGS } from './client-limits.ts';
 import {
   bytes,
   durationMs,
@@ -13,13 +13,11 @@ import {
   size,
   text,
   wholeNumber,
+  parsePlatformText,
+  type Setting,
 } from './fields.ts';
-import { FLEET_SETTINGS } from './fleet-schema.ts';
-import { parsePlatformText } from './platform-fields.ts';
-import { REDIS_SETTINGS } from './redis-schema.ts';
-import type { Setting } from './setting.ts';
-import { TAG_SETTINGS } from './tag-schema.ts';
-import { TLS_SETTINGS } from './tls-schema.ts';
+import { FLEET_SETTINGS, REDIS_SETTINGS } from './redis.ts';
+import { TAG_SETTINGS } from './tags.ts';
 import { parseBoolean } from './units.ts';
 
 const TIMEOUT = { minMs: 1, maxMs: 3_600_000 };

@@ -1,8 +1,8 @@
-import type { DailyLimit } from '../lib/daily-limit.ts';
-import type { PrefixBits } from '../lib/network-prefix.ts';
+import type { PrefixBits } from '../lib/networks.ts';
 import type { ListenAddress } from './addresses.ts';
-import type { Rate } from './client-limit-fields.ts';
-import type { TagTtlRule, TtlMs } from './tag-ttl.ts';
+import type { DailyLimit } from './bandwidth.ts';
+import type { Rate } from './client-limits.ts';
+import type { TagTtlRule, TtlMs } from './tags.ts';
 import type { Size } from './units.ts';
 
 /** Credentials for the repositories that a pattern names. */

@@ -1,8 +1,7 @@
+import { MASK, redactUrl } from './addresses.ts';
 import type { Raw } from './fields.ts';
-import type { Effective } from './overlay.ts';
 import { SETTINGS } from './schema.ts';
-import type { Assignment, Source } from './sources.ts';
-import { MASK, redactUrl } from './urls.ts';
+import type { Effective, Assignment, Source } from './sources.ts';
 
 /** A setting in force, for people: in the units in which it was given, paths absolute, secrets masked. */
 export interface ShownSetting {

@@ -1,10 +1,40 @@
 import { DOCKER_HUB } from '../oci/reference.ts';
-import { ACCOUNT_SETTINGS } from './access-schema.ts';
-import type { Raw } from './fields.ts';
-import { nearestName } from './nearest.ts';
+import { ACCOUNT_SETTINGS } from './access.ts';
+import type { Raw, Setting } from './fields.ts';
 import { CLIENT_SETTINGS, SETTINGS } from './schema.ts';
-import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from './upstream-schema.ts';
-import type { Setting } from './setting.ts';
+import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from './upstreams.ts';
+
+/**
+ * The name of `known` that `text` most likely meant, or undefined if none is near. Case, dashes and underscores count
+ * for nothing; beyond that a third of the letters may be wrong.
+ */
+export function nearestName(text: string, known: readonly string[]): string | undefined {
+  const wanted = plain(text);
+  let best: { readonly name: string; readonly distance: number } | undefined;
+  for (const name of known) {
+    const distance = editDistance(wanted, plain(name));
+    if (distance < (best?.distance ?? Infinity)) best = { name, distance };
+  }
+  return best !== undefined && best.distance <= Math.max(2, wanted.length / 3) ? best.name : undefined;
+}
+
+function plain(name: string): string {
+  return name.toLowerCase().replaceAll(/[-_]/g, '');
+}
+
+/** Levenshtein: insertions, deletions and replacements that lead from one to the other. */
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let i = 0; i < from.length; i += 1) {
+    const next = [i + 1];
+    for (let j = 0; j < to.length; j += 1) {
+      const replaced = (row[j] ?? 0) + (from[i] === to[j] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row.at(-1) ?? 0;
+}
 
 /** Where a value comes from. `path` is as the user named the file; lines count from 1. */
 export type Source =
@@ -129,4 +159,62 @@ export function environmentWarnings(env: Environment): string[] {
       const nearest = nearestName(name, known);
       return `${name} is an unknown variable${nearest === undefined ? '' : `; did you mean ${nearest}?`}`;
     });
+}
+
+/** The assignments in force, by id. */
+export type Effective = Map<string, Assignment>;
+
+/**
+ * Layers laid over each other, the weakest first. A layer that sets a key also sets aside what weaker ones say in
+ * another way, so that a token from the environment stands against user name and password from the file.
+ */
+export function overlay(layers: readonly (readonly Assignment[])[]): Effective {
+  const effective: Effective = new Map();
+  for (const layer of layers) {
+    for (const id of layer.flatMap(excludedIds)) effective.delete(id);
+    for (const assignment of layer) effective.set(assignment.id, assignment);
+  }
+  return effective;
+}
+
+/** A sentence for each two assignments that cannot stand together, and for each that lacks what belongs to it. */
+export function contradictions(effective: Effective): string[] {
+  return [...effective.values()].flatMap((assignment) => [
+    ...excludedIds(assignment).flatMap((id) => {
+      const other = effective.get(id);
+      if (other === undefined || other.id < assignment.id) return [];
+      return [`${named(assignment)}: cannot stand beside ${named(other)}; allowed: one of them`];
+    }),
+    ...missingHalf(assignment, effective),
+    ...missingNeeds(assignment, effective),
+  ]);
+}
+
+function missingHalf(assignment: Assignment, effective: Effective): string[] {
+  const { key, setting } = assignment;
+  const has = (other: string): boolean => effective.has(idBeside(assignment, other));
+  const lacks =
+    key === 'username'
+      ? !has('password') && !has('passwordFile')
+      : (key === 'password' || key === 'passwordFile') && !has('username');
+  return lacks ? [`${named(assignment)}: is only half; allowed: ${setting.allowed}`] : [];
+}
+
+function missingNeeds(assignment: Assignment, effective: Effective): string[] {
+  const { needs } = assignment.setting;
+  if (needs === undefined || needs.some((key) => effective.has(idBeside(assignment, key)))) return [];
+  return [`${named(assignment)}: stands alone; allowed: together with ${needs.join(' or ')}`];
+}
+
+function excludedIds(assignment: Assignment): string[] {
+  return (assignment.setting.excludes ?? []).map((key) => idBeside(assignment, key));
+}
+
+/** The id of another key of the same map. */
+function idBeside({ map }: Assignment, key: string): string {
+  return map.id === '' ? key : `${map.id}.${key}`;
+}
+
+function named({ id, source }: Assignment): string {
+  return `${id} (${formatSource(source)})`;
 }

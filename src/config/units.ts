@@ -1,3 +1,5 @@
+import { errorCode } from '../lib/errors.ts';
+
 /** The text of a setting is not what its unit demands. */
 export class UnitError extends Error {
   override readonly name = 'UnitError';
@@ -102,4 +104,21 @@ export function parseBoolean(text: string): boolean {
     default:
       throw new UnitError(`${quoted(text)} is not true or false`);
   }
+}
+
+/** The settings cannot be used. The message has a line for each problem and quotes no secret. */
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError';
+  readonly code = 'settings-invalid';
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(problems.join('\n'));
+    this.problems = problems;
+  }
+}
+
+/** Why a file could not be read, by its errno: `ENOENT`. */
+export function readFailure(error: unknown): string {
+  return errorCode(error) ?? 'unreadable';
 }

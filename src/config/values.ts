@@ -1,11 +1,9 @@
 import { z } from 'zod';
-import { ACCOUNT_SETTINGS } from './access-schema.ts';
-import type { Raw } from './fields.ts';
-import type { Effective } from './overlay.ts';
+import { ACCOUNT_SETTINGS } from './access.ts';
+import type { Raw, Setting } from './fields.ts';
 import { CLIENT_SETTINGS, SETTINGS } from './schema.ts';
-import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from './upstream-schema.ts';
-import type { Setting } from './setting.ts';
 import {
+  type Effective,
   accountPlace,
   clientPlace,
   formatSource,
@@ -17,6 +15,7 @@ import {
   type Slot,
   type Source,
 } from './sources.ts';
+import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from './upstreams.ts';
 
 type Schemas<T extends Readonly<Record<string, Setting>>> = { -readonly [K in keyof T]: T[K]['schema'] };
 

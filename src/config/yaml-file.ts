@@ -2,8 +2,9 @@ import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Docum
 import { registryHost } from '../oci/reference.ts';
 import { isRegistryHost } from './addresses.ts';
 import type { Raw } from './fields.ts';
-import { nearestName } from './nearest.ts';
+import { SETTINGS } from './schema.ts';
 import {
+  nearestName,
   accountPlace,
   clientPlace,
   identityPlace,
@@ -15,7 +16,6 @@ import {
   type Slot,
   type Source,
 } from './sources.ts';
-import { SETTINGS } from './schema.ts';
 import { quoted } from './units.ts';
 import type { NamedMap } from './values.ts';
 

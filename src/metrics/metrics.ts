@@ -1,5 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { UpstreamMetrics } from './upstream-metrics.ts';
+import { UpstreamMetrics } from './upstream.ts';
 
 const REDIS_STATES = ['up', 'waiting', 'down'] as const;
 type RedisState = (typeof REDIS_STATES)[number];

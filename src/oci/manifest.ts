@@ -1,5 +1,4 @@
-import { JsonError, JsonReader, type JsonLimits } from '../lib/json-reader.ts';
-import { listOf, objectOf, SCALAR } from '../lib/json-shape.ts';
+import { JsonError, JsonReader, type JsonLimits, listOf, objectOf, SCALAR } from '../lib/json.ts';
 import { parseDigest, type Digest } from './digest.ts';
 import {
   bareMediaType,
@@ -77,6 +76,7 @@ const ENTRY = objectOf({
     'vnd.docker.reference.digest': SCALAR,
   }),
 });
+
 /** What a cache cares for. Nothing else of a manifest is built: it may be four megabytes of anything. */
 const DOCUMENT = objectOf({
   schemaVersion: SCALAR,

@@ -1,5 +1,4 @@
-import { JsonReader } from '../lib/json-reader.ts';
-import { listOf, objectOf, SCALAR, VERBATIM, type JsonShape } from '../lib/json-shape.ts';
+import { JsonReader, listOf, objectOf, SCALAR, VERBATIM, type JsonShape } from '../lib/json.ts';
 import type { Digest } from './digest.ts';
 import { MANIFEST_LIMITS, parseManifest } from './manifest.ts';
 import { OCI_INDEX } from './media-types.ts';

@@ -1,14 +1,36 @@
 import { randomBytes } from 'node:crypto';
 import { constants, existsSync } from 'node:fs';
-import { chmod, link, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  open,
+  type FileHandle,
+  chmod,
+  link,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { connect } from 'node:net';
-import { join } from 'node:path';
-import { errorCode } from '../lib/error-code.ts';
-import { deferred } from '../lib/deferred.ts';
-import { socketPath } from '../lib/socket-path.ts';
-import { systemReason } from '../lib/system-reason.ts';
+import { basename, dirname, join } from 'node:path';
+import { errorCode, systemReason } from '../lib/errors.ts';
+import { deferred } from '../lib/promises.ts';
 import { closeToOthers, FILE_MODE, makeFolders, type Exposed } from './owner-only.ts';
+
+/** sun_path holds 108 bytes on Linux and 104 on macOS and the BSDs (unix(7)). */
+const MAX_PATH_BYTES = 100;
+
+/**
+ * A path that a Unix socket can be bound to or reached by. A longer one goes through a descriptor of its directory,
+ * which Linux offers; `release` gives that back.
+ */
+export async function socketPath(path: string): Promise<{ readonly path: string; release(): Promise<void> }> {
+  if (Buffer.byteLength(path) <= MAX_PATH_BYTES) return { path, release: () => Promise.resolve() };
+  const directory: FileHandle = await open(dirname(path), 'r');
+  return { path: `/proc/self/fd/${directory.fd}/${basename(path)}`, release: () => directory.close() };
+}
 
 /** The layout of the data directory that this program reads and writes. */
 const LAYOUT_VERSION = '2';

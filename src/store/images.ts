@@ -1,20 +1,17 @@
 import type { Digest } from '../oci/digest.ts';
-import { formatFullName } from '../oci/image-name.ts';
+import type { ManifestContent } from '../oci/manifest.ts';
+import type { Platform } from '../oci/platform.ts';
 import type { Reference, Repository } from '../oci/reference.ts';
-import { parseRepositoryKey, repositoryKey } from '../oci/reference.ts';
-import { listImages, type ImageEntry } from './image-list.ts';
-import type { Pin } from './index/pins.ts';
-import { attestationsOf, subjectsOf } from './index/attestations.ts';
-import { isPinned } from './index/pinned.ts';
-import { removeManifest, unlinkManifest, type Removed } from './index/removal.ts';
-import type { IndexTables } from './index/tables.ts';
-import { pinnedDigest, type PinnedBytes } from './space/pinned-bytes.ts';
-import type { Remover } from './space/remover.ts';
 
-export type { ImageEntry } from './image-list.ts';
-
-/** Pins may keep this share of the limit; the rest is for what comes and goes. */
-const PINNED_SHARE = 0.9;
+/** An image in an index, of which something is cached. */
+export interface PlatformState {
+  /** `unknown`: its index states none. */
+  readonly platform: string;
+  readonly state: CacheState;
+  readonly missingBlobs: number;
+  /** Attestations of it that are not cached whole, which fail Docker 29. Their blobs are among `missingBlobs`. */
+  readonly missingAttestations: number;
+}
 
 /**
  * `unknown`: it is not stored. `too-large`: pins would keep more than they may. `pinned`: it has to be unpinned first.
@@ -30,183 +27,65 @@ export class ImageError extends Error {
   }
 }
 
-export interface ImagesOptions {
-  readonly tables: IndexTables;
-  readonly remover: Remover;
-  readonly pinned: PinnedBytes;
-  readonly limitBytes: number;
-  readonly now: () => number;
-}
-
 export interface RemovedImages {
   readonly manifests: number;
   readonly blobs: number;
   readonly bytes: number;
 }
 
-/** What is kept, for people: to see, to pin, to remove. For the one who owns the data directory. */
-export class Images {
-  readonly #options: ImagesOptions;
+/** A stored manifest as one repository has it. */
+export interface ImageEntry {
+  /** Its key, `docker.io/library/golang`. */
+  readonly repository: string;
+  /** The tags of this repository that name it, in order. */
+  readonly tags: readonly string[];
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly kind: ManifestContent['kind'];
+  /** As a stored index says; undefined for an index, or if none tells. */
+  readonly platform: Platform | undefined;
+  /** The stored indexes that name it. */
+  readonly indexes: readonly Digest[];
+  /** Stored bytes of its blobs; of an index, those of its stored entries. */
+  readonly bytes: number;
+  /** Those of them that nothing else has: what its removal would free. */
+  readonly ownBytes: number;
+  readonly state: CacheState;
+  /** How many of its blobs are not stored; of an index those of `platforms`. */
+  readonly missingBlobs: number;
+  /** Of an index its images of which something is cached. */
+  readonly platforms: readonly PlatformState[];
+  /** What its tags named before, if that is cached whole and this is not. */
+  readonly before: readonly { readonly tag: string; readonly digest: Digest }[];
+  /** When it was last pulled, to within a minute; ms since the epoch. */
+  readonly pulledAt: number;
+  /** By a tag or digest of its own, or through an index that names it. */
+  readonly isPinned: boolean;
+}
 
-  constructor(options: ImagesOptions) {
-    this.#options = options;
-  }
-
-  list(): AsyncGenerator<ImageEntry, void> {
-    return listImages(this.#options.tables);
-  }
-
-  /** Keeps it from eviction: a tag with whatever it names from time to time. Throws ImageError `unknown`, `too-large`. */
-  async pin(repository: Repository, reference: Reference): Promise<void> {
-    const { pinned } = this.#options;
-    const pin = pinOf(repository, reference);
-    this.#require(pin);
-    this.#requireShare((await pinned.closure(pin)).blobs, describe(pin));
-    await this.#put([pin]);
-  }
-
+/** What is cached, for people: to see, to pin, to remove. */
+export interface Images {
+  list(): AsyncGenerator<ImageEntry, void>;
+  /** Keeps it from eviction: a tag with the manifest that it names at the time. Throws ImageError `unknown`, `too-large`. */
+  pin(repository: Repository, reference: Reference): Promise<void>;
   /** Throws ImageError `too-large` if pins could not keep these blobs besides all that they keep already. */
-  async requireRoom(added: ReadonlyMap<Digest, number>, what: string): Promise<void> {
-    const { blobs } = await this.#options.pinned.closure();
-    this.#requireShare(new Map([...blobs, ...added]), what);
-  }
-
+  requireRoom(added: ReadonlyMap<Digest, number>, what: string): Promise<void>;
   /** Pins at once what there is room for, by `requireRoom`. Throws ImageError `unknown`. */
-  async pinAll(
-    names: readonly { readonly repository: Repository; readonly reference: Reference }[],
-  ): Promise<void> {
-    const pins = names.map(({ repository, reference }) => pinOf(repository, reference));
-    for (const pin of pins) this.#require(pin);
-    await this.#put(pins);
-  }
-
+  pinAll(names: readonly { readonly repository: Repository; readonly reference: Reference }[]): Promise<void>;
   /** False if it was not pinned. */
-  async unpin(repository: Repository, reference: Reference): Promise<boolean> {
-    const { tables, pinned } = this.#options;
-    const wasPinned = await tables.environment.write(() => tables.pins.remove(pinOf(repository, reference)), {
-      frees: true,
-    });
-    await pinned.measure();
-    return wasPinned;
-  }
-
+  unpin(repository: Repository, reference: Reference): Promise<boolean>;
   /**
    * Takes a tag or a digest out of a repository, and removes what nothing names then: the manifest, an index's entries,
-   * and their blobs. What clients are reading stays readable for them. Throws ImageError `unknown`, `pinned`.
+   * and their blobs. Clients that read a blob read it to its end. Throws ImageError `unknown`, `pinned`.
    */
-  async remove(repository: Repository, reference: Reference): Promise<RemovedImages> {
-    const { tables, remover } = this.#options;
-    const pin = pinOf(repository, reference);
-    const digest = this.#require(pin);
-    // A tag can go while another one, which is pinned, names the same.
-    if (tables.pins.has(pin) || (pin.kind === 'digest' && isPinned(tables, digest))) {
-      throw new ImageError('pinned', `${describe(pin)} is pinned`);
-    }
-    const name = repositoryKey(repository);
-    const removed = await remover.remove('request', (taken) => {
-      if (reference.kind === 'tag') this.#removeTag(name, reference.tag, taken);
-      else this.#removeDigest(name, digest, taken);
-      tables.repositories.unlistIfEmpty(name);
-    });
-    return {
-      manifests: removed.manifests.size,
-      blobs: removed.blobs.size,
-      bytes: [...removed.blobs.values()].reduce((sum, size) => sum + size, 0),
-    };
-  }
-
-  async #put(pins: readonly Pin[]): Promise<void> {
-    const { tables, pinned, now } = this.#options;
-    await tables.environment.write(() => pins.forEach((pin) => tables.pins.put(pin, now())));
-    await pinned.measure();
-  }
-
-  #requireShare(blobs: ReadonlyMap<Digest, number>, what: string): void {
-    const { limitBytes } = this.#options;
-    const bytes = [...blobs.values()].reduce((sum, size) => sum + size, 0);
-    const maxBytes = Math.floor(PINNED_SHARE * limitBytes);
-    if (bytes <= maxBytes) return;
-    throw new ImageError(
-      'too-large',
-      `with ${what}, what is pinned would have ${bytes} bytes; at most ${maxBytes} of the cache's ${limitBytes} may be pinned`,
-    );
-  }
-
-  #require(pin: Pin): Digest {
-    const { tables } = this.#options;
-    const digest = pinnedDigest(tables, pin);
-    const isHere =
-      digest !== undefined &&
-      tables.manifests.has(digest) &&
-      (pin.kind === 'tag' || tables.links.get(pin.repository, digest) !== undefined);
-    if (isHere) return digest;
-    throw new ImageError('unknown', `${describe(pin)} is not cached`);
-  }
-
-  #removeTag(repository: string, tag: string, removed: Removed): void {
-    const { tables } = this.#options;
-    const digest = tables.tags.get([repository, tag])?.descriptor.digest;
-    if (digest === undefined) return;
-    tables.tags.remove([repository, tag]);
-    removed.tags.push([repository, tag]);
-    if (this.#isFree(digest)) this.#removeWhole(digest, removed);
-  }
-
-  #removeDigest(repository: string, digest: Digest, removed: Removed): void {
-    const { tables } = this.#options;
-    for (const key of tables.tags.naming(digest)) {
-      if (key[0] !== repository) continue;
-      tables.tags.remove(key);
-      removed.tags.push(key);
-    }
-    const attestations = attestationsOf(tables, digest).filter((each) => this.#mayGo(each));
-    unlinkManifest(tables, repository, digest, removed);
-    if (!this.#isElsewhere(digest)) this.#removeWhole(digest, removed);
-    for (const each of attestations) {
-      unlinkManifest(tables, repository, each, removed);
-      if (!this.#isElsewhere(each)) removeManifest(tables, each, removed);
-    }
-  }
-
-  #isElsewhere(digest: Digest): boolean {
-    const { links, tags } = this.#options.tables;
-    return links.holdersOf(digest).length > 0 || tags.naming(digest).length > 0;
-  }
-
-  /** Of an attestation whose image goes: whether nothing else speaks for it. */
-  #mayGo(attestation: Digest): boolean {
-    const { tables } = this.#options;
-    const isOfOthers = subjectsOf(tables, attestation).length > 1;
-    return !isOfOthers && tables.tags.naming(attestation).length === 0 && !isPinned(tables, attestation);
-  }
-
-  #removeWhole(digest: Digest, removed: Removed): void {
-    const { tables } = this.#options;
-    const content = tables.manifests.content(digest);
-    removeManifest(tables, digest, removed);
-    if (content?.kind !== 'index') return;
-    for (const entry of content.entries) {
-      if (this.#isFree(entry.digest)) removeManifest(tables, entry.digest, removed);
-    }
-  }
-
-  /** Whether no tag, no index and no pin names it. */
-  #isFree(digest: Digest): boolean {
-    const { tags, references, pins } = this.#options.tables;
-    return tags.naming(digest).length === 0 && !references.isNamed(digest) && !pins.hasDigest(digest);
-  }
+  remove(repository: Repository, reference: Reference): Promise<RemovedImages>;
 }
 
-function pinOf(repository: Repository, reference: Reference): Pin {
-  const name = repositoryKey(repository);
-  return reference.kind === 'tag'
-    ? { kind: 'tag', repository: name, tag: reference.tag }
-    : { kind: 'digest', repository: name, digest: reference.digest };
-}
+/** Whether all of an image is on disk, some of it, or nothing. */
+export type CacheState = 'cached' | 'partial' | 'missing';
 
-function describe(pin: Pin): string {
-  const repository = parseRepositoryKey(pin.repository);
-  return formatFullName(
-    pin.kind === 'tag' ? { repository, tag: pin.tag } : { repository, digest: pin.digest },
-  );
+/** Of what has `parts`, of which so many are cached. */
+export function stateOf({ parts, cached }: { readonly parts: number; readonly cached: number }): CacheState {
+  if (cached === 0) return 'missing';
+  return cached === parts ? 'cached' : 'partial';
 }

@@ -3,6 +3,29 @@ import type { Descriptor } from '../oci/manifest.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { TagPage } from '../oci/tag-page.ts';
 
+/** Why the registry at `host` was of no help, as half a sentence. */
+export function failureReason(failure: Failure, host: string): string {
+  switch (failure.kind) {
+    case 'not-found':
+      return `${host} says that it does not exist`;
+    case 'refused':
+      return `${host} refuses it (${failure.status})`;
+    case 'limited':
+      return `${failure.scope === 'pulls' ? `the pull limit of ${host} is used up` : `${host} limits our requests`}${waitText(failure.retryAfterMs)}`;
+    case 'unavailable':
+      return failure.reason;
+  }
+}
+
+export function waitText(ms: number | undefined): string {
+  if (ms === undefined) return '';
+  const minutes = Math.ceil(ms / 60_000);
+  return minutes > 120 ? `, for ${Math.ceil(minutes / 60)} h at most` : `, for ${minutes} min at most`;
+}
+
+/** The headers of an answer; names in lower case, repeated lines as a list. */
+export type AnswerHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;
+
 /** Why an upstream could not be asked or did not answer as a registry should. */
 export type UnavailableCause =
   | 'offline' // the settings forbid asking
@@ -163,4 +186,56 @@ export class BodyBrokenError extends Error {
     super(message, { cause });
     this.code = code;
   }
+}
+
+export type Failure = Exclude<Outcome<never>, { kind: 'ok' }>;
+
+/** A failure on its way from where it is found to where it becomes the outcome of a question. */
+export class UpstreamFailure extends Error {
+  override readonly name = 'UpstreamFailure';
+  readonly code = 'upstream-failure';
+  readonly failure: Failure;
+
+  constructor(failure: Failure, cause?: unknown) {
+    super(failure.kind === 'unavailable' ? failure.reason : failure.kind, { cause });
+    this.failure = failure;
+  }
+}
+
+/** Whether the time of a question was over; not if upstream was not even asked, because others had waited in vain. */
+export function isTimeout(failure: Failure): boolean {
+  return failure.kind === 'unavailable' && failure.cause === 'timeout' && failure.spared === undefined;
+}
+
+/** `reason` is for people: who did what, as half a sentence. */
+export function unavailable(cause: UnavailableCause, reason: string, error?: unknown): UpstreamFailure {
+  return new UpstreamFailure({ kind: 'unavailable', cause, reason }, error);
+}
+
+/** 429. `waitMs`: how long upstream asks to wait, if it does. */
+export function limited(
+  scope: 'pulls' | 'abuse',
+  waitMs: number | undefined,
+  error?: unknown,
+): UpstreamFailure {
+  const wait = waitMs === undefined ? {} : { retryAfterMs: waitMs };
+  return new UpstreamFailure({ kind: 'limited', scope, ...wait }, error);
+}
+
+/** The outcome of `work`: what it resolves to, or the failure that it throws. Other errors stay errors. */
+export async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
+  try {
+    return { kind: 'ok', value: await work };
+  } catch (error) {
+    if (error instanceof UpstreamFailure) return error.failure;
+    throw error;
+  }
+}
+
+/** One word for metrics: the kind of the outcome, why upstream is unavailable, or that it was not asked. */
+export function outcomeLabel(outcome: Outcome<unknown>): string {
+  if ('spared' in outcome) return 'spared';
+  if (outcome.kind === 'unavailable') return outcome.cause;
+  if (outcome.kind === 'limited') return outcome.scope === 'pulls' ? 'pull-limit' : 'abuse-limit';
+  return outcome.kind;
 }

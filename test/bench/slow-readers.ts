@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { humanBytes, humanDuration } from '../../src/lib/human.ts';
+import { humanBytes, humanDuration } from '../../src/lib/text.ts';
 import { generatedContent } from '../fake/content.ts';
 import { image } from '../fixtures/images.ts';
 import { opaqueLayer } from '../fixtures/tar.ts';

@@ -6,7 +6,7 @@ import { image } from '../fixtures/images.ts';
 import { opaqueLayer } from '../fixtures/tar.ts';
 import { bigBlob, MIB } from '../support/big-blob.ts';
 import { run, type Outcome } from '../support/commands.ts';
-import type { ImportSummary } from '../../src/pull/bundle-operations.ts';
+import type { ImportSummary } from '../../src/operations/protocol.ts';
 import { chunksOf, importInto } from '../support/bundles.ts';
 import { runCommand } from '../support/command.ts';
 import { GOLANG, PLAIN } from '../support/filled-hub.ts';

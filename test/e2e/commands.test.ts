@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { FakeHub } from '../fake/hub.ts';
-import { blobPath } from '../../src/store/blob/layout.ts';
+import { blobPath } from '../../src/store/part/layout.ts';
 import { bigBlob, hubWith, MIB } from '../support/big-blob.ts';
 import { runCommand, startCommand } from '../support/command.ts';
 import { attempt } from '../support/commands.ts';

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { parseImageList } from '../../src/bundle/image-list.ts';
-import { formatListedImage } from '../../src/oci/listed-image.ts';
+import { parseImageList } from '../../src/image-files/list.ts';
+import { formatListedImage } from '../../src/oci/image-name.ts';
 import { image } from '../fixtures/images.ts';
 import { runCommand } from '../support/command.ts';
 import { startContainerd } from '../support/containerd.ts';

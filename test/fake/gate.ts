@@ -1,4 +1,4 @@
-import { deferred } from '../../src/lib/deferred.ts';
+import { deferred } from '../../src/lib/promises.ts';
 import { withDeadline } from '../support/wait.ts';
 
 /** Holds whoever comes to it until the test lets go; then open for good. */

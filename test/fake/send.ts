@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { deferred } from '../../src/lib/deferred.ts';
+import { deferred } from '../../src/lib/promises.ts';
 import type { Answer } from './answer.ts';
 import type { ActiveFault, ConnectionEnd } from './faults.ts';
 import type { Gate } from './gate.ts';

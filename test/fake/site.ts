@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { deferred } from '../../src/lib/deferred.ts';
+import { deferred } from '../../src/lib/promises.ts';
 import { freePort } from '../support/free-port.ts';
 import { answerByFault, bendAnswer, errorAnswer, type Answer } from './answer.ts';
 import type { ActiveFault, FaultBook } from './faults.ts';

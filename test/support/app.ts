@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import pino from 'pino';
 import { onTestFinished } from 'vitest';
-import { startApp, type App } from '../../src/app.ts';
+import { startApp, type App } from '../../src/app/app.ts';
 import { loadSettings } from '../../src/config/load.ts';
 import { LOG_SERIALIZERS } from '../../src/log/log.ts';
 import type { FakeHub } from '../fake/hub.ts';

@@ -1,5 +1,5 @@
 import type { Digest } from '../../src/oci/digest.ts';
-import type { BlobIndex } from '../../src/store/blob-store.ts';
+import type { BlobIndex } from '../../src/store/blobs.ts';
 
 /** An index of blobs that lives as long as the test. */
 export function memoryBlobIndex(): BlobIndex {

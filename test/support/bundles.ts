@@ -1,13 +1,13 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
-import { readContent } from '../../src/app.ts';
-import { parseImageWords } from '../../src/bundle/image-list.ts';
-import { Bundle } from '../../src/bundle/bundle-writer.ts';
-import { BLOCK_BYTES, encodeTarHeader, paddingBytes, parseTarHeader } from '../../src/bundle/tar-header.ts';
+import { readContent } from '../../src/app/app.ts';
+import { parseImageWords } from '../../src/image-files/list.ts';
+import { Bundle } from '../../src/bundle/writer.ts';
+import { BLOCK_BYTES, encodeTarHeader, paddingBytes, parseTarHeader } from '../../src/bundle/tar.ts';
 import { askOwner } from '../../src/cli/control-client.ts';
 import type { Digest } from '../../src/oci/digest.ts';
-import type { ImportProgress, ImportRequest, ImportSummary } from '../../src/pull/bundle-operations.ts';
-import { planBundle, type BundlePlan, type PlanOptions } from '../../src/pull/bundle-plan.ts';
+import type { ImportProgress, ImportRequest, ImportSummary } from '../../src/operations/protocol.ts';
+import { planBundle, type BundlePlan, type PlanOptions } from '../../src/operations/bundle/export-plan.ts';
 
 /** Cut so that no file of a bundle ends where a chunk does. */
 const CHUNK_BYTES = 1000;

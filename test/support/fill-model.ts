@@ -9,7 +9,7 @@ import {
   type Opening,
   type SegmentLimits,
   type Stream,
-} from '../../src/pull/fill-plan.ts';
+} from '../../src/download/plan.ts';
 
 /** One request to an upstream that sends at a given pace, `latency` ticks after it was asked. */
 export interface ModelStream extends Stream {

@@ -1,4 +1,4 @@
-import type { Demand, SegmentLimits } from '../../src/pull/fill-plan.ts';
+import type { Demand, SegmentLimits } from '../../src/download/plan.ts';
 import { FillModel } from './fill-model.ts';
 
 /** A client that reads a blob at several places at a time, piece by piece, in any order. Times are in ticks. */

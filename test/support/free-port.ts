@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { errorCode } from '../../src/lib/error-code.ts';
+import { errorCode } from '../../src/lib/errors.ts';
 
 /**
  * Below those that systems hand out by themselves (from 32768 on): what is stopped for a while, or is to refuse

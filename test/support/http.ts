@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { deferred } from '../../src/lib/deferred.ts';
+import { deferred } from '../../src/lib/promises.ts';
 import { headerLines, HttpDecoder, type RawHead } from './http-decoder.ts';
 import { withDeadline } from './wait.ts';
 

@@ -1,6 +1,6 @@
 import { rootCertificates } from 'node:tls';
 import { SETTINGS } from '../../src/config/schema.ts';
-import type { Setting } from '../../src/config/setting.ts';
+import type { Setting } from '../../src/config/fields.ts';
 
 /** What a file of this path, which a setting names as an example, may hold. */
 export function fileFor(path: string): string {

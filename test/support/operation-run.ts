@@ -1,4 +1,4 @@
-import type { OperationRun } from '../../src/pull/operations.ts';
+import type { OperationRun } from '../../src/operations/protocol.ts';
 
 /** The run of an operation that nobody watches and nobody ends. */
 export function unwatchedRun(): OperationRun<unknown> {

@@ -1,4 +1,4 @@
-import { AnswerBody } from '../../src/upstream/answer-body.ts';
+import { AnswerBody } from '../../src/upstream/connect/answer.ts';
 import type { BlobStream } from '../../src/upstream/upstream.ts';
 import { turns } from './turns.ts';
 

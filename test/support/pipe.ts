@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { readSync } from 'node:fs';
-import { errorCode } from '../../src/lib/error-code.ts';
+import { errorCode } from '../../src/lib/errors.ts';
 
 /** Of a pipe, on Linux. */
 export const PIPE_BYTES = 64 * 1024;

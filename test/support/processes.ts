@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { deferred } from '../../src/lib/deferred.ts';
+import { deferred } from '../../src/lib/promises.ts';
 import { launch, statusOf, type Command } from './launch.ts';
 import { notePrinted } from './printed.ts';
 import type { TempFolder } from './temp.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { digestOf } from '../../src/oci/digest.ts';
 import { OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { openIndex } from '../../src/store/manifest/lmdb.ts';
-import { record } from '../contract/manifest-store.contract.ts';
+import { record } from '../store/manifests.contract.ts';
 
 const LAYER = 'application/vnd.oci.image.layer.v1.tar+gzip';
 /** Of LMDB on the machines that tests run on. */

@@ -43,9 +43,9 @@ const REQUIRES = {
   'test/support/small-disk.ts': ['root'],
   // Without these no end-to-end test that uses a secret runs before it.
   'test/printed/secrets.test.ts': ['docker-registry', 'skopeo'],
-  'test/unit/image-fixtures.test.ts': ['readelf', 'skopeo'],
-  'test/unit/signature.test.ts': ['openssl'],
-  'test/unit/tls-set.test.ts': ['openssl'],
+  'test/fixtures/images.test.ts': ['readelf', 'skopeo'],
+  'test/bundle/signature.test.ts': ['openssl'],
+  'test/setup/certificates.test.ts': ['openssl'],
 };
 
 /** @returns {string[]} What of all that the tests need is not here. */

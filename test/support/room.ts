@@ -1,6 +1,6 @@
 import { onTestFinished } from 'vitest';
-import type { BlobIndex } from '../../src/store/blob-store.ts';
-import { DiskRoom } from '../../src/store/space/disk-room.ts';
+import type { BlobIndex } from '../../src/store/blobs.ts';
+import { DiskRoom } from '../../src/store/space/room.ts';
 
 /** Room for `maxBytes` on a disk without end, where nothing is ever evicted; until the running test ends. */
 export function roomOf({ maxBytes, index }: { maxBytes: number; index: BlobIndex }): DiskRoom {

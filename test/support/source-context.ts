@@ -1,4 +1,4 @@
-import type { SourceContext } from '../../src/bundle/needed-images.ts';
+import type { SourceContext } from '../../src/image-files/needed.ts';
 
 /** Nothing is given from outside, and builds are for linux/amd64. */
 export const PLAIN_CONTEXT: SourceContext = {

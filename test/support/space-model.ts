@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
-import { BlobStoreError } from '../../src/store/blob-store.ts';
+import { BlobStoreError } from '../../src/store/blobs.ts';
 import { ImageError } from '../../src/store/images.ts';
-import type { StoredManifest } from '../../src/store/manifest-store.ts';
+import type { StoredManifest } from '../../src/store/manifests.ts';
 import { APP, linksOf, type TestSpace } from './space.ts';
 
 /** More than the grace after a pull, and than the coarseness of what is noted. */

@@ -4,15 +4,16 @@ import { onTestFinished } from 'vitest';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { repositoryKey, type Repository } from '../../src/oci/reference.ts';
-import { DiskBlobAudit } from '../../src/store/blob/disk-audit.ts';
-import { BlobHolds } from '../../src/store/blob/holds.ts';
-import { FileHasher } from '../../src/store/blob/file-hasher.ts';
-import { blobPath } from '../../src/store/blob/layout.ts';
-import { Images } from '../../src/store/images.ts';
+import { DiskBlobAudit } from '../../src/store/blob/audit.ts';
+import { BlobHolds } from '../../src/store/blob/leases.ts';
+import { FileHasher } from '../../src/store/part/hashing.ts';
+import { blobPath } from '../../src/store/part/layout.ts';
+import { ImageCatalog } from '../../src/store/catalog/images.ts';
+import type { Images } from '../../src/store/images.ts';
 import type { Removed } from '../../src/store/index/removal.ts';
-import type { Link, StoredManifest } from '../../src/store/manifest-store.ts';
+import type { Link, StoredManifest } from '../../src/store/manifests.ts';
 import { openIndex, type Index } from '../../src/store/manifest/lmdb.ts';
-import type { SizeLimit } from '../../src/store/space/limit.ts';
+import type { SizeLimit } from '../../src/store/space/space.ts';
 import { openSpace, type Space, type SpaceOptions } from '../../src/store/space/space.ts';
 import { testFolder } from './temp.ts';
 
@@ -106,7 +107,7 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
     onUnknownManifest: () => Promise.resolve(),
   });
   const { remover, pinned, limitBytes } = space;
-  const images = new Images({ tables, remover, pinned, limitBytes, now });
+  const images = new ImageCatalog({ tables, remover, pinned, limitBytes, now });
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     await space.close();

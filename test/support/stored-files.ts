@@ -1,6 +1,6 @@
 import { readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import type { Digest } from '../../src/oci/digest.ts';
-import { blobPath } from '../../src/store/blob/layout.ts';
+import { blobPath } from '../../src/store/part/layout.ts';
 
 /** Flips a bit in the middle of a stored blob, as a disk that loses bits does. */
 export async function rot(dataDir: string, digest: Digest): Promise<void> {

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createTlsSet } from '../../src/setup/tls-set.ts';
+import { createTlsSet } from '../../src/setup/certificates.ts';
 import { tempFolder, type TempFolder } from './temp.ts';
 
 /** Certificates for loopback in files, and what is in them. */

@@ -1,6 +1,6 @@
 import { expect, onTestFinished } from 'vitest';
-import { createUpstream, type UpstreamOptions } from '../../src/upstream/client.ts';
-import type { RequestEvent } from '../../src/upstream/observer.ts';
+import { createUpstream, type UpstreamOptions } from '../../src/upstream/registry/client.ts';
+import type { RequestEvent } from '../../src/upstream/events.ts';
 import type { BlobStream, Outcome, Upstream } from '../../src/upstream/upstream.ts';
 import type { FakeHub, FakeHubOptions } from '../fake/hub.ts';
 import { filledHub } from './filled-hub.ts';

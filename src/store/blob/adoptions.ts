@@ -1,12 +1,11 @@
 import { rm } from 'node:fs/promises';
-import { errorCode } from '../../lib/error-code.ts';
+import { errorCode } from '../../lib/errors.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
-import type { BlobIndex } from '../blob-store.ts';
-import { diskError } from './disk-error.ts';
-import { fileState } from './file-state.ts';
-import type { HashThread } from './hash-thread.ts';
-import type { BlobHolds } from './holds.ts';
-import { blobPath } from './layout.ts';
+import type { BlobIndex } from '../blobs.ts';
+import type { HashThread } from '../part/hashing.ts';
+import { diskError, fileState } from '../part/health.ts';
+import { blobPath } from '../part/layout.ts';
+import type { BlobHolds } from './leases.ts';
 
 export interface AdoptionsOptions {
   readonly dataDir: string;

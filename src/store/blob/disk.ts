@@ -1,7 +1,8 @@
+import { rm, stat } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../../lib/lru-options.ts';
-import { rm } from 'node:fs/promises';
+import { atMost } from '../../lib/caches.ts';
 import { Extents } from '../../lib/extents.ts';
+import { openRegularFile } from '../../lib/files.ts';
 import type { Digest } from '../../oci/digest.ts';
 import {
   BlobStoreError,
@@ -10,20 +11,26 @@ import {
   type BlobStore,
   type KeptExtents,
   type StoredBlob,
-} from '../blob-store.ts';
+  type BlobFiles,
+} from '../blobs.ts';
+import { SharedBlocks } from '../part/blocks.ts';
+import { HashThread } from '../part/hashing.ts';
+import {
+  diskError,
+  isMissing,
+  DiskHealth,
+  fileState,
+  NoRoomError,
+  type Reservation,
+  type Room,
+} from '../part/health.ts';
+import { removePart } from '../part/journal.ts';
+import { KeptParts, type KeptPart } from '../part/kept.ts';
+import { blobPath, newPartPath } from '../part/layout.ts';
+import { DiskPart, type DiskPartOptions } from '../part/part.ts';
 import { Adoptions } from './adoptions.ts';
-import { diskError, isMissing } from './disk-error.ts';
-import { DiskHealth } from './disk-health.ts';
-import { DiskPart, type DiskPartOptions } from './disk-part.ts';
-import { fileState } from './file-state.ts';
-import { HashThread } from './hash-thread.ts';
-import type { BlobHolds } from './holds.ts';
-import { KeptParts, type KeptPart } from './kept-parts.ts';
-import { blobPath, newPartPath } from './layout.ts';
+import type { BlobHolds } from './leases.ts';
 import { OpenFiles } from './open-files.ts';
-import { removePart } from './part-journal.ts';
-import { NoRoomError, type Reservation, type Room } from './room.ts';
-import { SharedBlocks } from './shared-blocks.ts';
 
 export interface DiskBlobStoreOptions {
   readonly dataDir: string;
@@ -259,4 +266,25 @@ class DiskBlobStore implements BlobStore {
     }
     await this.#kept.drop(digest);
   }
+}
+
+const CHUNK_BYTES = 1024 * 1024;
+
+export function createBlobFiles(dataDir: string, index: Pick<BlobIndex, 'getBlob'>): BlobFiles {
+  return {
+    size: async (digest) => {
+      const size = index.getBlob(digest)?.size;
+      if (size === undefined) return undefined;
+      const found = await stat(blobPath(dataDir, digest)).catch((error: unknown) => {
+        if (!isMissing(error)) throw error;
+      });
+      return found?.isFile() === true && found.size === size ? size : undefined;
+    },
+    read: (digest) => contentOf(dataDir, digest),
+  };
+}
+
+async function* contentOf(dataDir: string, digest: Digest): AsyncGenerator<Buffer, void> {
+  const file = await openRegularFile(blobPath(dataDir, digest));
+  yield* file.createReadStream({ highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>;
 }

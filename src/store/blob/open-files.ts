@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
-import { openRegularFile } from '../../lib/regular-file.ts';
-import type { Read, SharedBlocks } from './shared-blocks.ts';
+import { openRegularFile } from '../../lib/files.ts';
+import type { Read, SharedBlocks } from '../part/blocks.ts';
 
 export interface OpenFilesOptions {
   /** Files that are kept open although nobody reads them. */

@@ -1,9 +1,88 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { IndexEnvironment } from './environment.ts';
-import type { ReferenceTable } from './references.ts';
-import { openTable, type Table } from './table.ts';
-import type { TotalsTable } from './totals.ts';
-import type { UsageTable } from './usage.ts';
+import { openTable, under, type Table, type TotalsTable } from './table.ts';
+
+type NamedBy = [named: Digest, namer: Digest];
+
+/** Which stored manifests name a digest: images their config and layers, indexes their entries. */
+export class ReferenceTable {
+  readonly #namers: Table<true, NamedBy>;
+
+  constructor(environment: IndexEnvironment) {
+    this.#namers = openTable(environment, 'namers');
+  }
+
+  /** Within a transaction. */
+  add(namer: Digest, named: Digest): void {
+    this.#namers.put([named, namer], true);
+  }
+
+  /** Within a transaction. */
+  remove(namer: Digest, named: Iterable<Digest>): void {
+    for (const digest of named) this.#namers.remove([digest, namer]);
+  }
+
+  isNamedBy(named: Digest, namer: Digest): boolean {
+    return this.#namers.has([named, namer]);
+  }
+
+  namersOf(named: Digest, limit?: number): Digest[] {
+    return this.#namers.keys(under(named), limit).map(([, namer]) => namer);
+  }
+
+  isNamed(digest: Digest): boolean {
+    return this.namersOf(digest, 1).length > 0;
+  }
+
+  /** Whether nothing but `namer` names it. */
+  isOwn(digest: Digest, namer: Digest): boolean {
+    return this.namersOf(digest, 2).every((each) => each === namer);
+  }
+}
+
+/** What has an age of its own: manifests, and blobs that no stored manifest names. */
+export type Unit = 'manifest' | 'blob';
+
+/** A unit's place from the coldest to the freshest; `usedAt` in ms since the epoch. */
+export type Place = [usedAt: number, unit: Unit, digest: Digest];
+
+/** When what was pulled last, and all of it in that order: scanned from disk, never held in memory. */
+export class UsageTable {
+  readonly #usedAt: Table<number, [Unit, Digest]>;
+  readonly #order: Table<true, Place>;
+
+  constructor(environment: IndexEnvironment) {
+    this.#usedAt = openTable(environment, 'usage');
+    this.#order = openTable(environment, 'usage-order');
+  }
+
+  /** Undefined: it has no age of its own. */
+  usedAt(unit: Unit, digest: Digest): number | undefined {
+    return this.#usedAt.get([unit, digest]);
+  }
+
+  /** Within a transaction. */
+  set(unit: Unit, digest: Digest, usedAt: number): void {
+    const known = this.usedAt(unit, digest);
+    if (known === usedAt) return;
+    if (known !== undefined) this.#order.remove([known, unit, digest]);
+    this.#usedAt.put([unit, digest], usedAt);
+    this.#order.put([usedAt, unit, digest], true);
+  }
+
+  /** Within a transaction. */
+  remove(unit: Unit, digest: Digest): void {
+    const known = this.usedAt(unit, digest);
+    if (known === undefined) return;
+    this.#usedAt.remove([unit, digest]);
+    this.#order.remove([known, unit, digest]);
+  }
+
+  /** The next `limit` places after `after`, the coldest first. */
+  coldest(limit: number, after?: Place): Place[] {
+    return this.#order.page(limit, after);
+  }
+}
 
 /** The blobs that are on the disk. One that no stored manifest names has an age of its own. */
 export class BlobTable {

@@ -3,8 +3,8 @@ import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { open, type RootDatabase } from 'lmdb';
-import { withinMs } from '../../lib/deadline.ts';
-import { errorCode } from '../../lib/error-code.ts';
+import { errorCode } from '../../lib/errors.ts';
+import { withinMs } from '../../lib/promises.ts';
 
 /** What must stay free on the file system for LMDB to be let write: it copies every page that it changes. */
 const MAX_MARGIN_BYTES = 16 * 1024 * 1024;

@@ -1,5 +1,5 @@
 import type { Digest } from '../../oci/digest.ts';
-import type { PullEntry, PullRecord } from '../pull-history.ts';
+import type { PullEntry, PullRecord } from '../history.ts';
 import type { IndexEnvironment } from './environment.ts';
 import { openTable, type Table } from './table.ts';
 

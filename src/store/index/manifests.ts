@@ -1,20 +1,67 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../../oci/digest.ts';
 import {
+  attestedDigest,
+  isRunnableImage,
   ManifestInvalidError,
   parseManifest,
   type Descriptor,
   type ManifestContent,
 } from '../../oci/manifest.ts';
-import { decodeManifest, encodeManifest } from '../manifest/codec.ts';
-import type { StoredManifest } from '../manifest-store.ts';
-import { attestationsOf } from './attestations.ts';
-import type { BlobTable } from './blobs.ts';
+import { decodeManifest, encodeManifest } from '../codec.ts';
+import type { StoredManifest, ReferrersRecord } from '../manifests.ts';
+import type { ReferenceTable, BlobTable, UsageTable } from './blobs.ts';
 import type { IndexEnvironment } from './environment.ts';
-import type { ReferenceTable } from './references.ts';
-import { openTable, type Table } from './table.ts';
-import type { TotalsTable } from './totals.ts';
-import type { UsageTable } from './usage.ts';
+import { openTable, type Table, type TotalsTable, under } from './table.ts';
+
+interface Tables {
+  readonly manifests: Pick<ManifestTable, 'content'>;
+  readonly references: Pick<ReferenceTable, 'namersOf'>;
+}
+
+/** Indexes that are looked into; what all the others say of a manifest is the same in nearly every case. */
+const MAX_INDEXES_SEEN = 8;
+/** Of one manifest; BuildKit makes one. */
+const MAX_ATTESTATIONS = 8;
+
+/**
+ * The stored manifests that a stored index calls attestations of the image `subject`. Not those that are images
+ * themselves: an index can say what it likes, and must not have the images of others kept or evicted.
+ */
+export function attestationsOf(tables: Tables, subject: Digest): Digest[] {
+  if (kindOf(tables, subject) !== 'image') return [];
+  const found = new Set<Digest>();
+  for (const entry of entriesBeside(tables, subject)) {
+    if (found.size >= MAX_ATTESTATIONS || attestedDigest(entry) !== subject) continue;
+    if (kindOf(tables, entry.digest) === 'statement') found.add(entry.digest);
+  }
+  return [...found];
+}
+
+/** The stored images of which a manifest is an attestation; empty for everything else. */
+export function subjectsOf(tables: Tables, attestation: Digest): Digest[] {
+  if (kindOf(tables, attestation) !== 'statement') return [];
+  const found = new Set<Digest>();
+  for (const entry of entriesBeside(tables, attestation)) {
+    const subject = entry.digest === attestation ? attestedDigest(entry) : undefined;
+    if (subject !== undefined && kindOf(tables, subject) === 'image') found.add(subject);
+  }
+  return [...found];
+}
+
+function entriesBeside({ manifests, references }: Tables, digest: Digest) {
+  return references.namersOf(digest, MAX_INDEXES_SEEN).flatMap((index) => {
+    const content = manifests.content(index);
+    return content?.kind === 'index' ? content.entries : [];
+  });
+}
+
+/** Only what nobody runs can be a statement on something, so there is no circle of statements on statements. */
+function kindOf({ manifests }: Tables, digest: Digest): 'image' | 'statement' | undefined {
+  const content = manifests.content(digest);
+  if (content === undefined || content.kind === 'index') return undefined;
+  return isRunnableImage(content) ? 'image' : 'statement';
+}
 
 /** What is kept under a digest that is not a manifest we can read names nothing. */
 const NAMES_NOTHING: ManifestContent = { kind: 'index', entries: [] };
@@ -147,5 +194,35 @@ export function contentOf(manifest: StoredManifest): ManifestContent {
   } catch (error) {
     if (error instanceof ManifestInvalidError) return NAMES_NOTHING;
     throw error;
+  }
+}
+
+/** What refers to which manifest, by the key of the repository where it was asked for. */
+export class ReferrersTable {
+  readonly #referrers: Table<ReferrersRecord, [digest: Digest, repository: string]>;
+
+  constructor(environment: IndexEnvironment) {
+    this.#referrers = openTable(environment, 'referrers');
+  }
+
+  get(digest: Digest, repository: string): ReferrersRecord | undefined {
+    return this.#referrers.get([digest, repository]);
+  }
+
+  /** Within a transaction. */
+  put(digest: Digest, repository: string, record: ReferrersRecord): void {
+    this.#referrers.put([digest, repository], record);
+  }
+
+  /** Within a transaction. */
+  remove(digest: Digest, repository: string): void {
+    this.#referrers.remove([digest, repository]);
+  }
+
+  /** Within a transaction: all that is known of what refers to a manifest. */
+  removeAll(digest: Digest): void {
+    // All keys first: a cursor does not survive the removal of what it stands on.
+    const keys = this.#referrers.keys(under(digest));
+    for (const key of keys) this.#referrers.remove(key);
   }
 }

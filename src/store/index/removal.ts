@@ -1,8 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
-import { attestationsOf, subjectsOf } from './attestations.ts';
-import { namedBy } from './manifests.ts';
+import { attestationsOf, subjectsOf, namedBy } from './manifests.ts';
+import type { TagKey } from './repositories.ts';
 import type { IndexTables } from './tables.ts';
-import type { TagKey } from './tags.ts';
 
 /** Other manifests that are looked at before a link to something they share is kept unseen. */
 const MAX_NAMERS_SEEN = 64;

@@ -1,17 +1,30 @@
-import { BlobTable } from './blobs.ts';
-import { BookmarkTable } from './bookmarks.ts';
-import { IndexEnvironment, type EnvironmentOptions } from './environment.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { Bookmark } from '../blobs.ts';
+import { BlobTable, ReferenceTable, UsageTable } from './blobs.ts';
+import { IndexEnvironment, type EnvironmentOptions, IndexWriteError } from './environment.ts';
 import { HistoryTable } from './history.ts';
-import { LinkTable } from './links.ts';
-import { ManifestTable } from './manifests.ts';
+import { ManifestTable, ReferrersTable } from './manifests.ts';
 import { PinTable } from './pins.ts';
-import { ReferenceTable } from './references.ts';
-import { ReferrersTable } from './referrers.ts';
-import { RepositoryTable } from './repositories.ts';
-import { openTable, type Table } from './table.ts';
-import { TagTable } from './tags.ts';
-import { TotalsTable } from './totals.ts';
-import { UsageTable } from './usage.ts';
+import { LinkTable, RepositoryTable, TagTable } from './repositories.ts';
+import { openTable, type Table, TotalsTable } from './table.ts';
+
+/** How far long walks have come, by name. */
+export class BookmarkTable {
+  readonly #bookmarks: Table<Bookmark, string>;
+
+  constructor(environment: IndexEnvironment) {
+    this.#bookmarks = openTable(environment, 'bookmarks');
+  }
+
+  get(name: string): Bookmark | undefined {
+    return this.#bookmarks.get(name);
+  }
+
+  /** Within a transaction. */
+  put(name: string, bookmark: Bookmark): void {
+    this.#bookmarks.put(name, bookmark);
+  }
+}
 
 /**
  * All that the index holds, by noun. Their methods are synchronous: reads may be called at any time, changes belong
@@ -51,4 +64,49 @@ export class IndexTables {
     this.history = new HistoryTable(this.environment);
     this.meta = openTable(this.environment, 'meta');
   }
+}
+
+/** What the tables hold and how they belong together; 1 had manifests, tags, links, repositories and blobs only. */
+const FORMAT = 2;
+/** Entries per transaction. */
+const STEP = 500;
+
+/**
+ * Brings an index of an earlier format up to this one: enters what manifests name, who links to what, and an age for
+ * everything. Can be cut off at any point and run again. Resolves at once if there is nothing to do.
+ */
+export async function upgradeIndex(tables: IndexTables, now: () => number): Promise<void> {
+  const { environment, manifests, blobs, links, tags, meta } = tables;
+  if (meta.get('format') === FORMAT) return;
+  const at = now();
+  const steps = async <K>(
+    page: (limit: number, after?: K) => K[],
+    enter: (key: K) => void,
+  ): Promise<void> => {
+    for (let keys = page(STEP); keys.length > 0; keys = page(STEP, keys.at(-1))) {
+      await environment.write(() => keys.forEach(enter));
+    }
+  };
+  await steps(
+    (limit, after?: Digest) => manifests.page(limit, after),
+    (digest) => manifests.index(digest, at),
+  );
+  await steps(
+    (limit, after?: Digest) => blobs.page(limit, after),
+    (digest) => blobs.age(digest, at),
+  );
+  await steps(
+    (limit, after?: [string, Digest]) => links.page(limit, after),
+    ([repository, digest]) => links.index(repository, digest),
+  );
+  await steps(
+    (limit, after?: [string, string]) => tags.page(limit, after),
+    (key) => tags.index(key),
+  );
+  await environment
+    .write(() => meta.put('format', FORMAT), { frees: true })
+    .catch((error: unknown) => {
+      // On a full disk: an index that holds nothing will have nothing to be upgraded the next time either.
+      if (!(error instanceof IndexWriteError) || manifests.page(1).length > 0) throw error;
+    });
 }

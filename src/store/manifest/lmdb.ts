@@ -1,25 +1,24 @@
 import { digestMatches, type Digest } from '../../oci/digest.ts';
 import { repositoryKey, type Repository } from '../../oci/reference.ts';
-import type { ListedBlob } from '../blob-audit.ts';
-import type { ListedBlobIndex } from '../blob/disk-audit.ts';
-import type { Bookmark, Bookmarks } from '../bookmarks.ts';
-import { imageNames } from '../index/image-names.ts';
-import { CHANGES_PER_TURN, IndexError } from '../index/environment.ts';
+import type { ListedBlobIndex } from '../blob/audit.ts';
+import type { ListedBlob, Bookmark, Bookmarks } from '../blobs.ts';
+import { imageNames } from '../index/closure.ts';
+import { CHANGES_PER_TURN, IndexError, IndexWriteError } from '../index/environment.ts';
+export { IndexError, IndexWriteError } from '../index/environment.ts';
 import { indexPath, inspectIndex } from '../index/inspection.ts';
 import { contentOf, namedBy } from '../index/manifests.ts';
-import { IndexTables } from '../index/tables.ts';
-import { upgradeIndex } from '../index/upgrade.ts';
-import type { ManifestAudit } from '../manifest-audit.ts';
+import { IndexTables, upgradeIndex } from '../index/tables.ts';
 import type {
+  ManifestAudit,
   Catalogue,
   Link,
   ManifestStore,
   RepositoryRecord,
   StoredManifest,
   TagRecord,
-} from '../manifest-store.ts';
-
-export { IndexError, IndexWriteError } from '../index/environment.ts';
+  ReferrersRecord,
+  ReferrersStore,
+} from '../manifests.ts';
 
 export interface IndexOptions {
   readonly readOnly?: boolean;
@@ -223,5 +222,57 @@ class LmdbIndex implements Index {
 
   async close(): Promise<void> {
     await this.tables.environment.close();
+  }
+}
+
+export interface ReferrersStoreOptions {
+  readonly tables: IndexTables;
+  readonly onError: (error: unknown) => void;
+  /** Whether the cache may grow by about so many bytes of the index; a list may have 4 MiB. */
+  readonly hasRoom: (bytes: number) => boolean;
+}
+
+/** Lists of referrers in the index: for manifests that are in it, and for as long as they are. */
+export function createReferrersStore(options: ReferrersStoreOptions): ReferrersStore {
+  return new LmdbReferrers(options);
+}
+
+class LmdbReferrers implements ReferrersStore {
+  readonly #tables: IndexTables;
+  readonly #onError: (error: unknown) => void;
+  readonly #hasRoom: (bytes: number) => boolean;
+
+  constructor({ tables, onError, hasRoom }: ReferrersStoreOptions) {
+    this.#tables = tables;
+    this.#onError = onError;
+    this.#hasRoom = hasRoom;
+  }
+
+  getReferrers(repository: Repository, digest: Digest): ReferrersRecord | undefined {
+    return this.#tables.referrers.get(digest, repositoryKey(repository));
+  }
+
+  async putReferrers(repository: Repository, digest: Digest, record: ReferrersRecord): Promise<void> {
+    const { manifests, referrers } = this.#tables;
+    if (!manifests.has(digest) || !this.#hasRoom(record.bytes.length)) return;
+    const key = repositoryKey(repository);
+    await this.#write(() => referrers.put(digest, key, record), { bytes: record.bytes.length });
+  }
+
+  async deleteReferrers(repository: Repository, digest: Digest): Promise<void> {
+    const { referrers } = this.#tables;
+    const key = repositoryKey(repository);
+    if (referrers.get(digest, key) === undefined) return;
+    await this.#write(() => referrers.remove(digest, key), { frees: true });
+  }
+
+  /** A disk that refuses is no reason to refuse a client what upstream has just told. */
+  async #write(change: () => void, options: { readonly bytes?: number; readonly frees?: boolean }) {
+    try {
+      await this.#tables.environment.write(change, options);
+    } catch (error) {
+      if (!(error instanceof IndexWriteError)) throw error;
+      this.#onError(error);
+    }
   }
 }

@@ -1,6 +1,6 @@
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
-import { parseObject } from '../manifest/codec.ts';
+import { parseObject } from '../codec.ts';
 
 /** Names this use of the secret, so that its HMACs are good for nothing else. */
 const PURPOSE = 'pierhead redis claims v1';

@@ -1,5 +1,5 @@
-import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net';
+import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import { parseRedisAddress, type RedisAddress } from '../../lib/redis-address.ts';
 
 /** What is used of ioredis: the same on one server, behind sentinels and on a cluster. */

@@ -1,9 +1,45 @@
-import { withinMs } from '../../lib/deadline.ts';
-import { RunningTime } from '../../lib/running-time.ts';
-import { RedisAllowance } from './allowance.ts';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { RunningTime } from '../../lib/clock.ts';
+import { withinMs } from '../../lib/promises.ts';
 import { createRedisClients, type RedisClient } from './clients.ts';
-import { failureOf, isSilence, type RedisFailure } from './failure.ts';
-import { RedisGuard } from './guard.ts';
+import { failureOf, isSilence, type RedisFailure, RedisGuard } from './health.ts';
+
+/** A timer may end a wait so much early by the clock that measures it, and what is left is no time to ask in. */
+const NONE_BELOW_MS = 1;
+
+/**
+ * How long one request may wait for Redis in all, however many calls it takes: each of them may be in time, and all of
+ * them together make a client wait that would be served without.
+ */
+export class RedisAllowance {
+  readonly #ms: number;
+  readonly #requests = new AsyncLocalStorage<{ leftMs: number }>();
+
+  constructor(ms: number) {
+    this.#ms = ms;
+  }
+
+  /** Does the work of one request. What it leaves to be done behind its back keeps nobody waiting, and is not limited. */
+  async during<T>(work: () => Promise<T>): Promise<T> {
+    const request = { leftMs: this.#ms };
+    try {
+      return await this.#requests.run(request, work);
+    } finally {
+      request.leftMs = Infinity;
+    }
+  }
+
+  get leftMs(): number {
+    return this.#requests.getStore()?.leftMs ?? Infinity;
+  }
+
+  waited(ms: number): void {
+    const request = this.#requests.getStore();
+    if (request === undefined) return;
+    request.leftMs -= ms;
+    if (request.leftMs < NONE_BELOW_MS) request.leftMs = 0;
+  }
+}
 
 /** All keys and channels begin with this, so that a Redis can be shared with other programs. */
 export const REDIS_PREFIX = 'pierhead:v1:';

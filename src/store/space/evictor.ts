@@ -1,9 +1,9 @@
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../../oci/digest.ts';
-import type { BlobHolds } from '../blob/holds.ts';
+import type { BlobHolds } from '../blob/leases.ts';
+import type { Place } from '../index/blobs.ts';
 import { IndexWriteError } from '../index/environment.ts';
-import { subjectsOf } from '../index/attestations.ts';
-import { namedBy } from '../index/manifests.ts';
+import { subjectsOf, namedBy } from '../index/manifests.ts';
 import {
   removeBlob,
   removeSome,
@@ -12,11 +12,10 @@ import {
   type Removed,
 } from '../index/removal.ts';
 import type { IndexTables } from '../index/tables.ts';
-import type { Place } from '../index/usage.ts';
-import type { EvictionReason } from './disk-room.ts';
 import type { Protection } from './protection.ts';
 import type { Remover } from './remover.ts';
-import type { UsageNotes } from './usage-notes.ts';
+import type { EvictionReason } from './room.ts';
+import type { UsageNotes } from './usage.ts';
 
 /** A step is one transaction and the deletion of some files, then everyone else has a turn. */
 const MAX_PLACES_PER_STEP = 64;

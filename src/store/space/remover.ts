@@ -1,10 +1,10 @@
 import { rm } from 'node:fs/promises';
-import { deferred } from '../../lib/deferred.ts';
+import { deferred } from '../../lib/promises.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { BlobHolds } from '../blob/holds.ts';
-import { blobPath } from '../blob/layout.ts';
+import type { BlobHolds } from '../blob/leases.ts';
 import { nothingRemoved, type Removed } from '../index/removal.ts';
 import type { IndexTables } from '../index/tables.ts';
+import { blobPath } from '../part/layout.ts';
 
 /** Why something was removed: to make room, or because somebody said so. */
 export type RemovalReason = 'mark' | 'room' | 'request';

@@ -1,12 +1,12 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
-import { deferred } from '../../lib/deferred.ts';
+import { deferred } from '../../lib/promises.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
-import type { BlobState } from '../blob-audit.ts';
-import type { BlobHolds } from '../blob/holds.ts';
+import type { BlobHolds } from '../blob/leases.ts';
+import type { BlobState } from '../blobs.ts';
+import type { TagKey } from '../index/repositories.ts';
 import type { IndexTables } from '../index/tables.ts';
-import type { TagKey } from '../index/tags.ts';
 
 /** Clients that were cut off come back first; until then little is on the disk that nobody counts. */
 const START_AFTER_MS = 10_000;

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { copyFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { humanBytes, humanDuration } from '../../../src/lib/human.ts';
+import { humanBytes, humanDuration } from '../../../src/lib/text.ts';
 import type { Command } from '../command.ts';
 import { readMetrics } from '../metrics.ts';
 import { count } from '../options.ts';

@@ -1,0 +1,92 @@
+import { LRUCache } from 'lru-cache';
+import type { Settings } from '../config/settings.ts';
+import { atMost } from '../lib/caches.ts';
+import { networkAround, networkOverlap } from '../lib/networks.ts';
+import type { Logger } from '../log/log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { ReadAhead, type ReadAheadOptions } from '../mirror/after-pull/prefetch.ts';
+import { PullRecorder } from '../mirror/after-pull/recorder.ts';
+import { PullStatistics } from '../mirror/after-pull/statistics.ts';
+import type { PullServiceOptions } from '../mirror/mirror.ts';
+import { parsePlatform, type Platform } from '../oci/platform.ts';
+import type { ImageResolverOptions } from '../operations/images/resolve.ts';
+import type { PullHistory } from '../store/history.ts';
+
+/** The clients that the settings tell of: the platforms of all, else the default, and those of networks. */
+export function knownClients(settings: Settings): ImageResolverOptions['clients'] {
+  const { platforms, defaultPlatform, clients } = settings;
+  const general =
+    platforms.length === 0
+      ? [{ text: defaultPlatform, why: 'default' }]
+      : platforms.map((text) => ({ text, why: 'platforms' }));
+  const ofNetworks = clients.flatMap(({ network, platform: text }) =>
+    text === undefined ? [] : [{ text, why: `clients of ${network}` }],
+  );
+  return [...general, ...ofNetworks].flatMap(({ text, why }) => {
+    const platform = parsePlatform(text);
+    return platform === undefined ? [] : [{ platform, why }];
+  });
+}
+
+/** The platforms of those clients. */
+export function knownPlatforms(settings: Settings): Platform[] {
+  return knownClients(settings).map(({ platform }) => platform);
+}
+
+/** Clients come back. */
+const MAX_REMEMBERED = 10_000;
+
+/** The network that an address counts as: that of the first rule for clients that fits, else the one around it. */
+export function clientNetworks({ clients }: Settings): (address: string) => string {
+  const rules = clients.map(({ network }) => ({ network, holds: networkOverlap(network) }));
+  const known = new LRUCache<string, string>({
+    ...atMost(MAX_REMEMBERED),
+    memoMethod: (address) => {
+      const around = networkAround(address);
+      if (around === undefined) return '';
+      const own = `${address}/${address.includes(':') ? 128 : 32}`;
+      return rules.find(({ holds }) => holds(own))?.network ?? around;
+    },
+  });
+  return (address) => known.memo(address);
+}
+
+export interface FollowUpParts extends Pick<
+  ReadAheadOptions,
+  'store' | 'links' | 'fetcher' | 'negative' | 'members' | 'clients' | 'blobs'
+> {
+  readonly settings: Settings;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly history: PullHistory;
+}
+
+/** What happens besides a client getting what it asked for: what it will ask for next is fetched, and pulls are counted. */
+export interface FollowUps {
+  readonly manifestServed: PullServiceOptions['onManifest'];
+  readonly blobAsked: PullServiceOptions['onBlob'];
+  /** Begins nothing new, and waits a little for what runs. */
+  close(): Promise<void>;
+}
+
+export function createFollowUps({ settings, log, metrics, history, ...parts }: FollowUpParts): FollowUps {
+  const statistics = new PullStatistics({ ...parts, onPull: (pull) => metrics.pulled(pull) });
+  const recorder = new PullRecorder({ ...parts, history, networkOf: clientNetworks(settings) });
+  const readAhead = new ReadAhead({
+    ...parts,
+    mode: settings.readAhead,
+    platforms: settings.platforms.flatMap((text) => parsePlatform(text) ?? []),
+    mayPrefetch: (upstream, repository) => upstream.mayPrefetch(repository),
+    onFetched: (kind) => metrics.readAhead(kind),
+    onError: (error) => log.error({ err: error }, 'read-ahead'),
+  });
+  return {
+    manifestServed: (served) => {
+      statistics.manifestServed(served);
+      recorder.manifestServed(served);
+      readAhead.manifestServed(served);
+    },
+    blobAsked: (asked) => readAhead.blobAsked(asked),
+    close: () => readAhead.close(),
+  };
+}

@@ -1,0 +1,156 @@
+import type { ShownSetting } from '../config/shown.ts';
+import type { Health } from '../http/server/health.ts';
+import { StartError } from '../lib/errors.ts';
+import type { Operations } from '../operations/protocol.ts';
+import { listImages } from '../store/catalog/list.ts';
+import { diskFailure, takeDataDir } from '../store/data-dir.ts';
+import type { PullEntry } from '../store/history.ts';
+import type { ImageEntry } from '../store/images.ts';
+import { IndexError, IndexWriteError } from '../store/index/environment.ts';
+import { readIndex } from '../store/manifest/lmdb.ts';
+export { knownPlatforms } from './after-pulls.ts';
+import { Undo } from './cleanup.ts';
+import { openListeners } from './listeners.ts';
+import { assemble, type AssemblyOptions, type Parts } from './parts.ts';
+import { openContent, type StoredContent } from './read-only.ts';
+export { type StoredContent, readReadiness } from './read-only.ts';
+
+export interface AppOptions extends AssemblyOptions {
+  /** The settings with their sources, secrets masked, for the admin API. */
+  readonly shown: readonly ShownSetting[];
+}
+
+export interface App {
+  readonly listenUrl: string;
+  /** Undefined: there are no accounts. */
+  readonly authUrl: string | undefined;
+  readonly adminUrl: string | undefined;
+  /** Stops accepting, lets answers finish for up to 30 s, and gives everything back. */
+  stop(): Promise<void>;
+}
+
+/** The data directory in the hands of a command: no address is listened on. */
+export interface CommandApp {
+  readonly operations: Operations;
+  /** Waits for what other commands have asked of this process, and gives everything back. */
+  finish(): Promise<void>;
+  /** Ends what runs, and gives everything back. */
+  stop(): Promise<void>;
+}
+
+/** Builds the server out of its parts and starts it. Throws DataDirError, StartError, FileError. */
+export function startApp(options: AppOptions): Promise<App> {
+  return takenDataDir(options, (parts, undo) => serve(options, parts, undo));
+}
+
+/** Takes the data directory for a command. Throws DataDirError. */
+export function openCommandApp(options: AppOptions): Promise<CommandApp> {
+  return takenDataDir(options, ({ operations, control }, { giveBack }) =>
+    Promise.resolve({
+      operations,
+      finish: async () => {
+        await control.drain();
+        await giveBack();
+      },
+      stop: giveBack,
+    }),
+  );
+}
+
+/** What is kept, read beside whoever owns the data directory. Throws IndexError. */
+export async function* readImages(dataDir: string): AsyncGenerator<ImageEntry> {
+  const index = await readIndex(dataDir);
+  try {
+    yield* listImages(index.tables);
+  } finally {
+    await index.close();
+  }
+}
+
+/** Which images could be pulled now if no upstream answered. */
+
+/** What was pulled in a span of time, read beside whoever owns the data directory. Throws IndexError. */
+export async function readPulls(
+  dataDir: string,
+  { since, until }: { readonly since: number; readonly until: number },
+): Promise<PullEntry[]> {
+  const index = await readIndex(dataDir);
+  try {
+    return [...index.tables.history.until(until)].filter(({ lastAt }) => lastAt >= since);
+  } finally {
+    await index.close();
+  }
+}
+
+/** All that is stored, for as long as `use` takes, beside whoever owns the data directory. Throws IndexError. */
+export async function readContent<T>(
+  dataDir: string,
+  use: (content: StoredContent) => Promise<T>,
+): Promise<T> {
+  const content = await openContent(dataDir);
+  try {
+    return await use(content);
+  } finally {
+    await content.close();
+  }
+}
+
+async function takenDataDir<T>(
+  options: AppOptions,
+  use: (parts: Parts, undo: Undo) => Promise<T>,
+): Promise<T> {
+  const undo = new Undo();
+  try {
+    const lock = await takeDataDir(options.settings.dataDir);
+    undo.push(() => lock.release());
+    const { mended, left } = lock.exposed;
+    if (mended.length > 0) options.log.info({ paths: mended }, 'data closed to other users');
+    if (left.length > 0) options.log.warn({ paths: left }, 'data open to other users');
+    return await use(await assemble(options, lock, undo), undo);
+  } catch (error) {
+    await undo.giveBack();
+    options.log.flush();
+    throw startFailure(options.settings.dataDir, error);
+  }
+}
+
+/** What the disk refuses is told as a sentence; the rest as it is. */
+function startFailure(dataDir: string, error: unknown): unknown {
+  const isOfIndex = error instanceof IndexError || error instanceof IndexWriteError;
+  if (isOfIndex)
+    return new StartError(`${error.message}; check its disk or set another --data-dir`, { cause: error });
+  return diskFailure(dataDir, error);
+}
+
+async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App> {
+  const { settings, log, shown } = options;
+  const { control, care, space } = parts;
+  let isStopping = false;
+  const health: Health = {
+    get isStopping() {
+      return isStopping;
+    },
+    get degraded() {
+      return parts.degraded();
+    },
+    get reasons() {
+      return parts.reasons();
+    },
+  };
+  const listeners = await openListeners({ settings, shown, log, parts, health: () => health }, undo);
+  await space.start();
+  if (settings.scrubIntervalMs !== undefined) {
+    care.startScrub({ intervalMs: settings.scrubIntervalMs, isIdle: () => listeners.answering === 0 });
+  }
+  const { listenUrl, authUrl, adminUrl } = listeners;
+  return {
+    listenUrl,
+    authUrl,
+    adminUrl,
+    stop: async () => {
+      isStopping = true;
+      await Promise.all([listeners.drain(), control.stop(), care.close()]);
+      await undo.giveBack();
+    },
+  };
+}

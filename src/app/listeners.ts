@@ -1,0 +1,230 @@
+import type { Server } from 'node:http';
+import { Accounts } from '../accounts/accounts.ts';
+import { formatListen, type ListenAddress } from '../config/addresses.ts';
+import type { Settings } from '../config/settings.ts';
+import { placeOf, type ShownSetting } from '../config/shown.ts';
+import { createAdminListener, type AdminRoutesOptions } from '../http/admin/routes.ts';
+import { type AdmissionOptions, RequestRates } from '../http/registry/clients.ts';
+import { createRegistryServer } from '../http/registry/server.ts';
+import { isLoopback, networkMatcher } from '../http/server/addresses.ts';
+import type { Health } from '../http/server/health.ts';
+import { drainWithin, listen, type Listener } from '../http/server/listener.ts';
+import { createHttpServer, type HttpServerOptions } from '../http/server/server.ts';
+import { Tls } from '../http/server/tls.ts';
+import { errorCode, StartError } from '../lib/errors.ts';
+import type { Logger } from '../log/log.ts';
+import type { Undo } from './cleanup.ts';
+import { connectionReporter, reloadReporter, reportExchange, reportUnreadable } from './events.ts';
+import type { Parts } from './parts.ts';
+
+/** Why an address cannot be listened on, for people. `place` names the setting. */
+export function listenFailure(address: ListenAddress, place: string, cause: unknown): StartError {
+  return new StartError(sentence(address, place, cause), { cause });
+}
+
+function sentence(address: ListenAddress, place: string, cause: unknown): string {
+  const { host, port } = address;
+  const code = errorCode(cause);
+  switch (code) {
+    case 'EADDRINUSE':
+      return `port ${port} is in use (${place}); stop the other program or set another port`;
+    case 'EACCES':
+    case 'EPERM':
+      return `no permission to listen on port ${port} (${place}); set a port from 1024 up`;
+    case 'EADDRNOTAVAIL':
+      return `${host} is not an address of this machine (${place}); set one that is, or 0.0.0.0`;
+    case 'EAFNOSUPPORT':
+    case 'EINVAL':
+      return `this machine cannot listen on ${host} (${place}); set another address, such as 0.0.0.0`;
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'EAI_FAIL':
+      return `the host name ${host} has no address (${place}); set a name that has one, or 0.0.0.0`;
+    default:
+      return `cannot listen on ${formatListen(address)} (${place}): ${code ?? String(cause)}; set another address`;
+  }
+}
+
+/** How long running answers may take to finish when the server stops. */
+const DRAIN_MS = 30_000;
+
+export interface ListenersOptions {
+  readonly settings: Settings;
+  readonly shown: readonly ShownSetting[];
+  readonly log: Logger;
+  readonly parts: Parts;
+  readonly health: () => Health;
+}
+
+/** The addresses that are listened on. */
+export interface Listeners {
+  readonly listenUrl: string;
+  readonly authUrl: string | undefined;
+  readonly adminUrl: string | undefined;
+  /** Requests of clients whose answers are not over. */
+  readonly answering: number;
+  /** Stops accepting, and waits for running answers for up to 30 s. */
+  drain(): Promise<void>;
+}
+
+/** Listens on all addresses of the settings. Throws FileError, StartError. */
+export async function openListeners(options: ListenersOptions, undo: Undo): Promise<Listeners> {
+  const { settings } = options;
+  const tls = openTls(options, undo);
+  const rate = settings.requestRate;
+  const rates =
+    rate === undefined ? undefined : new RequestRates({ ...rate, prefixBits: settings.requestRateNetworks });
+  const open = async (
+    key: 'listen' | 'authListen',
+    address: ListenAddress,
+    admission: AdmissionOptions,
+  ): Promise<Listener> => {
+    const listener = await listenAt(key, address, registryServer(options, tls, admission), options);
+    undo.push(() => drainWithin(listener, DRAIN_MS));
+    return listener;
+  };
+  const accounts = openAccounts(options, undo);
+  const registry = await open('listen', settings.listen, {
+    isAllowed: networkMatcher(settings.allowNetworks),
+    networksSetting: 'allowNetworks',
+    needsClientCertificate: tls?.needsClientCertificate ?? false,
+    rates,
+    accounts: undefined,
+  });
+  const auth =
+    settings.authListen === undefined
+      ? undefined
+      : await open('authListen', settings.authListen, {
+          isAllowed: networkMatcher(settings.authNetworks),
+          networksSetting: 'authNetworks',
+          needsClientCertificate: false,
+          rates,
+          accounts,
+        });
+  const admin = await openAdmin(options, tls, undo);
+  const clientListeners = auth === undefined ? [registry] : [registry, auth];
+  return {
+    listenUrl: registry.url,
+    authUrl: auth?.url,
+    adminUrl: admin?.url,
+    get answering() {
+      return clientListeners.reduce((sum, { answering }) => sum + answering, 0);
+    },
+    drain: async () => {
+      await Promise.all(clientListeners.map((each) => drainWithin(each, DRAIN_MS)));
+      admin?.cut();
+      await admin?.drain();
+    },
+  };
+}
+
+/** Throws StartError. */
+async function listenAt(
+  key: 'listen' | 'authListen' | 'adminListen',
+  address: ListenAddress,
+  server: Server,
+  { shown }: Pick<ListenersOptions, 'shown'>,
+): Promise<Listener> {
+  return listen(server, address).catch((error: unknown) => {
+    throw listenFailure(address, placeOf(shown, key), error);
+  });
+}
+
+function openTls({ settings, log, parts }: ListenersOptions, undo: Undo): Tls | undefined {
+  const { tlsCert: cert, tlsKey: key, tlsClientCa: clientCa } = settings;
+  if (cert === undefined || key === undefined) return undefined;
+  const report = reloadReporter(log);
+  const tls = new Tls({
+    cert,
+    key,
+    clientCa,
+    onReload: (notAfter, error) => {
+      report('tlsCert', error);
+      parts.metrics.certificate(notAfter);
+    },
+  });
+  undo.push(async () => tls.close());
+  parts.metrics.certificate(tls.identity.notAfter);
+  return tls;
+}
+
+function openAccounts({ settings, log }: ListenersOptions, undo: Undo): Accounts | undefined {
+  const { authListen, htpasswdFile, tokensFile, accounts: rules } = settings;
+  if (authListen === undefined) return undefined;
+  const accounts = new Accounts({ htpasswdFile, tokensFile, rules, onReload: reloadReporter(log) });
+  undo.push(() => accounts.close());
+  if (settings.tlsCert === undefined && !isLoopback(authListen.host)) {
+    log.warn('passwords and tokens cross the network in the clear: set tlsCert and tlsKey beside authListen');
+  }
+  return accounts;
+}
+
+function registryServer(
+  { settings, log, parts, health }: ListenersOptions,
+  tls: Tls | undefined,
+  admission: AdmissionOptions,
+) {
+  const { pull, metrics } = parts;
+  return createRegistryServer({
+    ...serverOptions(settings, log, parts),
+    tls,
+    asksForCertificates: admission.needsClientCertificate,
+    pull,
+    admission,
+    failMode: settings.failMode,
+    clients: settings.clients,
+    health,
+    onExchange: (exchange) => reportExchange(exchange, log, metrics),
+    onUnreadable: (unreadable) => reportUnreadable(unreadable, log, metrics),
+    onInternalError: (error, exchange) => log.error({ err: error, kind: exchange.kind }, 'internal error'),
+  });
+}
+
+async function openAdmin(
+  { settings, shown, log, parts, health }: ListenersOptions,
+  tls: Tls | undefined,
+  undo: Undo,
+): Promise<Listener | undefined> {
+  const { adminListen, adminHosts, adminToken } = settings;
+  if (adminListen === undefined) return undefined;
+  const { metrics, operations } = parts;
+  const routes: AdminRoutesOptions = {
+    adminToken,
+    hosts: [adminListen.host.toLowerCase(), ...adminHosts],
+    health,
+    metrics: () => metrics.render(),
+    settings: () => shown,
+    operations,
+    onInternalError: (error) => log.error({ err: error, kind: 'admin' }, 'internal error'),
+  };
+  const options = serverOptions(settings, log, parts);
+  // On this machine nobody listens in, and whoever scrapes metrics there needs no certificate.
+  const ownTls = isLoopback(adminListen.host) ? {} : { tls };
+  const server = createHttpServer(
+    { ...options, ...ownTls, limits: { ...options.limits, stallTimeoutMs: 0 } },
+    createAdminListener(routes),
+  );
+  const listener = await listenAt('adminListen', adminListen, server, { shown });
+  undo.push(async () => {
+    listener.cut();
+    await listener.drain();
+  });
+  return listener;
+}
+
+/** What holds at every address, to which TLS may be added. */
+function serverOptions(settings: Settings, log: Logger, { metrics }: Parts): HttpServerOptions {
+  return {
+    limits: {
+      maxConnections: settings.maxConnections,
+      maxConnectionsPerAddress: settings.maxClientConnections,
+      headersTimeoutMs: settings.clientHeadersTimeoutMs,
+      idleTimeoutMs: settings.clientIdleTimeoutMs,
+      stallTimeoutMs: settings.clientStallTimeoutMs,
+    },
+    tls: undefined,
+    asksForCertificates: false,
+    isTrustedProxy: networkMatcher(settings.trustedProxies),
+    onRefused: connectionReporter(log, metrics),
+  };
+}

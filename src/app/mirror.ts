@@ -1,0 +1,193 @@
+import type { Settings } from '../config/settings.ts';
+import type { Logger } from '../log/log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { RepositoryAccess } from '../mirror/access/access.ts';
+import type { ContentLinks } from '../mirror/access/links.ts';
+import { PullRules, TagScope } from '../mirror/access/rules.ts';
+import { NegativeCache } from '../mirror/answer/negative-cache.ts';
+import { BlobPuller } from '../mirror/blob/blobs.ts';
+import { Listing } from '../mirror/lists/listing.ts';
+import { Referrers } from '../mirror/lists/referrers.ts';
+import { TagChecker, type Pins } from '../mirror/manifest/check.ts';
+import { ClientPlatforms } from '../mirror/manifest/clients.ts';
+import { TagWatch } from '../mirror/manifest/early-checks.ts';
+import { IndexMembers } from '../mirror/manifest/entries.ts';
+import { ManifestFetcher, ManifestHeads } from '../mirror/manifest/fetch.ts';
+import { FleetFlight } from '../mirror/manifest/fleet.ts';
+import { TagFreshness, TagTtls } from '../mirror/manifest/freshness.ts';
+import { HotManifests } from '../mirror/manifest/hot.ts';
+import { ManifestPuller } from '../mirror/manifest/manifests.ts';
+import { Completeness } from '../mirror/manifest/missing-blobs.ts';
+import { PlatformResolver } from '../mirror/manifest/platforms.ts';
+import { PullService, type PullServiceOptions } from '../mirror/mirror.ts';
+import { parsePlatform } from '../oci/platform.ts';
+import { repositoryKey } from '../oci/reference.ts';
+import { createReferrersStore } from '../store/manifest/lmdb.ts';
+import type { FleetLock, ManifestStore } from '../store/manifests.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import { createFollowUps } from './after-pulls.ts';
+import type { Undo } from './cleanup.ts';
+import { fillReporter, indexReporter } from './events.ts';
+import type { Storage } from './storage.ts';
+import { privatePatterns } from './upstreams.ts';
+
+/** The holder of a lock is waited for until its own time is over, and has told: all would ask at once otherwise. */
+const FLEET_SLACK_MS = 1000;
+
+export interface ManifestPartsOptions {
+  readonly settings: Settings;
+  readonly metrics: Metrics;
+  readonly store: ManifestStore;
+  readonly links: ContentLinks;
+  readonly access: RepositoryAccess;
+  /** Undefined: there is no fleet. */
+  readonly lock: FleetLock | undefined;
+  readonly pins: Pins;
+  /** Ms since the epoch. */
+  readonly now: () => number;
+}
+
+/** What asks upstream for manifests and tags. */
+export interface ManifestParts {
+  readonly negative: NegativeCache;
+  readonly fetcher: ManifestFetcher;
+  readonly heads: ManifestHeads;
+  readonly freshness: TagFreshness;
+  readonly watch: TagWatch;
+  readonly fleet: FleetFlight;
+}
+
+export function createManifestParts(options: ManifestPartsOptions): ManifestParts {
+  const { settings, metrics, store, links, access, lock, pins, now } = options;
+  const negative = new NegativeCache(settings.negativeTtlMs);
+  const fleet = new FleetFlight({
+    lock,
+    maxWaitMs: settings.headersTimeoutMs + FLEET_SLACK_MS,
+    onEnd: (end) => metrics.fleetWork(end),
+  });
+  const fetcher = new ManifestFetcher({ store, access, negative, fleet, now });
+  const heads = new ManifestHeads({ store, negative, fleet, now });
+  const ttls = new TagTtls({ rules: settings.tagTtlRules, otherwiseMs: settings.tagTtlMs });
+  const checker = new TagChecker({
+    store,
+    links,
+    fetcher,
+    negative,
+    fleet,
+    deletedTags: settings.deletedTags,
+    pins,
+    now,
+    onChecked: (result, trigger) => metrics.tagChecked(result, trigger),
+  });
+  const freshness = new TagFreshness({ store, checker, ttls, now });
+  const watch = new TagWatch({
+    store,
+    checker,
+    ttls,
+    maxPerMinute: settings.offline ? 0 : settings.backgroundChecks,
+    mayCheck: (upstream) => upstream.isReachable(),
+    onSkipped: (reason) => metrics.tagCheckSkipped(reason),
+    now,
+  });
+  return { negative, fetcher, heads, freshness, watch, fleet };
+}
+
+/** Lists of referrers grow, even where tags never move. */
+const MAX_REFERRERS_TTL_MS = 24 * 60 * 60 * 1000;
+
+export interface PullsOptions {
+  readonly settings: Settings;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly storage: Storage;
+  /** Undefined: there is no fleet. */
+  readonly lock: FleetLock | undefined;
+  readonly duringRequest: PullServiceOptions['duringRequest'];
+  /** Ms since the epoch. */
+  readonly now: () => number;
+}
+
+/** What answers clients, and the parts of it that commands use as well. */
+export interface Pulls extends ManifestParts {
+  readonly service: PullService;
+  readonly manifests: ManifestPuller;
+  readonly blobPuller: BlobPuller;
+  /** What the settings let anybody have. */
+  readonly scope: TagScope;
+  readonly access: RepositoryAccess;
+  readonly referrers: Referrers;
+}
+
+/** What is to be given back goes to `undo`. */
+export function createPulls(options: PullsOptions, undo: Undo): Pulls {
+  const { settings, log, metrics, upstreams, storage, lock, now } = options;
+  const { index, blobs, links, space } = storage;
+  const store = storage.manifests;
+  const scope = new TagScope(new PullRules(settings.upstreams), store);
+  const access = new RepositoryAccess({ store, scope, privatePatterns: privatePatterns(settings), now });
+  const { pins } = index.tables;
+  const parts = createManifestParts({
+    settings,
+    metrics,
+    store,
+    links,
+    access,
+    lock,
+    pins: {
+      isPinned: (repository, tag) => pins.has({ kind: 'tag', repository: repositoryKey(repository), tag }),
+    },
+    now,
+  });
+  const { negative, fetcher } = parts;
+  undo.push(async () => parts.watch.close());
+  const clients = new ClientPlatforms(
+    parsePlatform(settings.defaultPlatform) ?? { os: 'linux', architecture: 'amd64' },
+  );
+  const members = new IndexMembers();
+  const blobPuller = new BlobPuller({
+    blobs,
+    links,
+    access,
+    maxFills: settings.fills,
+    segmentLimits: { maxStreams: settings.fillSegments, minGapBytes: settings.fillSegmentGapBytes },
+    onFillEnd: fillReporter(log, metrics),
+  });
+  undo.push(() => blobPuller.close());
+  const ahead = { store, links, fetcher, negative, members, clients, blobs: blobPuller };
+  const followUps = createFollowUps({ settings, log, metrics, history: storage.history, ...ahead });
+  undo.push(() => followUps.close());
+  const resolver = new PlatformResolver(clients);
+  const looks = { ...parts, access, links, resolver, members, usage: space.usage };
+  const hot = new HotManifests({ ...looks, remembered: store.remembered });
+  const manifests = new ManifestPuller({
+    ...looks,
+    store,
+    completeness: new Completeness({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
+  });
+  const referrers = new Referrers({
+    tags: store,
+    store: createReferrersStore({
+      tables: index.tables,
+      onError: indexReporter(log, metrics).onError,
+      hasRoom: (bytes) => storage.space.mayGrow(bytes),
+    }),
+    access,
+    negative,
+    ...(settings.readAhead === 'off' ? {} : { ahead: parts }),
+    ttlMs: settings.tagTtlMs === 'never' ? MAX_REFERRERS_TTL_MS : settings.tagTtlMs,
+    now,
+  });
+  const service = new PullService({
+    upstreams,
+    hot,
+    manifests,
+    blobs: blobPuller,
+    listing: new Listing({ catalogue: index, access, upstreams }),
+    referrers,
+    duringRequest: options.duringRequest,
+    onManifest: followUps.manifestServed,
+    onBlob: followUps.blobAsked,
+  });
+  return { ...parts, service, manifests, blobPuller, access, referrers, scope };
+}

@@ -1,0 +1,143 @@
+import type { Settings } from '../config/settings.ts';
+import { createControl, type Control } from '../http/control/routes.ts';
+import type { Logger } from '../log/log.ts';
+import { Metrics } from '../metrics/metrics.ts';
+import type { PullService } from '../mirror/mirror.ts';
+import type { Operations } from '../operations/protocol.ts';
+import type { ContentCare } from '../operations/verify/schedule.ts';
+import type { DataDirLock } from '../store/data-dir.ts';
+import type { Space } from '../store/space/space.ts';
+import type { Undo } from './cleanup.ts';
+import { createPulls } from './mirror.ts';
+import { createOperations } from './operations.ts';
+import { type Fleet, openStorage, type Storage } from './storage.ts';
+import { createUpstreams, upstreamState } from './upstreams.ts';
+
+export interface AssemblyOptions {
+  readonly settings: Settings;
+  readonly version: string;
+  readonly log: Logger;
+  /** The time by which things are fresh, stale, cold or in use; ms since the epoch. Default the system's. */
+  readonly now?: () => number;
+}
+
+/** What serves and what commands use. */
+export interface Parts {
+  readonly pull: PullService;
+  readonly metrics: Metrics;
+  readonly control: Control;
+  readonly operations: Operations;
+  readonly care: ContentCare;
+  readonly space: Space;
+  readonly degraded: () => readonly string[];
+  /** Of what is degraded, where the name does not say it. */
+  readonly reasons: () => Readonly<Record<string, string>> | undefined;
+}
+
+/** Puts the parts together and answers commands from then on. What is to be given back goes to `undo`. */
+export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo: Undo): Promise<Parts> {
+  const { settings, version, log, now = Date.now } = options;
+  const metrics = new Metrics();
+  const fleet = await fleetOf(settings, { metrics, now });
+  undo.push(async () => fleet?.connection.close());
+  const budgets = fleet === undefined ? {} : { sharedBudgets: fleet.budgets };
+  const upstreams = createUpstreams({ settings, version, log, ...budgets }, metrics);
+  const unreachable = (): string[] =>
+    [...upstreams.values()].filter((upstream) => !upstream.isReachable()).map(({ host }) => host);
+  const canRefill = (): boolean => unreachable().length === 0;
+  const storage = await openStorage(
+    { settings, log, metrics, shared: fleet?.manifests, canRefill, now },
+    undo,
+  );
+  undo.push(async () => {
+    await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
+  });
+  const redis = fleet?.connection;
+  const pulls = createPulls(
+    {
+      settings,
+      log,
+      metrics,
+      upstreams,
+      storage,
+      lock: fleet?.lock,
+      duringRequest: (work) => (redis === undefined ? work() : redis.duringRequest(work)),
+      now,
+    },
+    undo,
+  );
+  const { operations, care } = createOperations(
+    { settings, log, metrics, upstreams, storage, pulls, now },
+    undo,
+  );
+  const control = createControl({
+    operations,
+    version,
+    onInternalError: (error) => log.error({ err: error, kind: 'control' }, 'internal error'),
+  });
+  undo.push(() => control.stop());
+  const { index, embedded, blobs, space } = storage;
+  const diskTrouble = (): string[] => {
+    if (space.isCramped) return ['disk full'];
+    return blobs.isFailing ? ['disk'] : [];
+  };
+  metrics.read({
+    fills: () => pulls.blobPuller.running,
+    queuedFills: () => pulls.blobPuller.queued,
+    blobs: () => blobs.totals(),
+    manifests: () => index.manifestTotals(),
+    redis: () => redis?.state,
+    watchedTags: () => pulls.watch.size,
+    fleetWaiting: () => pulls.fleet.waiting,
+    room: () => space.figures(),
+    coldestAgeMs: () => space.coldestAgeMs(),
+    indexBytes: () => index.fileBytes(),
+  });
+  metrics.upstreams.read(() =>
+    [...upstreams.values()].map((upstream) => ({
+      host: upstream.host,
+      state: upstreamState(upstream, settings),
+    })),
+  );
+  // From now on commands are answered, whether or not the addresses for clients can be listened on.
+  lock.answerBy(control.listener);
+  return {
+    pull: pulls.service,
+    metrics,
+    control,
+    operations,
+    care,
+    space,
+    degraded: () => [
+      ...(redis === undefined || redis.state === 'up' ? [] : ['redis']),
+      ...diskTrouble(),
+      ...(embedded.isFailing || indexReason(storage) !== undefined ? ['index'] : []),
+      // One that is offline by its settings works as it is meant to.
+      ...(settings.offline ? [] : unreachable()),
+    ],
+    reasons: () => {
+      const reason = indexReason(storage);
+      return reason === undefined ? undefined : { index: reason };
+    },
+  };
+}
+
+/** Why the index cannot tell all that is stored; undefined: it can. */
+function indexReason({ index, space }: Storage): string | undefined {
+  if (index.problem !== undefined) {
+    return `the index is damaged (${index.problem}): restart pierhead to make a new one`;
+  }
+  return space.isRebuilding
+    ? 'the index is new: cached blobs are entered again, tags and manifests when they are next pulled'
+    : undefined;
+}
+
+/** The client of Redis takes 9 MB and a tenth of a second to load: only who has one pays for it. */
+async function fleetOf(
+  { redisUrl: url, redisTimeoutMs: timeoutMs, connectTimeoutMs, fleetSecret: secret }: Settings,
+  { metrics, now }: { readonly metrics: Metrics; readonly now: () => number },
+): Promise<Fleet | undefined> {
+  if (url === undefined) return undefined;
+  const { joinFleet } = await import('./storage.ts');
+  return joinFleet({ url, timeoutMs, connectTimeoutMs, secret, metrics, now });
+}

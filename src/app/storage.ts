@@ -1,0 +1,168 @@
+import type { Settings } from '../config/settings.ts';
+import type { Logger } from '../log/log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { ContentLinks } from '../mirror/access/links.ts';
+import type { SharedBudgets } from '../oci/pull-limit.ts';
+import { DiskBlobAudit } from '../store/blob/audit.ts';
+import { openDiskBlobStore } from '../store/blob/disk.ts';
+import { BlobHolds } from '../store/blob/leases.ts';
+import type { BlobAudit, BlobStore } from '../store/blobs.ts';
+import { HistoryNotes } from '../store/catalog/history.ts';
+import { ImageCatalog } from '../store/catalog/images.ts';
+import type { Images } from '../store/images.ts';
+import { indexPath, setDamagedAside } from '../store/index/inspection.ts';
+import { openIndex, type Index } from '../store/manifest/lmdb.ts';
+import { createGuardedStore, type GuardedStore, createMemoryStore } from '../store/manifest/local.ts';
+import { createTieredStore, type TieredStore } from '../store/manifest/tiers.ts';
+import type { FleetLock } from '../store/manifests.ts';
+import { FileHasher } from '../store/part/hashing.ts';
+import { RedisConnection } from '../store/redis/connection.ts';
+import { createRedisFleetLock } from '../store/redis/fleet-lock.ts';
+import { type SharedStore, createRedisStore } from '../store/redis/manifests.ts';
+import { createRedisBudgets } from '../store/redis/pull-limits.ts';
+import { openSpace, type Space } from '../store/space/space.ts';
+import type { Undo } from './cleanup.ts';
+import { diskReporter, indexReporter, lossReporter, removalReporter, roomReporter } from './events.ts';
+
+/** Manifests that are kept in memory, in bytes: some ten thousand. */
+const MEMORY_MANIFEST_BYTES = 64 * 1024 * 1024;
+
+export interface StorageOptions {
+  readonly settings: Settings;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Manifests that a fleet has in common; undefined: there is no fleet. */
+  readonly shared: SharedStore | undefined;
+  /** Whether what is evicted could be fetched again. */
+  readonly canRefill: () => boolean;
+  /** Ms since the epoch. */
+  readonly now: () => number;
+}
+
+/** What is kept: manifests in their tiers, blobs on the disk, and the room for both. */
+export interface Storage {
+  readonly index: Index;
+  /** `index`, whose faults are misses. */
+  readonly embedded: GuardedStore;
+  /** Memory, `embedded` and Redis as one. */
+  readonly manifests: TieredStore;
+  readonly blobs: BlobStore;
+  readonly audit: BlobAudit;
+  readonly links: ContentLinks;
+  readonly space: Space;
+  readonly images: Images;
+  readonly history: HistoryNotes;
+}
+
+/** Opens the data directory of the settings. What is to be given back goes to `undo`. */
+export async function openStorage(options: StorageOptions, undo: Undo): Promise<Storage> {
+  const { settings, log, metrics, shared, now } = options;
+  const { dataDir } = settings;
+  const report = indexReporter(log, metrics);
+  const path = indexPath(dataDir);
+  const damaged = await setDamagedAside(path, now());
+  if (damaged !== undefined) report.onDamaged(damaged);
+  const index = openIndex(path, { now, onProblem: report.onProblem });
+  undo.push(() => index.close());
+  await index.upgrade();
+  const { tables } = index;
+  const holds = new BlobHolds();
+  const hasher = new FileHasher();
+  const audit = new DiskBlobAudit({ dataDir, index, hasher, holds });
+  const space = await openSpace({
+    dataDir,
+    tables,
+    limit: settings.cacheSize,
+    canRefill: options.canRefill,
+    now,
+    holds,
+    takeIn: (digest, signal) => audit.check(digest, { signal }),
+    onRemovedFile: (digest) =>
+      log.warn({ digest }, 'removed a file that is no blob and that the index does not know'),
+    onRebuilt: report.onRebuilt,
+    onError: report.onError,
+    onCramped: roomReporter(log),
+  });
+  const hasRoom = (bytes: number): boolean => space.mayGrow(bytes);
+  const memory = createMemoryStore({ maxManifestBytes: MEMORY_MANIFEST_BYTES });
+  const embedded = createGuardedStore(index, {
+    probe: () => index.probe(),
+    hasRoom,
+    onError: report.onError,
+    onChange: report.onChange,
+  });
+  const manifests = createTieredStore({
+    memory,
+    embedded,
+    ...(shared === undefined ? {} : { shared }),
+    now,
+  });
+  undo.push(() => manifests.close());
+  undo.push(() => hasher.close());
+  undo.push(() => space.close());
+  const links = new ContentLinks(manifests);
+  const reportRemoval = removalReporter(log, metrics);
+  space.listen({
+    onRemoved: (removed, reason) => {
+      memory.forget(removed);
+      links.forget(removed);
+      reportRemoval(removed, reason);
+    },
+    onUnknownManifest: (digest) => manifests.restore(digest),
+  });
+  const blobs = await openDiskBlobStore({
+    dataDir,
+    index,
+    room: space.room,
+    holds,
+    onRead: (digest) => space.usage.touchBlob(digest),
+    onHealth: diskReporter(log),
+    onLost: lossReporter(log, metrics),
+  });
+  undo.push(() => blobs.close());
+  const { remover, pinned, limitBytes } = space;
+  const images = new ImageCatalog({ tables, remover, pinned, limitBytes, now });
+  const history = new HistoryNotes({
+    tables,
+    maxAgeMs: settings.historyAgeMs,
+    maxEntries: settings.historyEntries,
+    hasRoom,
+    now,
+    onError: report.onError,
+  });
+  undo.push(() => history.close());
+  // Last: a move of a tag goes through all of the above.
+  manifests.start();
+  return { index, embedded, manifests, blobs, audit, links, space, images, history };
+}
+
+export interface FleetOptions {
+  readonly url: string;
+  readonly timeoutMs: number;
+  readonly connectTimeoutMs: number;
+  /** What the servers have in common; undefined: they do not believe each other who may see what. */
+  readonly secret: string | undefined;
+  readonly metrics: Metrics;
+  /** Ms since the epoch. */
+  readonly now: () => number;
+}
+
+/** What servers have in common by one Redis. */
+export interface Fleet {
+  readonly connection: RedisConnection;
+  readonly manifests: SharedStore;
+  readonly budgets: SharedBudgets;
+  readonly lock: FleetLock;
+}
+
+export function joinFleet(options: FleetOptions): Fleet {
+  const { url, timeoutMs: callTimeoutMs, connectTimeoutMs, secret, metrics, now } = options;
+  const onFailure = (failure: string): void => metrics.redisError(failure);
+  const connection = new RedisConnection({ url, callTimeoutMs, connectTimeoutMs, onFailure });
+  return {
+    connection,
+    manifests: createRedisStore({ connection, secret, onFailure, now }),
+    budgets: createRedisBudgets(connection, { now }),
+    lock: createRedisFleetLock(connection),
+  };
+}

@@ -1,0 +1,132 @@
+import { limitAt } from '../config/bandwidth.ts';
+import type { Settings, UpstreamSettings } from '../config/settings.ts';
+import { UpstreamWatch } from '../log/events.ts';
+import type { Logger } from '../log/log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import type { UpstreamState } from '../metrics/upstream.ts';
+import type { SharedBudgets } from '../oci/pull-limit.ts';
+import { CredentialHelper } from '../upstream/auth/credential-helper.ts';
+import { mayHaveCredentials } from '../upstream/auth/credential-hosts.ts';
+import { DockerConfig } from '../upstream/auth/docker-config.ts';
+import { type Credentials, dockerServer } from '../upstream/auth/logins.ts';
+import { Bandwidth } from '../upstream/limits/bandwidth.ts';
+import { createUpstream, type UpstreamOptions } from '../upstream/registry/client.ts';
+import { createFallbackUpstream } from '../upstream/sources/fallback.ts';
+import { createOfflineUpstream } from '../upstream/sources/offline.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+
+export interface UpstreamsOptions {
+  readonly settings: Settings;
+  readonly version: string;
+  readonly log: Logger;
+  /** Undefined: there is no fleet. */
+  readonly sharedBudgets?: SharedBudgets;
+}
+
+/** The registries of the settings, by host. */
+export function createUpstreams(options: UpstreamsOptions, metrics: Metrics): ReadonlyMap<string, Upstream> {
+  return new Map(
+    Object.entries(options.settings.upstreams).map(([host, upstream]) => [
+      host,
+      upstreamFor(host, upstream, options, metrics),
+    ]),
+  );
+}
+
+/** For the metrics. */
+export function upstreamState(upstream: Upstream, { offline }: Settings): UpstreamState {
+  if (offline) return 'offline';
+  if (!upstream.isReachable()) return 'down';
+  return upstream.isSilent() ? 'silent' : 'up';
+}
+
+/** Whether some or all of its repositories are pulled by somebody in particular. */
+export function usesCredentials(entry: UpstreamSettings): boolean {
+  return hasCredentials(entry) || entry.identities.length > 0;
+}
+
+/** Repository patterns per host that may be served although only the credentials can see them. */
+export function privatePatterns({ upstreams }: Settings): ReadonlyMap<string, readonly string[]> {
+  return new Map(Object.entries(upstreams).map(([host, entry]) => [host, entry.private]));
+}
+
+function hasCredentials(entry: UpstreamSettings): boolean {
+  const { username, token, tokenFile, credentialHelper, dockerConfig } = entry;
+  return [username, token, tokenFile, credentialHelper, dockerConfig].some((value) => value !== undefined);
+}
+
+function upstreamFor(
+  host: string,
+  entry: UpstreamSettings,
+  options: UpstreamsOptions,
+  metrics: Metrics,
+): Upstream {
+  if (options.settings.offline)
+    return createOfflineUpstream({ host, hasCredentials: usesCredentials(entry) });
+  const credentials = credentialsOf(host, entry);
+  const common = commonOptions(host, entry, options, metrics);
+  const { sharedBudgets } = options;
+  const login = { ...(credentials === undefined ? {} : { credentials }), identities: entry.identities };
+  const registry = createUpstream({
+    ...common,
+    ...login,
+    url: entry.url,
+    ...(sharedBudgets === undefined ? {} : { sharedBudgets }),
+    onBudget: (event) => {
+      metrics.upstreams.budget(event);
+      common.watch.budget(event);
+    },
+  });
+  const fallbacks = (entry.fallbackUrls ?? []).map((url) => {
+    // What a mirror says of pulls that are left is not about the limit of the registry.
+    const isTrusted = mayHaveCredentials(new URL(entry.url), new URL(url), common.credentialHosts);
+    return createUpstream({ ...common, ...(isTrusted ? login : {}), url });
+  });
+  if (fallbacks.length === 0) return registry;
+  return createFallbackUpstream([registry, ...fallbacks], () => metrics.upstreams.fallback(host));
+}
+
+/** What holds for a registry and its fallback URLs alike. */
+function commonOptions(
+  host: string,
+  entry: UpstreamSettings,
+  { settings, version, log }: UpstreamsOptions,
+  metrics: Metrics,
+) {
+  const watch = new UpstreamWatch(log);
+  const { bandwidth: limits = [] } = entry;
+  const bandwidth = new Bandwidth({
+    limitAt: (nowMs) => limitAt(limits, nowMs),
+    onWait: (ms) => metrics.upstreams.throttled(host, ms),
+  });
+  return {
+    host,
+    watch,
+    ...(entry.ca === undefined ? {} : { ca: entry.ca }),
+    ...(limits.length === 0 ? {} : { bandwidth }),
+    credentialHosts: entry.credentialHosts ?? [],
+    networks: entry.internalNetworks ?? [],
+    budget: { lowShare: settings.pullBudgetLow, reserve: settings.pullBudgetReserve },
+    connectTimeoutMs: entry.connectTimeoutMs ?? settings.connectTimeoutMs,
+    headersTimeoutMs: entry.headersTimeoutMs ?? settings.headersTimeoutMs,
+    idleTimeoutMs: entry.idleTimeoutMs ?? settings.idleTimeoutMs,
+    userAgent: `pierhead/${version}`,
+    onRequest: ({ kind, method, outcome }) =>
+      metrics.upstreamRequest({ upstream: host, kind, method, outcome }),
+    onBytes: (count) => metrics.upstreamBytes(host, count),
+    onBreaker: (event) => {
+      metrics.upstreams.breaker(event);
+      watch.breaker(event);
+    },
+  } satisfies Partial<UpstreamOptions> & { readonly watch: UpstreamWatch };
+}
+
+function credentialsOf(host: string, entry: UpstreamSettings): Credentials | undefined {
+  const { username, password, passwordFile, token, tokenFile, credentialHelper, dockerConfig } = entry;
+  const now = Date.now;
+  if (credentialHelper !== undefined) {
+    return { source: new CredentialHelper({ helper: credentialHelper, server: dockerServer(host), now }) };
+  }
+  if (dockerConfig !== undefined) return { source: new DockerConfig({ path: dockerConfig, host, now }) };
+  return hasCredentials(entry) ? { username, password, passwordFile, token, tokenFile } : undefined;
+}

@@ -1,0 +1,134 @@
+import type { KeyObject } from 'node:crypto';
+import { digestHasher, digestOf, hasherMatches, type Digest } from '../oci/digest.ts';
+import type { Repository } from '../oci/reference.ts';
+import {
+  renderBundleIndex,
+  type BundledImage,
+  renderDockerManifest,
+  type DockerImage,
+} from './bundle-index.ts';
+import {
+  renderBundleContents,
+  type BundledBlob,
+  type BundleContents,
+  blobName,
+  FILES,
+  LAYOUT,
+} from './contents.ts';
+import { BundleError } from './error.ts';
+import { signatureOf } from './signature.ts';
+import { tarEnd, tarFile, tarFileBytes } from './tar.ts';
+
+export interface BundledManifest {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly bytes: Buffer;
+}
+
+/** What is to be bundled, each list in the order in which it will lie there. Nothing is in one of them twice. */
+export interface BundleDraft {
+  readonly images: readonly BundledImage[];
+  readonly manifests: readonly BundledManifest[];
+  readonly referrers: readonly {
+    readonly repository: Repository;
+    readonly subject: Digest;
+    readonly bytes: Buffer;
+  }[];
+  readonly blobs: readonly BundledBlob[];
+  readonly base: readonly BundledBlob[];
+  readonly docker: readonly DockerImage[];
+}
+
+export interface BundleOptions {
+  readonly key?: KeyObject;
+  /** The bytes of a blob. */
+  readonly read: (digest: Digest) => AsyncIterable<Buffer>;
+}
+
+interface SmallFile {
+  readonly name: string;
+  readonly bytes: Buffer;
+}
+
+/** A bundle that is ready to be written: the same draft and key make the same bytes. */
+export class Bundle {
+  readonly #head: readonly SmallFile[];
+  readonly #blobs: readonly BundledBlob[];
+  readonly #read: BundleOptions['read'];
+
+  constructor(draft: BundleDraft, { key, read }: BundleOptions) {
+    this.#head = headOf(draft, key);
+    this.#blobs = draft.blobs;
+    this.#read = read;
+  }
+
+  /** How many bytes it has. */
+  get size(): number {
+    const files = [
+      ...this.#head.map(({ name, bytes }) => ({ name, size: bytes.length })),
+      ...this.#blobs.map(({ digest, size }) => ({ name: blobName(digest), size })),
+    ];
+    return files.reduce((sum, file) => sum + tarFileBytes(file), tarEnd().length);
+  }
+
+  /** Throws BundleError `changed` if a blob is not what it should be, and what reading it throws. */
+  async *bytes(): AsyncGenerator<Buffer, void> {
+    for (const { name, bytes } of this.#head) yield* tarFile({ name, size: bytes.length }, [bytes]);
+    for (const blob of this.#blobs) {
+      yield* tarFile({ name: blobName(blob.digest), size: blob.size }, this.#checked(blob));
+    }
+    yield tarEnd();
+  }
+
+  /** What has rotted on this disk is found before it has travelled. */
+  async *#checked({ digest, size }: BundledBlob): AsyncGenerator<Buffer, void> {
+    const hasher = digestHasher(digest);
+    let left = size;
+    for await (const chunk of this.#read(digest)) {
+      left -= chunk.length;
+      if (left < 0) break;
+      hasher.update(chunk);
+      yield chunk;
+    }
+    if (left !== 0 || !hasherMatches(hasher, digest)) {
+      throw new BundleError(
+        'changed',
+        `${digest} is damaged on the disk: \`pierhead verify --repair\` fetches it anew`,
+      );
+    }
+  }
+}
+
+function headOf(draft: BundleDraft, key: KeyObject | undefined): SmallFile[] {
+  const docker = draft.docker.length === 0 ? undefined : renderDockerManifest(draft.docker);
+  const contents = renderBundleContents(contentsOf(draft, docker));
+  const index = renderBundleIndex(draft.images, digestOf(contents));
+  const lists = new Map(draft.referrers.map(({ bytes }) => [digestOf(bytes), bytes]));
+  return [
+    { name: FILES.layout, bytes: LAYOUT },
+    { name: FILES.index, bytes: index },
+    ...(key === undefined ? [] : [{ name: FILES.signature, bytes: signatureOf(index, key) }]),
+    { name: FILES.contents, bytes: contents },
+    ...(docker === undefined ? [] : [{ name: FILES.docker, bytes: docker }]),
+    ...draft.manifests.map(({ digest, bytes }) => ({ name: blobName(digest), bytes })),
+    ...[...lists].map(([digest, bytes]) => ({ name: blobName(digest), bytes })),
+  ];
+}
+
+function contentsOf(draft: BundleDraft, docker: Buffer | undefined): BundleContents {
+  return {
+    manifests: draft.manifests.map(({ digest, mediaType, bytes }) => ({
+      digest,
+      mediaType,
+      size: bytes.length,
+    })),
+    referrers: draft.referrers.map(({ repository, subject, bytes }) => ({
+      repository,
+      subject,
+      list: { digest: digestOf(bytes), size: bytes.length },
+    })),
+    blobs: draft.blobs,
+    base: draft.base,
+    docker: docker === undefined ? undefined : digestOf(docker),
+  };
+}

@@ -1,0 +1,47 @@
+import type { Flags } from '../../config/flags.ts';
+import type { LoadedSettings } from '../../config/load.ts';
+import type { ShownSetting } from '../../config/shown.ts';
+import { formatSource } from '../../config/sources.ts';
+import type { ExitCode } from '../exit.ts';
+import { print, printAside } from '../print.ts';
+
+/** Values longer than this push their source out of its column rather than all others. */
+const MAX_COLUMN_WIDTH = 48;
+
+/** Prints the settings in force. */
+export function config(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> {
+  for (const warning of loaded.warnings) printAside(`warning: ${warning}\n`);
+  print(flags['json'] === true ? configJson(loaded.sources) : configText(loaded.sources));
+  return Promise.resolve(0);
+}
+
+/** What `pierhead config` prints: a line per setting with its value and source, in columns. Secrets come masked. */
+export function configText(sources: readonly ShownSetting[]): string {
+  const rows = sources.map(({ key, value, source }) => ({
+    key,
+    value: valueText(value),
+    source: formatSource(source),
+  }));
+  const keyWidth = Math.max(...rows.map((row) => row.key.length));
+  const valueWidth = Math.max(
+    ...rows.map((row) => row.value.length).filter((width) => width <= MAX_COLUMN_WIDTH),
+  );
+  return rows
+    .map(({ key, value, source }) => `${key.padEnd(keyWidth)}  ${value.padEnd(valueWidth)}  ${source}\n`)
+    .join('');
+}
+
+/** What `pierhead config --json` prints: `{ "<key>": { "value": …, "source": "…" } }`, null for what is not set. */
+export function configJson(sources: readonly ShownSetting[]): string {
+  const entries = sources.map(({ key, value, source }) => [
+    key,
+    { value: value ?? null, source: formatSource(source) },
+  ]);
+  return `${JSON.stringify(Object.fromEntries(entries), undefined, 2)}\n`;
+}
+
+function valueText(value: ShownSetting['value']): string {
+  if (value === undefined) return 'none';
+  const text = typeof value === 'string' ? value : value.join(', ');
+  return text === '' ? '(empty)' : text;
+}

@@ -1,0 +1,40 @@
+import { readFileSync } from 'node:fs';
+import { SettingsError } from '../config/units.ts';
+import { ListError } from '../image-files/needed.ts';
+import { FileError, StartError } from '../lib/errors.ts';
+import { redactText } from '../lib/text.ts';
+import { OperationError } from '../operations/protocol.ts';
+import { DataDirError } from '../store/data-dir.ts';
+
+/** Exit codes of all commands: 1 failed, 2 wrong usage or settings. */
+export type ExitCode = 0 | 1 | 2;
+
+/** What is wrong, for people. */
+export function messageOf(error: unknown): string {
+  return redactText(error instanceof Error ? error.message : String(error));
+}
+
+/** Whether an error says all that a user needs. Any other one is a fault of the program. */
+export function isForPeople(error: unknown): boolean {
+  return [SettingsError, ListError, FileError, OperationError, DataDirError, StartError].some(
+    (type) => error instanceof type,
+  );
+}
+
+/** What a command that failed ends with: 2 if its words, its settings or its version are wrong, else 1. */
+export function exitCodeOf(error: unknown): ExitCode {
+  const isWrongInput =
+    error instanceof SettingsError || error instanceof ListError || error instanceof FileError;
+  if (isWrongInput) return 2;
+  if (error instanceof OperationError) return error.code === 'usage' || error.code === 'protocol' ? 2 : 1;
+  return error instanceof DataDirError && error.code !== 'unusable' ? 2 : 1;
+}
+
+/** The version in package.json, which lies beside both `src` and `dist`. */
+export function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const parsed: unknown = JSON.parse(text);
+  return typeof parsed === 'object' && parsed !== null && 'version' in parsed
+    ? String(parsed.version)
+    : 'unknown';
+}

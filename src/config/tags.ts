@@ -1,0 +1,112 @@
+import { DOCKER_HUB, registryHost } from '../oci/reference.ts';
+import { isRegistryHost } from './addresses.ts';
+import { durationMs, oneOf, wholeList, wholeNumber, type Setting } from './fields.ts';
+import { formatDuration, parseDuration, quoted, UnitError } from './units.ts';
+import { parseRepositoryPattern } from './upstreams.ts';
+
+/** How long a tag is served unchecked, in ms; `never`: one that was seen once is never checked. */
+export type TtlMs = number | 'never';
+
+/** `pattern` is for `<repository>:<tag>`, the repository of another registry than docker.io with its host. */
+export interface TagTtlRule {
+  readonly pattern: string;
+  readonly ttlMs: TtlMs;
+}
+
+export interface TagTtl {
+  /** The first whose pattern fits a tag counts. */
+  readonly rules: readonly TagTtlRule[];
+  /** For all other tags. */
+  readonly otherwise: TtlMs;
+}
+
+const MAX_TTL_MS = 365 * 86_400_000;
+const DEFAULT_TTL_MS = 60_000;
+/** A tag (OCI distribution-spec, `<reference>`) with `*` at any place. */
+const TAG_PATTERN = /^[\w*][\w.*-]{0,127}$/;
+
+/** `60s` for every tag, and `library/*:latest=1m` for those that fit. Throws UnitError. */
+export function parseTagTtl(texts: readonly string[]): TagTtl {
+  const rules: TagTtlRule[] = [];
+  let otherwise: TtlMs | undefined;
+  for (const text of texts) {
+    const equals = text.lastIndexOf('=');
+    if (equals >= 0)
+      rules.push({
+        pattern: parsePattern(text.slice(0, equals).trim()),
+        ttlMs: parseTtl(text.slice(equals + 1).trim()),
+      });
+    else if (otherwise === undefined) otherwise = parseTtl(text);
+    else throw new UnitError(`${quoted(text)} is a second duration without a pattern`);
+  }
+  return { rules, otherwise: otherwise ?? DEFAULT_TTL_MS };
+}
+
+function parseTtl(text: string): TtlMs {
+  if (text === 'never') return 'never';
+  const ms = parseDuration(text);
+  if (ms > MAX_TTL_MS)
+    throw new UnitError(`${quoted(text)} is not between 0s and ${formatDuration(MAX_TTL_MS)}`);
+  return ms;
+}
+
+/** `golang:*` is short for `library/golang:*`, as everywhere; `*:sha-*` is for the tags of every repository. */
+function parsePattern(text: string): string {
+  const colon = text.lastIndexOf(':');
+  const tag = text.slice(colon + 1);
+  if (colon < 0 || !TAG_PATTERN.test(tag))
+    throw new UnitError(`${quoted(text)} is not a pattern for repository:tag`);
+  return `${parseRepositories(text.slice(0, colon))}:${tag}`;
+}
+
+function parseRepositories(text: string): string {
+  if (text === '*') return '**';
+  const slash = text.indexOf('/');
+  if (slash < 0) return text === '**' ? text : `library/${parseRepositoryPattern(text)}`;
+  const first = text.slice(0, slash);
+  if (!/[.:]/.test(first) || !isRegistryHost(first)) return parseRepositoryPattern(text);
+  const rest = parseRepositoryPattern(text.slice(slash + 1));
+  if (registryHost(first) !== DOCKER_HUB) return `${first}/${rest}`;
+  return rest.includes('/') || rest === '**' ? rest : `library/${rest}`;
+}
+
+/** The settings of tags by key. */
+export const TAG_SETTINGS = {
+  tagTtl: {
+    env: 'PIERHEAD_TAG_TTL',
+    flag: '--tag-ttl',
+    argument: '<durations>',
+    default: '60s',
+    allowed:
+      'a duration such as 250ms, 60s, 1h30m or 1d, up to 365d; 0s checks every time; never; and, for tags that fit a pattern, repository:tag=duration, * within a path component, ** across, the first that fits counts; a list, or separated by commas',
+    help: 'How long a tag is served before upstream is asked whether it moved. For example 60s, library/*:latest=1m, *:sha-*=never.',
+    schema: wholeList(parseTagTtl),
+  },
+  backgroundChecks: {
+    env: 'PIERHEAD_BACKGROUND_CHECKS',
+    flag: '--background-checks',
+    argument: '<number>',
+    default: '60',
+    allowed: 'a whole number from 0 (none) to 6000',
+    help: 'How many tags a minute are checked at most before anyone asks, of those that are asked for regularly.',
+    schema: wholeNumber({ min: 0, max: 6000 }),
+  },
+  deletedTags: {
+    env: 'PIERHEAD_DELETED_TAGS',
+    flag: '--deleted-tags',
+    argument: '<mode>',
+    default: 'drop',
+    allowed: 'drop (404) or keep (served on, marked stale)',
+    help: 'What becomes of a cached tag that upstream no longer has.',
+    schema: oneOf(['drop', 'keep']),
+  },
+  negativeTtl: {
+    env: 'PIERHEAD_NEGATIVE_TTL',
+    flag: '--negative-ttl',
+    argument: '<duration>',
+    default: '10s',
+    allowed: 'a duration such as 5s, from 0s (not at all) to 1h',
+    help: 'How long it is remembered that upstream does not have a manifest.',
+    schema: durationMs({ minMs: 0, maxMs: 3_600_000 }),
+  },
+} as const satisfies Readonly<Record<string, Setting>>;

@@ -1,0 +1,66 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { isIP } from 'node:net';
+import type { HttpBindings } from '@hono/node-server';
+import type { Context, MiddlewareHandler, Next } from 'hono';
+import { isLoopback } from '../server/addresses.ts';
+
+export type AdminContext = Context<{ Bindings: HttpBindings }>;
+type Guard = MiddlewareHandler<{ Bindings: HttpBindings }>;
+
+/**
+ * Lets a request through whose Host is this server's, and whose Origin, if it has one, too. A page in a browser must
+ * not read or steer the server by a name that the page's owner has pointed here (DNS rebinding), or across sites.
+ * An address in digits is nobody's name, so every one is accepted as Host: Prometheus asks for the address of a pod.
+ * As Origin it is accepted only where it is the Host as well. `hosts`: further names of this server, in lower case.
+ */
+export function requireOwnHost(hosts: readonly string[]): Guard {
+  const isNamed = (host: string): boolean => isLoopbackName(host) || hosts.includes(host);
+  return async function checkHost(context: AdminContext, next: Next): Promise<Response | void> {
+    const authority = context.req.header('Host')?.toLowerCase() ?? '';
+    const host = hostOf(authority);
+    if (isIP(host) === 0 && !isNamed(host)) return refused(context, 'Host');
+    const origin = context.req.header('Origin')?.toLowerCase();
+    if (origin === undefined) return next();
+    const originAuthority = /^https?:\/\/(.+)$/.exec(origin)?.[1] ?? '';
+    const isOwn = originAuthority === authority || isNamed(hostOf(originAuthority));
+    return isOwn ? next() : refused(context, 'Origin');
+  };
+}
+
+/** Lets a request through to the API if it carries the token, or comes from loopback while no token is set. */
+export function requireAdmin(adminToken: string | undefined): Guard {
+  return async function checkAdmin(context: AdminContext, next: Next): Promise<Response | void> {
+    if (adminToken !== undefined) {
+      const bearer = /^Bearer (.+)$/i.exec(context.req.header('Authorization') ?? '')?.[1];
+      if (bearer !== undefined && isSameSecret(bearer, adminToken)) return next();
+      return context.json({ error: 'the admin token is needed' }, 401, { 'WWW-Authenticate': 'Bearer' });
+    }
+    // A proxy on this machine passes on requests from anywhere, by another name than a loopback one if it tells it.
+    const isForwarded = ['X-Forwarded-For', 'Forwarded', 'Via'].some((name) => context.req.header(name));
+    const isDirect = isLoopbackName(hostOf(context.req.header('Host')?.toLowerCase() ?? ''));
+    if (isForwarded || !isDirect || !isLoopback(context.env.incoming.socket.remoteAddress ?? '')) {
+      return context.json({ error: 'set adminToken to use the API from elsewhere' }, 403);
+    }
+    return next();
+  };
+}
+
+function refused(context: AdminContext, header: 'Host' | 'Origin'): Response {
+  const error = `the ${header} of the request names another server; name this one in adminHosts`;
+  return context.json({ error }, 403);
+}
+
+/** `[::1]:5001` as `::1`; empty if it is no authority. */
+function hostOf(authority: string): string {
+  const [, v6, name = ''] = /^(?:\[([\da-f:.]+)\]|([^:[\]]+))(?::\d*)?$/.exec(authority) ?? [];
+  return v6 ?? name;
+}
+
+function isLoopbackName(host: string): boolean {
+  return host === 'localhost' || (isIP(host) !== 0 && isLoopback(host));
+}
+
+function isSameSecret(given: string, expected: string): boolean {
+  const hash = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(hash(given), hash(expected));
+}

@@ -1,0 +1,104 @@
+import type { RequestListener } from 'node:http';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
+import { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { parseJson } from '../../lib/json.ts';
+import { OperationError, type OperationRun, type Operations } from '../../operations/protocol.ts';
+import { ALIVE, readiness, type Health } from '../server/health.ts';
+import { requireAdmin, requireOwnHost, type AdminContext } from './guard.ts';
+
+export interface AdminRoutesOptions {
+  /** Needed for the API from anywhere but loopback; undefined: there the API is not served at all. */
+  readonly adminToken: string | undefined;
+  /** Names of this server besides `localhost`, in lower case. */
+  readonly hosts: readonly string[];
+  readonly health: () => Health;
+  /** Prometheus text and its content type. */
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  /** The effective settings with their sources, secrets masked. */
+  readonly settings: () => unknown;
+  readonly operations: Pick<Operations, 'refresh' | 'resolve'>;
+  /** Called with errors that are faults of this program. */
+  readonly onInternalError: (error: unknown) => void;
+}
+
+/** Requests to the API are a few words long. */
+const BODY_LIMIT = bodyLimit({
+  maxSize: 64 * 1024,
+  onError: (context) => context.json({ error: 'the body is too long' }, 413),
+});
+
+/** The routes of the admin address: health for everyone, metrics under a name of this server, the API for admins. */
+export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings: HttpBindings }> {
+  const { refresh, resolve } = options.operations;
+  const app = new Hono<{ Bindings: HttpBindings }>();
+  app.get('/healthz', (context) => context.json(ALIVE));
+  app.get('/readyz', (context) => {
+    const { status, body } = readiness(options.health());
+    return context.json(body, status);
+  });
+  app.use(requireOwnHost(options.hosts));
+  app.get('/metrics', async (context) => {
+    const { contentType, text } = await options.metrics();
+    return context.body(text, 200, { 'Content-Type': contentType });
+  });
+  app.use('/api/*', requireAdmin(options.adminToken));
+  app.get('/api/v1/config', (context) => context.json(options.settings() as object));
+  app.get('/api/v1/resolve', async (context) => {
+    const { image = '', platform } = context.req.query();
+    const request = { image, ...(platform === undefined ? {} : { platform }) };
+    return context.json(await resolve(request, runOf(context)));
+  });
+  app.post('/api/v1/refresh', BODY_LIMIT, async (context) => {
+    const body = jsonIn(await context.req.text().catch(() => ''));
+    const image = typeof body === 'object' && body !== null && 'image' in body ? body.image : undefined;
+    if (typeof image !== 'string') {
+      return context.json({ error: 'the body must be JSON such as {"image": "golang:1.22"}' }, 400);
+    }
+    return context.json(await refresh({ image }, runOf(context)));
+  });
+  app.notFound((context) => context.json({ error: 'not found' }, 404));
+  app.onError((error, context) => {
+    if (error instanceof OperationError) return context.json({ error: error.message }, statusOf(error));
+    // The message of an escaped error can hold anything: it is for the log, not for the client.
+    options.onInternalError(error);
+    return context.json({ error: 'internal error' }, 500);
+  });
+  return app;
+}
+
+/** Undefined if it is no JSON. */
+function jsonIn(text: string): unknown {
+  try {
+    return parseJson(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The same for a server of node:http. */
+export function createAdminListener(options: AdminRoutesOptions): RequestListener {
+  const answer = getRequestListener(createAdminRoutes(options).fetch);
+  return (request, response) => void answer(request, response);
+}
+
+/** A caller that goes away ends what it asked for. */
+function runOf({ req }: AdminContext): OperationRun<never> {
+  return { signal: req.raw.signal, onEvent: () => undefined };
+}
+
+function statusOf({ code }: OperationError): 400 | 404 | 409 | 500 | 503 {
+  switch (code) {
+    case 'usage':
+    case 'protocol':
+      return 400;
+    case 'not-found':
+      return 404;
+    case 'busy':
+      return 409;
+    case 'stopped':
+      return 503;
+    case 'failed':
+      return 500;
+  }
+}

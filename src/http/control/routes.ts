@@ -1,0 +1,225 @@
+import type { RequestListener } from 'node:http';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
+import { Hono, type Context } from 'hono';
+import { stream } from 'hono/streaming';
+import { OWN_JSON, parseJson } from '../../lib/json.ts';
+import {
+  CONTROL_PROTOCOL,
+  PROTOCOL_HEADER,
+  REQUEST_PARAMETER,
+  type ControlLine,
+  type ImportRequest,
+  type ImageRequest,
+  type ResolveRequest,
+  OperationError,
+  type IntakeOperation,
+  type Operation,
+  type OperationRun,
+  type Operations,
+  type VerifyRequest,
+  type ImagesRequest,
+} from '../../operations/protocol.ts';
+
+export interface ControlOptions {
+  readonly operations: Operations;
+  /** Of this program, for messages. */
+  readonly version: string;
+  /** Called with errors that are faults of this program. */
+  readonly onInternalError: (error: unknown) => void;
+}
+
+/** What answers at the control socket. */
+export interface Control {
+  readonly listener: RequestListener;
+  /** Takes nothing new; resolves when what runs has ended by itself. */
+  drain(): Promise<void>;
+  /** Takes nothing new and ends what runs; resolves when it has. */
+  stop(): Promise<void>;
+}
+
+/**
+ * The routes of the control socket: `POST /v1/<operation>` with the request as JSON, answered line by line for as long
+ * as it takes. A caller that goes away ends its operation. Who may call is decided by the socket's permissions. Where an
+ * operation takes bytes, they are the body, and the request is in the query.
+ */
+export function createControl(options: ControlOptions): Control {
+  const { operations, version } = options;
+  const runs = new OperationRuns(options.onInternalError);
+  const app = new Hono<{ Bindings: HttpBindings }>();
+  app.use(async (context, next) => {
+    const spoken = context.req.header(PROTOCOL_HEADER);
+    if (spoken === String(CONTROL_PROTOCOL)) return next();
+    const message = `pierhead ${version} has the data directory and speaks control protocol ${CONTROL_PROTOCOL}, not ${spoken ?? 'none'}: use the commands of that version`;
+    return refuse(context, 400, new OperationError('protocol', message));
+  });
+  app.get('/v1/owner', (context) => context.json({ version, protocol: CONTROL_PROTOCOL, pid: process.pid }));
+  app.post('/v1/verify', (context) => runs.answer(context, verifyRequest, operations.verify));
+  app.post('/v1/resolve', (context) => runs.answer(context, resolveRequest, operations.resolve));
+  app.post('/v1/pin', (context) => runs.answer(context, imageRequest, operations.pin));
+  app.post('/v1/unpin', (context) => runs.answer(context, imageRequest, operations.unpin));
+  app.post('/v1/remove', (context) => runs.answer(context, imageRequest, operations.remove));
+  app.post('/v1/refresh', (context) => runs.answer(context, imageRequest, operations.refresh));
+  app.post('/v1/warm', (context) => runs.answer(context, imagesRequest, operations.warm));
+  app.post('/v1/flush', (context) => runs.answer(context, () => ({}), operations.flush));
+  app.post('/v1/import', (context) => runs.answerIntake(context, importRequest, operations.import));
+  app.notFound((context) =>
+    refuse(context, 404, new OperationError('usage', `pierhead ${version} knows no such operation`)),
+  );
+  app.onError((error, context) => {
+    if (error instanceof OperationError) return refuse(context, 400, error);
+    options.onInternalError(error);
+    return refuse(context, 500, new OperationError('failed', 'internal error'));
+  });
+  const listener = getRequestListener(app.fetch);
+  return {
+    listener: (request, response) => void listener(request, response),
+    drain: () => runs.drain(),
+    stop: () => runs.stop(),
+  };
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+function verifyRequest({ repair }: Json): VerifyRequest {
+  if (typeof repair !== 'boolean') throw new OperationError('usage', 'repair must be true or false');
+  return { repair };
+}
+
+function imageRequest({ image }: Json): ImageRequest {
+  if (typeof image !== 'string') throw new OperationError('usage', 'image must be the name of an image');
+  return { image };
+}
+
+function resolveRequest({ image, platform, fetch }: Json): ResolveRequest {
+  if (platform !== undefined && typeof platform !== 'string')
+    throw new OperationError('usage', 'platform must be a platform');
+  if (fetch !== undefined && typeof fetch !== 'boolean')
+    throw new OperationError('usage', 'fetch must be true or false');
+  return {
+    ...imageRequest({ image }),
+    ...(platform === undefined ? {} : { platform }),
+    ...(fetch === undefined ? {} : { fetch }),
+  };
+}
+
+function imagesRequest({ images, platforms }: Json): ImagesRequest {
+  if (!isTexts(images)) throw new OperationError('usage', 'images must be a list of names of images');
+  if (platforms === undefined) return { images };
+  if (!isTexts(platforms)) throw new OperationError('usage', 'platforms must be a list of platforms');
+  return { images, platforms };
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string');
+}
+
+function importRequest({ pin, publicKey }: Json): ImportRequest {
+  if (pin !== undefined && typeof pin !== 'boolean')
+    throw new OperationError('usage', 'pin must be true or false');
+  if (publicKey !== undefined && typeof publicKey !== 'string')
+    throw new OperationError('usage', 'publicKey must be a text');
+  return { ...(pin === undefined ? {} : { pin }), ...(publicKey === undefined ? {} : { publicKey }) };
+}
+
+/** The operations that are being done for callers. */
+class OperationRuns {
+  readonly #onInternalError: (error: unknown) => void;
+  readonly #ending = new AbortController();
+  readonly #running = new Set<Promise<void>>();
+  #isClosed = false;
+
+  constructor(onInternalError: (error: unknown) => void) {
+    this.#onInternalError = onInternalError;
+  }
+
+  async answer<Q, E, R>(
+    context: Context,
+    parse: (json: Json) => Q,
+    operation: Operation<Q, E, R>,
+  ): Promise<Response> {
+    const request = parse(jsonIn(await context.req.text().catch(() => '')));
+    return this.#stream<E, R>(context, (run) => operation(request, run));
+  }
+
+  /** The answer begins before there is anything to tell: until then the caller keeps its bytes, and can go elsewhere. */
+  async answerIntake<Q, E, R>(
+    context: Context<{ Bindings: HttpBindings }>,
+    parse: (json: Json) => Q,
+    operation: IntakeOperation<Q, E, R>,
+  ): Promise<Response> {
+    const request = parse(jsonIn(context.req.query(REQUEST_PARAMETER) ?? ''));
+    // Through a web stream they would take several times as long.
+    const chunks: AsyncIterator<Buffer> = context.env.incoming[Symbol.asyncIterator]();
+    // Without a `return` whoever reads less than all does not close the connection on which the answer goes out.
+    const bytes = { [Symbol.asyncIterator]: () => ({ next: () => chunks.next() }) };
+    return this.#stream<E, R>(context, (run) => operation(request, run, bytes), {
+      first: { begun: true },
+      afterwards: () => readAway(chunks),
+    });
+  }
+
+  #stream<E, R>(
+    context: Context,
+    operation: (run: OperationRun<E>) => Promise<R>,
+    { first, afterwards }: { readonly first?: ControlLine; readonly afterwards?: () => Promise<void> } = {},
+  ): Response {
+    if (this.#isClosed) return refuse(context, 503, new OperationError('stopped', 'it is ending'));
+    context.header('Content-Type', 'application/x-ndjson');
+    return stream(context, async (out) => {
+      const gone = new AbortController();
+      out.onAbort(() => gone.abort());
+      const tell = (line: ControlLine): Promise<unknown> => out.write(`${JSON.stringify(line)}\n`);
+      const signal = AbortSignal.any([gone.signal, this.#ending.signal]);
+      if (first !== undefined) await tell(first);
+      const run = operation({ signal, onEvent: (event) => void tell({ event }) }).then(
+        (result) => ({ result }),
+        (error: unknown) => ({ error: this.#told(error, signal) }),
+      );
+      const told = run.then(tell).then(() => undefined);
+      this.#running.add(told);
+      await told.finally(() => this.#running.delete(told));
+      await afterwards?.();
+    });
+  }
+
+  async drain(): Promise<void> {
+    this.#isClosed = true;
+    while (this.#running.size > 0) await Promise.allSettled(this.#running);
+  }
+
+  stop(): Promise<void> {
+    this.#ending.abort(new OperationError('stopped', 'the process that does it is ending'));
+    return this.drain();
+  }
+
+  /** What the caller is told of a failure; those that are no fault of this program name themselves. */
+  #told(error: unknown, signal: AbortSignal): { readonly code: string; readonly message: string } {
+    if (error instanceof OperationError) return { code: error.code, message: error.message };
+    if (signal.aborted) return { code: 'stopped', message: 'it was stopped' };
+    this.#onInternalError(error);
+    return { code: 'failed', message: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** A caller that is cut off while it sends would not read why. It goes away by itself once it knows. */
+async function readAway(chunks: AsyncIterator<Buffer>): Promise<void> {
+  try {
+    while ((await chunks.next()).done !== true);
+  } catch {
+    // It has gone.
+  }
+}
+
+function jsonIn(text: string): Json {
+  try {
+    const json: unknown = parseJson(text, OWN_JSON);
+    if (typeof json === 'object' && json !== null) return json as Json;
+  } catch {
+    // Said below.
+  }
+  throw new OperationError('usage', 'the request is not JSON');
+}
+
+function refuse(context: Context, status: 400 | 404 | 500 | 503, error: OperationError): Response {
+  return context.json({ error: { code: error.code, message: error.message } }, status);
+}

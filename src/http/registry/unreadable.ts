@@ -1,0 +1,48 @@
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { plainAddress } from '../server/addresses.ts';
+import { errorBody } from './errors.ts';
+import type { Unreadable } from './exchange.ts';
+import { cacheStatusHeader } from './headers.ts';
+
+/**
+ * How long the answer has to arrive before the connection is destroyed: at once, what is still to be read of the request
+ * would make the system reset it, answer and all; never, whoever does not end its side would keep its place.
+ */
+const LINGER_MS = 1000;
+
+const STATUS: Readonly<Record<number, string>> = {
+  400: 'Bad Request',
+  405: 'Method Not Allowed',
+  408: 'Request Timeout',
+  431: 'Request Header Fields Too Large',
+};
+
+/** The status for an error of Node's parser. */
+export function statusOf(error: NodeJS.ErrnoException): number {
+  if (error.code === 'HPE_HEADER_OVERFLOW') return 431;
+  return error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400;
+}
+
+/** Answers with an OCI error, although there is no response to write it to, and ends the connection. */
+export function refuseUnreadable(connection: Duplex, status: number): Unreadable {
+  const phrase = STATUS[status] ?? '';
+  const message =
+    status === 405 ? 'this mirror is no forward proxy' : `the request cannot be read: ${phrase}`;
+  const body = errorBody({ code: 'UNSUPPORTED', message });
+  const head = [
+    `HTTP/1.1 ${status} ${phrase}`,
+    'Content-Type: application/json',
+    `Content-Length: ${body.length}`,
+    `Cache-Status: ${cacheStatusHeader('local')}`,
+    ...(status === 405 ? ['Allow: GET, HEAD'] : []),
+    'Connection: close',
+  ];
+  const client = plainAddress((connection as Socket).remoteAddress);
+  // Node takes its own listener away where it hands a connection over (`connect`): a reset would end the program.
+  connection.on('error', () => undefined);
+  connection.end(`${head.join('\r\n')}\r\n\r\n${body.toString()}`);
+  const linger = setTimeout(() => connection.destroy(), LINGER_MS);
+  connection.once('close', () => clearTimeout(linger));
+  return { client, status };
+}

@@ -1,0 +1,103 @@
+import type { NeededImages } from './needed.ts';
+import type { YamlNode } from './yaml-tree.ts';
+
+/** Where the pod is in what makes pods (Kubernetes API reference, "Workload Resources"). */
+const POD_PATHS: readonly (readonly string[])[] = [
+  ['spec'],
+  ['template', 'spec'],
+  ['spec', 'template', 'spec'],
+  ['spec', 'jobTemplate', 'spec', 'template', 'spec'],
+];
+
+const CONTAINERS = ['initContainers', 'containers', 'ephemeralContainers'] as const;
+/** Where a pod has images. */
+const POD_KEYS: ReadonlySet<string> = new Set([...CONTAINERS, 'volumes']);
+/** Nobody goes deeper, be it by lists of lists or inside of a custom resource. */
+const MAX_DEPTH = 64;
+/** The API groups of Kubernetes itself, whose kinds have their pods in these places: `v1`, `apps/v1`, `batch/v1`, `*.k8s.io/v1`. */
+const OWN_GROUP = /^(?:[^./]*|(?:[^/]*\.)?k8s\.io)$/;
+
+/** The images of a Kubernetes object: of its pods, whatever kind makes them, or of the objects of a list. */
+export function kubernetesImages(object: YamlNode, needed: NeededImages): void {
+  new Objects(needed).add(object, MAX_DEPTH);
+}
+
+class Objects {
+  readonly #needed: NeededImages;
+  readonly #seen = new Set<unknown>();
+
+  constructor(needed: NeededImages) {
+    this.#needed = needed;
+  }
+
+  add(object: YamlNode, depth: number): void {
+    if (depth === 0 || this.#isSeen(object)) return;
+    for (const item of object.get('items')?.items ?? []) this.add(item, depth - 1);
+    const [group = ''] = /^[^/]*(?=\/)/.exec(object.get('apiVersion')?.text ?? '') ?? [];
+    if (!OWN_GROUP.test(group)) {
+      for (const [, value] of object.entries) this.#search(value, depth);
+      return;
+    }
+    for (const path of POD_PATHS) {
+      const pod = object.at(...path);
+      if (pod !== undefined) podImages(pod, this.#needed);
+    }
+    for (const path of [[], ...POD_PATHS.map((each) => each.slice(0, -1))]) {
+      this.#needed.noteLikenesses('annotations', object.at(...path, 'metadata', 'annotations')?.values);
+    }
+    if (object.get('kind')?.text === 'ConfigMap')
+      this.#needed.noteLikenesses('data', object.get('data')?.values);
+  }
+
+  /** Where a custom resource has its images only those who made it know: everything that is called so counts. */
+  #search(node: YamlNode, depth: number): void {
+    if (depth === 0 || this.#isSeen(node)) return;
+    const isPod = (node.get('containers')?.items.length ?? 0) > 0;
+    if (isPod) podImages(node, this.#needed);
+    for (const [key, value] of node.entries) {
+      if (isPod && POD_KEYS.has(key)) continue;
+      if (key === 'image') this.#addImage(value);
+      this.#search(value, depth - 1);
+    }
+    for (const item of node.items) this.#search(item, depth - 1);
+  }
+
+  #addImage(image: YamlNode): void {
+    if (image.text !== undefined) this.#needed.add(image.line, image.text);
+    else if (image.get('repository') !== undefined) {
+      this.#needed.problem(image.line, 'how this image is put together is not known: name it in a list, too');
+    }
+  }
+
+  #isSeen({ identity }: YamlNode): boolean {
+    if (this.#seen.has(identity)) return true;
+    // Texts and what is empty have nothing inside.
+    if (typeof identity === 'object' && identity !== null) this.#seen.add(identity);
+    return false;
+  }
+}
+
+function podImages(pod: YamlNode, needed: NeededImages): void {
+  const platform = platformOf(pod);
+  const images = [
+    ...CONTAINERS.flatMap((kind) => pod.get(kind)?.items.map((container) => container.get('image')) ?? []),
+    ...(pod.get('volumes')?.items.map((volume) => volume.at('image', 'reference')) ?? []),
+  ];
+  for (const image of images) {
+    if (image?.text !== undefined) needed.add(image.line, image.text, { platform });
+  }
+  // Operators and the like are told by these which images to pull.
+  for (const container of CONTAINERS.flatMap((kind) => pod.get(kind)?.items ?? [])) {
+    for (const key of ['command', 'args']) needed.noteLikenesses(key, container.get(key)?.values);
+    const env = container.get('env')?.items.flatMap((variable) => variable.get('value') ?? []);
+    needed.noteLikenesses('env', env);
+  }
+}
+
+/** What a pod that chooses its node by these well-known labels runs on. */
+function platformOf(pod: YamlNode): string | undefined {
+  const selector = pod.get('nodeSelector');
+  const architecture = selector?.get('kubernetes.io/arch')?.text;
+  const os = pod.at('os', 'name')?.text ?? selector?.get('kubernetes.io/os')?.text ?? 'linux';
+  return architecture === undefined ? undefined : `${os}/${architecture}`;
+}

@@ -1,0 +1,84 @@
+import { BlockList, isIPv4, isIPv6 } from 'node:net';
+
+/** What of an address is its network's, where nobody says otherwise: a usual office or pod network. */
+const IPV4_OCTETS = 3;
+const IPV6_GROUPS = 4;
+
+/** The network around an address, in CIDR notation: `10.2.7.0/24`, `fd00:0:0:1::/64`. Undefined: it is no address. */
+export function networkAround(address: string): string | undefined {
+  if (isIPv4(address)) return `${address.split('.').slice(0, IPV4_OCTETS).join('.')}.0/24`;
+  if (!isIPv6(address)) return undefined;
+  return `${ipv6Groups(address).slice(0, IPV6_GROUPS).join(':')}::/64`;
+}
+
+/** The first groups of an address as they are written, `::` spelt out. */
+function ipv6Groups(address: string): string[] {
+  const [head = '', tail] = address.toLowerCase().replace(/%.*$/, '').split('::');
+  const before = head === '' ? [] : head.split(':');
+  if (tail === undefined) return before;
+  const after = tail === '' ? [] : tail.split(':');
+  // The IPv4 form at the end of an address takes the place of two groups.
+  const written = before.length + after.length + (address.includes('.') ? 1 : 0);
+  return [...before, ...Array.from({ length: 8 - written }, () => '0'), ...after];
+}
+
+/** A test whether a network has addresses in common with `cidr`: one of two networks that do holds the other. */
+export function networkOverlap(cidr: string): (other: string) => boolean {
+  const holds = (list: BlockList, network: string): boolean => {
+    const { address, family } = partsOf(network);
+    return list.check(address, family);
+  };
+  const own = listOf(cidr);
+  return (other) => holds(own, other) || holds(listOf(other), cidr);
+}
+
+function listOf(cidr: string): BlockList {
+  const { address, prefix, family } = partsOf(cidr);
+  const list = new BlockList();
+  list.addSubnet(address, prefix, family);
+  return list;
+}
+
+function partsOf(cidr: string) {
+  const [address = '', prefix = ''] = cidr.split('/');
+  return { address, prefix: Number(prefix), family: isIPv6(address) ? ('ipv6' as const) : ('ipv4' as const) };
+}
+
+/** The 4 or 16 bytes of an IP address; undefined if `text` is none. */
+export function ipBytes(text: string): Buffer | undefined {
+  if (isIPv4(text)) return Buffer.from(text.split('.').map(Number));
+  if (!isIPv6(text)) return undefined;
+  return Buffer.from(
+    groupsOf(text)
+      .map((group) => group.padStart(4, '0'))
+      .join(''),
+    'hex',
+  );
+}
+
+/** The eight groups of an IPv6 address (RFC 4291, section 2.2), in hex digits. */
+function groupsOf(address: string): string[] {
+  const [plain = ''] = address.split('%');
+  const hex = plain.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, ...bytes: string[]) => {
+    const [a = 0, b = 0, c = 0, d = 0] = bytes.slice(0, 4).map(Number);
+    return `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
+  });
+  const [head = '', tail = ''] = hex.split('::');
+  const first = head === '' ? [] : head.split(':');
+  const last = tail === '' ? [] : tail.split(':');
+  return [...first, ...Array<string>(8 - first.length - last.length).fill('0'), ...last];
+}
+
+/** How many leading bits make addresses one network. */
+export interface PrefixBits {
+  readonly v4: number;
+  readonly v6: number;
+}
+
+/** The same text for all addresses of a network, and another for each network; `text` itself if it is no address. */
+export function networkPrefix(text: string, bits: PrefixBits): string {
+  const bytes = ipBytes(text);
+  if (bytes === undefined) return text;
+  const spare = bytes.length * 8 - (bytes.length === 4 ? bits.v4 : bits.v6);
+  return `${bytes.length} ${BigInt(`0x${bytes.toString('hex')}`) >> BigInt(spare)}`;
+}

@@ -1,0 +1,67 @@
+import { runningTime, type RunningTime, type RunningTimer } from './clock.ts';
+
+/** What `promise` resolves to, unless `signal` ends the wait, which rejects with its reason; `promise` itself goes on. */
+export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  let onAbort: () => void = () => undefined;
+  const abortion = new Promise<never>((_resolve, reject) => {
+    onAbort = () => reject(signal.reason as Error);
+  });
+  promise.catch(() => undefined);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([promise, abortion]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/** Resolves when `signal` is aborted. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+const LATE = Symbol('late');
+
+/**
+ * What `promise` resolves to, or undefined if that takes longer than `ms` of the time in which this process ran;
+ * `promise` itself goes on.
+ */
+export async function withinMs<T>(
+  promise: Promise<T>,
+  ms: number,
+  time: RunningTime = runningTime,
+): Promise<T | undefined> {
+  let timer: RunningTimer | undefined;
+  const late = new Promise<typeof LATE>((resolve) => {
+    timer = time.timer(ms, () => resolve(LATE));
+  });
+  promise.catch(() => undefined);
+  try {
+    const first = await Promise.race([promise, late]);
+    return first === LATE ? undefined : first;
+  } finally {
+    timer?.stop();
+  }
+}
+
+/** A promise with its ends outside. Nobody need await it: a rejection that nobody waits for is not an error. */
+export interface Deferred<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+export function deferred<T>(): Deferred<T> {
+  let resolve: (value: T) => void = () => undefined;
+  let reject: (reason: unknown) => void = () => undefined;
+  const promise = new Promise<T>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  promise.catch(() => undefined);
+  return { promise, resolve, reject };
+}

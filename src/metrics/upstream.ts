@@ -1,0 +1,119 @@
+import { Counter, Gauge, type Registry } from 'prom-client';
+import type { BreakerEvent, BudgetEvent } from '../upstream/events.ts';
+
+const UPSTREAM_STATES = ['up', 'silent', 'down', 'offline'] as const;
+export type UpstreamState = (typeof UPSTREAM_STATES)[number];
+
+const STATES = { closed: 0, 'half-open': 1, open: 2 } as const;
+
+/** What is known of the state of upstreams: breakers and pull limits. */
+export class UpstreamMetrics {
+  readonly #registry: Registry;
+  readonly #state;
+  readonly #changes;
+  readonly #limit;
+  readonly #remaining;
+  readonly #low;
+  readonly #emptyAt;
+  readonly #foreign;
+  readonly #throttled;
+  readonly #fallbacks;
+
+  constructor(registry: Registry) {
+    this.#registry = registry;
+    const breaker = ['upstream', 'kind', 'host'] as const;
+    const identity = ['upstream', 'identity'] as const;
+    const registers = [registry];
+    this.#state = new Gauge({
+      name: 'pierhead_upstream_breaker_state',
+      help: '0 closed, 1 half-open, 2 open; kind is registry, tokens or blobs',
+      labelNames: breaker,
+      registers,
+    });
+    this.#changes = new Counter({
+      name: 'pierhead_upstream_breaker_changes_total',
+      help: 'Changes of breakers by the new state',
+      labelNames: [...breaker, 'to'] as const,
+      registers,
+    });
+    this.#limit = new Gauge({
+      name: 'pierhead_pull_budget_limit',
+      help: 'Pulls that upstream allows in its window',
+      labelNames: identity,
+      registers,
+    });
+    this.#remaining = new Gauge({
+      name: 'pierhead_pull_budget_remaining',
+      help: 'Pulls that are left of it, as upstream told last',
+      labelNames: identity,
+      registers,
+    });
+    this.#low = new Gauge({
+      name: 'pierhead_pull_budget_low',
+      help: '0 enough, 1 only what is not in the cache is pulled, 2 used up',
+      labelNames: identity,
+      registers,
+    });
+    this.#emptyAt = new Gauge({
+      name: 'pierhead_pull_budget_empty_timestamp_seconds',
+      help: 'When the pull limit is used up at the rate of the last hour; 0: not in this window',
+      labelNames: identity,
+      registers,
+    });
+    this.#foreign = new Counter({
+      name: 'pierhead_pull_budget_foreign_pulls_total',
+      help: 'Pulls that upstream counted and this mirror did not make: somebody goes around it',
+      labelNames: identity,
+      registers,
+    });
+    this.#fallbacks = new Counter({
+      name: 'pierhead_upstream_fallbacks_total',
+      help: 'Answers that a fallback URL gave in place of the registry',
+      labelNames: ['upstream'] as const,
+      registers,
+    });
+    this.#throttled = new Counter({
+      name: 'pierhead_upstream_throttled_seconds_total',
+      help: 'How long pieces of bodies waited for the bandwidth of their upstream, all of them together',
+      labelNames: ['upstream'] as const,
+      registers,
+    });
+  }
+
+  fallback(upstream: string): void {
+    this.#fallbacks.inc({ upstream });
+  }
+
+  throttled(upstream: string, ms: number): void {
+    this.#throttled.inc({ upstream }, ms / 1000);
+  }
+
+  /** Has these read at each scrape from now on; once. */
+  read(upstreams: () => readonly { readonly host: string; readonly state: UpstreamState }[]): void {
+    const states: Gauge<'upstream' | 'state'> = new Gauge({
+      name: 'pierhead_upstream_state',
+      help: '1 for the state that an upstream is in: up, silent (somebody has waited in vain), down, or offline by order',
+      labelNames: ['upstream', 'state'],
+      registers: [this.#registry],
+      collect: () => {
+        for (const { host: upstream, state: current } of upstreams()) {
+          for (const state of UPSTREAM_STATES) states.set({ upstream, state }, state === current ? 1 : 0);
+        }
+      },
+    });
+  }
+
+  breaker({ upstream, kind, host, state, isNew }: BreakerEvent): void {
+    this.#state.set({ upstream, kind, host }, STATES[state]);
+    if (!isNew) this.#changes.inc({ upstream, kind, host, to: state });
+  }
+
+  budget({ host: upstream, state, foreignPulls }: BudgetEvent): void {
+    const labels = { upstream, identity: state.identity };
+    if (state.limit !== undefined) this.#limit.set(labels, state.limit);
+    if (state.remaining !== undefined) this.#remaining.set(labels, state.remaining);
+    this.#low.set(labels, state.spentUntil === undefined ? Number(state.isLow) : 2);
+    this.#emptyAt.set(labels, (state.emptyAt ?? 0) / 1000);
+    this.#foreign.inc(labels, foreignPulls);
+  }
+}

@@ -1,0 +1,171 @@
+import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
+import { compileGlob } from '../../lib/glob.ts';
+import { SingleFlight } from '../../lib/single-flight.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { formatRepositoryName } from '../../oci/image-name.ts';
+import { repositoryKey, type Reference, type Repository } from '../../oci/reference.ts';
+import type { ManifestStore, RepositoryRecord } from '../../store/manifests.ts';
+import type { Outcome, Upstream } from '../../upstream/upstream.ts';
+import { failureError, saysAbsent, isLate, PullError } from '../answer/errors.ts';
+import { inPatience } from '../answer/time-limit.ts';
+import type { TagScope, Wanted } from './rules.ts';
+
+/** What a client asked for, which is what upstream is asked anonymously to learn whether it is public. */
+export type Probe =
+  | { readonly kind: 'manifest'; readonly reference: Reference }
+  | { readonly kind: 'blob'; readonly digest: Digest }
+  | { readonly kind: 'tags' }
+  | { readonly kind: 'referrers'; readonly digest: Digest };
+
+/** How long a repository counts as public after upstream served it to an anonymous caller. */
+const PUBLIC_TTL_MS = 24 * 60 * 60 * 1000;
+
+/** A verdict that stands while upstream cannot be asked, and no longer. */
+const LONG_AGO = 0;
+
+export interface RepositoryAccessOptions {
+  readonly store: ManifestStore;
+  readonly scope: TagScope;
+  /** Repository patterns per upstream host that may be served although only our credentials can see them. */
+  readonly privatePatterns: ReadonlyMap<string, readonly string[]>;
+  readonly now: () => number;
+}
+
+/**
+ * Who may see a repository through this mirror. Its clients are anonymous, so what only the configured credentials
+ * can see must not go out unless a `private` pattern names it. A repository counts as public once an anonymous
+ * HEAD succeeded; that verdict is renewed every 24 h and stands while upstream cannot be asked.
+ */
+export class RepositoryAccess {
+  readonly #store: ManifestStore;
+  /** What may be pulled at all. */
+  readonly scope: TagScope;
+  readonly #now: () => number;
+  readonly #private: ReadonlyMap<string, readonly ((name: string) => boolean)[]>;
+  readonly #probes = new SingleFlight<void>(isLate);
+
+  constructor(options: RepositoryAccessOptions) {
+    this.#store = options.store;
+    this.scope = options.scope;
+    this.#now = options.now;
+    this.#private = new Map(
+      [...options.privatePatterns].map(([host, patterns]) => [host, patterns.map(compileGlob)]),
+    );
+  }
+
+  /** Resolves if that may be served. Throws PullError: denied or unknown if it may not, unavailable if unclear. */
+  async admit(upstream: Upstream, repository: Repository, probe: Probe): Promise<void> {
+    await this.scope.require(repository, wantedBy(probe));
+    const record = await this.#store.getRepository(repository);
+    if (this.#isNamedPrivate(repository)) {
+      if (upstream.hasCredentials && record?.restricted !== true && !this.#isPublic(record)) {
+        await this.#store.putRepository(repository, { ...record, restricted: true });
+      }
+      return;
+    }
+    if (this.#isVisible(upstream, record)) return;
+    const { promise } = this.#probes.run(`${repositoryKey(repository)} ${JSON.stringify(probe)}`, () =>
+      this.#ask(upstream, repository, probe),
+    );
+    if (record?.publicAt === undefined) return promise;
+    // The last verdict stands for as long as upstream has nothing to say; a refusal in time overrules it.
+    const renewed = promise.catch((error: unknown) => {
+      if (error instanceof PullError && error.code !== 'unavailable' && !error.noStore) throw error;
+    });
+    await inPatience(renewed, upstream, repository);
+  }
+
+  /** Whether all of a repository of which `record` is known may be served, with nothing to ask or to learn first. */
+  isOpen(upstream: Upstream, repository: Repository, record: RepositoryRecord): boolean {
+    return (
+      this.scope.holdsBackNothing(repository) &&
+      !this.#isNamedPrivate(repository) &&
+      this.#isVisible(upstream, record)
+    );
+  }
+
+  /** Whether the repository may be shown in lists, by what is known without asking. */
+  async isListed(upstream: Upstream, repository: Repository): Promise<boolean> {
+    if (!this.scope.isListed(repository)) return false;
+    if (this.#isNamedPrivate(repository)) return true;
+    const record = await this.#store.getRepository(repository);
+    return this.#isVisible(upstream, record) || record?.publicAt !== undefined;
+  }
+
+  /** To be called when upstream served something of the repository without credentials. */
+  async confirmPublic(repository: Repository): Promise<void> {
+    const record = await this.#store.getRepository(repository);
+    if (this.#isPublic(record)) return;
+    await this.#store.putRepository(repository, { publicAt: this.#now() });
+  }
+
+  /**
+   * To be called when somebody with access to this machine has brought something of the repository. That is served while
+   * upstream cannot be asked, and fetches nothing with credentials: whoever makes a bundle names its repositories as he likes.
+   */
+  async presumePublic(repository: Repository): Promise<void> {
+    const record = await this.#store.getRepository(repository);
+    if (record?.publicAt !== undefined) return;
+    await this.#store.putRepository(repository, { ...record, publicAt: LONG_AGO });
+  }
+
+  #isNamedPrivate(repository: Repository): boolean {
+    return this.#private.get(repository.host)?.some((matches) => matches(repository.name)) ?? false;
+  }
+
+  /** Without credentials nothing can be fetched that is not public; `restricted` is left over from a time with some. */
+  #isVisible(upstream: Upstream, record: RepositoryRecord | undefined): boolean {
+    return this.#isPublic(record) || (!upstream.hasCredentials && record?.restricted !== true);
+  }
+
+  #isPublic(record: RepositoryRecord | undefined): boolean {
+    return record?.publicAt !== undefined && !this.#isExpired(record.publicAt);
+  }
+
+  #isExpired(publicAt: number): boolean {
+    const ageMs = this.#now() - publicAt;
+    return ageMs >= PUBLIC_TTL_MS || ageMs < -CLOCK_SKEW_MS;
+  }
+
+  async #ask(upstream: Upstream, repository: Repository, probe: Probe): Promise<void> {
+    const outcome = await anonymousAnswer(upstream, repository.name, probe);
+    if (outcome.kind === 'ok') {
+      await this.#store.putRepository(repository, { publicAt: this.#now() });
+      return;
+    }
+    if (saysAbsent(outcome)) {
+      if (outcome.kind === 'refused') await this.#store.putRepository(repository, { restricted: true });
+      throw new PullError(
+        'repository-unknown',
+        `${formatRepositoryName(repository)} is not a public repository of ${repository.host}`,
+      );
+    }
+    const what = formatRepositoryName(repository);
+    throw failureError(outcome, { what, host: repository.host, absent: 'repository-unknown' });
+  }
+}
+
+function wantedBy(probe: Probe): Wanted {
+  switch (probe.kind) {
+    case 'manifest':
+      return probe.reference;
+    case 'blob':
+    case 'referrers':
+      return { kind: 'digest', digest: probe.digest };
+    case 'tags':
+      return { kind: 'list' };
+  }
+}
+
+function anonymousAnswer(upstream: Upstream, name: string, probe: Probe): Promise<Outcome<unknown>> {
+  const options = { identity: 'anonymous' } as const;
+  switch (probe.kind) {
+    case 'manifest':
+      return upstream.confirmManifest(name, probe.reference, options);
+    case 'blob':
+      return upstream.headBlob(name, probe.digest, options);
+    case 'tags':
+    case 'referrers':
+      return upstream.listTags(name, { n: '1' }, options);
+  }
+}

@@ -1,0 +1,154 @@
+import { compileGlob } from '../../lib/glob.ts';
+import { inTurns } from '../../lib/turns.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { formatFullName, type FullName } from '../../oci/image-name.ts';
+import { DOCKER_HUB, registryPattern, type Repository } from '../../oci/reference.ts';
+import type { Link, ManifestStore } from '../../store/manifests.ts';
+import { PullError } from '../answer/errors.ts';
+
+/** Patterns `repository[:tag]` of one upstream. */
+export interface PullPatterns {
+  /** Undefined: everything may be pulled. */
+  readonly allow?: readonly string[];
+  /** What may not, even if `allow` names it. */
+  readonly deny?: readonly string[];
+}
+
+/** How much of a repository may be pulled; with `some-tags` it depends on the tag. */
+export type RepositoryRule = 'all' | 'some-tags' | 'none';
+
+interface Pattern {
+  readonly fitsRepository: (name: string) => boolean;
+  /** Undefined: for the repository with all that it has. */
+  readonly fitsTag: ((tag: string) => boolean) | undefined;
+}
+
+interface Compiled {
+  readonly allow: readonly Pattern[] | undefined;
+  readonly deny: readonly Pattern[];
+}
+
+const EVERYTHING: Compiled = { allow: undefined, deny: [] };
+
+/** What the settings let clients pull, whoever they are. */
+export class PullRules {
+  readonly #byHost: ReadonlyMap<string, Compiled>;
+
+  constructor(patterns: Readonly<Record<string, PullPatterns>>) {
+    this.#byHost = new Map(
+      Object.entries(patterns).map(([host, { allow, deny = [] }]) => [
+        host,
+        {
+          allow: allow?.map((pattern) => compile(host, pattern)),
+          deny: deny.map((pattern) => compile(host, pattern)),
+        },
+      ]),
+    );
+  }
+
+  of({ host, name }: Repository): RepositoryRule {
+    const { allow, deny } = this.#byHost.get(host) ?? EVERYTHING;
+    if (allow === undefined && deny.length === 0) return 'all';
+    const allowing = allow?.filter(({ fitsRepository }) => fitsRepository(name));
+    const denying = deny.filter(({ fitsRepository }) => fitsRepository(name));
+    if (allowing?.length === 0 || denying.some(isWhole)) return 'none';
+    return denying.length === 0 && (allowing?.some(isWhole) ?? true) ? 'all' : 'some-tags';
+  }
+
+  allowsTag({ host, name }: Repository, tag: string): boolean {
+    const { allow, deny } = this.#byHost.get(host) ?? EVERYTHING;
+    const fits = ({ fitsRepository, fitsTag }: Pattern): boolean =>
+      fitsRepository(name) && (fitsTag?.(tag) ?? true);
+    return (allow?.some(fits) ?? true) && !deny.some(fits);
+  }
+}
+
+function isWhole({ fitsTag }: Pattern): boolean {
+  return fitsTag === undefined;
+}
+
+/**
+ * `*` alone is every repository; on docker.io `golang` is short for `library/golang`, as everywhere. The registry may
+ * stand before it, as in the patterns of accounts: one that then fitted nothing would deny nothing.
+ */
+function compile(host: string, spelling: string): Pattern {
+  const pattern = registryPattern(spelling);
+  const prefix = `${host}/`;
+  const [repository = '', tag] = pattern.slice(pattern.startsWith(prefix) ? prefix.length : 0).split(':');
+  const isShort = host === DOCKER_HUB && !repository.includes('/') && repository !== '**';
+  const whole = repository === '*' ? '**' : isShort ? `library/${repository}` : repository;
+  return {
+    fitsRepository: compileGlob(whole),
+    fitsTag: tag === undefined ? undefined : compileGlob(tag),
+  };
+}
+
+/** What somebody wants of a repository. */
+export type Wanted =
+  | { readonly kind: 'tag'; readonly tag: string }
+  | { readonly kind: 'digest'; readonly digest: Digest }
+  /** A list of what is in it. */
+  | { readonly kind: 'list' };
+
+/** What upstream has said of a repository, without a manifest of ours that says so. */
+const BY_UPSTREAM: Link = { by: 'upstream' };
+
+/**
+ * Holds requests to the rules. Where these let some tags through and not others, a digest is let through if it
+ * belongs to one of those, which is known from what was served under them: a tag that is refused is never asked for,
+ * so nothing that only it names is linked here.
+ */
+export class TagScope {
+  readonly #rules: PullRules;
+  readonly #store: ManifestStore;
+
+  constructor(rules: PullRules, store: ManifestStore) {
+    this.#rules = rules;
+    this.#store = store;
+  }
+
+  /** Throws PullError `denied`. */
+  async require(repository: Repository, wanted: Wanted): Promise<void> {
+    const rule = this.#rules.of(repository);
+    if (rule === 'all') return;
+    if (rule === 'none') throw denied({ repository });
+    switch (wanted.kind) {
+      case 'list':
+        return;
+      case 'tag':
+        if (!this.#rules.allowsTag(repository, wanted.tag)) throw denied({ repository, tag: wanted.tag });
+        return;
+      case 'digest':
+        if ((await this.#store.getLink(repository, wanted.digest)) !== undefined) return;
+        throw denied({ repository, digest: wanted.digest }, 'no tag that may be pulled is known to name it');
+    }
+  }
+
+  /** Upstream names these to somebody who may have them, and who may ask another server of the fleet for them next. */
+  async name(repository: Repository, digests: Iterable<Digest>): Promise<void> {
+    if (this.#rules.of(repository) !== 'some-tags') return;
+    const links = new Map<Digest, Link>();
+    for await (const digest of inTurns(digests)) {
+      if ((await this.#store.getLink(repository, digest)) === undefined) links.set(digest, BY_UPSTREAM);
+    }
+    if (links.size > 0) await this.#store.putLinks(repository, links);
+  }
+
+  holdsBackNothing(repository: Repository): boolean {
+    return this.#rules.of(repository) === 'all';
+  }
+
+  isListed(repository: Repository): boolean {
+    return this.#rules.of(repository) !== 'none';
+  }
+
+  /** Those of `tags` that may be pulled. */
+  tags(repository: Repository, tags: readonly string[]): readonly string[] {
+    if (this.#rules.of(repository) === 'all') return tags;
+    return tags.filter((tag) => this.#rules.allowsTag(repository, tag));
+  }
+}
+
+function denied(name: FullName, why = 'by the settings of this mirror'): PullError {
+  return new PullError('denied', `${formatFullName(name)} may not be pulled here: ${why}`);
+}

@@ -1,0 +1,273 @@
+import { LRUCache } from 'lru-cache';
+import { atMost, keptFor, memoOf } from '../../lib/caches.ts';
+import { withinMs } from '../../lib/promises.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { isRunnableImage, parseManifest } from '../../oci/manifest.ts';
+import { isIndexType } from '../../oci/media-types.ts';
+import { orderFor } from '../../oci/platform-order.ts';
+import { formatPlatform, type Platform } from '../../oci/platform.ts';
+import { repositoryKey, type Repository } from '../../oci/reference.ts';
+import type { ManifestStore, StoredManifest } from '../../store/manifests.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
+import type { ContentLinks } from '../access/links.ts';
+import { PullError } from '../answer/errors.ts';
+import type { NegativeCache } from '../answer/negative-cache.ts';
+import type { BlobPuller, AskedBlob } from '../blob/blobs.ts';
+import type { WantedBlob } from '../blob/fills.ts';
+import type { ClientPlatforms } from '../manifest/clients.ts';
+import type { IndexMembers } from '../manifest/entries.ts';
+import type { ManifestFetcher } from '../manifest/fetch.ts';
+import type { ServedManifest } from '../manifest/manifests.ts';
+import { entryFor } from '../manifest/platforms.ts';
+import { LayerAhead } from './prefetch-layers.ts';
+
+export type ReadAheadKind = 'manifest' | 'attestation' | 'statement' | 'config' | 'layer';
+
+export interface ReadAheadOptions {
+  readonly mode: 'off' | 'manifests' | 'layers';
+  /** Of all clients; empty: any. */
+  readonly platforms: readonly Platform[];
+  readonly store: ManifestStore;
+  readonly links: ContentLinks;
+  readonly fetcher: ManifestFetcher;
+  readonly negative: NegativeCache;
+  readonly members: IndexMembers;
+  readonly clients: ClientPlatforms;
+  readonly blobs: Pick<BlobPuller, 'prefetch'>;
+  /** Whether upstream can be asked, and has pulls left, for what nobody waits for. */
+  readonly mayPrefetch: (upstream: Upstream, repository: string) => boolean;
+  readonly onFetched: (kind: ReadAheadKind) => void;
+  /** Told of faults of this program; that something could not be had is none. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** Lists that are got ready for at a time; further ones have to do without. */
+const MAX_AT_ONCE = 64;
+const MAX_READY = 20_000;
+/** What was there may have been evicted since. */
+const READY_TTL_MS = 5 * 60_000;
+/** After something could not be had. */
+const RETRY_AFTER_MS = 10_000;
+const CLOSE_WAIT_MS = 3000;
+/**
+ * Of one attestation. BuildKit writes a layer for each statement: provenance of some 10 kB, and a bill of materials,
+ * which has some megabytes for the largest images. Nobody could tell what an index that names more calls an attestation.
+ */
+const MAX_STATEMENTS = 16;
+const MAX_STATEMENT_BYTES = 64 * 1024 * 1024;
+
+/** Fetches what clients ask for next while they read what they were given. Nobody waits for it, and nobody sees it fail. */
+export class ReadAhead {
+  readonly #options: ReadAheadOptions;
+  readonly #layers: LayerAhead;
+  readonly #running = new Set<Promise<void>>();
+  readonly #nameOf = memoOf(formatPlatform);
+  /** Lists, by repository and platform, and manifests of which all is here, on its way, or was not to be had just now. */
+  readonly #ready = new LRUCache<string, true>({ ...atMost(MAX_READY), ...keptFor(READY_TTL_MS) });
+  #isClosed = false;
+
+  constructor(options: ReadAheadOptions) {
+    this.#options = options;
+    this.#layers = new LayerAhead({ ...options, onFetched: () => options.onFetched('layer') });
+  }
+
+  manifestServed(served: ServedManifest): void {
+    const { headOnly } = served.request;
+    const { descriptor, bytes } = served.answer;
+    if (headOnly || bytes === undefined) return;
+    const manifest = { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes };
+    if (isIndexType(descriptor.mediaType)) {
+      if (this.#options.mode !== 'off') this.#childOf(manifest, served);
+      return;
+    }
+    this.#attestationsOf(served);
+    if (this.#options.mode === 'layers') this.#layersOf(manifest, served);
+  }
+
+  blobAsked(blob: AskedBlob): void {
+    if (this.#options.mode === 'layers') this.#layers.asked(blob);
+  }
+
+  /** Begins nothing new; resolves when what is under way has ended, or does not end soon. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#layers.close();
+    await withinMs(this.settled(), CLOSE_WAIT_MS);
+  }
+
+  /** Resolves when nothing is under way. */
+  async settled(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  #childOf(list: StoredManifest, { upstream, request }: ServedManifest): void {
+    const { repository, client } = request;
+    const wanted = this.#options.clients.expected(client) ?? this.#onlyPlatform();
+    if (wanted === undefined) return;
+    const key = `${repositoryKey(repository)}@${list.digest} ${this.#nameOf(wanted)}`;
+    this.#runOnce(key, () => this.#getReady(wanted, list, { upstream, repository }));
+  }
+
+  /**
+   * A manifest and what speaks of it are one: Docker 29 asks for both, and fails if it does not get all of that. Once
+   * the manifest is here, what its attestation states costs no pull: an image that lacks it gets it when it is served.
+   */
+  #attestationsOf({ upstream, request: { repository }, answer }: ServedManifest): void {
+    const { digest } = answer.descriptor;
+    const member = this.#options.members.get(digest);
+    if (member === undefined) return;
+    const attestations = member.isAttestation ? [digest] : member.attestations;
+    if (attestations.length === 0) return;
+    const mayPull = answer.cache === 'stored' || answer.cache === 'collapsed';
+    const key = `${repositoryKey(repository)}@${digest}`;
+    // What has just been fetched is new, whatever was true of it before.
+    if (mayPull) this.#ready.delete(key);
+    this.#runOnce(key, () => this.#attestations(upstream, repository, { attestations, mayPull }));
+  }
+
+  /** False if not all could be had. Throws PullError. */
+  async #getReady(
+    wanted: Platform,
+    list: StoredManifest,
+    { upstream, repository }: { readonly upstream: Upstream; readonly repository: Repository },
+  ): Promise<boolean> {
+    const load = async ({ digest }: { readonly digest: Digest }): Promise<StoredManifest> => {
+      const nested = await this.#manifest(upstream, repository, { digest, kind: 'manifest' });
+      this.#options.members.note(nested);
+      return nested;
+    };
+    const entry = await entryFor(wanted, list, load);
+    if (entry === undefined || !this.#isCaredFor(entry.platform)) return true;
+    const isNew = (await this.#options.store.getManifest(entry.digest)) === undefined;
+    const child = await load(entry);
+    const attestations = this.#options.members.get(entry.digest)?.attestations ?? [];
+    this.#run(async () => {
+      await this.#attestations(upstream, repository, { attestations, mayPull: isNew });
+    });
+    await this.#options.links.expand(repository, child);
+    return this.#config(upstream, repository, child);
+  }
+
+  /** Where there is one platform only, who asks is known. */
+  #onlyPlatform(): Platform | undefined {
+    const { platforms } = this.#options;
+    return platforms.length === 1 ? platforms[0] : undefined;
+  }
+
+  #isCaredFor(platform: Platform | undefined): boolean {
+    const { platforms } = this.#options;
+    if (platform === undefined || platforms.length === 0) return true;
+    return platforms.some((each) => orderFor(each).matches(platform));
+  }
+
+  async #config(upstream: Upstream, repository: Repository, child: StoredManifest): Promise<boolean> {
+    const { content } = parseManifest(child.bytes, child.mediaType);
+    if (content.kind !== 'image') return true;
+    const { digest } = content.config;
+    if (!this.#options.mayPrefetch(upstream, repository.name)) return false;
+    return this.#blob({ upstream, repository, digest }, 'config');
+  }
+
+  /** False if not all could be had. Throws PullError. */
+  async #attestations(
+    upstream: Upstream,
+    repository: Repository,
+    { attestations, mayPull }: { readonly attestations: readonly Digest[]; readonly mayPull: boolean },
+  ): Promise<boolean> {
+    let isDone = true;
+    for (const digest of attestations) {
+      const isCached = mayPull || (await this.#options.store.getManifest(digest)) !== undefined;
+      if (!isCached) continue;
+      const manifest = await this.#manifest(upstream, repository, { digest, kind: 'attestation' });
+      isDone = (await this.#statements(upstream, repository, manifest)) && isDone;
+    }
+    return isDone;
+  }
+
+  /** One after the other: they are small, and those that somebody waits for go first. */
+  async #statements(
+    upstream: Upstream,
+    repository: Repository,
+    attestation: StoredManifest,
+  ): Promise<boolean> {
+    const { content } = parseManifest(attestation.bytes, attestation.mediaType);
+    if (content.kind === 'index' || isRunnableImage(content)) return true;
+    const blobs = [content.config, ...content.layers];
+    const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
+    if (blobs.length > MAX_STATEMENTS || bytes > MAX_STATEMENT_BYTES) return true;
+    await this.#options.links.expand(repository, attestation);
+    let isDone = true;
+    for (const { digest } of blobs) {
+      if (this.#isClosed || upstream.outage(repository.name) !== undefined) return false;
+      isDone = (await this.#blob({ upstream, repository, digest }, 'statement')) && isDone;
+    }
+    return isDone;
+  }
+
+  /** False if it could not be had. */
+  async #blob(blob: WantedBlob, kind: ReadAheadKind): Promise<boolean> {
+    const fill = await this.#options.blobs.prefetch(blob);
+    const isStored = await fill?.stored;
+    if (isStored === true) this.#options.onFetched(kind);
+    return isStored !== false;
+  }
+
+  #layersOf(manifest: StoredManifest, { upstream, request }: ServedManifest): void {
+    const { repository, client } = request;
+    if (!this.#isCaredFor(this.#options.members.get(manifest.digest)?.platform)) return;
+    const { content } = parseManifest(manifest.bytes, manifest.mediaType);
+    if (content.kind !== 'image') return;
+    const layers = content.layers.map((layer) => layer.digest);
+    const { digest } = manifest;
+    this.#layers.offer({ upstream, repository, client: client.address, manifest: digest, layers });
+  }
+
+  /** From the cache or, if pulls may be spent on it, from upstream. Throws PullError. */
+  async #manifest(
+    upstream: Upstream,
+    repository: Repository,
+    { digest, kind }: { readonly digest: Digest; readonly kind: ReadAheadKind },
+  ): Promise<StoredManifest> {
+    const { store, links, fetcher, negative, mayPrefetch, onFetched } = this.#options;
+    const stored = await store.getManifest(digest);
+    // One that came through another repository need not be in this one: who asks for it has that found out.
+    if (stored !== undefined && (await links.get(repository, digest)) !== undefined) return stored;
+    if (stored !== undefined)
+      throw new PullError('unavailable', `${digest} is not known to be of that repository`);
+    if (negative.has(repository, digest) || !mayPrefetch(upstream, repository.name)) {
+      throw new PullError('unavailable', `${digest} is not fetched ahead`);
+    }
+    const { promise, joined } = fetcher.fetch(upstream, repository, { kind: 'digest', digest });
+    const manifest = await promise;
+    if (!joined) onFetched(kind);
+    return manifest;
+  }
+
+  /** Not again while it is known to be done, or to be had just now. */
+  #runOnce(key: string, work: () => Promise<boolean>): void {
+    if (this.#isFull || this.#ready.has(key)) return;
+    this.#ready.set(key, true);
+    this.#run(async () => {
+      let isDone = false;
+      try {
+        isDone = await work();
+      } finally {
+        if (!isDone) this.#ready.set(key, true, { ttl: RETRY_AFTER_MS });
+      }
+    });
+  }
+
+  get #isFull(): boolean {
+    return this.#isClosed || this.#running.size >= MAX_AT_ONCE;
+  }
+
+  #run(work: () => Promise<void>): void {
+    if (this.#isFull) return;
+    const running = work()
+      .catch((error: unknown) => {
+        if (!(error instanceof PullError)) this.#options.onError(error);
+      })
+      .finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+}

@@ -1,0 +1,89 @@
+import { formatRepositoryName } from '../../oci/image-name.ts';
+import { type Repository, parseRepositoryKey } from '../../oci/reference.ts';
+import type { TagPage } from '../../oci/tag-page.ts';
+import type { Catalogue } from '../../store/manifests.ts';
+import { type TagList, type Upstream, failureReason } from '../../upstream/upstream.ts';
+import type { RepositoryAccess } from '../access/access.ts';
+import type { CatalogQuery, TagAnswer } from '../answer/answers.ts';
+import { failureError, saysAbsent } from '../answer/errors.ts';
+
+export interface ListingOptions {
+  readonly catalogue: Catalogue;
+  readonly access: RepositoryAccess;
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+}
+
+/** Lists of names: tags as upstream has them, repositories as the cache has them. */
+export class Listing {
+  readonly #options: ListingOptions;
+
+  constructor(options: ListingOptions) {
+    this.#options = options;
+  }
+
+  /** Upstream's tags; those in the cache when it cannot be asked. Throws PullError. */
+  async tags(upstream: Upstream, repository: Repository, query: TagPage): Promise<TagAnswer> {
+    await this.#options.access.admit(upstream, repository, { kind: 'tags' });
+    const { scope } = this.#options.access;
+    // The specification wants nothing at all then, and registries answer with all kinds of things.
+    const asked = query.n === '0' ? { ...query, n: '1' } : query;
+    const outcome = await upstream.listTags(repository.name, asked, { identity: 'configured' });
+    if (outcome.kind === 'ok') {
+      const { tags, next } = pageOf(outcome.value, query);
+      return { tags: scope.tags(repository, tags), ...(next === undefined ? {} : { next }), cache: 'bypass' };
+    }
+    const what = formatRepositoryName(repository);
+    const missing = { host: repository.host, absent: 'repository-unknown' } as const;
+    if (saysAbsent(outcome)) throw failureError(outcome, { what, ...missing });
+    const known = scope.tags(repository, await this.#options.catalogue.listTags(repository));
+    if (known.length === 0) throw failureError(outcome, { what: `the tag list of ${what}`, ...missing });
+    return { ...page(known, query), cache: 'stale', failure: failureReason(outcome, repository.host) };
+  }
+
+  /** Keys (`docker.io/library/golang`) of the cached repositories that may be shown, at most `limit` after `after`. */
+  async repositories(options: CatalogQuery): Promise<string[]> {
+    const shown: string[] = [];
+    let after = options.after;
+    while (shown.length < options.limit) {
+      const keys = await this.#options.catalogue.listRepositories({
+        limit: options.limit,
+        ...(after === undefined ? {} : { after }),
+      });
+      for (const key of keys) {
+        if (shown.length >= options.limit) break;
+        if (options.mayPull?.(key) !== false && (await this.#isListed(key))) shown.push(key);
+      }
+      if (keys.length < options.limit) break;
+      after = keys.at(-1);
+    }
+    return shown;
+  }
+
+  async #isListed(key: string): Promise<boolean> {
+    const repository = parseRepositoryKey(key);
+    const upstream = this.#options.upstreams.get(repository.host);
+    return upstream !== undefined && this.#options.access.isListed(upstream, repository);
+  }
+}
+
+/** What upstream was asked for, even if it takes no notice of `n` and `last`. */
+function pageOf(list: TagList, { n, last }: TagPage): TagList {
+  if (n === '0') return { tags: [] };
+  const at = last === undefined ? -1 : list.tags.indexOf(last);
+  const rest = list.tags.slice(at + 1);
+  const tags = n === undefined ? rest : rest.slice(0, Number(n));
+  const end = tags.at(-1);
+  if (tags.length < rest.length && n !== undefined && end !== undefined)
+    return { tags, next: { n, last: end } };
+  return { tags, ...(list.next === undefined ? {} : { next: list.next }) };
+}
+
+/** One page of `names`, which are in order; `next` if there are more. */
+function page(names: readonly string[], query: TagPage): TagList {
+  const { n, last } = query;
+  const rest = last === undefined ? names : names.filter((name) => name > last);
+  if (n === undefined) return { tags: rest };
+  const tags = rest.slice(0, Number(n));
+  const end = tags.at(-1);
+  return tags.length < rest.length && end !== undefined ? { tags, next: { n, last: end } } : { tags };
+}

@@ -1,0 +1,324 @@
+import { type DockerImage, type BundledImage, wholeName } from '../../bundle/bundle-index.ts';
+import type { BundledBlob } from '../../bundle/contents.ts';
+import type { BundleDraft, BundledManifest } from '../../bundle/writer.ts';
+import { entryFor } from '../../mirror/manifest/platforms.ts';
+import type { Digest } from '../../oci/digest.ts';
+import {
+  type ImageName,
+  formatImageName,
+  formatListedImage,
+  type ListedImage,
+} from '../../oci/image-name.ts';
+import { isRunnableImage, parseManifest } from '../../oci/manifest.ts';
+import { isIndexType, OCI_INDEX } from '../../oci/media-types.ts';
+import { type Platform, formatPlatform } from '../../oci/platform.ts';
+import { repositoryKey, type Repository } from '../../oci/reference.ts';
+import type { BlobFiles } from '../../store/blobs.ts';
+import type { StoredManifest, ManifestStore, ReferrersStore } from '../../store/manifests.ts';
+import type { ClosureManifest } from '../images/walk.ts';
+import { isOfUse, selectImage, type Audience, type Selection } from './selection.ts';
+
+export interface DockerImagesOptions {
+  readonly platform: Platform;
+  /** The blobs that there will be: an image is left out that lacks one. */
+  readonly held: ReadonlySet<Digest>;
+  readonly read: (digest: Digest) => Promise<StoredManifest | undefined>;
+}
+
+/** What stands in for a list that is not stored: one of nothing. */
+const NOTHING = Buffer.from('{"schemaVersion":2,"manifests":[]}');
+
+/** The images that a client of one platform would get by these names, and the names by which it would get none. */
+export async function dockerImages(
+  named: readonly { readonly name: ImageName; readonly root: Digest }[],
+  options: DockerImagesOptions,
+): Promise<{ readonly images: DockerImage[]; readonly unmatched: ImageName[] }> {
+  const images = new Map<Digest, Omit<DockerImage, 'names'> & { readonly names: ImageName[] }>();
+  const unmatched: ImageName[] = [];
+  for (const { name, root } of named) {
+    const manifest = await chosenManifest(root, options);
+    if (manifest === undefined) unmatched.push(name);
+    const image = manifest === undefined ? undefined : imageOf(manifest, options);
+    if (image === undefined) continue;
+    const known = images.get(image.config);
+    if (known === undefined) images.set(image.config, { ...image, names: [name] });
+    else known.names.push(name);
+  }
+  return { images: [...images.values()], unmatched };
+}
+
+function imageOf(
+  manifest: StoredManifest,
+  options: DockerImagesOptions,
+): Omit<DockerImage, 'names'> | undefined {
+  const { content } = parseManifest(manifest.bytes, manifest.mediaType);
+  if (content.kind === 'index' || !isRunnableImage(content) || content.foreign.length > 0) return undefined;
+  const config = content.config.digest;
+  const layers = content.layers.map(({ digest }) => digest);
+  return [config, ...layers].every((digest) => options.held.has(digest)) ? { config, layers } : undefined;
+}
+
+async function chosenManifest(
+  root: Digest,
+  { platform, read }: DockerImagesOptions,
+): Promise<StoredManifest | undefined> {
+  const manifest = await read(root);
+  if (manifest === undefined || !isIndexType(manifest.mediaType)) return manifest;
+  const entry = await entryFor(platform, manifest, async ({ digest }) => {
+    return (await read(digest)) ?? { digest, mediaType: OCI_INDEX, bytes: NOTHING };
+  });
+  return entry === undefined ? undefined : read(entry.digest);
+}
+
+export interface PlanOptions {
+  readonly manifests: Pick<ManifestStore, 'getTag' | 'getManifest' | 'getLink'>;
+  readonly referrers: Pick<ReferrersStore, 'getReferrers'>;
+  readonly files: Pick<BlobFiles, 'size'>;
+  /** Undefined: for whom each image is listed, else `stored`. */
+  readonly audience: Audience | undefined;
+  readonly withForeign: boolean;
+  /** What the other side has. */
+  readonly has: ReadonlySet<Digest>;
+  /** For which platform the images are that go to programs which take one. */
+  readonly dockerPlatform: Platform;
+  readonly signal: AbortSignal;
+}
+
+/** An image of which less goes into the bundle than was wanted, or nothing. */
+export interface LackingImage {
+  readonly image: string;
+  readonly lacks: readonly string[];
+}
+
+export interface PlannedImage {
+  readonly image: string;
+  readonly digest: Digest;
+  /** As the index says; empty: it does not. */
+  readonly platforms: readonly string[];
+}
+
+export interface BundlePlan {
+  readonly draft: BundleDraft;
+  readonly images: readonly PlannedImage[];
+  readonly lacking: readonly LackingImage[];
+  /** Images that have nothing for `dockerPlatform`. */
+  readonly unmatched: readonly string[];
+  /** Foreign layers that are left out. */
+  readonly foreign: readonly { readonly image: string; readonly digest: Digest; readonly size: number }[];
+}
+
+/** Signatures and the like as tags beside the image, where a registry has no referrers (cosign; OCI distribution-spec). */
+const TAG_SUFFIXES = ['', '.sig', '.att', '.sbom'] as const;
+
+/** Finds out what goes into a bundle. The same images that are stored the same make the same plan, in whatever order. */
+export async function planBundle(images: readonly ListedImage[], options: PlanOptions): Promise<BundlePlan> {
+  const plan = new Planning(options);
+  const sorted = images
+    .map((image) => ({ ...image, platforms: inOrder(image.platforms) }))
+    .sort((a, b) => (formatListedImage(a) < formatListedImage(b) ? -1 : 1));
+  for (const image of sorted) await plan.add(image);
+  return plan.done();
+}
+
+function inOrder(platforms: readonly Platform[]): Platform[] {
+  return [...platforms].sort((a, b) => (formatPlatform(a) < formatPlatform(b) ? -1 : 1));
+}
+
+interface Chosen {
+  readonly name: ImageName;
+  readonly root: Digest;
+  readonly manifests: Map<Digest, ClosureManifest>;
+  readonly blobs: Map<Digest, BundledBlob>;
+}
+
+class Planning {
+  readonly #options: PlanOptions;
+  /** By their whole names. */
+  readonly #chosen = new Map<string, Chosen>();
+  readonly #lacking: LackingImage[] = [];
+  readonly #foreign = new Map<Digest, BundlePlan['foreign'][number]>();
+  readonly #sizes = new Map<Digest, number | undefined>();
+
+  constructor(options: PlanOptions) {
+    this.#options = options;
+  }
+
+  async add(image: ListedImage): Promise<void> {
+    const { repository, tag, platforms } = image;
+    const tagged = tag === undefined ? undefined : await this.#tagged(repository, tag);
+    const root = image.digest ?? tagged;
+    const shown = shownName(image);
+    if (root === undefined) {
+      this.#lacking.push({ image: shown, lacks: ['the tag is not known here'] });
+      return;
+    }
+    if (!(await this.#isOf(repository, root))) {
+      // Clients get nothing by it either; there, whoever may pull from this repository would.
+      this.#lacking.push({ image: shown, lacks: ['it is not known to be of that repository'] });
+      return;
+    }
+    const audience = this.#audienceOf(platforms);
+    const selection = await this.#select(repository, root, audience);
+    if (selection.lacks.length > 0) this.#lacking.push({ image: shown, lacks: selection.lacks });
+    if (!isOfUse(selection.manifests)) return;
+    this.#choose(await this.#nameFor(image, root, tagged), root, selection);
+    await this.#addSigned(repository, selection);
+  }
+
+  async done(): Promise<BundlePlan> {
+    const chosen = [...this.#chosen].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, each]) => each);
+    const manifests = new Map(chosen.flatMap((each) => [...each.manifests]));
+    const blobs = new Map(chosen.flatMap((each) => [...each.blobs]));
+    const { has } = this.#options;
+    const fresh = [...blobs.values()].filter(({ digest }) => !has.has(digest));
+    const docker = await dockerImages(chosen, {
+      platform: this.#options.dockerPlatform,
+      held: new Set(fresh.map(({ digest }) => digest)),
+      read: (digest) => this.#options.manifests.getManifest(digest),
+    });
+    const draft: BundleDraft = {
+      images: chosen.map(bundled),
+      manifests: await this.#read([...manifests.keys()]),
+      referrers: this.#referrersOf(chosen),
+      blobs: fresh,
+      base: [...blobs.values()].filter(({ digest }) => has.has(digest)),
+      docker: docker.images,
+    };
+    return {
+      draft,
+      images: chosen.map(({ name, root, manifests: own }) => ({
+        image: formatImageName(name),
+        digest: root,
+        platforms: platformsOf([...own.values()]),
+      })),
+      lacking: this.#lacking,
+      unmatched: docker.unmatched.map(formatImageName),
+      foreign: [...this.#foreign.values()],
+    };
+  }
+
+  #audienceOf(platforms: readonly Platform[]): Audience {
+    const { audience } = this.#options;
+    if (audience === undefined) return platforms.length === 0 ? 'stored' : platforms;
+    return typeof audience === 'string' ? audience : inOrder(audience);
+  }
+
+  async #tagged(repository: Repository, tag: string): Promise<Digest | undefined> {
+    return (await this.#options.manifests.getTag(repository, tag))?.descriptor.digest;
+  }
+
+  #select(repository: Repository, root: Digest, audience: Audience): Promise<Selection> {
+    const { manifests, withForeign, signal } = this.#options;
+    return selectImage(root, audience, {
+      // Whoever writes a list or names a foreign layer can name what is of another repository, and private there.
+      read: async (digest) =>
+        (await this.#isOf(repository, digest)) ? manifests.getManifest(digest) : undefined,
+      referrers: async (subject) => this.#listed(repository, subject),
+      files: {
+        size: async (digest) => ((await this.#isOf(repository, digest)) ? this.#size(digest) : undefined),
+      },
+      withForeign,
+      signal,
+    });
+  }
+
+  async #isOf(repository: Repository, digest: Digest): Promise<boolean> {
+    return (await this.#options.manifests.getLink(repository, digest)) !== undefined;
+  }
+
+  async #size(digest: Digest): Promise<number | undefined> {
+    if (!this.#sizes.has(digest)) this.#sizes.set(digest, await this.#options.files.size(digest));
+    return this.#sizes.get(digest);
+  }
+
+  #listed(repository: Repository, subject: Digest) {
+    const record = this.#options.referrers.getReferrers(repository, subject);
+    if (record === undefined) return [];
+    const { content } = parseManifest(record.bytes, OCI_INDEX);
+    return content.kind === 'index' ? content.entries : [];
+  }
+
+  /**
+   * A lock can have a tag twice, with what it named before and after it moved: then the name is for what the tag names
+   * here, and the other one goes by its digest.
+   */
+  async #nameFor({ repository, tag }: ListedImage, root: Digest, tagged?: Digest): Promise<ImageName> {
+    const byDigest: ImageName = { repository, reference: { kind: 'digest', digest: root } };
+    if (tag === undefined) return byDigest;
+    const name: ImageName = { repository, reference: { kind: 'tag', tag } };
+    const other = this.#chosen.get(wholeName(name));
+    if (other === undefined || other.root === root) return name;
+    if (tagged !== root) return byDigest;
+    this.#chosen.delete(wholeName(name));
+    const moved: ImageName = { repository, reference: { kind: 'digest', digest: other.root } };
+    this.#chosen.set(wholeName(moved), { ...other, name: moved });
+    return name;
+  }
+
+  #choose(name: ImageName, root: Digest, { manifests, blobs, foreign }: Selection): void {
+    const key = wholeName(name);
+    const known = this.#chosen.get(key) ?? { name, root, manifests: new Map(), blobs: new Map() };
+    for (const manifest of manifests) known.manifests.set(manifest.digest, manifest);
+    for (const { digest } of blobs) {
+      const size = this.#sizes.get(digest);
+      if (size !== undefined) known.blobs.set(digest, { digest, size });
+    }
+    for (const { digest, size } of foreign) {
+      this.#foreign.set(digest, { image: formatImageName(name), digest, size });
+    }
+    this.#chosen.set(key, known);
+  }
+
+  async #addSigned(repository: Repository, { manifests }: Selection): Promise<void> {
+    for (const { digest, role } of manifests) {
+      if (role !== 'image' && role !== 'index') continue;
+      for (const suffix of TAG_SUFFIXES) {
+        const tag = `${digest.replace(':', '-')}${suffix}`;
+        const root = await this.#tagged(repository, tag);
+        if (root === undefined) continue;
+        const selection = await this.#select(repository, root, 'stored');
+        if (selection.lacks.length > 0) continue;
+        this.#choose({ repository, reference: { kind: 'tag', tag } }, root, selection);
+      }
+    }
+  }
+
+  async #read(digests: readonly Digest[]): Promise<BundledManifest[]> {
+    const read: BundledManifest[] = [];
+    for (const digest of digests) {
+      const manifest = await this.#options.manifests.getManifest(digest);
+      if (manifest !== undefined) read.push(manifest);
+    }
+    return read;
+  }
+
+  #referrersOf(chosen: readonly Chosen[]): BundleDraft['referrers'] {
+    const lists = new Map<string, BundleDraft['referrers'][number]>();
+    for (const { name, manifests } of chosen) {
+      const { repository } = name;
+      for (const subject of manifests.keys()) {
+        const record = this.#options.referrers.getReferrers(repository, subject);
+        if (record === undefined) continue;
+        lists.set(`${repositoryKey(repository)}@${subject}`, { repository, subject, bytes: record.bytes });
+      }
+    }
+    return [...lists.values()];
+  }
+}
+
+function bundled({ name, root, manifests }: Chosen): BundledImage {
+  const { mediaType = '', size = 0 } = manifests.get(root) ?? {};
+  return { name, root: { digest: root, mediaType, size } };
+}
+
+function platformsOf(manifests: readonly ClosureManifest[]): string[] {
+  const platforms = manifests.flatMap(({ role, platform }) =>
+    role === 'image' && platform !== undefined ? [formatPlatform(platform)] : [],
+  );
+  return [...new Set(platforms)].sort();
+}
+
+function shownName({ repository, tag, digest }: ListedImage): string {
+  if (digest !== undefined) return formatImageName({ repository, reference: { kind: 'digest', digest } });
+  return formatImageName({ repository, reference: { kind: 'tag', tag: tag ?? 'latest' } });
+}

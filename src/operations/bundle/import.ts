@@ -1,0 +1,280 @@
+import type { KeyObject } from 'node:crypto';
+import { BundleError } from '../../bundle/error.ts';
+import { unitsOf, type BundledUnit } from '../../bundle/images.ts';
+import { BundleReader, type BundleHead } from '../../bundle/reader.ts';
+import { KeyError, parsePublicKey } from '../../bundle/signature.ts';
+import { unlessAborted } from '../../lib/promises.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { formatImageName, type ImageName } from '../../oci/image-name.ts';
+import { BlobStoreError, type BlobStore } from '../../store/blobs.ts';
+import type { Images } from '../../store/images.ts';
+import { ImageError } from '../../store/images.ts';
+import {
+  type ImportProgress,
+  type ImportRequest,
+  type ImportSummary,
+  OperationError,
+  type OperationRun,
+} from '../protocol.ts';
+import type { BundlePublisher } from './publish.ts';
+import { BlobIntake } from './receive.ts';
+
+export interface BundleImportOptions {
+  readonly blobs: BlobStore;
+  readonly images: Pick<Images, 'requireRoom' | 'pinAll'>;
+  readonly publisher: BundlePublisher;
+  /** A blob is in use, and stays, until the function that this gives is called. */
+  readonly hold: (digest: Digest) => () => void;
+  /** Evicts until there is room for so many bytes. Throws BlobStoreError `no-space`. */
+  readonly makeRoom: (bytes: number) => Promise<void>;
+  /** Whether what comes is pinned unless a request says otherwise. */
+  readonly pins: boolean;
+  /** PEM: what every bundle must be signed by; undefined: nothing. Throws the system's error. */
+  readonly requiredKey: () => Promise<string | undefined>;
+  /** Whether clients can ask for images of a host. */
+  readonly isServed: (host: string) => boolean;
+  /** Told of each bundle that was taken in, for the log. */
+  readonly onImported: (summary: ImportSummary) => void;
+}
+
+const PROGRESS_MS = 250;
+const MAX_NAMED = 5;
+
+/**
+ * Takes bundles in. Nothing of one is visible before all of it has come and was right; what of its blobs was right stays
+ * whatever becomes of the rest, so that the next attempt goes on from there.
+ */
+export class BundleImport {
+  readonly #options: BundleImportOptions;
+  #isRunning = false;
+
+  constructor(options: BundleImportOptions) {
+    this.#options = options;
+  }
+
+  /** `stream` is the bundle. Throws OperationError; `busy` while another one is being taken in. */
+  async run(
+    request: ImportRequest,
+    run: OperationRun<ImportProgress>,
+    stream: AsyncIterable<Buffer>,
+  ): Promise<ImportSummary> {
+    if (this.#isRunning) throw new OperationError('busy', 'a bundle is being imported already');
+    this.#isRunning = true;
+    try {
+      const keys = await this.#keys(request);
+      const summary = await new ImportRun(this.#options, request, run).all(new BundleReader(stream, keys));
+      this.#options.onImported(summary);
+      return summary;
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  async #keys({ publicKey }: ImportRequest): Promise<KeyObject[]> {
+    const required = await this.#options.requiredKey().catch((error: unknown) => {
+      throw new OperationError(
+        'failed',
+        `the key of importVerify cannot be read: ${messageOf(error)}`,
+        error,
+      );
+    });
+    return [keyOf(publicKey, 'the key'), keyOf(required, 'the key of importVerify')].flat();
+  }
+}
+
+function keyOf(pem: string | undefined, what: string): KeyObject[] {
+  try {
+    return pem === undefined ? [] : [parsePublicKey(pem)];
+  } catch (error) {
+    if (!(error instanceof KeyError)) throw error;
+    throw new OperationError('usage', `${what} is ${error.message}`, error);
+  }
+}
+
+class ImportRun {
+  readonly #options: BundleImportOptions;
+  readonly #request: ImportRequest;
+  readonly #run: OperationRun<ImportProgress>;
+  readonly #startedAt = performance.now();
+  readonly #intake: BlobIntake;
+  readonly #releases: (() => void)[] = [];
+  #known = { blobs: 0, bytes: 0 };
+  #seen = { blobs: 0, bytes: 0 };
+  #published = 0;
+  #toldAt = -Infinity;
+
+  constructor(options: BundleImportOptions, request: ImportRequest, run: OperationRun<ImportProgress>) {
+    this.#options = options;
+    this.#request = request;
+    this.#run = run;
+    this.#intake = new BlobIntake(options.blobs);
+  }
+
+  async all(reader: BundleReader): Promise<ImportSummary> {
+    try {
+      return await this.#import(reader);
+    } catch (error) {
+      await this.#intake.settled();
+      throw this.#explained(error);
+    } finally {
+      for (const release of this.#releases) release();
+    }
+  }
+
+  async #import(reader: BundleReader): Promise<ImportSummary> {
+    const head = await this.#unlessEnded(reader.head());
+    await this.#requireBase(head);
+    const known = await this.#knownBlobs(head);
+    await this.#requireRoom(head, known);
+    const { manifests, referrers } = await this.#unlessEnded(reader.manifests());
+    const units = unitsOf(head, manifests, referrers);
+    await this.#takeBlobs(reader, head, known);
+    await this.#requireAll(head);
+    const pins = this.#request.pin ?? this.#options.pins;
+    await this.#publish(units, pins);
+    return {
+      images: head.images.map(({ name, root }) => ({ image: formatImageName(name), digest: root.digest })),
+      manifests: manifests.size,
+      stored: this.#intake.totals,
+      known: this.#known,
+      signature: head.signature,
+      isPinned: pins,
+      unservedHosts: this.#unservedHosts(units),
+      durationMs: Math.round(performance.now() - this.#startedAt),
+    };
+  }
+
+  /** What a delta builds on stays while it comes. */
+  async #requireBase({ contents }: BundleHead): Promise<void> {
+    const missing: Digest[] = [];
+    for (const { digest } of contents.base) if (!(await this.#isHere(digest))) missing.push(digest);
+    if (missing.length === 0) return;
+    const named = missing.slice(0, MAX_NAMED).join(', ');
+    const rest = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : '';
+    throw new BundleError(
+      'base-missing',
+      `the bundle builds on ${contents.base.length} blobs of an earlier one, and of those ${missing.length} are not here: ${named}${rest}`,
+    );
+  }
+
+  async #knownBlobs({ contents }: BundleHead): Promise<ReadonlySet<Digest>> {
+    const known = new Set<Digest>();
+    for (const { digest } of contents.blobs) if (await this.#isHere(digest)) known.add(digest);
+    return known;
+  }
+
+  /** Held first, so that it does not go in between. */
+  async #isHere(digest: Digest): Promise<boolean> {
+    this.#run.signal.throwIfAborted();
+    this.#releases.push(this.#options.hold(digest));
+    return (await this.#options.blobs.stat(digest)) !== undefined;
+  }
+
+  async #requireRoom({ contents }: BundleHead, known: ReadonlySet<Digest>): Promise<void> {
+    const { images, makeRoom } = this.#options;
+    const all = [...contents.blobs, ...contents.base];
+    await images.requireRoom(new Map(all.map(({ digest, size }) => [digest, size])), 'this bundle');
+    const fresh = contents.blobs.filter(({ digest }) => !known.has(digest));
+    await makeRoom(fresh.reduce((sum, { size }) => sum + size, 0));
+  }
+
+  async #takeBlobs(reader: BundleReader, head: BundleHead, known: ReadonlySet<Digest>): Promise<void> {
+    for await (const { digest, size, chunks } of this.#ending(reader.blobs())) {
+      if (known.has(digest)) {
+        this.#known = { blobs: this.#known.blobs + 1, bytes: this.#known.bytes + size };
+        this.#seen.bytes += size;
+      } else {
+        await this.#intake.take({ digest, size }, this.#counted(this.#ending(chunks()), head));
+      }
+      this.#seen.blobs++;
+      this.#tellProgress(head);
+    }
+    await this.#intake.finish();
+  }
+
+  /** What is held is not evicted, but can be removed by command, or by hand. */
+  async #requireAll({ contents }: BundleHead): Promise<void> {
+    for (const { digest } of [...contents.blobs, ...contents.base]) {
+      if ((await this.#options.blobs.stat(digest)) !== undefined) continue;
+      throw new BundleError('base-missing', `${digest} was removed while the bundle came in`);
+    }
+  }
+
+  async *#counted(chunks: AsyncIterable<Buffer>, head: BundleHead): AsyncGenerator<Buffer, void> {
+    for await (const chunk of chunks) {
+      yield chunk;
+      this.#seen.bytes += chunk.length;
+      this.#tellProgress(head);
+    }
+  }
+
+  async #publish(units: readonly BundledUnit[], pins: boolean): Promise<void> {
+    for (const unit of units) {
+      await this.#options.publisher.publish(unit);
+      if (unit.kind === 'image') this.#published++;
+    }
+    if (pins) await this.#options.images.pinAll(units.flatMap(namesOf));
+  }
+
+  #unservedHosts(units: readonly BundledUnit[]): string[] {
+    const hosts = new Set(units.map(({ repository }) => repository.host));
+    return [...hosts].filter((host) => !this.#options.isServed(host)).sort();
+  }
+
+  /** A stream that stalls does not hold an operation that is to end. */
+  #unlessEnded<T>(promise: Promise<T>): Promise<T> {
+    return unlessAborted(promise, this.#run.signal);
+  }
+
+  async *#ending<T>(items: AsyncIterable<T>): AsyncGenerator<T, void> {
+    const iterator = items[Symbol.asyncIterator]();
+    for (;;) {
+      const next = await this.#unlessEnded(iterator.next());
+      if (next.done === true) return;
+      yield next.value;
+    }
+  }
+
+  #tellProgress({ images, contents }: BundleHead): void {
+    const now = performance.now();
+    const isLast = this.#seen.blobs === contents.blobs.length;
+    if (!isLast && now - this.#toldAt < PROGRESS_MS) return;
+    this.#toldAt = now;
+    this.#run.onEvent({
+      images: images.length,
+      blobs: this.#seen.blobs,
+      totalBlobs: contents.blobs.length,
+      bytes: this.#seen.bytes,
+      totalBytes: contents.blobs.reduce((sum, { size }) => sum + size, 0),
+    });
+  }
+
+  #explained(error: unknown): unknown {
+    if (this.#run.signal.aborted) return this.#run.signal.reason;
+    const isOurs =
+      error instanceof BundleError || error instanceof ImageError || error instanceof BlobStoreError;
+    if (!isOurs) return error;
+    const { blobs } = this.#intake.totals;
+    const what =
+      this.#published === 0 ? 'nothing is imported' : `only ${this.#published} images are imported`;
+    const kept = blobs === 0 ? '' : `; ${blobs} of its blobs were right and are kept for the next attempt`;
+    return new OperationError('failed', `${what}: ${error.message}${kept}`, error);
+  }
+}
+
+/** By what a unit is kept: attestations go with their images, but what refers to an image from outside does not. */
+function namesOf(unit: BundledUnit): ImageName[] {
+  switch (unit.kind) {
+    case 'image':
+      return [unit.name];
+    case 'referrers':
+      return unit.manifests.map(({ digest }) => ({
+        repository: unit.repository,
+        reference: { kind: 'digest', digest },
+      }));
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,94 @@
+import type { RepositoryAccess } from '../../mirror/access/access.ts';
+import type { ContentLinks } from '../../mirror/access/links.ts';
+import { failureError, PullError } from '../../mirror/answer/errors.ts';
+import { inPatience } from '../../mirror/answer/time-limit.ts';
+import type { TagFreshness } from '../../mirror/manifest/freshness.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { formatImageName, type ImageName } from '../../oci/image-name.ts';
+import type { Descriptor } from '../../oci/manifest.ts';
+import { descriptorOf, type ManifestStore, type TagRecord } from '../../store/manifests.ts';
+import { type Upstream, failureReason } from '../../upstream/upstream.ts';
+
+/** What a name stands for. */
+export interface Looked {
+  readonly descriptor: Descriptor;
+  /** `hit`: the cache says so. `revalidated`: upstream says so now. */
+  readonly cache: 'hit' | 'revalidated' | 'stale';
+  /** Why upstream could not be asked; with `stale` only. */
+  readonly reason?: string;
+}
+
+export interface ManifestLookOptions {
+  readonly store: ManifestStore;
+  readonly access: RepositoryAccess;
+  readonly links: ContentLinks;
+  readonly freshness: TagFreshness;
+}
+
+/** Says what a name stands for by the cache and by a HEAD, which costs no pull. Moves no tag and keeps nothing. */
+export class ManifestLook {
+  readonly #options: ManifestLookOptions;
+
+  constructor(options: ManifestLookOptions) {
+    this.#options = options;
+  }
+
+  /** Throws PullError. */
+  async at(upstream: Upstream, name: ImageName): Promise<Looked> {
+    const { repository, reference } = name;
+    await this.#options.access.admit(upstream, repository, { kind: 'manifest', reference });
+    return reference.kind === 'tag'
+      ? this.#tag(upstream, name, reference.tag)
+      : this.#digest(upstream, name, reference.digest);
+  }
+
+  async #tag(upstream: Upstream, name: ImageName, tag: string): Promise<Looked> {
+    const { store, freshness } = this.#options;
+    const { repository } = name;
+    const record = await store.getTag(repository, tag);
+    if (record === undefined) {
+      return { descriptor: await this.#head(upstream, name), cache: 'revalidated' };
+    }
+    if (freshness.isFresh(repository, tag, record))
+      return record.failure === undefined ? hit(record) : stale(record, record.failure);
+    const asked = upstream.headManifest(repository.name, name.reference, { identity: 'configured' });
+    const waited = await inPatience(asked, upstream, repository);
+    if (!waited.inTime) return stale(record, waited.reason);
+    if (waited.value.kind !== 'ok') return stale(record, failureReason(waited.value, repository.host));
+    const descriptor = waited.value.value;
+    return descriptor === undefined
+      ? stale(record, `${repository.host} names no digest for it by HEAD`)
+      : { descriptor, cache: 'revalidated' };
+  }
+
+  async #digest(upstream: Upstream, name: ImageName, digest: Digest): Promise<Looked> {
+    const { store, links } = this.#options;
+    const stored = await store.getManifest(digest);
+    const isKnown = stored !== undefined && (await links.get(name.repository, digest)) !== undefined;
+    const descriptor = isKnown ? descriptorOf(stored) : await this.#head(upstream, name);
+    return { descriptor, cache: isKnown ? 'hit' : 'revalidated' };
+  }
+
+  /** Some registries tell nothing by HEAD, and what it does not find can be there: a GET, which is a pull, would tell. */
+  async #head(upstream: Upstream, name: ImageName): Promise<Descriptor> {
+    const { repository, reference } = name;
+    const outcome = await upstream.headManifest(repository.name, reference, { identity: 'configured' });
+    const what = formatImageName(name);
+    if (outcome.kind !== 'ok') {
+      throw failureError(outcome, { what, host: repository.host, absent: 'manifest-unknown' });
+    }
+    if (outcome.value !== undefined) return outcome.value;
+    throw new PullError(
+      'manifest-unknown',
+      `${what} is not cached, and ${repository.host} names no digest for it by HEAD; see --fetch`,
+    );
+  }
+}
+
+function hit({ descriptor }: TagRecord): Looked {
+  return { descriptor, cache: 'hit' };
+}
+
+function stale({ descriptor }: TagRecord, reason: string): Looked {
+  return { descriptor, cache: 'stale', reason };
+}

@@ -1,0 +1,235 @@
+import { type CacheStatus, NOBODY } from '../../mirror/answer/answers.ts';
+import { PullError } from '../../mirror/answer/errors.ts';
+import type { ManifestFetcher } from '../../mirror/manifest/fetch.ts';
+import type { ManifestPuller } from '../../mirror/manifest/manifests.ts';
+import { entryFor } from '../../mirror/manifest/platforms.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { formatImageName, parseImageName, type ImageName } from '../../oci/image-name.ts';
+import { attestedDigest, type Descriptor } from '../../oci/manifest.ts';
+import { isIndexType } from '../../oci/media-types.ts';
+import { formatPlatform, parsePlatform, PLATFORM_FORM, type Platform } from '../../oci/platform.ts';
+import type { Repository } from '../../oci/reference.ts';
+import type { BlobStore } from '../../store/blobs.ts';
+import { descriptorOf, type ManifestStore, type StoredManifest } from '../../store/manifests.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
+import {
+  type ResolvedChoice,
+  type ResolvedManifest,
+  type Resolution,
+  type ResolutionCost,
+  type ResolveRequest,
+  OperationError,
+} from '../protocol.ts';
+import type { ManifestLook } from './look.ts';
+import { ManifestDrawing } from './tree.ts';
+
+export interface ImageResolverOptions {
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly manifests: ManifestPuller;
+  readonly look: ManifestLook;
+  readonly fetcher: ManifestFetcher;
+  readonly store: ManifestStore;
+  readonly blobs: BlobStore;
+  /** Whom to resolve for unless asked: who they are, and what they run. */
+  readonly clients: readonly { readonly platform: Platform; readonly why: string }[];
+  /** What a tag named before, the newest first. */
+  readonly namedBefore: (repository: Repository, tag: string) => readonly Digest[];
+}
+
+const ALL = 'all';
+
+/** What is known while one image is being resolved. */
+interface Work {
+  readonly name: ImageName;
+  readonly upstream: Upstream;
+  readonly signal: AbortSignal;
+  readonly mayFetch: boolean;
+  /** Manifests that are missing and were not fetched. */
+  readonly unfetched: Set<Digest>;
+}
+
+type Drawn = Pick<Resolution, 'root' | 'choices'>;
+type Whom = ImageResolverOptions['clients'] | typeof ALL;
+
+/**
+ * Says who would get what for an image, without serving or counting it: from the cache, and only if that is ordered from
+ * upstream. Only manifests are fetched; whether blobs are there is looked up.
+ */
+export class ImageResolver {
+  readonly #options: ImageResolverOptions;
+
+  constructor(options: ImageResolverOptions) {
+    this.#options = options;
+  }
+
+  /** Throws OperationError. */
+  async resolve(request: ResolveRequest, signal: AbortSignal): Promise<Resolution> {
+    const name = parseImageName(request.image);
+    if (name === undefined)
+      throw new OperationError('usage', `${JSON.stringify(request.image)} is not the name of an image`);
+    const upstream = this.#options.upstreams.get(name.repository.host);
+    if (upstream === undefined) {
+      throw new OperationError('usage', `${name.repository.host} is not among the upstreams`);
+    }
+    const whom = this.#whom(request);
+    const mayFetch = request.fetch === true;
+    const work: Work = { name, upstream, signal, mayFetch, unfetched: new Set() };
+    try {
+      const { descriptor, source } = await this.#named(work);
+      const root = await this.#load(work, descriptor.digest);
+      const drawn = root === undefined ? unknownRoot(descriptor, whom) : await this.#draw(work, root, whom);
+      const before = drawn.root.isComplete ? undefined : await this.#before(work, descriptor.digest);
+      return {
+        image: formatImageName(name),
+        source,
+        ...drawn,
+        cost: costOf(work, drawn.root, whom),
+        ...(before === undefined ? {} : { before }),
+      };
+    } catch (error) {
+      if (!(error instanceof PullError)) throw error;
+      throw new OperationError(error.code === 'unavailable' ? 'failed' : 'not-found', error.message, error);
+    }
+  }
+
+  #whom({ platform: text }: ResolveRequest): Whom {
+    if (text === undefined) return this.#options.clients;
+    if (text === ALL) return ALL;
+    const platform = parsePlatform(text);
+    if (platform === undefined) {
+      throw new OperationError(
+        'usage',
+        `${JSON.stringify(text)} is not a platform; allowed: ${ALL}, ${PLATFORM_FORM}`,
+      );
+    }
+    return [{ platform, why: 'asked for' }];
+  }
+
+  /** What the name stands for. To follow a tag that has moved is a pull. */
+  async #named({
+    name,
+    upstream,
+    mayFetch,
+  }: Work): Promise<{ readonly descriptor: Descriptor; readonly source: string }> {
+    const { manifests, look } = this.#options;
+    if (!mayFetch) {
+      const { descriptor, cache, reason } = await look.at(upstream, name);
+      return { descriptor, source: sourceOf(cache, reason) };
+    }
+    const answer = await manifests.pull(upstream, { ...name, client: NOBODY, headOnly: true });
+    return { descriptor: answer.descriptor, source: sourceOf(answer.cache, answer.stale?.reason) };
+  }
+
+  /** A tag that moved while nothing could be cached names something new in part, and the old one is whole. */
+  async #before({ name, upstream, signal }: Work, now: Digest): Promise<Digest | undefined> {
+    const { repository, reference } = name;
+    if (reference.kind !== 'tag') return undefined;
+    const known = await this.#options.store.getTag(repository, reference.tag);
+    const earlier = known === undefined ? [] : [known.descriptor.digest];
+    for (const digest of [...earlier, ...this.#options.namedBefore(repository, reference.tag)]) {
+      const stored = digest === now ? undefined : await this.#options.store.getManifest(digest);
+      if (stored === undefined) continue;
+      const work: Work = { name, upstream, signal, mayFetch: false, unfetched: new Set() };
+      const { root } = await this.#draw(work, stored, this.#options.clients);
+      if (root.isComplete) return digest;
+    }
+    return undefined;
+  }
+
+  async #draw(work: Work, root: StoredManifest, whom: Whom): Promise<Drawn> {
+    const choices = whom === ALL ? [] : await this.#choices(work, root, whom);
+    const chosen = new Map<Digest, string[]>();
+    for (const { digest, why, platform } of choices) {
+      if (digest !== undefined) chosen.set(digest, [...(chosen.get(digest) ?? []), `${platform}, ${why}`]);
+    }
+    const drawing = new ManifestDrawing({
+      store: this.#options.store,
+      blobs: this.#options.blobs,
+      signal: work.signal,
+      isWanted: (entry) => (whom === ALL ? attestedDigest(entry) === undefined : chosen.has(entry.digest)),
+      load: (digest) => this.#load(work, digest),
+      whoGets: (digest) => chosen.get(digest) ?? [],
+    });
+    return { root: await drawing.draw(descriptorOf(root)), choices };
+  }
+
+  async #choices(
+    work: Work,
+    root: StoredManifest,
+    whom: ImageResolverOptions['clients'],
+  ): Promise<ResolvedChoice[]> {
+    const choices: ResolvedChoice[] = [];
+    for (const { platform, why } of whom) {
+      work.signal.throwIfAborted();
+      const choice = { platform: formatPlatform(platform), why };
+      choices.push({ ...choice, ...(await this.#choose(work, root, platform)) });
+    }
+    return choices;
+  }
+
+  /** What is no list is for everybody. */
+  async #choose(
+    work: Work,
+    root: StoredManifest,
+    platform: Platform,
+  ): Promise<Pick<ResolvedChoice, 'digest' | 'failure'>> {
+    if (!isIndexType(root.mediaType)) return { digest: root.digest };
+    try {
+      const entry = await entryFor(platform, root, ({ digest }) => this.#loadIndex(work, digest));
+      return entry === undefined ? {} : { digest: entry.digest };
+    } catch (error) {
+      if (!(error instanceof PullError)) throw error;
+      return { failure: error.message };
+    }
+  }
+
+  async #loadIndex(work: Work, digest: Digest): Promise<StoredManifest> {
+    const index = await this.#load(work, digest);
+    if (index === undefined) throw new PullError('unavailable', `the index ${digest} in it is not cached`);
+    return index;
+  }
+
+  /** Undefined: it is not cached, and not to be fetched. Throws PullError. */
+  async #load(work: Work, digest: Digest): Promise<StoredManifest | undefined> {
+    const { name, upstream, mayFetch, unfetched } = work;
+    const stored = await this.#options.store.getManifest(digest);
+    if (stored !== undefined) return stored;
+    if (!mayFetch) {
+      unfetched.add(digest);
+      return undefined;
+    }
+    return this.#options.fetcher.fetch(upstream, name.repository, { kind: 'digest', digest }).promise;
+  }
+}
+
+function sourceOf(cache: CacheStatus, reason: string | undefined): string {
+  if (reason !== undefined) return `out of date: ${reason}`;
+  return cache === 'hit' ? 'from the cache' : 'as upstream says now';
+}
+
+/** Of what is not cached no more is known than that it is an index or a manifest. */
+function unknownRoot(descriptor: Descriptor, whom: Whom): Drawn {
+  const isIndex = isIndexType(descriptor.mediaType);
+  const choices = (whom === ALL ? [] : whom).map(({ platform, why }) => ({
+    platform: formatPlatform(platform),
+    why,
+    ...(isIndex ? { failure: 'the index is not cached' } : { digest: descriptor.digest }),
+  }));
+  return {
+    root: { ...descriptor, isCached: false, state: 'missing', isComplete: false, chosenFor: [] },
+    choices,
+  };
+}
+
+function costOf({ name, upstream, unfetched }: Work, root: ResolvedManifest, whom: Whom): ResolutionCost {
+  // Of an index that is missing at least one manifest is looked into.
+  const isUnknownIndex = !root.isCached && isIndexType(root.mediaType);
+  const inIndex = isUnknownIndex ? Math.max(1, whom === ALL ? 0 : platformsOf(whom)) : 0;
+  const pulls = unfetched.size + inIndex;
+  const { remaining } = (pulls === 0 ? undefined : upstream.allowance(name.repository.name)) ?? {};
+  return { pulls, isAtLeast: isUnknownIndex, ...(remaining === undefined ? {} : { remaining }) };
+}
+
+function platformsOf(whom: ImageResolverOptions['clients']): number {
+  return new Set(whom.map(({ platform }) => formatPlatform(platform))).size;
+}

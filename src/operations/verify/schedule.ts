@@ -1,0 +1,62 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { BlobAudit, BlobStore, Bookmarks } from '../../store/blobs.ts';
+import type { ManifestAudit } from '../../store/manifests.ts';
+import type { OperationRun, Finding, VerifyEvent, VerifyRequest, VerifySummary } from '../protocol.ts';
+import type { ContentRepair } from './repair.ts';
+import { Scrubber } from './scrub.ts';
+import { Verification } from './verify.ts';
+
+export interface ContentCareOptions {
+  readonly audit: BlobAudit;
+  readonly manifests: ManifestAudit;
+  readonly bookmarks: Bookmarks;
+  readonly blobs: BlobStore;
+  readonly repair: ContentRepair;
+  readonly clock: Clock;
+  readonly onScrubbed: (bytes: number) => void;
+  readonly onFinding: (finding: Finding, foundBy: 'verify' | 'scrub') => void;
+  /** The scrub could not go on for now. */
+  readonly onError: (error: unknown) => void;
+}
+
+export interface ScrubOptions {
+  readonly intervalMs: number;
+  /** Whether no client waits for anything; fills need not be counted. */
+  readonly isIdle: () => boolean;
+}
+
+/** Whether what is stored still is what it was: looked after when somebody asks, and slowly all the time. */
+export class ContentCare {
+  readonly #options: ContentCareOptions;
+  readonly #verification: Verification;
+  #scrubber: Scrubber | undefined;
+
+  constructor(options: ContentCareOptions) {
+    this.#options = options;
+    this.#verification = new Verification({
+      ...options,
+      onFinding: (finding) => options.onFinding(finding, 'verify'),
+    });
+  }
+
+  /** Throws OperationError `busy` while another one runs. */
+  verify(request: VerifyRequest, run: OperationRun<VerifyEvent>): Promise<VerifySummary> {
+    return this.#verification.run(request, run);
+  }
+
+  /** To be called once at most. */
+  startScrub({ intervalMs, isIdle }: ScrubOptions): void {
+    const { repair } = this.#options;
+    this.#scrubber = new Scrubber({
+      ...this.#options,
+      intervalMs,
+      isIdle: () => isIdle() && repair.fillsRunning === 0 && !this.#verification.isRunning,
+      onBytes: this.#options.onScrubbed,
+      onFinding: (finding) => this.#options.onFinding(finding, 'scrub'),
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#scrubber?.close();
+  }
+}

@@ -1,0 +1,150 @@
+import { type ManifestAnswer, NOBODY } from '../../mirror/answer/answers.ts';
+import { PullError } from '../../mirror/answer/errors.ts';
+import type { ManifestPuller } from '../../mirror/manifest/manifests.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { Descriptor } from '../../oci/manifest.ts';
+import { isImageManifestType } from '../../oci/media-types.ts';
+import type { BlobStore } from '../../store/blobs.ts';
+import type { ManifestStore } from '../../store/manifests.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
+import { imageClosure } from '../images/walk.ts';
+import type { WantedImage } from '../images/wanted.ts';
+import type { WarmPlan } from '../protocol.ts';
+
+/** An image that is to be brought in, and what its name stands for. */
+export interface WarmTarget {
+  readonly wanted: WantedImage;
+  /** Undefined: it is none of the settings. */
+  readonly upstream: Upstream | undefined;
+  /** Undefined: it could not be told. A digest tells no media type. */
+  readonly root: (Pick<Descriptor, 'digest'> & Partial<Descriptor>) | undefined;
+  /** For people; empty: nothing is wrong so far. */
+  readonly failures: readonly string[];
+}
+
+/** What a name stands for: a tag is checked by HEAD if it is due or not known, which costs no pull. */
+export async function findWarmTarget(
+  wanted: WantedImage,
+  options: { readonly upstreams: ReadonlyMap<string, Upstream>; readonly manifests: ManifestPuller },
+): Promise<WarmTarget> {
+  const { repository, digest } = wanted.image;
+  const upstream = options.upstreams.get(repository.host);
+  if (upstream === undefined) {
+    const failures = [`${repository.host} is not among the upstreams of the settings`];
+    return { wanted, upstream, root: undefined, failures };
+  }
+  if (digest !== undefined) return { wanted, upstream, root: { digest }, failures: [] };
+  try {
+    const { descriptor, stale } = await askForTag(wanted, upstream, options.manifests);
+    const failures = stale === undefined ? [] : [`its tag could not be checked: ${stale.reason}`];
+    return { wanted, upstream, root: descriptor, failures };
+  } catch (error) {
+    if (!(error instanceof PullError)) throw error;
+    return { wanted, upstream, root: undefined, failures: [error.message] };
+  }
+}
+
+/** Throws PullError. */
+export function askForTag(
+  { image: { repository, tag = '' } }: WantedImage,
+  upstream: Upstream,
+  manifests: ManifestPuller,
+): Promise<ManifestAnswer> {
+  return manifests.pull(upstream, {
+    repository,
+    reference: { kind: 'tag', tag },
+    client: NOBODY,
+    headOnly: true,
+  });
+}
+
+export interface WarmPlanOptions {
+  readonly store: ManifestStore;
+  readonly blobs: BlobStore;
+  readonly signal: AbortSignal;
+}
+
+type Allowances = Map<string, WarmPlan['allowances'][number]>;
+
+/** What bringing images in will cost, by what is stored of them. Asks nobody. */
+export async function planWarming(
+  targets: readonly WarmTarget[],
+  options: WarmPlanOptions,
+): Promise<WarmPlan> {
+  const plan = new Planning(options);
+  for (const target of targets) await plan.add(target);
+  return plan.plan();
+}
+
+class Planning {
+  readonly #options: WarmPlanOptions;
+  readonly #manifests = new Set<Digest>();
+  readonly #blobs = new Map<Digest, number>();
+  readonly #allowances: Allowances = new Map();
+  #images = 0;
+  #complete = 0;
+  #pulls = 0;
+  #isAtLeast = false;
+
+  constructor(options: WarmPlanOptions) {
+    this.#options = options;
+  }
+
+  async add(target: WarmTarget): Promise<void> {
+    this.#images++;
+    const { root, wanted, failures } = target;
+    if (root === undefined) return;
+    const { store, signal } = this.#options;
+    const closure = await imageClosure(root.digest, {
+      platforms: wanted.platforms,
+      read: (digest) => store.getManifest(digest),
+      signal,
+    });
+    const missing = closure.missing.filter(({ digest }) => !this.#manifests.has(digest));
+    for (const { digest } of missing) this.#manifests.add(digest);
+    const isWhole = (await this.#addBlobs(closure.blobs)) && closure.missing.length === 0;
+    if (isWhole && failures.length === 0) this.#complete++;
+    // What is in a list, and what blobs a manifest names, is known when it is there.
+    if (missing.length > 0) this.#isAtLeast = true;
+    this.#spend(target, missing.length + (closure.manifests.length === 0 ? inList(target) : 0));
+  }
+
+  plan(): WarmPlan {
+    return {
+      images: this.#images,
+      complete: this.#complete,
+      pulls: this.#pulls,
+      bytes: [...this.#blobs.values()].reduce((sum, size) => sum + size, 0),
+      isAtLeast: this.#isAtLeast,
+      allowances: [...this.#allowances.values()],
+    };
+  }
+
+  /** True if all of them are stored. */
+  async #addBlobs(
+    blobs: readonly { readonly digest: Digest; readonly size: number; readonly isForeign: boolean }[],
+  ): Promise<boolean> {
+    let areStored = true;
+    for (const { digest, size, isForeign } of blobs) {
+      if (isForeign || (await this.#options.blobs.stat(digest)) !== undefined) continue;
+      areStored = false;
+      this.#blobs.set(digest, size);
+    }
+    return areStored;
+  }
+
+  #spend({ upstream, wanted }: WarmTarget, pulls: number): void {
+    this.#pulls += pulls;
+    const allowance = upstream?.allowance(wanted.image.repository.name);
+    if (upstream === undefined || allowance === undefined) return;
+    const key = `${upstream.host} ${allowance.identity}`;
+    const before = this.#allowances.get(key)?.pulls ?? 0;
+    this.#allowances.set(key, { ...allowance, host: upstream.host, pulls: before + pulls });
+  }
+}
+
+/** Of a list that is not here at least one manifest for each platform is needed. */
+function inList({ root, wanted }: WarmTarget): number {
+  if (root?.mediaType === undefined || isImageManifestType(root.mediaType)) return 0;
+  return Math.max(1, wanted.platforms.length);
+}

@@ -1,0 +1,121 @@
+import { WriteBehind } from '../../lib/write-behind.ts';
+import type { PullEntry, PullHistory, PullRecord } from '../history.ts';
+import type { IndexTables } from '../index/tables.ts';
+
+/** The same pull within this time is one entry, which counts: a fleet of builders pulls the same all day long. */
+const ENTRY_MS = 10 * 60_000;
+/** Entries per transaction. */
+const STEP = 200;
+/** What an entry takes in the index, its page included. */
+const ENTRY_BYTES = 600;
+/** Entries that are added to or wait; more at a time are begun anew. */
+const MAX_OPEN = 20_000;
+
+export interface HistoryNotesOptions {
+  readonly tables: IndexTables;
+  /** What is older goes. */
+  readonly maxAgeMs: number;
+  /** What is more goes, the oldest first; 0: nothing is noted. */
+  readonly maxEntries: number;
+  readonly now: () => number;
+  /** Whether the cache may grow by about so many bytes of the index; if not, notes wait until it may. */
+  readonly hasRoom: (bytes: number) => boolean;
+  /** Told that the index did not take the notes; they are tried again. */
+  readonly onError: (error: unknown) => void;
+}
+
+interface OpenEntry extends PullRecord {
+  readonly firstAt: number;
+  lastAt: number;
+  pulls: number;
+  isWritten: boolean;
+}
+
+/** What clients pull: noted in memory at each hit, written to the index in batches, bounded in count and age there. */
+export class HistoryNotes implements PullHistory {
+  readonly #options: HistoryNotesOptions;
+  /** The oldest first. */
+  readonly #open = new Map<string, OpenEntry>();
+  readonly #behind = new WriteBehind(() => this.#write());
+  #isTrimmed = false;
+
+  constructor(options: HistoryNotesOptions) {
+    this.#options = options;
+  }
+
+  note(pull: PullRecord): void {
+    if (this.#options.maxEntries === 0) return;
+    const at = this.#options.now();
+    const { repository, tag, root, child, platform, network } = pull;
+    const key = [repository, tag, root, child, platform, network].join('\n');
+    const known = this.#open.get(key);
+    if (known !== undefined && at - known.firstAt < ENTRY_MS) {
+      known.lastAt = at;
+      known.pulls++;
+      known.isWritten = false;
+      return;
+    }
+    // What is not written yet goes on under a name of its own.
+    if (known?.isWritten === false) this.#open.set(`${key}\n${known.firstAt}`, known);
+    this.#open.delete(key);
+    this.#open.set(key, { ...pull, firstAt: at, lastAt: at, pulls: 1, isWritten: false });
+    if (this.#open.size > MAX_OPEN) this.#forgetOldest();
+  }
+
+  /** Resolves when everything noted so far is in the index, or was refused by it. */
+  flush(): Promise<void> {
+    return this.#behind.flush();
+  }
+
+  close(): Promise<void> {
+    return this.#behind.close();
+  }
+
+  #forgetOldest(): void {
+    for (const key of this.#open.keys()) {
+      this.#open.delete(key);
+      return;
+    }
+  }
+
+  async #write(): Promise<void> {
+    const { now, hasRoom, onError } = this.#options;
+    const due = [...this.#open.values()].filter(({ isWritten }) => !isWritten);
+    try {
+      for (let at = 0; at < due.length && hasRoom(STEP * ENTRY_BYTES); at += STEP) {
+        await this.#writeStep(due.slice(at, at + STEP));
+      }
+      if (due.length > 0 || !this.#isTrimmed) await this.#trim();
+      this.#isTrimmed = true;
+    } catch (error) {
+      onError(error);
+    }
+    for (const [key, { isWritten, firstAt }] of this.#open) {
+      if (isWritten && now() - firstAt >= ENTRY_MS) this.#open.delete(key);
+    }
+  }
+
+  async #writeStep(due: readonly OpenEntry[]): Promise<void> {
+    const { environment, history } = this.#options.tables;
+    // As they are now: some may be added to while they are being written.
+    const entries = due.map((open): PullEntry => ({ ...open }));
+    await environment.write(() => {
+      for (const entry of entries) history.put(entry);
+    });
+    for (const [place, open] of due.entries()) {
+      if (entries[place]?.pulls === open.pulls) open.isWritten = true;
+    }
+  }
+
+  async #trim(): Promise<void> {
+    const { tables, maxAgeMs, maxEntries, now } = this.#options;
+    const { environment, history } = tables;
+    const before = now() - maxAgeMs;
+    const makesRoom = { frees: true };
+    while ((await environment.write(() => history.removeBefore(before, STEP), makesRoom)) === STEP);
+    for (let excess = history.count - maxEntries; excess > 0; excess -= STEP) {
+      const limit = Math.min(STEP, excess);
+      await environment.write(() => history.removeOldest(limit), makesRoom);
+    }
+  }
+}

@@ -1,0 +1,255 @@
+import { arch, endianness } from 'node:os';
+
+/*
+ * The file of LMDB as the lmdb package writes it (dependencies/lmdb/libraries/liblmdb/mdb.c: MDB_page_header, MDB_meta,
+ * MDB_db, MDB_node, MDB_ovpage). It holds no checksums, and LMDB follows what is in it without looking.
+ */
+
+/** Others have pages with narrower numbers, or numbers the other way round: those cannot be looked at. */
+export const IS_KNOWN_LAYOUT = endianness() === 'LE' && arch() !== 'arm' && arch() !== 'ia32';
+
+export const HEADER_BYTES = 24;
+const MIN_PAGE_BYTES = 4096;
+export const MAX_PAGE_BYTES = 32_768;
+/** In place of a page number: none. */
+export const NO_PAGE = 0xffffffff * 2 ** 32 + 0xffffffff;
+export const FIRST_DATA_PAGE = 2;
+export const FLAGS_BRANCH = 0x01;
+export const FLAGS_LEAF = 0x02;
+export const FLAGS_OVERFLOW = 0x04;
+const FLAGS_META = 0x08;
+/** Its pages may not have been on the disk when it was committed. */
+const OVERLAPPING_SYNC = 0x1000;
+const MAGIC = 0xbeefc0de;
+const DATA_VERSION = 2;
+/** LMDB has room for so many pages of a way from the root to a leaf. */
+const MAX_DEPTH = 32;
+
+/** What says in words what of the index is damaged. */
+export class Damage extends Error {
+  override readonly name = 'Damage';
+}
+
+/** A B-tree. */
+export interface Tree {
+  /** NO_PAGE: it is empty. */
+  readonly root: number;
+  readonly depth: number;
+}
+
+/** One state of the whole index: all that a transaction has left. */
+export interface Snapshot {
+  readonly pageBytes: number;
+  readonly transaction: number;
+  /** Pages from here on do not exist in it. */
+  readonly endPage: number;
+  readonly freePages: Tree;
+  readonly tables: Tree;
+  readonly isSynced: boolean;
+  /** Of the run of the machine that wrote it. */
+  readonly boot: bigint;
+}
+
+export function readNumber(bytes: Buffer, at: number): number {
+  return bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32;
+}
+
+/** Of the record of a tree. Throws Damage. */
+export function readTree(bytes: Buffer, at: number): Tree {
+  const tree = { root: readNumber(bytes, at + 40), depth: bytes.readUInt16LE(at + 6) };
+  const isEmpty = tree.root === NO_PAGE;
+  if (isEmpty ? tree.depth !== 0 : tree.depth < 1 || tree.depth > MAX_DEPTH) {
+    throw new Damage(`a table has a depth of ${tree.depth}`);
+  }
+  return tree;
+}
+
+/** The page size that the first of the meta pages gives. Throws Damage. */
+export function readPageSize(start: Buffer): number {
+  if (start.length < MIN_PAGE_BYTES) throw new Damage('the file is too short');
+  if (start.readUInt16LE(18) !== FLAGS_META || start.readUInt32LE(HEADER_BYTES) !== MAGIC) {
+    throw new Damage('the file is not one of LMDB');
+  }
+  const pageBytes = start.readUInt32LE(HEADER_BYTES + 24);
+  const isPowerOfTwo = (pageBytes & (pageBytes - 1)) === 0;
+  if (pageBytes < MIN_PAGE_BYTES || pageBytes > MAX_PAGE_BYTES || !isPowerOfTwo) {
+    throw new Damage(`a page has ${pageBytes} bytes`);
+  }
+  return pageBytes;
+}
+
+/** The two meta pages, in the order of the file. Throws Damage. */
+export function readMetas(start: Buffer, pageBytes: number): readonly [Snapshot, Snapshot] {
+  return [readMeta(start, 0, pageBytes), readMeta(start, 1, pageBytes)];
+}
+
+function readMeta(start: Buffer, page: 0 | 1, pageBytes: number): Snapshot {
+  const at = page * pageBytes;
+  const magic = start.readUInt32LE(at + HEADER_BYTES);
+  const isMeta = start.readUInt16LE(at + 18) === FLAGS_META && readNumber(start, at) === page;
+  if (!isMeta || magic !== MAGIC) throw new Damage(`meta page ${page} is not one`);
+  const version = start.readUInt32LE(at + HEADER_BYTES + 4) & 0xffff;
+  if (version !== DATA_VERSION) throw new Damage(`meta page ${page} is of version ${version}`);
+  if (start.readUInt32LE(at + HEADER_BYTES + 24) !== pageBytes) {
+    throw new Damage('the meta pages differ in their page size');
+  }
+  const snapshot = readSnapshot(start, at + HEADER_BYTES, pageBytes);
+  if (snapshot.transaction > 0 && snapshot.transaction % 2 !== page) {
+    throw new Damage(`meta page ${page} is of transaction ${snapshot.transaction}`);
+  }
+  return snapshot;
+}
+
+/** What was on the disk for certain when it was written; undefined: nothing was yet. Throws Damage. */
+export function readSynced(start: Buffer, pageBytes: number): Snapshot | undefined {
+  const at = pageBytes / 2 + HEADER_BYTES;
+  return readNumber(start, at + 128) === 0 ? undefined : readSnapshot(start, at, pageBytes);
+}
+
+function readSnapshot(start: Buffer, at: number, pageBytes: number): Snapshot {
+  const transaction = readNumber(start, at + 128);
+  const endPage = readNumber(start, at + 120) + 1;
+  if (transaction >= 2 ** 48 || endPage < FIRST_DATA_PAGE || endPage >= 2 ** 48) {
+    throw new Damage('a meta page has numbers that cannot be');
+  }
+  return {
+    pageBytes,
+    transaction,
+    endPage,
+    freePages: readTree(start, at + 24),
+    tables: readTree(start, at + 72),
+    isSynced: (start.readUInt16LE(at + 28) & OVERLAPPING_SYNC) === 0,
+    boot: start.readBigInt64LE(at + 136),
+  };
+}
+
+const NODE_BYTES = 8;
+/** The node's value is on pages of its own; it holds where. */
+const VALUE_ELSEWHERE = 0x01;
+/** The node's value is the record of a table. */
+const VALUE_IS_TABLE = 0x02;
+const PLACE_BYTES = 24;
+const TABLE_BYTES = 48;
+
+/** Pages, one after the other, that hold one value. */
+export interface LongValue {
+  readonly page: number;
+  readonly pages: number;
+  readonly bytes: number;
+}
+
+/** What a leaf has besides plain values. */
+export interface LeafContent {
+  readonly tables: readonly Tree[];
+  readonly longValues: readonly LongValue[];
+}
+
+/** Which pages a branch names. Throws Damage. */
+export function readBranch(bytes: Buffer, page: number, snapshot: Snapshot): number[] {
+  const children: number[] = [];
+  eachNode(bytes, page, { snapshot, flags: FLAGS_BRANCH }, (at) => {
+    children.push(
+      bytes.readUInt16LE(at) + bytes.readUInt16LE(at + 2) * 2 ** 16 + bytes.readUInt16LE(at + 4) * 2 ** 32,
+    );
+    return 0;
+  });
+  return children;
+}
+
+/** Throws Damage. */
+export function readLeaf(bytes: Buffer, page: number, snapshot: Snapshot): LeafContent {
+  const tables: Tree[] = [];
+  const longValues: LongValue[] = [];
+  eachNode(bytes, page, { snapshot, flags: FLAGS_LEAF }, (at, valueAt) => {
+    const flags = bytes.readUInt16LE(at + 4);
+    const size = bytes.readUInt32LE(at);
+    const inPage = flags === VALUE_ELSEWHERE ? PLACE_BYTES : size;
+    must(valueAt + inPage <= bytes.length, page);
+    switch (flags) {
+      case 0:
+        break;
+      case VALUE_ELSEWHERE:
+        longValues.push({ ...placeOf(bytes, valueAt), bytes: size });
+        break;
+      case VALUE_IS_TABLE:
+        must(size === TABLE_BYTES, page);
+        tables.push(readTree(bytes, valueAt));
+        break;
+      default:
+        must(false, page);
+    }
+    return inPage;
+  });
+  return { tables, longValues };
+}
+
+/** Each key and value of a leaf that has been read; a value that is elsewhere is given as its place. */
+export function* entries(bytes: Buffer): Generator<{ key: Buffer; value: Buffer | LongValue }, void> {
+  const count = bytes.readUInt16LE(20) >> 1;
+  for (let index = 0; index < count; index++) {
+    const at = HEADER_BYTES + bytes.readUInt16LE(HEADER_BYTES + 2 * index);
+    const valueAt = at + NODE_BYTES + bytes.readUInt16LE(at + 6);
+    const size = bytes.readUInt32LE(at);
+    const isElsewhere = bytes.readUInt16LE(at + 4) === VALUE_ELSEWHERE;
+    yield {
+      key: bytes.subarray(at + NODE_BYTES, valueAt),
+      value: isElsewhere
+        ? { ...placeOf(bytes, valueAt), bytes: size }
+        : bytes.subarray(valueAt, valueAt + size),
+    };
+  }
+}
+
+/** Throws Damage if `head` is not how the pages of this value begin. */
+export function checkLongValue(head: Buffer, value: LongValue, snapshot: Snapshot): void {
+  checkHeader(head, value.page, { snapshot, flags: FLAGS_OVERFLOW });
+  const isLongEnough = value.pages * snapshot.pageBytes >= HEADER_BYTES + value.bytes;
+  must(head.readUInt32LE(20) === value.pages && isLongEnough, value.page);
+}
+
+interface Expected {
+  readonly snapshot: Snapshot;
+  readonly flags: number;
+}
+
+/**
+ * Calls `visit` with where each node and its value begin; it gives the size of the value within the page. Nodes fill the
+ * page from its end without a gap: one that is cut, too long or in two places shows in the sum.
+ */
+function eachNode(
+  bytes: Buffer,
+  page: number,
+  expected: Expected,
+  visit: (at: number, valueAt: number) => number,
+): void {
+  checkHeader(bytes, page, expected);
+  const lower = bytes.readUInt16LE(20);
+  const upper = bytes.readUInt16LE(22);
+  const room = bytes.length - HEADER_BYTES;
+  must(lower % 2 === 0 && lower <= upper && upper <= room, page);
+  let sum = 0;
+  for (let pointer = HEADER_BYTES; pointer < HEADER_BYTES + lower; pointer += 2) {
+    const offset = bytes.readUInt16LE(pointer);
+    must(offset % 2 === 0 && offset >= upper && offset + NODE_BYTES <= room, page);
+    const at = HEADER_BYTES + offset;
+    const valueAt = at + NODE_BYTES + bytes.readUInt16LE(at + 6);
+    must(valueAt <= bytes.length, page);
+    const size = valueAt - at + visit(at, valueAt);
+    sum += size + (size % 2);
+  }
+  must(lower > 0 && sum === room - upper, page);
+}
+
+function checkHeader(bytes: Buffer, page: number, { snapshot, flags }: Expected): void {
+  const isRight = readNumber(bytes, 0) === page && bytes.readUInt16LE(18) === flags;
+  must(isRight && readNumber(bytes, 8) <= snapshot.transaction, page);
+}
+
+function placeOf(bytes: Buffer, at: number): Pick<LongValue, 'page' | 'pages'> {
+  return { page: readNumber(bytes, at), pages: readNumber(bytes, at + 16) };
+}
+
+/** Throws Damage. */
+export function must(isRight: boolean, page: number): void {
+  if (!isRight) throw new Damage(`page ${page} is damaged`);
+}

@@ -1,0 +1,266 @@
+import { randomUUID } from 'node:crypto';
+import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
+import { digestMatches, type Digest } from '../../oci/digest.ts';
+import { MAX_MANIFEST_BYTES, ManifestInvalidError, parseManifest } from '../../oci/manifest.ts';
+import {
+  isRepositoryName,
+  isTag,
+  parseRepositoryKey,
+  repositoryKey,
+  type Repository,
+} from '../../oci/reference.ts';
+import { decodeLink, decodeManifest, decodeTag, encodeManifest, parseObject } from '../codec.ts';
+import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifests.ts';
+import { Claims, type Claim } from './claims.ts';
+import { REDIS_PREFIX, type RedisConnection } from './connection.ts';
+import type { RedisFailure } from './health.ts';
+
+const TAG_CHANNEL = `${REDIS_PREFIX}tags`;
+const EXPIRY_SECONDS = 30 * 24 * 60 * 60;
+/** As long as upstream's word that a repository is public counts without being asked for again. */
+const PUBLIC_SECONDS = 24 * 60 * 60;
+
+/**
+ * Keeps the record that counts (tag-order.ts) in one step: between a GET and a SET of ours another node could have put
+ * a newer one. Gives the record that was there, if the new one replaced it. Values of others are replaced, and records
+ * from the future (ARGV[4]), which nothing else would ever replace.
+ */
+const PUT_NEWEST = `
+  local ok, known = pcall(redis.call, 'GET', KEYS[1])
+  if type(known) == 'string' then
+    local parsed, record = pcall(cjson.decode, known)
+    if parsed and type(record) == 'table' and type(record.checkedAt) == 'number'
+      and type(record.confirmedAt) == 'number' and record.checkedAt <= tonumber(ARGV[4]) then
+      local checked, confirmed = tonumber(ARGV[2]), tonumber(ARGV[5])
+      if record.confirmedAt > confirmed then return false end
+      if record.confirmedAt == confirmed and record.checkedAt > checked then return false end
+    end
+  else
+    known = ''
+  end
+  redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
+  return known
+`;
+
+export interface TagMove {
+  readonly repository: Repository;
+  readonly tag: string;
+  readonly record: TagRecord;
+}
+
+/** Whether what a server says of a repository is of one that it knows to be public, or of one that it knows not to be. */
+export type Audience = 'public' | 'restricted';
+
+/**
+ * The store that a fleet shares. Links and repositories, which decide who may see what, are shared under a secret only.
+ * Of repositories it is only shared that they are public: what a server fetched with credentials is for each to decide.
+ */
+export interface SharedStore extends ManifestStore {
+  /** A link that was put for one audience is not given to the other. Default `public`. */
+  getLink(repository: Repository, digest: Digest, audience?: Audience): Promise<Link | undefined>;
+  putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>, audience?: Audience): Promise<void>;
+  /** Calls `listener` when another node has moved a tag. */
+  onTagMoved(listener: (move: TagMove) => void): void;
+}
+
+/** Commands that are put together in one turn of the event loop. */
+const LINKS_AT_ONCE = 200;
+
+export interface RedisStoreOptions {
+  /** Stays open when the store is closed. */
+  readonly connection: RedisConnection;
+  /** What servers believe each other by, who may see what; undefined: nothing of that is shared or believed. */
+  readonly secret: string | undefined;
+  /** Told of data under our keys that is not ours. */
+  readonly onFailure?: (failure: RedisFailure) => void;
+  /** Ms since the epoch; default the clock. */
+  readonly now?: () => number;
+}
+
+/** A Redis that is slow, gone, full or not ours is a miss and a call of `onFailure`: never an exception, never a wait. */
+export function createRedisStore(options: RedisStoreOptions): SharedStore {
+  return new RedisStore(options);
+}
+
+class RedisStore implements SharedStore {
+  readonly #origin = randomUUID();
+  readonly #redis: RedisConnection;
+  readonly #claims: Claims | undefined;
+  readonly #onFailure: (failure: RedisFailure) => void;
+  readonly #now: () => number;
+
+  constructor({ connection, secret, onFailure, now }: RedisStoreOptions) {
+    this.#redis = connection;
+    this.#claims = secret === undefined ? undefined : new Claims(secret);
+    this.#onFailure = onFailure ?? (() => undefined);
+    this.#now = now ?? Date.now;
+  }
+
+  onTagMoved(listener: (move: TagMove) => void): void {
+    this.#redis.listen(TAG_CHANNEL, (text) => {
+      const move = this.#moveOf(text);
+      if (move !== undefined) listener(move);
+    });
+  }
+
+  async getManifest(digest: Digest): Promise<StoredManifest | undefined> {
+    const key = `${REDIS_PREFIX}manifest:${digest}`;
+    const value = await this.#redis.ask((client) => client.getBuffer(key));
+    if (value === undefined || value === null) return undefined;
+    const manifest = decodeManifest(digest, value);
+    if (manifest !== undefined && isIntact(manifest)) return manifest;
+    this.#onFailure('tampered');
+    void this.#redis.try((client) => client.del(key));
+    return undefined;
+  }
+
+  async putManifest(manifest: StoredManifest): Promise<void> {
+    const key = `${REDIS_PREFIX}manifest:${manifest.digest}`;
+    await this.#redis.try((client) => client.set(key, encodeManifest(manifest), 'EX', EXPIRY_SECONDS));
+  }
+
+  async getTag(repository: Repository, tag: string): Promise<TagRecord | undefined> {
+    const text = await this.#redis.ask((client) => client.get(tagKey(repository, tag)));
+    if (text === undefined || text === null) return undefined;
+    const record = this.#presentTag(text);
+    if (record === undefined) this.#onFailure('malformed');
+    return record;
+  }
+
+  async putTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
+    const key = tagKey(repository, tag);
+    const text = JSON.stringify(record);
+    const { checkedAt, confirmedAt } = record;
+    const replaced = await this.#redis.try((client) =>
+      client
+        .eval(PUT_NEWEST, 1, key, text, checkedAt, EXPIRY_SECONDS, this.#now() + CLOCK_SKEW_MS, confirmedAt)
+        .then((value) => (typeof value === 'string' ? value : null)),
+    );
+    if (typeof replaced !== 'string' || decodeTag(replaced)?.descriptor.digest === record.descriptor.digest)
+      return;
+    const move = { origin: this.#origin, repository: repositoryKey(repository), tag, record };
+    await this.#redis.try((client) => client.publish(TAG_CHANNEL, JSON.stringify(move)));
+  }
+
+  async deleteTag(repository: Repository, tag: string): Promise<void> {
+    await this.#redis.try((client) => client.del(tagKey(repository, tag)));
+  }
+
+  async getLink(
+    repository: Repository,
+    digest: Digest,
+    audience: Audience = 'public',
+  ): Promise<Link | undefined> {
+    const claim = await this.#claimUnder(linkKey(repository, digest, audience), EXPIRY_SECONDS);
+    return claim === undefined ? undefined : decodeLink(claim);
+  }
+
+  async putLinks(
+    repository: Repository,
+    links: ReadonlyMap<Digest, Link>,
+    audience: Audience = 'public',
+  ): Promise<void> {
+    const claims = this.#claims;
+    if (claims === undefined) return;
+    const at = this.#now();
+    const each = [...links].map(([digest, link]) => ({ key: linkKey(repository, digest, audience), link }));
+    // One command per key, as the keys are spread over a cluster; some hundred go out together.
+    for (let first = 0; first < each.length; first += LINKS_AT_ONCE) {
+      const some = each.slice(first, first + LINKS_AT_ONCE);
+      await this.#redis.try((client) =>
+        Promise.all(
+          some.map(({ key, link }) => {
+            const text = claims.seal(key, { at, ...link });
+            // What upstream said must not replace what a manifest says: it is only put where nothing is.
+            return link.by === 'manifest'
+              ? client.set(key, text, 'EX', EXPIRY_SECONDS)
+              : client.set(key, text, 'EX', EXPIRY_SECONDS, 'NX');
+          }),
+        ),
+      );
+    }
+  }
+
+  async getRepository(repository: Repository): Promise<RepositoryRecord | undefined> {
+    const claim = await this.#claimUnder(publicKey(repository), PUBLIC_SECONDS);
+    return claim === undefined ? undefined : { publicAt: claim.at };
+  }
+
+  async putRepository(repository: Repository, { publicAt }: RepositoryRecord): Promise<void> {
+    const claims = this.#claims;
+    if (claims === undefined) return;
+    const key = publicKey(repository);
+    if (publicAt === undefined) {
+      await this.#redis.try((client) => client.del(key));
+      return;
+    }
+    if (this.#now() - publicAt >= PUBLIC_SECONDS * 1000) return;
+    const text = claims.seal(key, { at: publicAt });
+    await this.#redis.try((client) => client.set(key, text, 'EX', PUBLIC_SECONDS));
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** What a server with our secret has put there. Anything else makes room, or links could not be put in its place. */
+  async #claimUnder(key: string, maxAgeSeconds: number): Promise<Claim | undefined> {
+    const claims = this.#claims;
+    if (claims === undefined) return undefined;
+    const text = await this.#redis.ask((client) => client.get(key));
+    if (text === undefined || text === null) return undefined;
+    const claim = claims.open(key, text, { nowMs: this.#now(), maxAgeMs: maxAgeSeconds * 1000 });
+    if (claim !== undefined) return claim;
+    this.#onFailure('unsigned');
+    void this.#redis.try((client) => client.del(key));
+    return undefined;
+  }
+
+  /** Undefined if it is no record, or one from the future. */
+  #presentTag(text: string): TagRecord | undefined {
+    const record = decodeTag(text);
+    if (record === undefined || this.#isFuture(Math.max(record.checkedAt, record.confirmedAt)))
+      return undefined;
+    return record;
+  }
+
+  #isFuture(time: number): boolean {
+    return !(time <= this.#now() + CLOCK_SKEW_MS);
+  }
+
+  /** Undefined: our own message, or none of a server's. */
+  #moveOf(text: string): TagMove | undefined {
+    const { origin, repository: key, tag, record: value } = parseObject(text) ?? {};
+    if (origin === this.#origin) return undefined;
+    const repository = typeof key === 'string' ? parseRepositoryKey(key) : undefined;
+    const record = this.#presentTag(JSON.stringify(value ?? null));
+    const isNamed =
+      repository !== undefined && isRepositoryName(repository.name) && typeof tag === 'string' && isTag(tag);
+    if (isNamed && record !== undefined) return { repository, tag, record };
+    this.#onFailure('malformed');
+    return undefined;
+  }
+}
+
+/** The bytes are those of the digest, and of the type that they are said to be, which no digest covers. */
+function isIntact({ digest, mediaType, bytes }: StoredManifest): boolean {
+  if (bytes.length > MAX_MANIFEST_BYTES || !digestMatches(digest, bytes)) return false;
+  try {
+    return parseManifest(bytes, mediaType).mediaType === mediaType;
+  } catch (error) {
+    if (error instanceof ManifestInvalidError) return false;
+    throw error;
+  }
+}
+
+function tagKey(repository: Repository, tag: string): string {
+  return `${REDIS_PREFIX}tag:${repositoryKey(repository)}:${tag}`;
+}
+
+function linkKey(repository: Repository, digest: Digest, audience: Audience): string {
+  return `${REDIS_PREFIX}link:${audience}:${repositoryKey(repository)}@${digest}`;
+}
+
+function publicKey(repository: Repository): string {
+  return `${REDIS_PREFIX}public:${repositoryKey(repository)}`;
+}

@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto';
+import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
+import type { BudgetNews, BudgetState, SharedBudgets } from '../../oci/pull-limit.ts';
+import { parseObject } from '../codec.ts';
+import { REDIS_PREFIX, type RedisConnection } from './connection.ts';
+
+const CHANNEL = `${REDIS_PREFIX}budgets`;
+/** The longest window of Docker Hub is six hours; what is older says nothing. */
+const EXPIRY_SECONDS = 6 * 60 * 60;
+/** No limit counts in longer windows; a refusal is never honoured for longer. */
+const MAX_WINDOW_MS = 31 * 24 * 60 * 60_000;
+const MAX_TEXT_LENGTH = 300;
+const MAX_PULLS = 1_000_000;
+
+/** Where servers on one Redis tell each other of their pull limits; without it each goes by its own. */
+export function createRedisBudgets(
+  connection: RedisConnection,
+  options: { readonly now: () => number },
+): SharedBudgets {
+  const origin = randomUUID();
+  const decode = (value: unknown): BudgetState | undefined => {
+    const budget = decodeBudget(value);
+    if (budget === undefined) return undefined;
+    const { readAt, windowMs = 0, spentUntil = 0, emptyAt = 0 } = budget;
+    const now = options.now();
+    // A time that lies ahead would count as the last word until it has come; others must be such as can be.
+    const isPossible = readAt <= now + CLOCK_SKEW_MS && windowMs <= MAX_WINDOW_MS;
+    return isPossible && Math.max(spentUntil, emptyAt) <= now + MAX_WINDOW_MS ? budget : undefined;
+  };
+  const load = async (key: string): Promise<BudgetState | undefined> => {
+    const text = await connection.try((client) => client.get(budgetKey(key)));
+    return typeof text === 'string' ? decode(parseObject(text)) : undefined;
+  };
+  const publish = (key: string, news: BudgetNews): void => {
+    if (news.kind === 'read') {
+      const text = JSON.stringify(news.state);
+      void connection.try((client) => client.set(budgetKey(key), text, 'EX', EXPIRY_SECONDS));
+    }
+    const message = JSON.stringify({ origin, key, news });
+    void connection.try((client) => client.publish(CHANNEL, message));
+  };
+  const subscribe: SharedBudgets['subscribe'] = (listener) => {
+    connection.listen(CHANNEL, (text) => {
+      const message = parseObject(text);
+      const key = message?.['key'];
+      if (message === undefined || message['origin'] === origin || typeof key !== 'string') return;
+      const news = decodeNews(message['news'], decode);
+      if (news !== undefined) listener(key, news);
+    });
+  };
+  return { load, publish, subscribe };
+}
+
+function decodeNews(
+  value: unknown,
+  decode: (value: unknown) => BudgetState | undefined,
+): BudgetNews | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { kind, state, pulls, source } = value as Record<string, unknown>;
+  if (kind === 'read') {
+    const known = decode(state);
+    return known === undefined ? undefined : { kind, state: known };
+  }
+  if (kind !== 'spent' || !isAmount(pulls) || pulls > MAX_PULLS) return undefined;
+  return { kind, pulls, ...(isText(source) ? { source } : {}) };
+}
+
+/** Undefined if it is no budget; numbers that are none are left out. */
+function decodeBudget(value: unknown): BudgetState | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { identity, source, limit, remaining, windowMs, readAt, isLow, spentUntil, emptyAt } =
+    value as Record<string, unknown>;
+  if (!isText(identity) || !isAmount(readAt)) return undefined;
+  return {
+    identity,
+    ...(isText(source) ? { source } : {}),
+    ...(isAmount(limit) ? { limit } : {}),
+    ...(isAmount(remaining) ? { remaining } : {}),
+    ...(isAmount(windowMs) ? { windowMs } : {}),
+    readAt,
+    isLow: isLow === true,
+    ...(isAmount(spentUntil) ? { spentUntil } : {}),
+    ...(isAmount(emptyAt) ? { emptyAt } : {}),
+  };
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= MAX_TEXT_LENGTH;
+}
+
+function isAmount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
+}
+
+function budgetKey(key: string): string {
+  return `${REDIS_PREFIX}budget:${key}`;
+}

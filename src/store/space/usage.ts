@@ -1,0 +1,114 @@
+import { WriteBehind } from '../../lib/write-behind.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { Unit } from '../index/blobs.ts';
+import type { IndexTables } from '../index/tables.ts';
+
+/** What was written so lately is not written again: an order of days does not need seconds. */
+const COARSE_MS = 60_000;
+/** Entries per transaction; a large index touches all of its entries. */
+const STEP = 32;
+
+interface Note {
+  readonly unit: Unit;
+  servedAt: number;
+  /** Undefined: not yet. */
+  writtenAt: number | undefined;
+}
+
+export interface UsageNotesOptions {
+  readonly tables: IndexTables;
+  readonly now: () => number;
+  /** Told of manifests that were served although the index lacks them. */
+  readonly onUnknown: (digest: Digest) => Promise<void>;
+  /** Told that the index did not take the notes; they are tried again. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** What clients pull: noted in memory at each hit, written to the index in batches. */
+export class UsageNotes {
+  readonly #options: UsageNotesOptions;
+  readonly #notes = new Map<Digest, Note>();
+  readonly #behind = new WriteBehind(() => this.#write());
+
+  constructor(options: UsageNotesOptions) {
+    this.#options = options;
+  }
+
+  /** A client got this manifest by GET. */
+  touch(digest: Digest): void {
+    this.#note(digest, 'manifest');
+  }
+
+  /** A client got bytes of this blob. One that a stored manifest names is as old as that, and nothing is written. */
+  touchBlob(digest: Digest): void {
+    this.#note(digest, 'blob');
+  }
+
+  /** When it was last served, if that was lately; ms since the epoch. */
+  servedAt(digest: Digest): number | undefined {
+    return this.#notes.get(digest)?.servedAt;
+  }
+
+  /** Resolves when everything noted so far is in the index, or was refused by it. */
+  flush(): Promise<void> {
+    return this.#behind.flush();
+  }
+
+  close(): Promise<void> {
+    return this.#behind.close();
+  }
+
+  #note(digest: Digest, unit: Unit): void {
+    const at = this.#options.now();
+    const known = this.#notes.get(digest);
+    if (known === undefined) this.#notes.set(digest, { unit, servedAt: at, writtenAt: undefined });
+    else known.servedAt = at;
+  }
+
+  async #write(): Promise<void> {
+    try {
+      const due = this.#due();
+      for (let at = 0; at < due.length; at += STEP) await this.#writeStep(due.slice(at, at + STEP));
+    } catch (error) {
+      this.#options.onError(error);
+    }
+  }
+
+  #due(): [Digest, Note][] {
+    const { now, tables } = this.#options;
+    const due: [Digest, Note][] = [];
+    for (const [digest, note] of this.#notes) {
+      const isOld = note.writtenAt === undefined || note.servedAt - note.writtenAt >= COARSE_MS;
+      if (isOld && note.unit === 'blob' && tables.references.isNamed(digest)) note.writtenAt = note.servedAt;
+      else if (isOld) due.push([digest, note]);
+      else if (now() - note.servedAt >= COARSE_MS) this.#notes.delete(digest);
+    }
+    return due;
+  }
+
+  async #writeStep(due: readonly [Digest, Note][]): Promise<void> {
+    const { tables, onUnknown } = this.#options;
+    const at = due.map(([, { servedAt }]) => servedAt);
+    const isKnown = due.map(([digest, { unit }]) => unit === 'blob' || tables.manifests.has(digest));
+    await tables.environment.writeEach(agesOf(tables, due), ({ unit, digest, usedAt }) => {
+      if (unit === 'manifest') tables.manifests.touch(digest, usedAt);
+      else tables.blobs.age(digest, usedAt);
+    });
+    for (const [place, [digest, note]] of due.entries()) {
+      note.writtenAt = at[place];
+      if (isKnown[place] === false) await onUnknown(digest);
+    }
+  }
+}
+
+/** An index is as old as all of its stored entries, and an image as its attestations. */
+function* agesOf(
+  tables: IndexTables,
+  due: readonly [Digest, Note][],
+): Generator<{ readonly unit: Unit; readonly digest: Digest; readonly usedAt: number }, void> {
+  for (const [digest, { unit, servedAt: usedAt }] of due) {
+    yield { unit, digest, usedAt };
+    if (unit === 'blob') continue;
+    for (const each of tables.manifests.belongingTo(digest)) yield { unit, digest: each, usedAt };
+  }
+}

@@ -1,0 +1,182 @@
+import { type AnswerHeaders, unavailable } from '../upstream.ts';
+import { contentCodings, decodedWhole } from './content-coding.ts';
+import { contentLength } from './headers.ts';
+import { bodyFailure } from './network-failure.ts';
+import type { TimeLimit } from './time-limit.ts';
+
+/** Beyond this the connection is no longer read; a connection delivers 64 KiB at a time. */
+const PAUSE_AT_BYTES = 256 * 1024;
+const RESUME_AT_BYTES = 64 * 1024;
+/** A rest that is shorter and comes at once is read, so that its connection can be used again; else that is closed. */
+const MAX_DISCARDED_BYTES = 64 * 1024;
+const DISCARD_WITHIN_MS = 250;
+
+/** The connection that a body comes from. */
+export interface BodySource {
+  pause(): void;
+  resume(): void;
+  abort(reason: Error): void;
+}
+
+/** One who waits for the next chunk. */
+interface Reader {
+  readonly resolve: (result: IteratorResult<Buffer, undefined>) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * The body of an answer as it comes: a queue between the parser and one reader, which holds the connection back when
+ * the reader is slow. Bytes that came before a break are delivered before its error is thrown, which Node's Readable
+ * does not do.
+ */
+export class AnswerBody implements AsyncIterable<Buffer> {
+  readonly #source: BodySource;
+  readonly #chunks: Buffer[] = [];
+  #queuedBytes = 0;
+  #isPaused = false;
+  #state: 'open' | 'ended' | 'failed' = 'open';
+  #error: unknown;
+  #reader: Reader | undefined;
+
+  constructor(source: BodySource) {
+    this.#source = source;
+  }
+
+  push(chunk: Buffer): void {
+    if (this.#state !== 'open') return;
+    const reader = this.#reader;
+    if (reader !== undefined) {
+      this.#reader = undefined;
+      reader.resolve({ done: false, value: chunk });
+      return;
+    }
+    this.#chunks.push(chunk);
+    this.#queuedBytes += chunk.length;
+    if (this.#queuedBytes < PAUSE_AT_BYTES || this.#isPaused) return;
+    this.#isPaused = true;
+    this.#source.pause();
+  }
+
+  finish(): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'ended';
+    this.#reader?.resolve({ done: true, value: undefined });
+  }
+
+  fail(error: unknown): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'failed';
+    this.#error = error;
+    this.#reader?.reject(error);
+  }
+
+  /** Ends the body and, unless it was over, its connection. A reader gets an error. Safe to call more than once. */
+  close(): void {
+    const wasOpen = this.#state === 'open';
+    const error = new Error('the body was closed');
+    this.fail(error);
+    this.#state = 'failed';
+    this.#error ??= error;
+    this.#chunks.length = 0;
+    if (wasOpen) this.#source.abort(error);
+  }
+
+  /** Gets rid of a body that nobody wants, and keeps its connection if that is cheap. */
+  async discard(): Promise<void> {
+    const timer = setTimeout(() => this.close(), DISCARD_WITHIN_MS);
+    try {
+      let discarded = 0;
+      for await (const chunk of this) {
+        discarded += chunk.length;
+        if (discarded > MAX_DISCARDED_BYTES) break;
+      }
+    } catch {
+      // Then there is nothing left to get rid of.
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Buffer, undefined> {
+    return {
+      next: () => this.#next(),
+      return: () => {
+        this.close();
+        return Promise.resolve({ done: true, value: undefined });
+      },
+    };
+  }
+
+  #next(): Promise<IteratorResult<Buffer, undefined>> {
+    const chunk = this.#chunks.shift();
+    if (chunk !== undefined) {
+      this.#release(chunk.length);
+      return Promise.resolve({ done: false, value: chunk });
+    }
+    if (this.#state === 'failed') return Promise.reject(this.#error);
+    if (this.#state === 'ended') return Promise.resolve({ done: true, value: undefined });
+    return new Promise((resolve, reject) => {
+      this.#reader = { resolve, reject };
+    });
+  }
+
+  #release(bytes: number): void {
+    this.#queuedBytes -= bytes;
+    if (!this.#isPaused || this.#queuedBytes > RESUME_AT_BYTES || this.#state !== 'open') return;
+    this.#isPaused = false;
+    this.#source.resume();
+  }
+}
+
+/** The head of an answer, with its body to be read, discarded or closed. */
+export interface Answer {
+  /** Who answered. */
+  readonly url: URL;
+  readonly status: number;
+  readonly headers: AnswerHeaders;
+  readonly body: AnswerBody;
+}
+
+/**
+ * The whole body, decoded if somebody on the way encoded it. Throws UpstreamFailure if it is longer than `maxBytes`, breaks off, is shorter than its
+ * `Content-Length` or takes longer than `limit`.
+ */
+export async function readWhole(
+  answer: Answer,
+  options: { readonly maxBytes: number; readonly limit: TimeLimit },
+): Promise<Buffer> {
+  const { maxBytes, limit } = options;
+  const { host } = answer.url;
+  try {
+    if ((contentLength(answer.headers) ?? 0) > maxBytes) throw tooLong(host, maxBytes);
+    const sent = await limit.wait(collect(answer, maxBytes), host);
+    const body = await decodedWhole(sent, contentCodings(answer.headers), maxBytes);
+    if (body === undefined) throw tooLong(host, maxBytes);
+    return body;
+  } catch (error) {
+    answer.body.close();
+    throw error;
+  }
+}
+
+async function collect(answer: Answer, maxBytes: number): Promise<Buffer> {
+  const { host } = answer.url;
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of answer.body) {
+      bytes += chunk.length;
+      if (bytes > maxBytes) break;
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw bodyFailure(error, host);
+  }
+  if (bytes > maxBytes) throw tooLong(host, maxBytes);
+  const [first] = chunks;
+  return chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks);
+}
+
+function tooLong(host: string, maxBytes: number): Error {
+  return unavailable('not-a-registry', `${host} sent more than the ${maxBytes} bytes that are allowed`);
+}

@@ -1,0 +1,217 @@
+import { lookup as systemLookup, type LookupAddress, type LookupOptions } from 'node:dns';
+import { BlockList, isIPv4, isIPv6 } from 'node:net';
+
+/**
+ * Where an address leads:
+ * - `metadata`: the service of a cloud that hands out credentials to whoever asks from inside a machine
+ * - `reserved`: nowhere that a server could be (unspecified, multicast, documentation, class E)
+ */
+export type AddressKind = 'public' | 'private' | 'loopback' | 'link-local' | 'metadata' | 'reserved';
+
+/** IANA's special-purpose address registries (RFC 6890); the first kind that holds an address counts. */
+const NETWORKS: readonly (readonly [kind: AddressKind, networks: readonly string[]])[] = [
+  // EC2 and most others, its IPv6 twin, ECS tasks, EKS pods in both families, Google by IPv6, Azure, Alibaba, Oracle.
+  [
+    'metadata',
+    [
+      '169.254.169.254/32',
+      'fd00:ec2::254/128',
+      '169.254.170.2/32',
+      '169.254.170.23/32',
+      'fd00:ec2::23/128',
+      'fd20:ce::254/128',
+      '168.63.129.16/32',
+      '100.100.100.200/32',
+      '192.0.0.192/32',
+    ],
+  ],
+  ['loopback', ['127.0.0.0/8', '::1/128']],
+  ['link-local', ['169.254.0.0/16', 'fe80::/10']],
+  ['private', ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7', 'fec0::/10']],
+  [
+    'reserved',
+    [
+      '0.0.0.0/8',
+      '192.0.0.0/24',
+      '192.0.2.0/24',
+      '192.88.99.0/24',
+      '198.18.0.0/15',
+      '198.51.100.0/24',
+      '203.0.113.0/24',
+      '224.0.0.0/3',
+      '::/128',
+      '64:ff9b:1::/48',
+      '100::/64',
+      '2001:db8::/32',
+      'ff00::/8',
+    ],
+  ],
+];
+
+const LISTS = NETWORKS.map(([kind, networks]) => ({ kind, list: blockList(networks) }));
+
+/** The kind of an IPv4 or IPv6 address; of an IPv6 one that stands for an IPv4 one, the kind of that. */
+export function addressKind(address: string): AddressKind {
+  const plain = embeddedIPv4(address) ?? address;
+  const family = isIPv6(plain) ? 'ipv6' : 'ipv4';
+  return LISTS.find(({ list }) => list.check(plain, family))?.kind ?? 'public';
+}
+
+/** Whether `address` is in one of `networks` (CIDR notation). */
+export function networkTest(networks: readonly string[]): (address: string) => boolean {
+  const list = blockList(networks);
+  return (address) => {
+    const plain = embeddedIPv4(address) ?? address;
+    return list.check(plain, isIPv6(plain) ? 'ipv6' : 'ipv4');
+  };
+}
+
+/** The address that the host of a URL spells, without brackets, or undefined if it is a name. */
+export function literalAddress(hostname: string): string | undefined {
+  const bare = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
+  return isIPv4(bare) || isIPv6(bare) ? bare : undefined;
+}
+
+function blockList(networks: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [address = '', prefix = ''] = network.split('/');
+    list.addSubnet(address, Number(prefix), isIPv6(address) ? 'ipv6' : 'ipv4');
+  }
+  return list;
+}
+
+/**
+ * The IPv4 address behind a mapped (`::ffff:0:0/96`), compatible (`::/96`), translated (NAT64, `64:ff9b::/96`) or 6to4
+ * (`2002::/16`) one: all of them can be a way around a look at the text.
+ */
+function embeddedIPv4(address: string): string | undefined {
+  if (!isIPv6(address)) return undefined;
+  const groups = groupsOf(address);
+  const top = groups
+    .slice(0, 6)
+    .map((group) => group.toString(16))
+    .join(':');
+  if (top === '0:0:0:0:0:ffff' || top === '64:ff9b:0:0:0:0') return quad(groups[6], groups[7]);
+  if (top === '0:0:0:0:0:0' && (groups[6] ?? 0) > 0) return quad(groups[6], groups[7]);
+  return groups[0] === 0x2002 ? quad(groups[1], groups[2]) : undefined;
+}
+
+/** The eight groups of a valid IPv6 address; a zone (`%eth0`) is left out. */
+function groupsOf(address: string): number[] {
+  // The URL parser writes the last two groups as numbers even where they are spelt as an IPv4 address.
+  const { hostname } = new URL(`http://[${address.replace(/%.*$/, '')}]`);
+  const [head = '', tail] = hostname.slice(1, -1).split('::');
+  const first = numbersOf(head);
+  const last = tail === undefined ? [] : numbersOf(tail);
+  return [...first, ...Array.from({ length: 8 - first.length - last.length }, () => 0), ...last];
+}
+
+function numbersOf(text: string): number[] {
+  return text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16));
+}
+
+function quad(high = 0, low = 0): string {
+  return [high >> 8, high & 255, low >> 8, low & 255].join('.');
+}
+
+/** A name as the system resolves it (node:dns, `lookup` with all addresses). */
+export type Resolve = (
+  hostname: string,
+  options: LookupOptions & { readonly all: true },
+  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
+) => void;
+
+export interface DialGuardOptions {
+  /** Host and port of the registry itself, which the settings name: it is dialled wherever it is. */
+  readonly registry: URL;
+  /** Networks that redirects and token services may lead to all the same, in CIDR notation. */
+  readonly networks: readonly string[];
+  readonly resolve?: Resolve | undefined;
+}
+
+/** Somebody upstream named a server where none of its kind can be. */
+export class ForbiddenAddressError extends Error {
+  override readonly name = 'ForbiddenAddressError';
+  readonly code = 'ERR_FORBIDDEN_ADDRESS';
+}
+
+const KIND_NAMES: Readonly<Record<AddressKind, string>> = {
+  public: 'public',
+  private: 'private',
+  loopback: 'loopback',
+  'link-local': 'link-local',
+  metadata: 'cloud metadata',
+  reserved: 'reserved',
+};
+
+/**
+ * Lets a registry send us to public addresses, and to those of its own kind: one in the office may keep its blobs in
+ * the office, one on the internet has no business there. The addresses that a name resolves to are checked where the
+ * connection is made to one of them, so that a name that resolves otherwise the second time gains nothing.
+ */
+export class DialGuard {
+  readonly #registry: string;
+  readonly #resolve: Resolve;
+  readonly #isNamed: (address: string) => boolean;
+  /** Where the registry was when it was first reached: what its name resolves to later widens nothing. */
+  #home: AddressKind | undefined;
+
+  constructor({ registry, networks, resolve = systemLookup }: DialGuardOptions) {
+    this.#registry = registry.host;
+    this.#resolve = resolve;
+    this.#isNamed = networkTest(networks);
+    const literal = literalAddress(registry.hostname);
+    if (literal !== undefined) this.#home = addressKind(literal);
+  }
+
+  /** Why `url` may not be asked for, by a proxy neither, if it spells an address that may not be dialled. */
+  refusal(url: URL): ForbiddenAddressError | undefined {
+    const literal = literalAddress(url.hostname);
+    if (literal === undefined || url.host === this.#registry || this.#mayDial(literal)) return undefined;
+    return forbidden(url.host, literal);
+  }
+
+  /**
+   * Where the host of `url` may be dialled, now: connections are made to these addresses, not to the name. Throws
+   * ForbiddenAddressError, or the error of the system's resolver.
+   */
+  async addressesOf(url: URL): Promise<readonly LookupAddress[]> {
+    const literal = literalAddress(url.hostname);
+    const all = literal === undefined ? await this.resolve(url.hostname) : [addressOf(literal)];
+    if (url.host === this.#registry) return all;
+    const allowed = all.filter(({ address }) => this.#mayDial(address));
+    if (allowed.length === 0) throw forbidden(url.host, all[0]?.address ?? '::');
+    return allowed;
+  }
+
+  /** All addresses of a name. Throws the error of the system's resolver. */
+  resolve(hostname: string): Promise<readonly LookupAddress[]> {
+    return new Promise((resolve, reject) => {
+      this.#resolve(hostname, { all: true }, (error, addresses) => {
+        if (error === null) resolve(addresses);
+        else reject(error);
+      });
+    });
+  }
+
+  /** The host of `url` was reached at `address`. */
+  reached(url: URL, address: string): void {
+    if (url.host === this.#registry) this.#home ??= addressKind(address);
+  }
+
+  #mayDial(address: string): boolean {
+    const kind = addressKind(address);
+    if (kind === 'public' || this.#isNamed(address)) return true;
+    return kind === this.#home && kind !== 'metadata' && kind !== 'reserved';
+  }
+}
+
+function addressOf(literal: string): LookupAddress {
+  return { address: literal, family: isIPv6(literal) ? 6 : 4 };
+}
+
+function forbidden(host: string, address: string): ForbiddenAddressError {
+  const kind = KIND_NAMES[addressKind(address)];
+  return new ForbiddenAddressError(`${host} is not dialled, because it is at a ${kind} address`);
+}

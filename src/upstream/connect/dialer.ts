@@ -1,0 +1,196 @@
+import type { LookupAddress } from 'node:dns';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { connect as connectTls, type SecureContext } from 'node:tls';
+import { LRUCache } from 'lru-cache';
+import { atMost } from '../../lib/caches.ts';
+import { runningTime } from '../../lib/clock.ts';
+import { unlessAborted } from '../../lib/promises.ts';
+import { literalAddress, type DialGuard } from './dial-guard.ts';
+import { type Proxies, type Proxy, openTunnel, ProxyError } from './tunnel.ts';
+
+/** How long an address is waited for before the next one is tried beside it (RFC 8305 section 5). */
+const ATTEMPT_DELAY_MS = 250;
+
+export interface Attempts {
+  readonly addresses: readonly LookupAddress[];
+  readonly port: number;
+  /** Ends all attempts; `reason` is then thrown. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The first connection to any of the addresses (RFC 8305). An attempt that takes long goes on beside the next one;
+ * Node's `autoSelectFamily` gives it up after 250 ms and never comes back to it. Throws the first error if none can be
+ * reached. An error of the connection has no listener but one that ignores it: who uses it listens, or hears `close`.
+ */
+export function connectToAny({ addresses, port, signal }: Attempts): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const waiting = alternating(addresses);
+    const open = new Set<Socket>();
+    let firstError: unknown;
+    let timer: NodeJS.Timeout | undefined;
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+      for (const socket of open) socket.destroy();
+    };
+    const fail = (error: unknown): void => {
+      end();
+      reject(error);
+    };
+    const abort = (): void => fail(signal.reason);
+    const next = (): void => {
+      clearTimeout(timer);
+      const address = waiting.shift();
+      if (address === undefined) {
+        if (open.size === 0) fail(firstError ?? new Error('the name has no address'));
+        return;
+      }
+      const socket = connect({ host: address.address, port, noDelay: true });
+      open.add(socket);
+      socket.on('error', (error) => {
+        if (!open.delete(socket)) return;
+        firstError ??= error;
+        next();
+      });
+      socket.once('connect', () => {
+        open.delete(socket);
+        end();
+        resolve(socket);
+      });
+      timer = setTimeout(next, ATTEMPT_DELAY_MS);
+    };
+    if (signal.aborted) {
+      abort();
+      return;
+    }
+    signal.addEventListener('abort', abort, { once: true });
+    next();
+  });
+}
+
+/** The families in turn, so that one that leads nowhere costs one delay (RFC 8305 section 4). */
+function alternating(addresses: readonly LookupAddress[]): LookupAddress[] {
+  const first = addresses.filter(({ family }) => family === addresses[0]?.family);
+  const other = addresses.filter(({ family }) => family !== addresses[0]?.family);
+  return first
+    .flatMap((address, index) => [address, ...other.slice(index, index + 1)])
+    .concat(other.slice(first.length));
+}
+
+export interface DialerOptions {
+  readonly guard: DialGuard;
+  readonly proxies: Proxies;
+  readonly connectTimeoutMs: number;
+  /** Undefined: Node's own. */
+  readonly secureContext: SecureContext | undefined;
+}
+
+export class ConnectTimeoutError extends Error {
+  override readonly name = 'ConnectTimeoutError';
+  readonly code = 'ERR_CONNECT_TIMEOUT';
+}
+
+const MAX_SESSIONS = 100;
+
+/** Makes connections: to the server itself, or to the proxy that is asked in its place. */
+export class Dialer {
+  readonly #options: DialerOptions;
+  readonly #dialling = new Set<AbortController>();
+  /** Of TLS, by origin: one that is resumed costs neither certificates nor signatures. */
+  readonly #sessions = new LRUCache<string, Buffer>(atMost(MAX_SESSIONS));
+
+  constructor(options: DialerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * A connection for requests to the origin of `url`, TLS included. Its errors are heard by a listener that ignores
+   * them: they end the process nowhere. Throws ForbiddenAddressError, ConnectTimeoutError, ProxyError or an error of Node.
+   */
+  async dial(url: URL): Promise<Socket> {
+    const abort = new AbortController();
+    this.#dialling.add(abort);
+    const late = (): void => abort.abort(new ConnectTimeoutError('it took too long to connect'));
+    const timer = runningTime.timer(this.#options.connectTimeoutMs, late);
+    try {
+      const proxy = this.#options.proxies.of(url);
+      if (proxy === undefined) return await this.#direct(url, abort.signal);
+      return await this.#through(proxy, url, abort.signal);
+    } finally {
+      timer.stop();
+      this.#dialling.delete(abort);
+    }
+  }
+
+  /** Ends what is not connected yet. */
+  close(reason: Error): void {
+    for (const abort of this.#dialling) abort.abort(reason);
+  }
+
+  async #direct(url: URL, signal: AbortSignal): Promise<Socket> {
+    const { guard } = this.#options;
+    const addresses = await unlessAborted(guard.addressesOf(url), signal);
+    const socket = await connectToAny({ addresses, port: portOf(url), signal });
+    guard.reached(url, socket.remoteAddress ?? '');
+    return url.protocol === 'https:' ? this.#secured(socket, url, signal) : socket;
+  }
+
+  /** A proxy is dialled wherever it is, and resolves the names of others itself. */
+  async #through(proxy: Proxy, url: URL, signal: AbortSignal): Promise<Socket> {
+    const addresses = await unlessAborted(this.#options.guard.resolve(bareHost(proxy.url)), signal);
+    const socket = await connectToAny({ addresses, port: portOf(proxy.url), signal });
+    const link = proxy.url.protocol === 'https:' ? await this.#securedProxy(socket, proxy, signal) : socket;
+    if (url.protocol === 'http:') return link;
+    const target = `${url.hostname}:${portOf(url)}`;
+    return this.#secured(await endedBy(signal, link, openTunnel(link, proxy, target)), url, signal);
+  }
+
+  async #securedProxy(socket: Socket, proxy: Proxy, signal: AbortSignal): Promise<Socket> {
+    try {
+      return await this.#secured(socket, proxy.url, signal);
+    } catch (cause) {
+      if (signal.aborted || !(cause instanceof Error)) throw cause;
+      throw new ProxyError(`there is no TLS connection to it: ${cause.message}`, { cause });
+    }
+  }
+
+  async #secured(link: Socket, url: URL, signal: AbortSignal): Promise<Socket> {
+    const { secureContext } = this.#options;
+    const session = this.#sessions.get(url.host);
+    const host = bareHost(url);
+    const socket = connectTls({
+      socket: link,
+      host,
+      // An address is no name to be sent (RFC 6066 section 3).
+      ...(literalAddress(host) === undefined ? { servername: host } : {}),
+      ALPNProtocols: ['http/1.1'],
+      ...(secureContext === undefined ? {} : { secureContext }),
+      ...(session === undefined ? {} : { session }),
+    });
+    socket.on('error', () => this.#sessions.delete(url.host));
+    socket.on('session', (fresh: Buffer) => this.#sessions.set(url.host, fresh));
+    await endedBy(signal, socket, once(socket, 'secureConnect'));
+    return socket;
+  }
+}
+
+/** What `promise` resolves to; the socket that it works on ends if that fails, or `signal` ends the wait. */
+async function endedBy<T>(signal: AbortSignal, socket: Socket, promise: Promise<T>): Promise<T> {
+  try {
+    return await unlessAborted(promise, signal);
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}
+
+function bareHost(url: URL): string {
+  return literalAddress(url.hostname) ?? url.hostname;
+}
+
+export function portOf({ protocol, port }: URL): number {
+  if (port !== '') return Number(port);
+  return protocol === 'https:' ? 443 : 80;
+}

@@ -1,0 +1,138 @@
+import { request as httpRequest, type OutgoingHttpHeaders } from 'node:http';
+import type { UpstreamFailure } from '../upstream.ts';
+import type { Answer } from './answer.ts';
+import type { DialGuard } from './dial-guard.ts';
+import { Dialer, portOf } from './dialer.ts';
+import { Exchange, type Received } from './exchange.ts';
+import { KeepAliveAgent } from './keep-alive.ts';
+import { networkFailure } from './network-failure.ts';
+import type { TimeLimit } from './time-limit.ts';
+import { trustAlso } from './trust.ts';
+import { Proxies, type Proxy, ProxyError } from './tunnel.ts';
+
+export interface TransportOptions {
+  /** A PEM file with certificates to trust besides the usual ones. */
+  readonly ca?: string;
+  /** By when a connection must stand, TLS included. */
+  readonly connectTimeoutMs: number;
+  /** How long a body may pause. */
+  readonly idleTimeoutMs: number;
+  readonly userAgent: string;
+}
+
+export interface TransportRequest {
+  readonly method: 'GET' | 'HEAD' | 'POST';
+  /** With POST. */
+  readonly body?: string;
+  /** User name, password and fragment are not sent. */
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly limit: TimeLimit;
+}
+
+/** This server is stopping. */
+class TransportClosedError extends Error {
+  override readonly name = 'TransportClosedError';
+  readonly code = 'ERR_TRANSPORT_CLOSED';
+}
+
+/**
+ * HTTP/1.1 over keep-alive connections. `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are honoured. Nothing is cached,
+ * decoded or redirected.
+ */
+export class Transport {
+  readonly #options: TransportOptions;
+  readonly #guard: DialGuard;
+  readonly #proxies: Proxies;
+  readonly #dialer: Dialer;
+  readonly #plain: KeepAliveAgent;
+  readonly #secure: KeepAliveAgent;
+  #isClosed = false;
+
+  /** Throws CertificateFileError or ProxyEnvironmentError. */
+  constructor(options: TransportOptions, guard: DialGuard) {
+    const { ca, connectTimeoutMs } = options;
+    this.#options = options;
+    this.#guard = guard;
+    this.#proxies = new Proxies(process.env);
+    const secureContext = ca === undefined ? undefined : trustAlso(ca);
+    this.#dialer = new Dialer({ guard, proxies: this.#proxies, connectTimeoutMs, secureContext });
+    const dial = (origin: URL) => this.#dialer.dial(origin);
+    this.#plain = new KeepAliveAgent('http', dial);
+    this.#secure = new KeepAliveAgent('https', dial);
+  }
+
+  /** Resolves with the head of the answer, whatever its status. Throws UpstreamFailure or the caller's reason to stop. */
+  async send(request: TransportRequest): Promise<Answer> {
+    const { url, limit } = request;
+    // Plain http goes to a proxy as a request of its own: many allow CONNECT to port 443 only.
+    const relay = url.protocol === 'http:' ? this.#proxies.of(url) : undefined;
+    const exchange = this.#begin(request, relay);
+    try {
+      const received = await limit.wait(this.#received(exchange, url), url.host);
+      if (relay !== undefined && received.status === 407) {
+        throw this.#failure(new ProxyError('it answered 407'), url);
+      }
+      return { url, ...received };
+    } catch (error) {
+      exchange.abandon();
+      throw error;
+    }
+  }
+
+  /** Ends the idle connections to `url`: where one is lost, a firewall or a balancer may have forgotten all of them. */
+  endIdle(url: URL): void {
+    const agent = url.protocol === 'https:' ? this.#secure : this.#plain;
+    agent.endIdle({ host: url.hostname, port: portOf(url) });
+  }
+
+  /** Ends every connection, and with it every request and body. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#dialer.close(new TransportClosedError());
+    this.#plain.destroy();
+    this.#secure.destroy();
+  }
+
+  #begin({ method, url, headers, body }: TransportRequest, relay: Proxy | undefined): Exchange {
+    const refusal = this.#isClosed ? new TransportClosedError() : this.#guard.refusal(url);
+    if (refusal !== undefined) throw this.#failure(refusal, url);
+    const path = `${url.pathname}${url.search}`;
+    const sent: OutgoingHttpHeaders = {
+      host: url.host,
+      'accept-encoding': 'identity',
+      'user-agent': this.#options.userAgent,
+      ...(relay?.authorization === undefined ? {} : { 'proxy-authorization': relay.authorization }),
+      ...headers,
+    };
+    try {
+      const request = httpRequest({
+        agent: url.protocol === 'https:' ? this.#secure : this.#plain,
+        method,
+        host: url.hostname,
+        port: portOf(url),
+        path: relay === undefined ? path : `${url.origin}${path}`,
+        headers: sent,
+        insecureHTTPParser: false,
+      });
+      const exchange = new Exchange(request, this.#options.idleTimeoutMs);
+      request.end(body);
+      return exchange;
+    } catch (error) {
+      // A token or a location can hold what no header may.
+      throw this.#failure(error, url);
+    }
+  }
+
+  async #received(exchange: Exchange, url: URL): Promise<Received> {
+    try {
+      return await exchange.received;
+    } catch (error) {
+      throw this.#failure(this.#isClosed ? new TransportClosedError() : error, url);
+    }
+  }
+
+  #failure(error: unknown, { host }: URL): UpstreamFailure {
+    return networkFailure(error, { host, connectTimeoutMs: this.#options.connectTimeoutMs });
+  }
+}

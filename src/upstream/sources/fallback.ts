@@ -1,0 +1,153 @@
+import type { Digest } from '../../oci/digest.ts';
+import type { Descriptor } from '../../oci/manifest.ts';
+import type { Reference } from '../../oci/reference.ts';
+import type { TagPage } from '../../oci/tag-page.ts';
+import type {
+  Allowance,
+  AskOptions,
+  BlobOptions,
+  BlobStream,
+  FetchedManifest,
+  Outcome,
+  ReferrersList,
+  TagList,
+  Upstream,
+} from '../upstream.ts';
+
+/** The same content at several addresses, the registry itself first; `onFallback` is told of what others give. */
+export function createFallbackUpstream(
+  upstreams: readonly [Upstream, ...Upstream[]],
+  onFallback: () => void,
+): Upstream {
+  return new FallbackUpstream(upstreams, onFallback);
+}
+
+/**
+ * Asks one address after the other while those before are out of reach or limit us; what the registry itself says of the
+ * content (that it is there, or not) is final. Each address has breakers of its own, so one that is known to be away costs no wait.
+ * A blob that breaks off is asked for anew from where it was, and so goes on at the next address.
+ */
+class FallbackUpstream implements Upstream {
+  readonly #first: Upstream;
+  readonly #all: readonly Upstream[];
+  readonly #onFallback: () => void;
+
+  constructor(upstreams: readonly [Upstream, ...Upstream[]], onFallback: () => void) {
+    this.#first = upstreams[0];
+    this.#all = upstreams;
+    this.#onFallback = onFallback;
+  }
+
+  get host(): string {
+    return this.#first.host;
+  }
+
+  get hasCredentials(): boolean {
+    return this.#first.hasCredentials;
+  }
+
+  headManifest(
+    repository: string,
+    reference: Reference,
+    options: AskOptions,
+  ): Promise<Outcome<Descriptor | undefined>> {
+    return this.#ask(options, (upstream) => upstream.headManifest(repository, reference, options));
+  }
+
+  confirmManifest(
+    repository: string,
+    reference: Reference,
+    options: AskOptions,
+  ): Promise<Outcome<{ readonly size?: number }>> {
+    return this.#ask(options, (upstream) => upstream.confirmManifest(repository, reference, options));
+  }
+
+  getManifest(
+    repository: string,
+    reference: Reference,
+    options: AskOptions,
+  ): Promise<Outcome<FetchedManifest>> {
+    return this.#ask(options, (upstream) => upstream.getManifest(repository, reference, options));
+  }
+
+  headBlob(
+    repository: string,
+    digest: Digest,
+    options: AskOptions,
+  ): Promise<Outcome<{ readonly size?: number }>> {
+    return this.#ask(options, (upstream) => upstream.headBlob(repository, digest, options));
+  }
+
+  getBlob(repository: string, digest: Digest, options: BlobOptions): Promise<Outcome<BlobStream>> {
+    return this.#ask(options, (upstream) => upstream.getBlob(repository, digest, options));
+  }
+
+  listTags(repository: string, page: TagPage, options: AskOptions): Promise<Outcome<TagList>> {
+    return this.#ask(options, (upstream) => upstream.listTags(repository, page, options));
+  }
+
+  listReferrers(repository: string, digest: Digest, options: AskOptions): Promise<Outcome<ReferrersList>> {
+    return this.#ask(options, (upstream) => upstream.listReferrers(repository, digest, options));
+  }
+
+  isReachable(): boolean {
+    return this.#all.some((upstream) => upstream.isReachable());
+  }
+
+  outage(repository?: string): string | undefined {
+    const outages = this.#all.map((upstream) => upstream.outage(repository));
+    return outages.includes(undefined) ? undefined : outages[0];
+  }
+
+  isSilent(repository?: string): boolean {
+    return this.#current(repository).isSilent(repository);
+  }
+
+  waitedInVain(since: number): void {
+    this.#current(undefined).waitedInVain(since);
+  }
+
+  shortage(repository: string): string | undefined {
+    return this.#current(repository).shortage(repository);
+  }
+
+  allowance(repository: string): Allowance | undefined {
+    return this.#current(repository).allowance(repository);
+  }
+
+  mayPrefetch(repository: string): boolean {
+    return this.#current(repository).mayPrefetch(repository);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#all.map((upstream) => upstream.close()));
+  }
+
+  /** Who will be asked first, as far as is known. */
+  #current(repository: string | undefined): Upstream {
+    return this.#all.find((upstream) => upstream.outage(repository) === undefined) ?? this.#first;
+  }
+
+  /** With all of them out of reach, why the first one is counts. */
+  async #ask<T>(
+    { identity, signal }: AskOptions,
+    ask: (upstream: Upstream) => Promise<Outcome<T>>,
+  ): Promise<Outcome<T>> {
+    const first = await ask(this.#first);
+    // What is private is for the registry to say: a mirror of it may show more to anybody than it does.
+    if (!isElsewhereBetter(first) || (identity === 'anonymous' && this.hasCredentials)) return first;
+    for (const upstream of this.#all.slice(1)) {
+      signal?.throwIfAborted();
+      const outcome = await ask(upstream);
+      // A mirror need not have everything that the registry has, so its "not found" says nothing.
+      if (outcome.kind !== 'ok') continue;
+      this.#onFallback();
+      return outcome;
+    }
+    return first;
+  }
+}
+
+function isElsewhereBetter(outcome: Outcome<unknown>): boolean {
+  return outcome.kind === 'limited' || outcome.kind === 'unavailable';
+}

@@ -1,0 +1,38 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { RecentWrites } from '../../src/download/segment.ts';
+
+const chunks = fc.array(fc.uint8Array({ minLength: 1, maxLength: 20 }), { minLength: 1, maxLength: 5 });
+
+describe('what was written last', () => {
+  it('is given back from any byte on, as far as it is wanted', () => {
+    fc.assert(
+      fc.property(
+        fc.array(chunks, { minLength: 1, maxLength: 5 }),
+        fc.nat(300),
+        fc.integer({ min: 1, max: 40 }),
+        (writes, position, maxBytes) => {
+          const recent = new RecentWrites();
+          const all = Buffer.concat(writes.flat());
+          let start = 0;
+          let remembered = 0;
+          writes.forEach((write, index) => {
+            const end = start + Buffer.concat(write).length;
+            recent.add(
+              { start, end },
+              write.map((chunk) => Buffer.from(chunk)),
+            );
+            if (index === writes.length - 2) remembered = start;
+            start = end;
+          });
+          const found = recent.from(position, maxBytes);
+          const bytes = Buffer.concat(found);
+          expect(bytes.equals(all.subarray(position, position + bytes.length))).toBe(true);
+          expect(bytes.length).toBeLessThanOrEqual(maxBytes);
+          expect(found.every(({ length }) => length > 0)).toBe(true);
+          expect(bytes.length > 0).toBe(position >= remembered && position < all.length);
+        },
+      ),
+    );
+  });
+});

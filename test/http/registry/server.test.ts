@@ -1,0 +1,70 @@
+import { expect, it, onTestFinished } from 'vitest';
+import { listen } from '../../../src/http/server/listener.ts';
+import { createRegistryServer, type RegistryServerOptions } from '../../../src/http/registry/server.ts';
+import { RequestError } from '../../../src/http/registry/errors.ts';
+import type { PullService } from '../../../src/mirror/mirror.ts';
+import { fetchRaw } from '../../support/http.ts';
+import { eventually } from '../../support/wait.ts';
+
+const ADMISSION = {
+  isAllowed: () => true,
+  networksSetting: 'allowNetworks',
+  needsClientCertificate: false,
+  rates: undefined,
+  accounts: undefined,
+} as const;
+
+function optionsWith(own: Partial<RegistryServerOptions>): RegistryServerOptions {
+  return {
+    limits: {
+      maxConnections: 10,
+      maxConnectionsPerAddress: 10,
+      headersTimeoutMs: 10_000,
+      idleTimeoutMs: 10_000,
+      stallTimeoutMs: 10_000,
+    },
+    tls: undefined,
+    asksForCertificates: false,
+    isTrustedProxy: () => false,
+    onRefused: () => undefined,
+    pull: {} as PullService,
+    admission: ADMISSION,
+    failMode: 'fallthrough',
+    clients: [],
+    health: () => ({ isStopping: false, degraded: [] }),
+    onExchange: () => undefined,
+    onUnreadable: () => undefined,
+    onInternalError: () => undefined,
+    ...own,
+  };
+}
+
+it('an error that cannot be sent ends its connection, and no other', async () => {
+  const faults: unknown[] = [];
+  const ended: string[] = [];
+  const noHeader = new RequestError(403, 'DENIED', 'refused', { 'X-Reason': '\u{1f433}' });
+  const options = optionsWith({
+    admission: { ...ADMISSION, accounts: { authenticate: () => Promise.reject(noHeader) } },
+    onExchange: ({ request }) => ended.push(request.url ?? ''),
+    onInternalError: (error) => faults.push(error),
+  });
+  const listener = await listen(createRegistryServer(options), { host: '127.0.0.1', port: 0 });
+  onTestFinished(() => listener.cut());
+  await expect(fetchRaw(`${listener.url}/v2/`)).rejects.toThrow();
+  expect(faults).toMatchObject([{ code: 'ERR_INVALID_CHAR' }]);
+  expect((await fetchRaw(`${listener.url}/healthz`)).status).toBe(200);
+  await eventually(() => ended.length > 1, 'the ends of both');
+  expect(ended).toEqual(['/v2/', '/healthz']);
+  expect(listener.answering).toBe(0);
+});
+
+it('a connection that cannot be accepted is told of, and the next one is served', async () => {
+  const refused: unknown[] = [];
+  const server = createRegistryServer(optionsWith({ onRefused: (...what) => refused.push(what) }));
+  const listener = await listen(server, { host: '127.0.0.1', port: 0 });
+  onTestFinished(() => listener.cut());
+  const error = Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' });
+  server.emit('error', error);
+  expect(refused).toEqual([['accept', '', error]]);
+  expect((await fetchRaw(`${listener.url}/healthz`)).status).toBe(200);
+});

@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest';
+import { digestOf } from '../../../src/oci/digest.ts';
+import { FillProgress } from '../../../src/download/progress.ts';
+import { FillReader, type FillSource } from '../../../src/mirror/blob/reader.ts';
+import { RecentWrites } from '../../../src/download/segment.ts';
+
+const KIB = 1024;
+
+/** A fill that has just written 2 MiB of a larger blob. */
+function runningFill(): FillSource {
+  const progress = new FillProgress();
+  progress.size = 8192 * KIB;
+  const recent = new RecentWrites();
+  const written = { start: 0, end: 2048 * KIB };
+  recent.add(
+    written,
+    Array.from({ length: 32 }, () => Buffer.alloc(64 * KIB)),
+  );
+  progress.wrote(written);
+  return {
+    digest: digestOf(Buffer.from('any')),
+    progress,
+    part: undefined,
+    isShared: true,
+    recent: (position, maxBytes) => recent.from(position, maxBytes),
+    want: () => true,
+    open: () => Promise.reject(new Error('asks for nothing')),
+    hashOfStart: () => Promise.reject(new Error('hashes nothing')),
+  };
+}
+
+describe('a reader close behind its fill', () => {
+  it.each([64, 256])('holds no more of what others have at once than suits its %i KiB', async (size) => {
+    const reader = new FillReader({ source: runningFill(), cache: 'collapsed', onClose: () => undefined });
+    const buffer = Buffer.alloc(size * KIB);
+    const section = reader.section({ start: 0, end: 8192 * KIB });
+    for (let piece = 0; piece < 3; piece++) {
+      const bytes = (await section.read(buffer)).reduce((sum, { length }) => sum + length, 0);
+      expect(bytes).toBe(2 * size * KIB);
+    }
+    reader.close();
+  });
+});

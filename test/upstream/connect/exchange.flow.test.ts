@@ -1,0 +1,184 @@
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { createServer, type Server, type Socket } from 'node:net';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { AnswerBody } from '../../../src/upstream/connect/answer.ts';
+import type { Answer } from '../../../src/upstream/connect/answer.ts';
+import { DialGuard } from '../../../src/upstream/connect/dial-guard.ts';
+import { KeepAliveAgent } from '../../../src/upstream/connect/keep-alive.ts';
+import { TimeLimit } from '../../../src/upstream/connect/time-limit.ts';
+import { Transport } from '../../../src/upstream/connect/transport.ts';
+import { standStill } from '../../support/standstill.ts';
+import { eventually, withDeadline } from '../../support/wait.ts';
+
+const IDLE_TIMEOUT_MS = 1000;
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+
+interface Asked {
+  readonly socket: Socket;
+  readonly head: string;
+}
+
+/** A server whose test answers each request itself, and a transport to it. */
+async function setUp() {
+  const asked: Asked[] = [];
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('data', (head: Buffer) => asked.push({ socket, head: head.toString('latin1') }));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const url = new URL(`http://127.0.0.1:${port}/v2/`);
+  const transport = new Transport(
+    { connectTimeoutMs: 10_000, idleTimeoutMs: IDLE_TIMEOUT_MS, userAgent: 'test' },
+    new DialGuard({ registry: url, networks: [] }),
+  );
+  onTestFinished(async () => {
+    await transport.close();
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  let answered = 0;
+  return {
+    sockets,
+    send: (headers: Readonly<Record<string, string>> = {}) => send(transport, url, headers),
+    /** The next request that comes. */
+    next: () => {
+      const index = answered++;
+      return eventually(() => asked[index], 'a request');
+    },
+  };
+}
+
+async function send(
+  transport: Transport,
+  url: URL,
+  headers: Readonly<Record<string, string>>,
+): Promise<Answer> {
+  const limit = new TimeLimit({ ms: 60_000 });
+  try {
+    return await transport.send({ method: 'GET', url, headers, limit });
+  } finally {
+    limit.end();
+  }
+}
+
+async function textOf({ body }: Answer): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+}
+
+describe('an exchange', () => {
+  test('ends by an exception in its own handlers, and nothing else does', async () => {
+    const { send: ask, next, sockets } = await setUp();
+    const push = vi.spyOn(AnswerBody.prototype, 'push').mockImplementationOnce(() => {
+      throw new Error('a mistake of ours');
+    });
+    onTestFinished(() => push.mockRestore());
+    const failing = ask().then(textOf);
+    (await next()).socket.write(OK);
+    await expect(withDeadline(failing, 'the transfer to end')).rejects.toThrow();
+    await eventually(() => sockets.size === 0, 'its connection to end');
+    const asking = ask().then(textOf);
+    (await next()).socket.write(OK);
+    expect(await asking).toBe('ok');
+  });
+
+  test('that answers by another protocol is no registry', async () => {
+    const { send: ask, next, sockets } = await setUp();
+    const asking = ask();
+    (await next()).socket.write('HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nsecret');
+    await expect(asking).rejects.toThrow('sent something that is not HTTP');
+    await eventually(() => sockets.size === 0, 'its connection to end');
+  });
+
+  test('has the answer that follows any number of others on the way to it', async () => {
+    const { send: ask, next } = await setUp();
+    const asking = ask().then(textOf);
+    const early = 'HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n'.repeat(50);
+    (await next()).socket.write(`HTTP/1.1 100 Continue\r\n\r\n${early}${OK}`);
+    expect(await asking).toBe('ok');
+  });
+
+  test('has all lines of a header, and none of what JavaScript hangs on objects', async () => {
+    const { send: ask, next } = await setUp();
+    const asking = ask();
+    (await next()).socket.write('HTTP/1.1 204 No\r\nA: 1\r\na: 2\r\nA: 3\r\n__proto__: x\r\n\r\n');
+    const { headers } = await asking;
+    expect(headers['a']).toEqual(['1', '2', '3']);
+    expect(Object.keys(headers)).toEqual(['a', '__proto__']);
+  });
+
+  test('is not stalled because this process stood still', async () => {
+    const { send: ask, next } = await setUp();
+    const asking = ask();
+    const { socket } = await next();
+    socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n');
+    const answer = await asking;
+    standStill(2 * IDLE_TIMEOUT_MS);
+    setImmediate(() => socket.write('ok'));
+    expect(await textOf(answer)).toBe('ok');
+  });
+
+  test('whose headers cannot be sent fails by itself', async () => {
+    const { send: ask, next } = await setUp();
+    await expect(ask({ authorization: 'Bearer a\r\nHost: b' })).rejects.toThrow(/^no answer from /);
+    const asking = ask().then(textOf);
+    (await next()).socket.write(OK);
+    expect(await asking).toBe('ok');
+  });
+});
+
+describe('an idle connection', () => {
+  test('on which something comes unasked is not used again', async () => {
+    const { send: ask, next, sockets } = await setUp();
+    const first = ask().then(textOf);
+    const { socket } = await next();
+    socket.write(OK);
+    expect(await first).toBe('ok');
+    socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil');
+    await eventually(() => sockets.size === 0, 'the connection to end');
+    const second = ask().then(textOf);
+    (await next()).socket.write(OK);
+    expect(await second).toBe('ok');
+  });
+
+  test.each(['fin', 'rst'] as const)('may end by %s at any time', async (how) => {
+    const { send: ask, next, sockets } = await setUp();
+    const asking = ask().then(textOf);
+    const { socket } = await next();
+    socket.write(OK);
+    expect(await asking).toBe('ok');
+    if (how === 'fin') socket.destroySoon();
+    else socket.resetAndDestroy();
+    await eventually(() => sockets.size === 0, 'the connection to end');
+    const again = ask().then(textOf);
+    (await next()).socket.write(OK);
+    expect(await again).toBe('ok');
+  });
+
+  test('is used again after an answer without a body', async () => {
+    const { send: ask, next, sockets } = await setUp();
+    for (const head of ['204 No Content', '304 Not Modified']) {
+      const asking = ask().then(textOf);
+      (await next()).socket.write(`HTTP/1.1 ${head}\r\n\r\n`);
+      expect(await asking).toBe('');
+    }
+    expect(sockets.size).toBe(1);
+  });
+});
+
+test('names that lead nowhere leave nothing behind', async () => {
+  const agent = new KeepAliveAgent('http', () => Promise.reject(new Error('no such name')));
+  for (let count = 0; count < 10; count++) {
+    const asking = request({ agent, host: `name-${count}.test`, port: 80 });
+    await once(asking.end(), 'close').catch(() => undefined);
+  }
+  await eventually(() => Object.keys(agent.sockets).length === 0, 'all names to be forgotten');
+});
