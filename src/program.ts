@@ -204,7 +204,8 @@ const COMMANDS: readonly CommandRow[] = [
   },
 ];
 
-function createProgram(done: (code: ExitCode) => void): Command {
+/** The commands with their arguments and flags; `done` is told how the one that runs has ended. */
+export function createProgram(done: (code: ExitCode) => void): Command {
   const program = new Command('pierhead')
     .description('A caching pull-through edge proxy in front of Docker Hub.')
     .version(packageVersion())

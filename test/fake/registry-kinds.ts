@@ -2,9 +2,9 @@ import type { FaultRule } from './faults.ts';
 import type { FakeHub, FakeHubOptions } from './hub.ts';
 import { bearerChallenge, type RegistryWays } from './ways.ts';
 
-/** A kind of registry and how to stand in for it. The table in the README names where each of its ways was seen. */
+/** A kind of registry and how to stand in for it. docs/guides/registries.md names where each of its ways was seen. */
 export interface RegistryKind {
-  /** As in the README. */
+  /** As on that page. */
   readonly name: string;
   readonly auth: NonNullable<FakeHubOptions['auth']>;
   readonly ways: RegistryWays;

@@ -66,10 +66,10 @@ describe('config/pierhead.yaml', () => {
   });
 });
 
-describe('README.md', () => {
+describe('docs/reference/settings.md', () => {
   it('holds the table that the settings generate', async () => {
-    const readme = await readFile(new URL('README.md', ROOT), 'utf8');
-    expect(withSettingsTable(readme)).toBe(readme);
+    const page = await readFile(new URL('docs/reference/settings.md', ROOT), 'utf8');
+    expect(withSettingsTable(page)).toBe(page);
   });
 
   it('must have the markers', () => {
