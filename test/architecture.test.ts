@@ -207,6 +207,12 @@ describe('the architecture', () => {
     expect(imports.length).toBeGreaterThan(100);
   });
 
+  it('says of every room what it is', () => {
+    const page = readFileSync(new URL('../docs/design/rooms.md', import.meta.url), 'utf8');
+    const named = [...page.matchAll(/^- `([^`]+)` .*\w\.? ?(?:★.*)?$/gm)].map(([, room = '']) => room);
+    expect(named.sort()).toEqual(FLOORS.map((room) => (room === '' ? 'main.ts' : `${room}/`)).sort());
+  });
+
   it('lets imports go down the floors only', () => {
     const wrong = localImports.filter(
       ({ from, to }) => FLOORS.indexOf(roomOf(to)) > FLOORS.indexOf(roomOf(from)),
