@@ -2,7 +2,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../lib/caches.ts';
 import { networkPrefix } from '../lib/networks.ts';
-import { OrderThread } from '../lib/worker.ts';
+import { WorkerThread } from '../lib/worker.ts';
 
 /** How long a password that was right is believed without another check, and one that was wrong not tried again. */
 const RIGHT_MS = 5 * 60_000;
@@ -89,7 +89,7 @@ interface BcryptAnswer {
  * hold up whoever guesses, not those who pull. The thread is started when it is first needed and keeps no process alive.
  */
 export class BcryptThread {
-  readonly #thread = new OrderThread<Omit<BcryptOrder, 'id'>, BcryptAnswer>({
+  readonly #thread = new WorkerThread<Omit<BcryptOrder, 'id'>, BcryptAnswer>({
     url: new URL('./bcrypt-worker.js', import.meta.url),
     ended: 'the thread that checks passwords has ended',
   });

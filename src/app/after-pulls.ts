@@ -7,7 +7,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { ReadAhead, type ReadAheadOptions } from '../mirror/after-pull/prefetch.ts';
 import { PullRecorder } from '../mirror/after-pull/recorder.ts';
 import { PullStatistics } from '../mirror/after-pull/statistics.ts';
-import type { PullServiceOptions } from '../mirror/mirror.ts';
+import type { MirrorOptions } from '../mirror/mirror.ts';
 import { parsePlatform, type Platform } from '../oci/platform.ts';
 import type { ImageResolverOptions } from '../operations/images/resolve.ts';
 import type { PullHistory } from '../store/history.ts';
@@ -63,8 +63,8 @@ export interface FollowUpParts extends Pick<
 
 /** What happens besides a client getting what it asked for: what it will ask for next is fetched, and pulls are counted. */
 export interface FollowUps {
-  readonly manifestServed: PullServiceOptions['onManifest'];
-  readonly blobAsked: PullServiceOptions['onBlob'];
+  readonly manifestServed: MirrorOptions['onManifest'];
+  readonly blobAsked: MirrorOptions['onBlob'];
   /** Begins nothing new, and waits a little for what runs. */
   close(): Promise<void>;
 }

@@ -9,13 +9,13 @@ import type { ImageEntry } from '../store/images.ts';
 import { IndexError, IndexWriteError } from '../store/index/environment.ts';
 import { readIndex } from '../store/manifest/lmdb.ts';
 export { knownPlatforms } from './after-pulls.ts';
-import { Undo } from './cleanup.ts';
+import { Cleanup } from './cleanup.ts';
 import { openListeners } from './listeners.ts';
-import { assemble, type AssemblyOptions, type Parts } from './parts.ts';
+import { buildParts, type PartsOptions, type Parts } from './parts.ts';
 import { openContent, type StoredContent } from './read-only.ts';
 export { type StoredContent, readReadiness } from './read-only.ts';
 
-export interface AppOptions extends AssemblyOptions {
+export interface AppOptions extends PartsOptions {
   /** The settings with their sources, secrets masked, for the admin API. */
   readonly shown: readonly ShownSetting[];
 }
@@ -40,19 +40,19 @@ export interface CommandApp {
 
 /** Builds the server out of its parts and starts it. Throws DataDirError, StartError, FileError. */
 export function startApp(options: AppOptions): Promise<App> {
-  return takenDataDir(options, (parts, undo) => serve(options, parts, undo));
+  return takenDataDir(options, (parts, cleanup) => serve(options, parts, cleanup));
 }
 
 /** Takes the data directory for a command. Throws DataDirError. */
 export function openCommandApp(options: AppOptions): Promise<CommandApp> {
-  return takenDataDir(options, ({ operations, control }, { giveBack }) =>
+  return takenDataDir(options, ({ operations, control }, { run }) =>
     Promise.resolve({
       operations,
       finish: async () => {
         await control.drain();
-        await giveBack();
+        await run();
       },
-      stop: giveBack,
+      stop: run,
     }),
   );
 }
@@ -97,18 +97,18 @@ export async function readContent<T>(
 
 async function takenDataDir<T>(
   options: AppOptions,
-  use: (parts: Parts, undo: Undo) => Promise<T>,
+  use: (parts: Parts, cleanup: Cleanup) => Promise<T>,
 ): Promise<T> {
-  const undo = new Undo();
+  const cleanup = new Cleanup();
   try {
     const lock = await takeDataDir(options.settings.dataDir);
-    undo.push(() => lock.release());
+    cleanup.push(() => lock.release());
     const { mended, left } = lock.exposed;
     if (mended.length > 0) options.log.info({ paths: mended }, 'data closed to other users');
     if (left.length > 0) options.log.warn({ paths: left }, 'data open to other users');
-    return await use(await assemble(options, lock, undo), undo);
+    return await use(await buildParts(options, lock, cleanup), cleanup);
   } catch (error) {
-    await undo.giveBack();
+    await cleanup.run();
     options.log.flush();
     throw startFailure(options.settings.dataDir, error);
   }
@@ -122,7 +122,7 @@ function startFailure(dataDir: string, error: unknown): unknown {
   return diskFailure(dataDir, error);
 }
 
-async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App> {
+async function serve(options: AppOptions, parts: Parts, cleanup: Cleanup): Promise<App> {
   const { settings, log, shown } = options;
   const { control, care, space } = parts;
   let isStopping = false;
@@ -137,7 +137,7 @@ async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App
       return parts.reasons();
     },
   };
-  const listeners = await openListeners({ settings, shown, log, parts, health: () => health }, undo);
+  const listeners = await openListeners({ settings, shown, log, parts, health: () => health }, cleanup);
   await space.start();
   if (settings.scrubIntervalMs !== undefined) {
     care.startScrub({ intervalMs: settings.scrubIntervalMs, isIdle: () => listeners.answering === 0 });
@@ -150,7 +150,7 @@ async function serve(options: AppOptions, parts: Parts, undo: Undo): Promise<App
     stop: async () => {
       isStopping = true;
       await Promise.all([listeners.drain(), control.stop(), care.close()]);
-      await undo.giveBack();
+      await cleanup.run();
     },
   };
 }

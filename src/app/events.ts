@@ -8,7 +8,7 @@ import type { BlobPullerOptions } from '../mirror/blob/blobs.ts';
 import type { Digest } from '../oci/digest.ts';
 import { repositoryKey } from '../oci/reference.ts';
 import type { BundleImportOptions } from '../operations/bundle/import.ts';
-import type { ContentCareOptions } from '../operations/verify/schedule.ts';
+import type { ScrubScheduleOptions } from '../operations/verify/schedule.ts';
 import type { DamagedIndex } from '../store/index/inspection.ts';
 
 /** How long nothing more is said of connections over a limit. */
@@ -53,7 +53,7 @@ export function lossReporter(log: Logger, metrics: Metrics): (digest: Digest, pr
   };
 }
 
-export function findingReporter(log: Logger, metrics: Metrics): ContentCareOptions['onFinding'] {
+export function findingReporter(log: Logger, metrics: Metrics): ScrubScheduleOptions['onFinding'] {
   return ({ content, digest, problem, outcome, repositories, images, reason }, foundBy) => {
     if (content === 'blob') metrics.blobFault({ problem, found_by: foundBy, outcome });
     log.warn({ content, digest, problem, outcome, repositories, images, reason, foundBy }, 'bad content');

@@ -13,7 +13,7 @@ import { createHttpServer, type HttpServerOptions } from '../http/server/server.
 import { Tls } from '../http/server/tls.ts';
 import { errorCode, StartError } from '../lib/errors.ts';
 import type { Logger } from '../log/log.ts';
-import type { Undo } from './cleanup.ts';
+import type { Cleanup } from './cleanup.ts';
 import { connectionReporter, reloadReporter, reportExchange, reportUnreadable } from './events.ts';
 import type { Parts } from './parts.ts';
 
@@ -68,9 +68,9 @@ export interface Listeners {
 }
 
 /** Listens on all addresses of the settings. Throws FileError, StartError. */
-export async function openListeners(options: ListenersOptions, undo: Undo): Promise<Listeners> {
+export async function openListeners(options: ListenersOptions, cleanup: Cleanup): Promise<Listeners> {
   const { settings } = options;
-  const tls = openTls(options, undo);
+  const tls = openTls(options, cleanup);
   const rate = settings.requestRate;
   const rates =
     rate === undefined ? undefined : new RequestRates({ ...rate, prefixBits: settings.requestRateNetworks });
@@ -80,10 +80,10 @@ export async function openListeners(options: ListenersOptions, undo: Undo): Prom
     admission: AdmissionOptions,
   ): Promise<Listener> => {
     const listener = await listenAt(key, address, registryServer(options, tls, admission), options);
-    undo.push(() => drainWithin(listener, DRAIN_MS));
+    cleanup.push(() => drainWithin(listener, DRAIN_MS));
     return listener;
   };
-  const accounts = openAccounts(options, undo);
+  const accounts = openAccounts(options, cleanup);
   const registry = await open('listen', settings.listen, {
     isAllowed: networkMatcher(settings.allowNetworks),
     networksSetting: 'allowNetworks',
@@ -101,7 +101,7 @@ export async function openListeners(options: ListenersOptions, undo: Undo): Prom
           rates,
           accounts,
         });
-  const admin = await openAdmin(options, tls, undo);
+  const admin = await openAdmin(options, tls, cleanup);
   const clientListeners = auth === undefined ? [registry] : [registry, auth];
   return {
     listenUrl: registry.url,
@@ -130,7 +130,7 @@ async function listenAt(
   });
 }
 
-function openTls({ settings, log, parts }: ListenersOptions, undo: Undo): Tls | undefined {
+function openTls({ settings, log, parts }: ListenersOptions, cleanup: Cleanup): Tls | undefined {
   const { tlsCert: cert, tlsKey: key, tlsClientCa: clientCa } = settings;
   if (cert === undefined || key === undefined) return undefined;
   const report = reloadReporter(log);
@@ -143,16 +143,16 @@ function openTls({ settings, log, parts }: ListenersOptions, undo: Undo): Tls | 
       parts.metrics.certificate(notAfter);
     },
   });
-  undo.push(async () => tls.close());
+  cleanup.push(async () => tls.close());
   parts.metrics.certificate(tls.identity.notAfter);
   return tls;
 }
 
-function openAccounts({ settings, log }: ListenersOptions, undo: Undo): Accounts | undefined {
+function openAccounts({ settings, log }: ListenersOptions, cleanup: Cleanup): Accounts | undefined {
   const { authListen, htpasswdFile, tokensFile, accounts: rules } = settings;
   if (authListen === undefined) return undefined;
   const accounts = new Accounts({ htpasswdFile, tokensFile, rules, onReload: reloadReporter(log) });
-  undo.push(() => accounts.close());
+  cleanup.push(() => accounts.close());
   if (settings.tlsCert === undefined && !isLoopback(authListen.host)) {
     log.warn('passwords and tokens cross the network in the clear: set tlsCert and tlsKey beside authListen');
   }
@@ -183,7 +183,7 @@ function registryServer(
 async function openAdmin(
   { settings, shown, log, parts, health }: ListenersOptions,
   tls: Tls | undefined,
-  undo: Undo,
+  cleanup: Cleanup,
 ): Promise<Listener | undefined> {
   const { adminListen, adminHosts, adminToken } = settings;
   if (adminListen === undefined) return undefined;
@@ -205,7 +205,7 @@ async function openAdmin(
     createAdminListener(routes),
   );
   const listener = await listenAt('adminListen', adminListen, server, { shown });
-  undo.push(async () => {
+  cleanup.push(async () => {
     listener.cut();
     await listener.drain();
   });

@@ -10,23 +10,23 @@ import { Listing } from '../mirror/lists/listing.ts';
 import { Referrers } from '../mirror/lists/referrers.ts';
 import { TagChecker, type Pins } from '../mirror/manifest/check.ts';
 import { ClientPlatforms } from '../mirror/manifest/clients.ts';
-import { TagWatch } from '../mirror/manifest/early-checks.ts';
-import { IndexMembers } from '../mirror/manifest/entries.ts';
+import { EarlyChecks } from '../mirror/manifest/early-checks.ts';
+import { IndexEntries } from '../mirror/manifest/entries.ts';
 import { ManifestFetcher, ManifestHeads } from '../mirror/manifest/fetch.ts';
-import { FleetFlight } from '../mirror/manifest/fleet.ts';
+import { FleetSingleFlight } from '../mirror/manifest/fleet.ts';
 import { TagFreshness, TagTtls } from '../mirror/manifest/freshness.ts';
 import { HotManifests } from '../mirror/manifest/hot.ts';
 import { ManifestPuller } from '../mirror/manifest/manifests.ts';
-import { Completeness } from '../mirror/manifest/missing-blobs.ts';
+import { MissingBlobs } from '../mirror/manifest/missing-blobs.ts';
 import { PlatformResolver } from '../mirror/manifest/platforms.ts';
-import { PullService, type PullServiceOptions } from '../mirror/mirror.ts';
+import { Mirror, type MirrorOptions } from '../mirror/mirror.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import { repositoryKey } from '../oci/reference.ts';
 import { createReferrersStore } from '../store/manifest/lmdb.ts';
 import type { FleetLock, ManifestStore } from '../store/manifests.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { createFollowUps } from './after-pulls.ts';
-import type { Undo } from './cleanup.ts';
+import type { Cleanup } from './cleanup.ts';
 import { fillReporter, indexReporter } from './events.ts';
 import type { Storage } from './storage.ts';
 import { privatePatterns } from './upstreams.ts';
@@ -53,14 +53,14 @@ export interface ManifestParts {
   readonly fetcher: ManifestFetcher;
   readonly heads: ManifestHeads;
   readonly freshness: TagFreshness;
-  readonly watch: TagWatch;
-  readonly fleet: FleetFlight;
+  readonly watch: EarlyChecks;
+  readonly fleet: FleetSingleFlight;
 }
 
 export function createManifestParts(options: ManifestPartsOptions): ManifestParts {
   const { settings, metrics, store, links, access, lock, pins, now } = options;
   const negative = new NegativeCache(settings.negativeTtlMs);
-  const fleet = new FleetFlight({
+  const fleet = new FleetSingleFlight({
     lock,
     maxWaitMs: settings.headersTimeoutMs + FLEET_SLACK_MS,
     onEnd: (end) => metrics.fleetWork(end),
@@ -80,7 +80,7 @@ export function createManifestParts(options: ManifestPartsOptions): ManifestPart
     onChecked: (result, trigger) => metrics.tagChecked(result, trigger),
   });
   const freshness = new TagFreshness({ store, checker, ttls, now });
-  const watch = new TagWatch({
+  const watch = new EarlyChecks({
     store,
     checker,
     ttls,
@@ -103,14 +103,14 @@ export interface PullsOptions {
   readonly storage: Storage;
   /** Undefined: there is no fleet. */
   readonly lock: FleetLock | undefined;
-  readonly duringRequest: PullServiceOptions['duringRequest'];
+  readonly duringRequest: MirrorOptions['duringRequest'];
   /** Ms since the epoch. */
   readonly now: () => number;
 }
 
 /** What answers clients, and the parts of it that commands use as well. */
 export interface Pulls extends ManifestParts {
-  readonly service: PullService;
+  readonly service: Mirror;
   readonly manifests: ManifestPuller;
   readonly blobPuller: BlobPuller;
   /** What the settings let anybody have. */
@@ -119,8 +119,8 @@ export interface Pulls extends ManifestParts {
   readonly referrers: Referrers;
 }
 
-/** What is to be given back goes to `undo`. */
-export function createPulls(options: PullsOptions, undo: Undo): Pulls {
+/** `cleanup` takes what is to be closed in the end. */
+export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
   const { settings, log, metrics, upstreams, storage, lock, now } = options;
   const { index, blobs, links, space } = storage;
   const store = storage.manifests;
@@ -140,11 +140,11 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
     now,
   });
   const { negative, fetcher } = parts;
-  undo.push(async () => parts.watch.close());
+  cleanup.push(async () => parts.watch.close());
   const clients = new ClientPlatforms(
     parsePlatform(settings.defaultPlatform) ?? { os: 'linux', architecture: 'amd64' },
   );
-  const members = new IndexMembers();
+  const members = new IndexEntries();
   const blobPuller = new BlobPuller({
     blobs,
     links,
@@ -153,17 +153,17 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
     segmentLimits: { maxStreams: settings.fillSegments, minGapBytes: settings.fillSegmentGapBytes },
     onFillEnd: fillReporter(log, metrics),
   });
-  undo.push(() => blobPuller.close());
+  cleanup.push(() => blobPuller.close());
   const ahead = { store, links, fetcher, negative, members, clients, blobs: blobPuller };
   const followUps = createFollowUps({ settings, log, metrics, history: storage.history, ...ahead });
-  undo.push(() => followUps.close());
+  cleanup.push(() => followUps.close());
   const resolver = new PlatformResolver(clients);
   const looks = { ...parts, access, links, resolver, members, usage: space.usage };
   const hot = new HotManifests({ ...looks, remembered: store.remembered });
   const manifests = new ManifestPuller({
     ...looks,
     store,
-    completeness: new Completeness({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
+    missingBlobs: new MissingBlobs({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
   });
   const referrers = new Referrers({
     tags: store,
@@ -178,7 +178,7 @@ export function createPulls(options: PullsOptions, undo: Undo): Pulls {
     ttlMs: settings.tagTtlMs === 'never' ? MAX_REFERRERS_TTL_MS : settings.tagTtlMs,
     now,
   });
-  const service = new PullService({
+  const service = new Mirror({
     upstreams,
     hot,
     manifests,

@@ -12,11 +12,11 @@ import { TagRefresh } from '../operations/images/refresh.ts';
 import { ImageResolver } from '../operations/images/resolve.ts';
 import type { Operations } from '../operations/protocol.ts';
 import { ContentRepair } from '../operations/verify/repair.ts';
-import { ContentCare } from '../operations/verify/schedule.ts';
+import { ScrubSchedule } from '../operations/verify/schedule.ts';
 import { ImageWarmer } from '../operations/warm/warm.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { knownClients, knownPlatforms } from './after-pulls.ts';
-import type { Undo } from './cleanup.ts';
+import type { Cleanup } from './cleanup.ts';
 import { findingReporter, importReporter } from './events.ts';
 import type { Pulls } from './mirror.ts';
 import type { Storage } from './storage.ts';
@@ -35,13 +35,13 @@ export interface OperationsOptions {
 /** What commands can have done, and the care for content that `verify` shares with the idle server. */
 export function createOperations(
   options: OperationsOptions,
-  undo: Undo,
-): { readonly operations: Operations; readonly care: ContentCare } {
+  cleanup: Cleanup,
+): { readonly operations: Operations; readonly care: ScrubSchedule } {
   const { settings, log, metrics, upstreams, storage, pulls } = options;
   const { index, blobs, audit } = storage;
   const { fetcher, freshness, negative, scope, blobPuller } = pulls;
   const store = storage.manifests;
-  const care = new ContentCare({
+  const care = new ScrubSchedule({
     audit,
     manifests: index,
     bookmarks: index,
@@ -59,7 +59,7 @@ export function createOperations(
     onFinding: findingReporter(log, metrics),
     onError: (error) => log.error({ err: error }, 'scrub'),
   });
-  undo.push(() => care.close());
+  cleanup.push(() => care.close());
   const images = new ImageOperations(storage.images);
   const refresh = new TagRefresh({ store, upstreams, freshness, negative, scope });
   const resolver = new ImageResolver({
@@ -117,7 +117,7 @@ function createImport(options: OperationsOptions): BundleImport {
       usage: space.usage,
       now,
     }),
-    hold: (digest) => space.holds.hold(digest),
+    hold: (digest) => space.leases.hold(digest),
     makeRoom: async (bytes) => (await space.room.reserve(bytes)).release(),
     pins: settings.importPins,
     requiredKey: async () => (keyFile === undefined ? undefined : readFile(keyFile, 'utf8')),

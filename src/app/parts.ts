@@ -2,18 +2,18 @@ import type { Settings } from '../config/settings.ts';
 import { createControl, type Control } from '../http/control/routes.ts';
 import type { Logger } from '../log/log.ts';
 import { Metrics } from '../metrics/metrics.ts';
-import type { PullService } from '../mirror/mirror.ts';
+import type { Mirror } from '../mirror/mirror.ts';
 import type { Operations } from '../operations/protocol.ts';
-import type { ContentCare } from '../operations/verify/schedule.ts';
+import type { ScrubSchedule } from '../operations/verify/schedule.ts';
 import type { DataDirLock } from '../store/data-dir.ts';
 import type { Space } from '../store/space/space.ts';
-import type { Undo } from './cleanup.ts';
+import type { Cleanup } from './cleanup.ts';
 import { createPulls } from './mirror.ts';
 import { createOperations } from './operations.ts';
 import { type Fleet, openStorage, type Storage } from './storage.ts';
 import { createUpstreams, upstreamState } from './upstreams.ts';
 
-export interface AssemblyOptions {
+export interface PartsOptions {
   readonly settings: Settings;
   readonly version: string;
   readonly log: Logger;
@@ -23,33 +23,33 @@ export interface AssemblyOptions {
 
 /** What serves and what commands use. */
 export interface Parts {
-  readonly pull: PullService;
+  readonly pull: Mirror;
   readonly metrics: Metrics;
   readonly control: Control;
   readonly operations: Operations;
-  readonly care: ContentCare;
+  readonly care: ScrubSchedule;
   readonly space: Space;
   readonly degraded: () => readonly string[];
   /** Of what is degraded, where the name does not say it. */
   readonly reasons: () => Readonly<Record<string, string>> | undefined;
 }
 
-/** Puts the parts together and answers commands from then on. What is to be given back goes to `undo`. */
-export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo: Undo): Promise<Parts> {
+/** Puts the parts together and answers commands from then on. `cleanup` takes what is to be closed in the end. */
+export async function buildParts(options: PartsOptions, lock: DataDirLock, cleanup: Cleanup): Promise<Parts> {
   const { settings, version, log, now = Date.now } = options;
   const metrics = new Metrics();
   const fleet = await fleetOf(settings, { metrics, now });
-  undo.push(async () => fleet?.connection.close());
-  const budgets = fleet === undefined ? {} : { sharedBudgets: fleet.budgets };
-  const upstreams = createUpstreams({ settings, version, log, ...budgets }, metrics);
+  cleanup.push(async () => fleet?.connection.close());
+  const pullLimits = fleet === undefined ? {} : { sharedPullLimits: fleet.pullLimits };
+  const upstreams = createUpstreams({ settings, version, log, ...pullLimits }, metrics);
   const unreachable = (): string[] =>
     [...upstreams.values()].filter((upstream) => !upstream.isReachable()).map(({ host }) => host);
   const canRefill = (): boolean => unreachable().length === 0;
   const storage = await openStorage(
     { settings, log, metrics, shared: fleet?.manifests, canRefill, now },
-    undo,
+    cleanup,
   );
-  undo.push(async () => {
+  cleanup.push(async () => {
     await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
   });
   const redis = fleet?.connection;
@@ -64,18 +64,18 @@ export async function assemble(options: AssemblyOptions, lock: DataDirLock, undo
       duringRequest: (work) => (redis === undefined ? work() : redis.duringRequest(work)),
       now,
     },
-    undo,
+    cleanup,
   );
   const { operations, care } = createOperations(
     { settings, log, metrics, upstreams, storage, pulls, now },
-    undo,
+    cleanup,
   );
   const control = createControl({
     operations,
     version,
     onInternalError: (error) => log.error({ err: error, kind: 'control' }, 'internal error'),
   });
-  undo.push(() => control.stop());
+  cleanup.push(() => control.stop());
   const { index, embedded, blobs, space } = storage;
   const diskTrouble = (): string[] => {
     if (space.isCramped) return ['disk full'];

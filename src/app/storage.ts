@@ -2,12 +2,12 @@ import type { Settings } from '../config/settings.ts';
 import type { Logger } from '../log/log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { ContentLinks } from '../mirror/access/links.ts';
-import type { SharedBudgets } from '../oci/pull-limit.ts';
+import type { SharedPullLimits } from '../oci/pull-limit.ts';
 import { DiskBlobAudit } from '../store/blob/audit.ts';
 import { openDiskBlobStore } from '../store/blob/disk.ts';
-import { BlobHolds } from '../store/blob/leases.ts';
+import { BlobLeases } from '../store/blob/leases.ts';
 import type { BlobAudit, BlobStore } from '../store/blobs.ts';
-import { HistoryNotes } from '../store/catalog/history.ts';
+import { HistoryBuffer } from '../store/catalog/history.ts';
 import { ImageCatalog } from '../store/catalog/images.ts';
 import type { Images } from '../store/images.ts';
 import { indexPath, setDamagedAside } from '../store/index/inspection.ts';
@@ -19,9 +19,9 @@ import { FileHasher } from '../store/part/hashing.ts';
 import { RedisConnection } from '../store/redis/connection.ts';
 import { createRedisFleetLock } from '../store/redis/fleet-lock.ts';
 import { type SharedStore, createRedisStore } from '../store/redis/manifests.ts';
-import { createRedisBudgets } from '../store/redis/pull-limits.ts';
+import { createRedisPullLimits } from '../store/redis/pull-limits.ts';
 import { openSpace, type Space } from '../store/space/space.ts';
-import type { Undo } from './cleanup.ts';
+import type { Cleanup } from './cleanup.ts';
 import { diskReporter, indexReporter, lossReporter, removalReporter, roomReporter } from './events.ts';
 
 /** Manifests that are kept in memory, in bytes: some ten thousand. */
@@ -51,11 +51,11 @@ export interface Storage {
   readonly links: ContentLinks;
   readonly space: Space;
   readonly images: Images;
-  readonly history: HistoryNotes;
+  readonly history: HistoryBuffer;
 }
 
-/** Opens the data directory of the settings. What is to be given back goes to `undo`. */
-export async function openStorage(options: StorageOptions, undo: Undo): Promise<Storage> {
+/** Opens the data directory of the settings. `cleanup` takes what is to be closed in the end. */
+export async function openStorage(options: StorageOptions, cleanup: Cleanup): Promise<Storage> {
   const { settings, log, metrics, shared, now } = options;
   const { dataDir } = settings;
   const report = indexReporter(log, metrics);
@@ -63,19 +63,19 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
   const damaged = await setDamagedAside(path, now());
   if (damaged !== undefined) report.onDamaged(damaged);
   const index = openIndex(path, { now, onProblem: report.onProblem });
-  undo.push(() => index.close());
+  cleanup.push(() => index.close());
   await index.upgrade();
   const { tables } = index;
-  const holds = new BlobHolds();
+  const leases = new BlobLeases();
   const hasher = new FileHasher();
-  const audit = new DiskBlobAudit({ dataDir, index, hasher, holds });
+  const audit = new DiskBlobAudit({ dataDir, index, hasher, leases });
   const space = await openSpace({
     dataDir,
     tables,
     limit: settings.cacheSize,
     canRefill: options.canRefill,
     now,
-    holds,
+    leases,
     takeIn: (digest, signal) => audit.check(digest, { signal }),
     onRemovedFile: (digest) =>
       log.warn({ digest }, 'removed a file that is no blob and that the index does not know'),
@@ -97,9 +97,9 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
     ...(shared === undefined ? {} : { shared }),
     now,
   });
-  undo.push(() => manifests.close());
-  undo.push(() => hasher.close());
-  undo.push(() => space.close());
+  cleanup.push(() => manifests.close());
+  cleanup.push(() => hasher.close());
+  cleanup.push(() => space.close());
   const links = new ContentLinks(manifests);
   const reportRemoval = removalReporter(log, metrics);
   space.listen({
@@ -114,15 +114,15 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
     dataDir,
     index,
     room: space.room,
-    holds,
+    leases,
     onRead: (digest) => space.usage.touchBlob(digest),
     onHealth: diskReporter(log),
     onLost: lossReporter(log, metrics),
   });
-  undo.push(() => blobs.close());
+  cleanup.push(() => blobs.close());
   const { remover, pinned, limitBytes } = space;
   const images = new ImageCatalog({ tables, remover, pinned, limitBytes, now });
-  const history = new HistoryNotes({
+  const history = new HistoryBuffer({
     tables,
     maxAgeMs: settings.historyAgeMs,
     maxEntries: settings.historyEntries,
@@ -130,7 +130,7 @@ export async function openStorage(options: StorageOptions, undo: Undo): Promise<
     now,
     onError: report.onError,
   });
-  undo.push(() => history.close());
+  cleanup.push(() => history.close());
   // Last: a move of a tag goes through all of the above.
   manifests.start();
   return { index, embedded, manifests, blobs, audit, links, space, images, history };
@@ -151,7 +151,7 @@ export interface FleetOptions {
 export interface Fleet {
   readonly connection: RedisConnection;
   readonly manifests: SharedStore;
-  readonly budgets: SharedBudgets;
+  readonly pullLimits: SharedPullLimits;
   readonly lock: FleetLock;
 }
 
@@ -162,7 +162,7 @@ export function joinFleet(options: FleetOptions): Fleet {
   return {
     connection,
     manifests: createRedisStore({ connection, secret, onFailure, now }),
-    budgets: createRedisBudgets(connection, { now }),
+    pullLimits: createRedisPullLimits(connection, { now }),
     lock: createRedisFleetLock(connection),
   };
 }

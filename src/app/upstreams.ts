@@ -4,7 +4,7 @@ import { UpstreamWatch } from '../log/events.ts';
 import type { Logger } from '../log/log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { UpstreamState } from '../metrics/upstream.ts';
-import type { SharedBudgets } from '../oci/pull-limit.ts';
+import type { SharedPullLimits } from '../oci/pull-limit.ts';
 import { CredentialHelper } from '../upstream/auth/credential-helper.ts';
 import { mayHaveCredentials } from '../upstream/auth/credential-hosts.ts';
 import { DockerConfig } from '../upstream/auth/docker-config.ts';
@@ -20,7 +20,7 @@ export interface UpstreamsOptions {
   readonly version: string;
   readonly log: Logger;
   /** Undefined: there is no fleet. */
-  readonly sharedBudgets?: SharedBudgets;
+  readonly sharedPullLimits?: SharedPullLimits;
 }
 
 /** The registries of the settings, by host. */
@@ -65,16 +65,16 @@ function upstreamFor(
     return createOfflineUpstream({ host, hasCredentials: usesCredentials(entry) });
   const credentials = credentialsOf(host, entry);
   const common = commonOptions(host, entry, options, metrics);
-  const { sharedBudgets } = options;
+  const { sharedPullLimits } = options;
   const login = { ...(credentials === undefined ? {} : { credentials }), identities: entry.identities };
   const registry = createUpstream({
     ...common,
     ...login,
     url: entry.url,
-    ...(sharedBudgets === undefined ? {} : { sharedBudgets }),
-    onBudget: (event) => {
-      metrics.upstreams.budget(event);
-      common.watch.budget(event);
+    ...(sharedPullLimits === undefined ? {} : { sharedPullLimits }),
+    onPullLimit: (event) => {
+      metrics.upstreams.pullLimit(event);
+      common.watch.pullLimit(event);
     },
   });
   const fallbacks = (entry.fallbackUrls ?? []).map((url) => {
@@ -106,7 +106,7 @@ function commonOptions(
     ...(limits.length === 0 ? {} : { bandwidth }),
     credentialHosts: entry.credentialHosts ?? [],
     networks: entry.internalNetworks ?? [],
-    budget: { lowShare: settings.pullBudgetLow, reserve: settings.pullBudgetReserve },
+    pullLimit: { lowShare: settings.pullBudgetLow, reserve: settings.pullBudgetReserve },
     connectTimeoutMs: entry.connectTimeoutMs ?? settings.connectTimeoutMs,
     headersTimeoutMs: entry.headersTimeoutMs ?? settings.headersTimeoutMs,
     idleTimeoutMs: entry.idleTimeoutMs ?? settings.idleTimeoutMs,

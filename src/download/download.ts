@@ -17,7 +17,7 @@ import type { FillProgress } from './progress.ts';
 import { FillSegment } from './segment.ts';
 import { RangeIgnoredError, type OpenBlob } from './source.ts';
 
-export interface FillTransferOptions {
+export interface DownloadOptions {
   readonly digest: Digest;
   readonly part: BlobPart;
   readonly progress: FillProgress;
@@ -29,8 +29,8 @@ export interface FillTransferOptions {
 }
 
 /** What is running of a fill: the places at which it receives, until everything is written. */
-export class FillTransfer {
-  readonly #options: FillTransferOptions;
+export class Download {
+  readonly #options: DownloadOptions;
   readonly #segments = new Set<FillSegment>();
   #round: Deferred<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
@@ -39,7 +39,7 @@ export class FillTransfer {
   #opened = 0;
   #pieceBytes = Infinity;
 
-  constructor(options: FillTransferOptions) {
+  constructor(options: DownloadOptions) {
     this.#options = options;
   }
 

@@ -1,5 +1,5 @@
 import type { Extent } from '../lib/extents.ts';
-import { bulkTurn } from '../lib/turns.ts';
+import { fairTurn } from '../lib/turns.ts';
 import type { BlobPart } from '../store/blobs.ts';
 import { PartWriter } from './part-writer.ts';
 import type { Stream } from './plan.ts';
@@ -107,7 +107,7 @@ export class FillSegment implements Stream {
         pieceBytes += chunk.length;
         if (pieceBytes < PIECE_BYTES) continue;
         pieceBytes = 0;
-        await bulkTurn();
+        await fairTurn();
       }
     } finally {
       await writer.flush();

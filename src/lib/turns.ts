@@ -30,7 +30,7 @@ let isScheduled = false;
  * Whoever moves large blobs from and to memory, which never has to wait for anything, asks for each piece: so small
  * requests have their turns in between.
  */
-export function bulkTurn(): Promise<void> {
+export function fairTurn(): Promise<void> {
   return new Promise((resolve) => {
     waiting.push(resolve);
     schedule();
@@ -59,7 +59,7 @@ export async function* inTurns<T>(items: Iterable<T>): AsyncGenerator<T, void> {
 }
 
 /** Runs tasks one after the other, in the order in which they came. */
-export class SingleFile {
+export class SerialQueue {
   #last: Promise<unknown> = Promise.resolve();
 
   run<T>(task: () => Promise<T>): Promise<T> {

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { deferred, type Deferred } from './promises.ts';
 
-export interface OrderThreadOptions {
+export interface WorkerThreadOptions {
   /** Of the file that it runs, which answers each message `{ id, … }` by one with the same `id`. */
   readonly url: URL;
   /** What is said to those who wait when it ends of its own accord. */
@@ -9,13 +9,13 @@ export interface OrderThreadOptions {
 }
 
 /** A thread that takes orders. It is started when it is first needed, anew if it has died, and keeps no process alive. */
-export class OrderThread<O extends object, A extends { readonly id: number }> {
-  readonly #options: OrderThreadOptions;
+export class WorkerThread<O extends object, A extends { readonly id: number }> {
+  readonly #options: WorkerThreadOptions;
   readonly #waiting = new Map<number, Deferred<A>>();
   #worker: Worker | undefined;
   #lastId = 0;
 
-  constructor(options: OrderThreadOptions) {
+  constructor(options: WorkerThreadOptions) {
     this.#options = options;
   }
 

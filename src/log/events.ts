@@ -1,5 +1,5 @@
 import { answerStatus, type Exchange } from '../http/registry/exchange.ts';
-import type { BreakerEvent, BudgetEvent } from '../upstream/events.ts';
+import type { BreakerEvent, PullLimitEvent } from '../upstream/events.ts';
 import type { Logger } from './log.ts';
 
 /** Pulls of others that come within so long a time of each other are one event; so are forecasts. */
@@ -32,7 +32,7 @@ export class UpstreamWatch {
     else this.#log.debug(line, 'upstream is tried again');
   }
 
-  budget({ host: upstream, state, foreignPulls }: BudgetEvent): void {
+  pullLimit({ host: upstream, state, foreignPulls }: PullLimitEvent): void {
     const { identity, limit, remaining, source } = state;
     const line = { upstream, identity, limit, remaining, source };
     const told = this.#told.get(`${upstream} ${identity}`) ?? {
@@ -53,7 +53,7 @@ export class UpstreamWatch {
   }
 
   /** That it moves, or goes and comes again with every pull, is no news. */
-  #forecast(line: object, told: Told, { emptyAt, readAt }: BudgetEvent['state']): void {
+  #forecast(line: object, told: Told, { emptyAt, readAt }: PullLimitEvent['state']): void {
     if (emptyAt === undefined) return;
     if (readAt - told.forecastAt > EPISODE_MS) {
       this.#log.warn({ ...line, emptyAt: timeText(emptyAt) }, 'pulls will be used up');

@@ -1,5 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { BreakerEvent, BudgetEvent } from '../upstream/events.ts';
+import type { BreakerEvent, PullLimitEvent } from '../upstream/events.ts';
 
 const UPSTREAM_STATES = ['up', 'silent', 'down', 'offline'] as const;
 export type UpstreamState = (typeof UPSTREAM_STATES)[number];
@@ -108,7 +108,7 @@ export class UpstreamMetrics {
     if (!isNew) this.#changes.inc({ upstream, kind, host, to: state });
   }
 
-  budget({ host: upstream, state, foreignPulls }: BudgetEvent): void {
+  pullLimit({ host: upstream, state, foreignPulls }: PullLimitEvent): void {
     const labels = { upstream, identity: state.identity };
     if (state.limit !== undefined) this.#limit.set(labels, state.limit);
     if (state.remaining !== undefined) this.#remaining.set(labels, state.remaining);

@@ -19,7 +19,7 @@ import type { Referrers } from './lists/referrers.ts';
 import type { HotManifests } from './manifest/hot.ts';
 import type { ManifestPuller, ServedManifest } from './manifest/manifests.ts';
 
-export interface PullServiceOptions {
+export interface MirrorOptions {
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly hot: HotManifests;
   readonly manifests: ManifestPuller;
@@ -37,10 +37,10 @@ export interface PullServiceOptions {
 const ANSWER_WITHIN_MS = 9500;
 
 /** What the product does, for whoever speaks to clients. All methods throw PullError, and nothing else on purpose. */
-export class PullService {
-  readonly #options: PullServiceOptions;
+export class Mirror {
+  readonly #options: MirrorOptions;
 
-  constructor(options: PullServiceOptions) {
+  constructor(options: MirrorOptions) {
     this.#options = options;
   }
 

@@ -1,5 +1,5 @@
 /** The pull limit of one identity, for people, metrics and other servers. */
-export interface BudgetState {
+export interface PullLimitState {
   /** `anonymous`, a user name, or which token. */
   readonly identity: string;
   /** Whose limit it is, as upstream sees it. */
@@ -17,17 +17,17 @@ export interface BudgetState {
   readonly emptyAt?: number;
 }
 
-export type BudgetNews =
-  | { readonly kind: 'read'; readonly state: BudgetState }
+export type PullLimitNews =
+  | { readonly kind: 'read'; readonly state: PullLimitState }
   /** So many pulls are on their way, under the limit of that source as far as is known. */
   | { readonly kind: 'spent'; readonly pulls: number; readonly source?: string };
 
 /** Where servers that pull under the same identity tell each other what they read and spend. */
-export interface SharedBudgets {
+export interface SharedPullLimits {
   /** What another server has left for those who come later; undefined: nothing, or nobody can be asked. Never rejects. */
-  load(key: string): Promise<BudgetState | undefined>;
+  load(key: string): Promise<PullLimitState | undefined>;
   /** Tells the others, and leaves what was read for those who come later. Returns at once, and never throws. */
-  publish(key: string, news: BudgetNews): void;
+  publish(key: string, news: PullLimitNews): void;
   /** Calls `listener` with what others publish. */
-  subscribe(listener: (key: string, news: BudgetNews) => void): void;
+  subscribe(listener: (key: string, news: PullLimitNews) => void): void;
 }

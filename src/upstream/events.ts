@@ -1,4 +1,4 @@
-import type { BudgetState } from '../oci/pull-limit.ts';
+import type { PullLimitState } from '../oci/pull-limit.ts';
 import { type AnswerHeaders, outcomeLabel, outcomeOf, type Outcome } from './upstream.ts';
 
 export type BreakerState = 'closed' | 'half-open' | 'open';
@@ -18,10 +18,10 @@ export interface BreakerChange {
 }
 
 /** What happened to the budget of an identity at an upstream. */
-export interface BudgetEvent {
+export interface PullLimitEvent {
   /** The name of the upstream in the settings. */
   readonly host: string;
-  readonly state: BudgetState;
+  readonly state: PullLimitState;
   /** Pulls under this identity since the last event that were not ours. */
   readonly foreignPulls: number;
 }
@@ -55,7 +55,7 @@ export interface UpstreamObserver {
   /** The headers of each answer of the registry itself: they tell the state of its limits. */
   readonly onHeaders?: (kind: Exclude<RequestEvent['kind'], 'token'>, headers: AnswerHeaders) => void;
   readonly onBreaker?: (event: BreakerEvent) => void;
-  readonly onBudget?: (event: BudgetEvent) => void;
+  readonly onPullLimit?: (event: PullLimitEvent) => void;
 }
 
 /** The outcome of `work`, which `observer` is told of as well. */

@@ -3,7 +3,7 @@ import pino from 'pino';
 import { expect, it, onTestFinished } from 'vitest';
 import { openStorage } from '../../src/app/storage.ts';
 import { loadSettings } from '../../src/config/load.ts';
-import { Undo } from '../../src/app/cleanup.ts';
+import { Cleanup } from '../../src/app/cleanup.ts';
 import { Metrics } from '../../src/metrics/metrics.ts';
 import { openIndex } from '../../src/store/manifest/lmdb.ts';
 import { createMemoryStore } from '../../src/store/manifest/local.ts';
@@ -28,8 +28,8 @@ it('a tag that the fleet moves while the data directory is opened is moved in th
     onTagMoved: (listener) => listener({ repository: GOLANG, tag: 'latest', record: record('b', 2) }),
   };
   const { settings } = loadSettings({ flags: { dataDir, cacheSize: '1GiB' }, env: {}, cwd: dataDir });
-  const undo = new Undo();
-  onTestFinished(() => undo.giveBack());
+  const cleanup = new Cleanup();
+  onTestFinished(() => cleanup.run());
   const { index } = await openStorage(
     {
       settings,
@@ -39,7 +39,7 @@ it('a tag that the fleet moves while the data directory is opened is moved in th
       canRefill: () => true,
       now: Date.now,
     },
-    undo,
+    cleanup,
   );
   const moved = record('b', 2);
   await eventually(async () => (await index.getTag(GOLANG, 'latest'))?.checkedAt === 2, 'the move');

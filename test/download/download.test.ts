@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { bulkTurn } from '../../src/lib/turns.ts';
+import { fairTurn } from '../../src/lib/turns.ts';
 import { deferred, type Deferred } from '../../src/lib/promises.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { Demand } from '../../src/download/plan.ts';
 import { FillProgress } from '../../src/download/progress.ts';
-import { FillTransfer } from '../../src/download/download.ts';
+import { Download } from '../../src/download/download.ts';
 import type { BlobPart } from '../../src/store/blobs.ts';
 import { AnswerBody } from '../../src/upstream/connect/answer.ts';
 import { withDeadline } from '../support/wait.ts';
@@ -28,7 +28,7 @@ function heldTransfer(size = SIZE) {
   let isAskedFor = deferred<void>();
   const demands: Demand[] = [];
   let asked = 0;
-  const transfer = new FillTransfer({
+  const transfer = new Download({
     digest,
     part,
     progress,
@@ -196,7 +196,7 @@ describe('a disk that refuses a write', () => {
     const piece = 64 * 1024;
     const { transfer, bodies, send, writeAt, read } = heldTransfer(2 * piece);
     const receiving = transfer.receive(undefined);
-    const others = Array.from({ length: 100 }, () => bulkTurn());
+    const others = Array.from({ length: 100 }, () => fairTurn());
     await send(0, 0, piece);
     (await writeAt(0)).done.reject(new Error('EIO'));
     await others[50];

@@ -97,7 +97,7 @@ function clientOf(url: string): Upstream {
     headersTimeoutMs: 600,
     idleTimeoutMs: 600,
     userAgent: 'pierhead/0.0.0-test',
-    budget: { lowShare: 0.2, reserve: 10 },
+    pullLimit: { lowShare: 0.2, reserve: 10 },
     onRequest: () => undefined,
   });
 }

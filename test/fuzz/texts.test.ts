@@ -15,7 +15,7 @@ import {
   pullsRemaining,
   retryAfterMs,
 } from '../../src/upstream/connect/headers.ts';
-import { budgetReading } from '../../src/upstream/limits/pull-limit.ts';
+import { pullLimitReading } from '../../src/upstream/limits/pull-limit.ts';
 import { parseChallenges } from '../../src/upstream/auth/challenge.ts';
 import { nextLinks, nextPage } from '../../src/upstream/registry/answers.ts';
 import { fuzz, FUZZ_TIMEOUT_MS, textNear } from '../support/fuzz.ts';
@@ -244,7 +244,7 @@ describe('however hostile the text,', () => {
           'docker-ratelimit-source': text,
         };
         const range = contentRange(headers);
-        const reading = budgetReading(headers);
+        const reading = pullLimitReading(headers);
         for (const number of [
           contentLength(headers),
           retryAfterMs(headers, 0),

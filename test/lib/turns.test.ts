@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { bulkTurn } from '../../src/lib/turns.ts';
+import { fairTurn } from '../../src/lib/turns.ts';
 
 describe('bulk work', () => {
   it('goes on one piece per turn of the event loop, in the order in which they were asked for', async () => {
     const done: number[] = [];
     const perTurn: number[] = [];
-    const pieces = Array.from({ length: 20 }, (_, index) => bulkTurn().then(() => done.push(index)));
+    const pieces = Array.from({ length: 20 }, (_, index) => fairTurn().then(() => done.push(index)));
     expect(done).toEqual([]);
     while (done.length < pieces.length) {
       const before = done.length;

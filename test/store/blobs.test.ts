@@ -4,7 +4,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { digestHex, digestOf } from '../../src/oci/digest.ts';
 import type { BlobIndex, BlobStore } from '../../src/store/blobs.ts';
 import { openDiskBlobStore } from '../../src/store/blob/disk.ts';
-import { BlobHolds } from '../../src/store/blob/leases.ts';
+import { BlobLeases } from '../../src/store/blob/leases.ts';
 import { blobPath } from '../../src/store/part/layout.ts';
 import { memoryBlobIndex } from '../support/blob-index.ts';
 import { roomOf } from '../support/room.ts';
@@ -20,7 +20,7 @@ blobStoreContract('the disk', async (maxBytes) =>
 
 async function openTestStore(dataDir: string, index: BlobIndex, maxBytes: number): Promise<BlobStore> {
   const room = roomOf({ maxBytes, index });
-  const blobs = await openDiskBlobStore({ dataDir, index, room, holds: new BlobHolds() });
+  const blobs = await openDiskBlobStore({ dataDir, index, room, leases: new BlobLeases() });
   onTestFinished(() => blobs.close());
   return blobs;
 }

@@ -44,7 +44,7 @@ export class SpaceModel {
   readonly #world: SpaceWorld;
   readonly #images = new Map<number, Known>();
   readonly #lists = new Map<Digest, readonly number[]>();
-  readonly #holds = new Map<Digest, () => void>();
+  readonly #leases = new Map<Digest, () => void>();
 
   constructor(test: TestSpace, world: SpaceWorld) {
     this.#test = test;
@@ -70,7 +70,7 @@ export class SpaceModel {
 
   async #do(action: SpaceAction): Promise<void> {
     const { images, space } = this.#test;
-    const { holds } = space;
+    const { leases } = space;
     switch (action.kind) {
       case 'pull':
         return this.#pull(action.image);
@@ -89,13 +89,13 @@ export class SpaceModel {
         return this.#fetch(action.blob);
       case 'hold': {
         const digest = blobDigest(action.blob);
-        const isFree = this.#isThere(digest) && !this.#holds.has(digest);
-        if (isFree) this.#holds.set(digest, holds.hold(digest));
+        const isFree = this.#isThere(digest) && !this.#leases.has(digest);
+        if (isFree) this.#leases.set(digest, leases.hold(digest));
         return;
       }
       case 'release':
-        this.#holds.get(blobDigest(action.blob))?.();
-        this.#holds.delete(blobDigest(action.blob));
+        this.#leases.get(blobDigest(action.blob))?.();
+        this.#leases.delete(blobDigest(action.blob));
         return;
       case 'want':
         return this.#test.want(action.bytes);
@@ -158,7 +158,7 @@ export class SpaceModel {
     const { references } = this.#test.index.tables;
     const isRecent = pulledAt > this.#test.now - HOUR_MS;
     return blobs.some(
-      (digest) => this.#holds.has(digest) && (isRecent || references.isOwn(digest, manifest.digest)),
+      (digest) => this.#leases.has(digest) && (isRecent || references.isOwn(digest, manifest.digest)),
     );
   }
 

@@ -5,7 +5,7 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { repositoryKey, type Repository } from '../../src/oci/reference.ts';
 import { DiskBlobAudit } from '../../src/store/blob/audit.ts';
-import { BlobHolds } from '../../src/store/blob/leases.ts';
+import { BlobLeases } from '../../src/store/blob/leases.ts';
 import { FileHasher } from '../../src/store/part/hashing.ts';
 import { blobPath } from '../../src/store/part/layout.ts';
 import { ImageCatalog } from '../../src/store/catalog/images.ts';
@@ -87,8 +87,8 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
   // Its file is larger than all the blobs of a test, and would hide what becomes of those.
   if (options.blobLimit !== undefined) tables.environment.fileBytes = () => 0;
   const hasher = new FileHasher();
-  const holds = new BlobHolds();
-  const audit = new DiskBlobAudit({ dataDir, index, hasher, holds });
+  const leases = new BlobLeases();
+  const audit = new DiskBlobAudit({ dataDir, index, hasher, leases });
   const takeIn: TestSpace['takeIn'] = (digest, signal) => audit.check(digest, { signal });
   const space = await openSpace({
     dataDir,
@@ -96,7 +96,7 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
     limit: options.limit ?? { bytes: options.blobLimit ?? 0 },
     canRefill: () => state.canRefill,
     now,
-    holds,
+    leases,
     takeIn,
     onRemovedFile: () => undefined,
     onRebuilt: () => undefined,

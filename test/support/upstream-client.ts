@@ -29,7 +29,7 @@ export function watchedUpstream(url: string, options: Partial<UpstreamOptions> =
     headersTimeoutMs: 8000,
     idleTimeoutMs: 20_000,
     userAgent: 'pierhead/0.0.0-test',
-    budget: { lowShare: 0.2, reserve: 10 },
+    pullLimit: { lowShare: 0.2, reserve: 10 },
     onRequest: (event) => void events.push(event),
     onHeaders: (_kind, seen) => void headers.push(seen),
     onBytes: (count) => void (bytes += count),

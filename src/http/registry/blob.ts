@@ -11,7 +11,7 @@ import { namespaceHeader, type Exchange } from './exchange.ts';
 import { cacheStatusHeader, etag, isNotModified, isRangeValid } from './headers.ts';
 
 /** Buffers of one size that are used again: allocating and collecting them costs more than what they carry. */
-export class BufferPool {
+export class IdleBuffers {
   readonly #size: number;
   readonly #maxIdle: number;
   readonly #idle: Buffer[] = [];
@@ -31,7 +31,7 @@ export class BufferPool {
   }
 }
 
-export interface TransferBuffersOptions {
+export interface BufferPoolOptions {
   /** How many transfers at a time get large buffers. */
   readonly maxLarge: number;
   readonly largeBytes: number;
@@ -39,7 +39,7 @@ export interface TransferBuffersOptions {
 }
 
 /** What one transfer works with: one buffer is read into while the other is on its way to the socket. */
-export interface Loan {
+export interface Lease {
   readonly pair: readonly [Buffer, Buffer];
   /** Nothing refers to the buffers any more: others can have them. */
   giveBack(): void;
@@ -51,19 +51,19 @@ export interface Loan {
  * Lends buffers to transfers. Large ones are what a fast client needs, and few fast clients are enough to keep the
  * machine busy; when there are many transfers, most of them wait for slow clients, and their memory is what counts.
  */
-export class TransferBuffers {
+export class BufferPool {
   readonly #maxLarge: number;
-  readonly #large: BufferPool;
-  readonly #small: BufferPool;
+  readonly #large: IdleBuffers;
+  readonly #small: IdleBuffers;
   #largeTransfers = 0;
 
-  constructor({ maxLarge, largeBytes, smallBytes }: TransferBuffersOptions) {
+  constructor({ maxLarge, largeBytes, smallBytes }: BufferPoolOptions) {
     this.#maxLarge = maxLarge;
-    this.#large = new BufferPool({ bufferBytes: largeBytes, maxIdle: 2 * maxLarge });
-    this.#small = new BufferPool({ bufferBytes: smallBytes, maxIdle: 2 * maxLarge });
+    this.#large = new IdleBuffers({ bufferBytes: largeBytes, maxIdle: 2 * maxLarge });
+    this.#small = new IdleBuffers({ bufferBytes: smallBytes, maxIdle: 2 * maxLarge });
   }
 
-  lend(): Loan {
+  lend(): Lease {
     const isLarge = this.#largeTransfers < this.#maxLarge;
     if (isLarge) this.#largeTransfers++;
     let isOver = false;
@@ -80,7 +80,7 @@ export class TransferBuffers {
   }
 }
 
-const buffers = new TransferBuffers({ maxLarge: 64, largeBytes: 256 * 1024, smallBytes: 64 * 1024 });
+const buffers = new BufferPool({ maxLarge: 64, largeBytes: 256 * 1024, smallBytes: 64 * 1024 });
 
 /** The headers of a blob of `size` bytes, to a HEAD; nothing is opened for it. */
 export function sendBlobHead(
@@ -219,28 +219,28 @@ function sendFromMemory(exchange: Exchange, content: Buffer, pieces: readonly Pi
 
 async function sendPieces(exchange: Exchange, body: BlobBody, pieces: readonly Piece[]): Promise<void> {
   const { response } = exchange;
-  const loan = buffers.lend();
+  const lease = buffers.lend();
   // Of what was written to an answer whose turn never came nobody tells that it was not sent.
-  response.once('close', () => loan.end());
+  response.once('close', () => lease.end());
   try {
     for (const piece of pieces) {
       if (Buffer.isBuffer(piece)) {
         await write(response, [piece]);
         exchange.bytes += piece.length;
       } else {
-        await sendSection(exchange, body.section(piece.range), loan.pair);
+        await sendSection(exchange, body.section(piece.range), lease.pair);
       }
     }
     response.end();
     await finished(response, { cleanup: true });
     // Only now: a socket that failed may still hold the buffer that it was sending.
-    loan.giveBack();
+    lease.giveBack();
   } finally {
-    loan.end();
+    lease.end();
   }
 }
 
-async function sendSection(exchange: Exchange, section: BlobSection, pair: Loan['pair']): Promise<void> {
+async function sendSection(exchange: Exchange, section: BlobSection, pair: Lease['pair']): Promise<void> {
   const { response } = exchange;
   let [next, other] = pair;
   let sending: Promise<void> | undefined;

@@ -1,5 +1,5 @@
 import type { PlatformRule } from '../../mirror/answer/answers.ts';
-import type { PullService } from '../../mirror/mirror.ts';
+import type { Mirror } from '../../mirror/mirror.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import { parsePlatform, PLATFORM_FORM, type Platform } from '../../oci/platform.ts';
 import { parseReference, repositoryKey, type Repository } from '../../oci/reference.ts';
@@ -18,7 +18,7 @@ const NO_QUERY = new URLSearchParams();
 
 /** What a request is answered with, and how. */
 export interface RegistryContext {
-  readonly pull: PullService;
+  readonly pull: Mirror;
   readonly platforms: PlatformRules;
   /** Whether who asks may see a repository (`docker.io/library/golang`); undefined: all that are served. */
   readonly mayPull: ((repository: string) => boolean) | undefined;
@@ -138,7 +138,7 @@ function varyOf({ varies }: PlatformRules): string {
 }
 
 async function answerBlob(
-  pull: PullService,
+  pull: Mirror,
   exchange: Exchange,
   { repository, digest }: { repository: Repository; digest: Digest },
 ): Promise<void> {
@@ -155,7 +155,7 @@ async function answerBlob(
 }
 
 async function answerTags(
-  pull: PullService,
+  pull: Mirror,
   exchange: Exchange,
   { repository, name, page }: { repository: Repository; name: string; page: TagPage },
 ): Promise<void> {
@@ -163,7 +163,7 @@ async function answerTags(
 }
 
 async function answerReferrers(
-  pull: PullService,
+  pull: Mirror,
   exchange: Exchange,
   asked: { repository: Repository; digest: Digest; artifactTypes: readonly string[] },
 ): Promise<void> {

@@ -1,7 +1,7 @@
 import type { ServerResponse, IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { PullService } from '../../mirror/mirror.ts';
+import type { Mirror } from '../../mirror/mirror.ts';
 import { clientAddress } from '../server/addresses.ts';
 import { ALIVE, readiness, type Health } from '../server/health.ts';
 import { createHttpServer, type HttpServerOptions } from '../server/server.ts';
@@ -48,7 +48,7 @@ function endWaiting(response: ServerResponse): void {
 }
 
 export interface RegistryServerOptions extends HttpServerOptions {
-  readonly pull: PullService;
+  readonly pull: Mirror;
   readonly admission: AdmissionOptions;
   readonly failMode: FailMode;
   /** What is different for some clients. */

@@ -7,7 +7,7 @@ import { repositoryKey, type Reference, type Repository } from '../../oci/refere
 import type { ManifestStore, RepositoryRecord } from '../../store/manifests.ts';
 import type { Outcome, Upstream } from '../../upstream/upstream.ts';
 import { failureError, saysAbsent, isLate, PullError } from '../answer/errors.ts';
-import { inPatience } from '../answer/time-limit.ts';
+import { withinTimeLimit } from '../answer/time-limit.ts';
 import type { TagScope, Wanted } from './rules.ts';
 
 /** What a client asked for, which is what upstream is asked anonymously to learn whether it is public. */
@@ -72,7 +72,7 @@ export class RepositoryAccess {
     const renewed = promise.catch((error: unknown) => {
       if (error instanceof PullError && error.code !== 'unavailable' && !error.noStore) throw error;
     });
-    await inPatience(renewed, upstream, repository);
+    await withinTimeLimit(renewed, upstream, repository);
   }
 
   /** Whether all of a repository of which `record` is known may be served, with nothing to ask or to learn first. */

@@ -15,7 +15,7 @@ import type { NegativeCache } from '../answer/negative-cache.ts';
 import type { BlobPuller, AskedBlob } from '../blob/blobs.ts';
 import type { WantedBlob } from '../blob/fills.ts';
 import type { ClientPlatforms } from '../manifest/clients.ts';
-import type { IndexMembers } from '../manifest/entries.ts';
+import type { IndexEntries } from '../manifest/entries.ts';
 import type { ManifestFetcher } from '../manifest/fetch.ts';
 import type { ServedManifest } from '../manifest/manifests.ts';
 import { entryFor } from '../manifest/platforms.ts';
@@ -31,7 +31,7 @@ export interface ReadAheadOptions {
   readonly links: ContentLinks;
   readonly fetcher: ManifestFetcher;
   readonly negative: NegativeCache;
-  readonly members: IndexMembers;
+  readonly members: IndexEntries;
   readonly clients: ClientPlatforms;
   readonly blobs: Pick<BlobPuller, 'prefetch'>;
   /** Whether upstream can be asked, and has pulls left, for what nobody waits for. */

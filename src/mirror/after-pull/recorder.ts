@@ -7,11 +7,11 @@ import { formatPlatform, normalizePlatform, parsePlatform, type Platform } from 
 import { repositoryKey } from '../../oci/reference.ts';
 import type { PullHistory } from '../../store/history.ts';
 import type { ClientPlatforms } from '../manifest/clients.ts';
-import type { IndexMembers } from '../manifest/entries.ts';
+import type { IndexEntries } from '../manifest/entries.ts';
 import type { ServedManifest } from '../manifest/manifests.ts';
 
 export interface PullRecorderOptions {
-  readonly members: IndexMembers;
+  readonly members: IndexEntries;
   readonly clients: ClientPlatforms;
   readonly history: PullHistory;
   /** The network that a client's address counts as, in CIDR notation. */

@@ -10,11 +10,11 @@ import {
 } from '../../oci/platform.ts';
 import { repositoryKey } from '../../oci/reference.ts';
 import type { ClientPlatforms } from '../manifest/clients.ts';
-import type { IndexMembers } from '../manifest/entries.ts';
+import type { IndexEntries } from '../manifest/entries.ts';
 import type { ServedManifest } from '../manifest/manifests.ts';
 
 export interface PullStatisticsOptions {
-  readonly members: IndexMembers;
+  readonly members: IndexEntries;
   readonly clients: ClientPlatforms;
   /** Told of each image that a client gets the manifest of. */
   readonly onPull: (pull: CountedPull) => void;

@@ -14,7 +14,7 @@ export type Waited<T> =
  * What `answer` of upstream comes to, for one who has something to serve without: he waits 2 s at most, and not at all
  * for an upstream that has kept others waiting and has answered nothing since. `answer` itself goes on.
  */
-export async function inPatience<T>(
+export async function withinTimeLimit<T>(
   answer: Promise<T>,
   upstream: Upstream,
   repository: Repository,

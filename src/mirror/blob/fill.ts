@@ -1,5 +1,5 @@
 import type { Hash } from 'node:crypto';
-import { FillTransfer } from '../../download/download.ts';
+import { Download } from '../../download/download.ts';
 import { BlobBodyError } from '../../download/errors.ts';
 import { PartFollower } from '../../download/part-follower.ts';
 import { firstMissing, type Demand } from '../../download/plan.ts';
@@ -49,7 +49,7 @@ const ABANDON_AFTER_MS = 10_000;
 interface Work {
   readonly part: BlobPart;
   readonly follower: PartFollower;
-  readonly transfer: FillTransfer;
+  readonly transfer: Download;
 }
 
 /**
@@ -232,7 +232,7 @@ export class BlobFill implements FillSource, SlotUser {
     const { digest, progress, open } = this;
     for (const extent of part.kept) progress.wrote(extent);
     const follower = new PartFollower(part, progress.written, (error) => transfer.fail(error));
-    const transfer = new FillTransfer({
+    const transfer = new Download({
       digest,
       part,
       progress,

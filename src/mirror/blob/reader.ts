@@ -3,7 +3,7 @@ import { BlobBodyError, HELD_BACK_BYTES } from '../../download/errors.ts';
 import type { Demand } from '../../download/plan.ts';
 import { DIVERTED, type FillProgress } from '../../download/progress.ts';
 import { upstreamBytes, type OpenBlob } from '../../download/source.ts';
-import { bulkTurn } from '../../lib/turns.ts';
+import { fairTurn } from '../../lib/turns.ts';
 import { hasherMatches, type Digest } from '../../oci/digest.ts';
 import type { ByteRange } from '../../oci/range.ts';
 import type { BlobPart } from '../../store/blobs.ts';
@@ -134,7 +134,7 @@ export class FillReader implements BlobBody {
 
   /** Nothing if the disk cannot give what was written to it. */
   async #written(buffer: Buffer, length: number, position: number): Promise<readonly Buffer[]> {
-    if (this.#wasRecent) await bulkTurn();
+    if (this.#wasRecent) await fairTurn();
     // Whoever has small buffers is one of many: what a slow one of them has taken stays in memory for it alone.
     const recent = this.#source.recent(position, Math.min(length, 2 * buffer.length));
     this.#wasRecent = recent.length > 0;

@@ -13,7 +13,7 @@ import type { RepositoryAccess } from '../access/access.ts';
 import type { ReferrersAnswer } from '../answer/answers.ts';
 import { failureError, saysAbsent, saysLate, isLate, PullError } from '../answer/errors.ts';
 import type { NegativeCache } from '../answer/negative-cache.ts';
-import { inPatience } from '../answer/time-limit.ts';
+import { withinTimeLimit } from '../answer/time-limit.ts';
 import type { ManifestFetcher, ManifestHeads } from '../manifest/fetch.ts';
 
 export interface ReferrersOptions {
@@ -74,7 +74,7 @@ export class Referrers {
     };
     try {
       if (this.#known(repository, digest) !== undefined) {
-        const waited = await inPatience(listed(), upstream, repository);
+        const waited = await withinTimeLimit(listed(), upstream, repository);
         return waited.inTime ? waited.value : await inOutage(waited.reason);
       }
       const answer = await withinMs(listed(), MISS_WAIT_MS);

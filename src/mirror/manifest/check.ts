@@ -13,7 +13,7 @@ import type { ContentLinks } from '../access/links.ts';
 import { failureError, requirePulls, saysAbsent, saysLate, PullError } from '../answer/errors.ts';
 import type { NegativeCache } from '../answer/negative-cache.ts';
 import type { ManifestFetcher } from './fetch.ts';
-import type { FleetFlight } from './fleet.ts';
+import type { FleetSingleFlight } from './fleet.ts';
 
 /** Who wants to know: a client that waits, someone who ordered it, or nobody yet. */
 export type CheckTrigger = 'client' | 'refresh' | 'background';
@@ -42,7 +42,7 @@ export interface TagCheckerOptions {
   readonly links: ContentLinks;
   readonly fetcher: ManifestFetcher;
   readonly negative: NegativeCache;
-  readonly fleet: FleetFlight;
+  readonly fleet: FleetSingleFlight;
   /** What becomes of tags that upstream has no more. */
   readonly deletedTags: 'drop' | 'keep';
   readonly pins?: Pins;

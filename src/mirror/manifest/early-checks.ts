@@ -7,7 +7,7 @@ import type { TagTtls } from './freshness.ts';
 
 /** Visits that are looked back at. */
 const MAX_VISITS = 6;
-/** Two equal gaps are the least that can be called a habit. */
+/** Two equal gaps are the least that make a rhythm. */
 const MIN_VISITS = 3;
 
 /** When a tag may be wanted next; ms since the epoch. */
@@ -19,10 +19,10 @@ export interface Expectation {
 /**
  * When a tag is asked for, as a rhythm. Requests within one ttl count as one visit, so a fleet that pulls at once
  * does not look like one that pulls every second. The next visit is expected one usual gap (the median) after the
- * last one. It is a habit if the last two gaps were that long to within a ttl: then a check in time would have been
+ * last one. It is a rhythm if the last two gaps were that long to within a ttl: then a check in time would have been
  * of use both times.
  */
-export class Habit {
+export class PullRhythm {
   readonly #ttlMs: number;
   readonly #visits: number[] = [];
 
@@ -54,7 +54,7 @@ function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
 
-export interface TagWatchOptions {
+export interface EarlyChecksOptions {
   readonly store: ManifestStore;
   readonly checker: TagChecker;
   readonly ttls: TagTtls;
@@ -72,7 +72,7 @@ interface Watched {
   readonly repository: Repository;
   readonly tag: string;
   readonly ttlMs: number;
-  readonly habit: Habit;
+  readonly rhythm: PullRhythm;
   /** How much of the ttl may pass between two checks: less for a tag that was found to have moved. */
   share: number;
   timer: NodeJS.Timeout | undefined;
@@ -90,8 +90,8 @@ const MIN_SHARE = 0.25;
  * Checks tags that are asked for in a rhythm before they are wanted again, so that nobody waits for upstream. It only
  * adds checks: a tag that it leaves alone is checked when a client asks and its ttl is over.
  */
-export class TagWatch {
-  readonly #options: TagWatchOptions;
+export class EarlyChecks {
+  readonly #options: EarlyChecksOptions;
   readonly #watched = new LRUCache<string, Watched>({
     max: MAX_TAGS,
     dispose: ({ timer }) => clearTimeout(timer),
@@ -99,7 +99,7 @@ export class TagWatch {
   #allowance: number;
   #allowanceAt: number;
 
-  constructor(options: TagWatchOptions) {
+  constructor(options: EarlyChecksOptions) {
     this.#options = options;
     this.#allowance = options.maxPerMinute;
     this.#allowanceAt = options.now();
@@ -121,12 +121,12 @@ export class TagWatch {
       repository,
       tag,
       ttlMs,
-      habit: new Habit(ttlMs),
+      rhythm: new PullRhythm(ttlMs),
       share: 1,
       timer: undefined,
     };
     if (known === undefined) this.#watched.set(key, watched);
-    watched.habit.asked(this.#options.now());
+    watched.rhythm.asked(this.#options.now());
     if (watched.timer === undefined) this.#plan(watched, 0);
   }
 
@@ -137,7 +137,7 @@ export class TagWatch {
   /** Comes back when the tag may be wanted next, `earliest` ms since the epoch at the least; not at all if it is not. */
   #plan(watched: Watched, earliest: number): void {
     watched.timer = undefined;
-    const next = watched.habit.next();
+    const next = watched.rhythm.next();
     const at = Math.max(next?.from ?? Infinity, earliest);
     if (next === undefined || at > next.until || this.#watched.peek(keyOf(watched)) !== watched) return;
     const waitMs = Math.min(MAX_TIMER_MS, Math.max(0, at - this.#options.now()));

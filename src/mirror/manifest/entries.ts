@@ -35,7 +35,7 @@ const NO_ATTESTATIONS: readonly Digest[] = [];
  * What the manifests are that clients ask for by digest: a request for one does not tell which index it was found in,
  * but that index went out shortly before.
  */
-export class IndexMembers {
+export class IndexEntries {
   /** What they name; those whose members are all known. */
   readonly #lists = new LRUCache<Digest, ReadonlySet<Digest>>({
     max: MAX_LISTS,

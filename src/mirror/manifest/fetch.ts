@@ -10,13 +10,13 @@ import type { RepositoryAccess } from '../access/access.ts';
 import { linksOf } from '../access/links.ts';
 import { failureError, isLate, PullError } from '../answer/errors.ts';
 import type { NegativeCache } from '../answer/negative-cache.ts';
-import { type FleetFlight, SharedNews, type News } from './fleet.ts';
+import { type FleetSingleFlight, FleetLookup, type News } from './fleet.ts';
 
 export interface ManifestFetcherOptions {
   readonly store: ManifestStore;
   readonly access: RepositoryAccess;
   readonly negative: NegativeCache;
-  readonly fleet: FleetFlight;
+  readonly fleet: FleetSingleFlight;
   readonly now: () => number;
 }
 
@@ -26,12 +26,12 @@ export interface ManifestFetcherOptions {
  */
 export class ManifestFetcher {
   readonly #options: ManifestFetcherOptions;
-  readonly #news: SharedNews;
+  readonly #news: FleetLookup;
   readonly #flights = new SingleFlight<StoredManifest>(isLate);
 
   constructor(options: ManifestFetcherOptions) {
     this.#options = options;
-    this.#news = new SharedNews(options);
+    this.#news = new FleetLookup(options);
   }
 
   /** Resolves once the manifest, its links and the tag that names it are stored. Throws PullError. */
@@ -128,19 +128,19 @@ function verified(
 export interface ManifestHeadsOptions {
   readonly store: ManifestStore;
   readonly negative: NegativeCache;
-  readonly fleet: FleetFlight;
+  readonly fleet: FleetSingleFlight;
   readonly now: () => number;
 }
 
 /** Asks upstream by HEAD, which is no pull, what a reference names that is not cached: once at a time per name. */
 export class ManifestHeads {
   readonly #options: ManifestHeadsOptions;
-  readonly #news: SharedNews;
+  readonly #news: FleetLookup;
   readonly #flights = new SingleFlight<Descriptor | undefined>(isLate);
 
   constructor(options: ManifestHeadsOptions) {
     this.#options = options;
-    this.#news = new SharedNews(options);
+    this.#news = new FleetLookup(options);
   }
 
   /** Undefined if upstream's HEAD does not tell what it names. What a tag names is remembered. Throws PullError. */

@@ -20,7 +20,7 @@ import { PullError, type PullErrorCode } from '../answer/errors.ts';
  */
 export type FlightEnd = 'first' | 'alone' | 'spared' | 'told' | 'second' | 'takeover' | 'late';
 
-export interface FleetFlightOptions {
+export interface FleetSingleFlightOptions {
   /** Undefined: there is no fleet. */
   readonly lock: FleetLock | undefined;
   /** The longest that another server is waited for. */
@@ -46,11 +46,11 @@ const PATIENCE_MS = 2000;
 const ABSENT: readonly PullErrorCode[] = ['manifest-unknown', 'repository-unknown'];
 
 /** Has work done by one server of a fleet at a time; the others wait for it, within bounds, and use what it stored. */
-export class FleetFlight {
-  readonly #options: FleetFlightOptions;
+export class FleetSingleFlight {
+  readonly #options: FleetSingleFlightOptions;
   #waiting = 0;
 
-  constructor(options: FleetFlightOptions) {
+  constructor(options: FleetSingleFlightOptions) {
     this.#options = options;
   }
 
@@ -129,7 +129,7 @@ function failureIn(text: string): PullError | undefined {
   }
 }
 
-export interface SharedNewsOptions {
+export interface FleetLookupOptions {
   readonly store: ManifestStore;
   readonly now: () => number;
 }
@@ -146,10 +146,10 @@ export interface News {
 const SLACK_MS = 1000;
 
 /** Whether another server of the fleet has just learnt what this one is about to ask upstream. */
-export class SharedNews {
-  readonly #options: SharedNewsOptions;
+export class FleetLookup {
+  readonly #options: FleetLookupOptions;
 
-  constructor(options: SharedNewsOptions) {
+  constructor(options: FleetLookupOptions) {
     this.#options = options;
   }
 

@@ -3,7 +3,7 @@ import { withinMs } from '../../lib/promises.ts';
 import { DOCKER_HUB, repositoryKey, type Repository } from '../../oci/reference.ts';
 import type { ManifestStore, TagRecord } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
-import { inPatience } from '../answer/time-limit.ts';
+import { withinTimeLimit } from '../answer/time-limit.ts';
 import type { TagCheck, TagChecker } from './check.ts';
 
 /** How long a tag may be served unchecked, in ms; `never`: once it is known it is never checked. */
@@ -86,7 +86,7 @@ export class TagFreshness {
     const check = checker.check({ upstream, repository, tag, record, trigger: 'client', slackMs });
     const late = { upstream, repository, tag, record };
     const answer = check.answered.then((digest) => ({ digest }));
-    const movesTo = await inPatience(answer, upstream, repository);
+    const movesTo = await withinTimeLimit(answer, upstream, repository);
     if (!movesTo.inTime) return this.#late(late, movesTo.reason);
     const settled = await withinMs(check.settled, MOVE_WAIT_MS);
     if (settled !== undefined) return currentOf(settled);

@@ -11,8 +11,8 @@ import type { Upstream } from '../../upstream/upstream.ts';
 import type { RepositoryAccess } from '../access/access.ts';
 import type { ContentLinks } from '../access/links.ts';
 import type { ManifestAnswer, ManifestRequest } from '../answer/answers.ts';
-import type { TagWatch } from './early-checks.ts';
-import type { IndexMembers } from './entries.ts';
+import type { EarlyChecks } from './early-checks.ts';
+import type { IndexEntries } from './entries.ts';
 import type { TagFreshness } from './freshness.ts';
 import type { PlatformResolver } from './platforms.ts';
 
@@ -21,10 +21,10 @@ export interface HotManifestsOptions {
   readonly access: RepositoryAccess;
   readonly links: ContentLinks;
   readonly freshness: TagFreshness;
-  readonly watch: TagWatch;
+  readonly watch: EarlyChecks;
   readonly resolver: PlatformResolver;
   readonly usage: ImageUsage;
-  readonly members: IndexMembers;
+  readonly members: IndexEntries;
 }
 
 /**

@@ -16,11 +16,11 @@ import type { ContentLinks } from '../access/links.ts';
 import type { CacheStatus, Staleness, ManifestRequest, ManifestAnswer } from '../answer/answers.ts';
 import { PullError } from '../answer/errors.ts';
 import type { NegativeCache } from '../answer/negative-cache.ts';
-import type { TagWatch } from './early-checks.ts';
-import type { IndexMembers } from './entries.ts';
+import type { EarlyChecks } from './early-checks.ts';
+import type { IndexEntries } from './entries.ts';
 import type { ManifestFetcher, ManifestHeads } from './fetch.ts';
 import type { TagFreshness } from './freshness.ts';
-import type { Completeness } from './missing-blobs.ts';
+import type { MissingBlobs } from './missing-blobs.ts';
 import type { PlatformResolver } from './platforms.ts';
 
 export interface ManifestPullerOptions {
@@ -30,12 +30,12 @@ export interface ManifestPullerOptions {
   readonly fetcher: ManifestFetcher;
   readonly heads: ManifestHeads;
   readonly freshness: TagFreshness;
-  readonly watch: TagWatch;
+  readonly watch: EarlyChecks;
   readonly negative: NegativeCache;
   readonly resolver: PlatformResolver;
   readonly usage: ImageUsage;
-  readonly completeness: Completeness;
-  readonly members: IndexMembers;
+  readonly missingBlobs: MissingBlobs;
+  readonly members: IndexEntries;
 }
 
 /** What a tag names, before it is fitted to the client. */
@@ -65,7 +65,7 @@ export class ManifestPuller {
       await this.#options.access.scope.name(repository, [answer.descriptor.digest]);
     if (request.headOnly) return answer;
     await this.#options.access.scope.name(repository, entriesOf(answer));
-    await this.#options.completeness.require(upstream, repository, manifestOf(answer));
+    await this.#options.missingBlobs.require(upstream, repository, manifestOf(answer));
     this.#options.usage.touch(answer.descriptor.digest);
     return answer;
   }

@@ -8,7 +8,7 @@ import type { StoredManifest } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import { PullError } from '../answer/errors.ts';
 
-export interface CompletenessOptions {
+export interface MissingBlobsOptions {
   readonly blobs: BlobStore;
   /** Whether a transfer of the blob is under way. */
   readonly isFilling: (digest: Digest) => boolean;
@@ -21,10 +21,10 @@ const MAX_NAMED = 5;
  * Keeps back images that cannot be completed: a client that has taken a manifest from a mirror fails if its blobs are
  * not there (Podman, Skopeo, kaniko ask no other registry then), while without the manifest it turns to the next one.
  */
-export class Completeness {
-  readonly #options: CompletenessOptions;
+export class MissingBlobs {
+  readonly #options: MissingBlobsOptions;
 
-  constructor(options: CompletenessOptions) {
+  constructor(options: MissingBlobsOptions) {
     this.#options = options;
   }
 

@@ -17,7 +17,7 @@ import {
   type OperationRun,
 } from '../protocol.ts';
 import type { BundlePublisher } from './publish.ts';
-import { BlobIntake } from './receive.ts';
+import { BundleBlobs } from './receive.ts';
 
 export interface BundleImportOptions {
   readonly blobs: BlobStore;
@@ -96,7 +96,7 @@ class ImportRun {
   readonly #request: ImportRequest;
   readonly #run: OperationRun<ImportProgress>;
   readonly #startedAt = performance.now();
-  readonly #intake: BlobIntake;
+  readonly #intake: BundleBlobs;
   readonly #releases: (() => void)[] = [];
   #known = { blobs: 0, bytes: 0 };
   #seen = { blobs: 0, bytes: 0 };
@@ -107,7 +107,7 @@ class ImportRun {
     this.#options = options;
     this.#request = request;
     this.#run = run;
-    this.#intake = new BlobIntake(options.blobs);
+    this.#intake = new BundleBlobs(options.blobs);
   }
 
   async all(reader: BundleReader): Promise<ImportSummary> {

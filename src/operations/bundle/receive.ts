@@ -7,7 +7,7 @@ import type { BlobPart, BlobStore } from '../../store/blobs.ts';
 const MAX_FINISHING = 4;
 
 /** Takes blobs into the store, one after the other as their bytes come, and keeps what turns out to be right. */
-export class BlobIntake {
+export class BundleBlobs {
   readonly #blobs: BlobStore;
   readonly #finishing = new Set<Promise<void>>();
   #failure: { readonly error: unknown } | undefined;

@@ -3,7 +3,7 @@ import type { Descriptor } from '../../oci/manifest.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
 import type { BlobFiles } from '../../store/blobs.ts';
 import type { StoredManifest } from '../../store/manifests.ts';
-import { imageClosure, type ClosureBlob, type ClosureManifest, type ImageClosure } from '../images/walk.ts';
+import { walkImage, type ClosureBlob, type ClosureManifest, type ImageWalk } from '../images/walk.ts';
 
 /**
  * For whom an image is wanted: `stored`: whoever can be served from what is stored, `all`: everyone that it is made
@@ -42,7 +42,7 @@ export async function selectImage(
   options: SelectionOptions,
 ): Promise<Selection> {
   const platforms = typeof audience === 'string' ? [] : audience;
-  const closure = await imageClosure(root, { ...options, platforms });
+  const closure = await walkImage(root, { ...options, platforms });
   const faults = await faultsOf(closure, options);
   const manifests = takenOf(closure, faults);
   const blobs: ClosureBlob[] = [];
@@ -70,7 +70,7 @@ export function isOfUse(manifests: readonly ClosureManifest[]): boolean {
 /** Blobs that are not stored, by the manifest that needs them. */
 type Faults = ReadonlyMap<Digest, readonly Digest[]>;
 
-async function faultsOf({ manifests }: ImageClosure, { files }: SelectionOptions): Promise<Faults> {
+async function faultsOf({ manifests }: ImageWalk, { files }: SelectionOptions): Promise<Faults> {
   const faults = new Map<Digest, readonly Digest[]>();
   for (const { digest, blobs } of manifests) {
     const missing: Digest[] = [];
@@ -82,7 +82,7 @@ async function faultsOf({ manifests }: ImageClosure, { files }: SelectionOptions
   return faults;
 }
 
-function takenOf({ manifests }: ImageClosure, faults: Faults): ClosureManifest[] {
+function takenOf({ manifests }: ImageWalk, faults: Faults): ClosureManifest[] {
   const whole = manifests.filter((manifest) => isImage(manifest) && !faults.has(manifest.digest));
   const taken = new Set(whole.map(({ digest }) => digest));
   // What refers to something comes after it, and may be referred to itself.
@@ -94,7 +94,7 @@ function takenOf({ manifests }: ImageClosure, faults: Faults): ClosureManifest[]
 
 /** Why there is nothing of it that could be served. */
 function nothingOf(
-  { manifests, missing }: ImageClosure,
+  { manifests, missing }: ImageWalk,
   faults: Faults,
   taken: readonly ClosureManifest[],
 ): string[] {
@@ -105,7 +105,7 @@ function nothingOf(
   return missing.map(({ digest, reason }) => `${digest}: ${reason}`);
 }
 
-function lacksOf({ manifests, missing, unmatched }: ImageClosure, faults: Faults): string[] {
+function lacksOf({ manifests, missing, unmatched }: ImageWalk, faults: Faults): string[] {
   return [
     ...unmatched.map((platform) => `it is not made for ${formatPlatform(platform)}`),
     ...missing
@@ -120,7 +120,7 @@ function lacksOf({ manifests, missing, unmatched }: ImageClosure, faults: Faults
 
 /** What the attestations of the images that are taken lack. */
 function attestationLacks(
-  { manifests, missing }: ImageClosure,
+  { manifests, missing }: ImageWalk,
   faults: Faults,
   taken: readonly ClosureManifest[],
 ): string[] {

@@ -1,7 +1,7 @@
 import type { RepositoryAccess } from '../../mirror/access/access.ts';
 import type { ContentLinks } from '../../mirror/access/links.ts';
 import { failureError, PullError } from '../../mirror/answer/errors.ts';
-import { inPatience } from '../../mirror/answer/time-limit.ts';
+import { withinTimeLimit } from '../../mirror/answer/time-limit.ts';
 import type { TagFreshness } from '../../mirror/manifest/freshness.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatImageName, type ImageName } from '../../oci/image-name.ts';
@@ -52,7 +52,7 @@ export class ManifestLook {
     if (freshness.isFresh(repository, tag, record))
       return record.failure === undefined ? hit(record) : stale(record, record.failure);
     const asked = upstream.headManifest(repository.name, name.reference, { identity: 'configured' });
-    const waited = await inPatience(asked, upstream, repository);
+    const waited = await withinTimeLimit(asked, upstream, repository);
     if (!waited.inTime) return stale(record, waited.reason);
     if (waited.value.kind !== 'ok') return stale(record, failureReason(waited.value, repository.host));
     const descriptor = waited.value.value;

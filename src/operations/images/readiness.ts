@@ -3,7 +3,7 @@ import type { ListedImage } from '../../oci/image-name.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
 import type { Repository } from '../../oci/reference.ts';
 import type { ManifestStore } from '../../store/manifests.ts';
-import { blobsBesideAttestations, imageClosure, type ImageClosure } from './walk.ts';
+import { blobsBesideAttestations, walkImage, type ImageWalk } from './walk.ts';
 import { platformNames, type WantedImage } from './wanted.ts';
 
 /** Something that a client would ask for in vain. All of it is JSON; sizes in bytes. */
@@ -95,17 +95,17 @@ export class ImageReadiness {
     return { digest: digest ?? named, problems };
   }
 
-  #closure(repository: Repository, root: Digest, platforms: readonly Platform[]): Promise<ImageClosure> {
+  #closure(repository: Repository, root: Digest, platforms: readonly Platform[]): Promise<ImageWalk> {
     const { store } = this.#options;
     const read = async (digest: Digest) => {
       // An entry of a list goes out only where it is known to belong.
       const isKnown = digest === root || (await store.getLink(repository, digest)) !== undefined;
       return isKnown ? store.getManifest(digest) : undefined;
     };
-    return imageClosure(root, { platforms, read });
+    return walkImage(root, { platforms, read });
   }
 
-  async #platform(platform: string, closure: ImageClosure): Promise<PlatformReadiness> {
+  async #platform(platform: string, closure: ImageWalk): Promise<PlatformReadiness> {
     const held = closure.blobs.filter(({ isForeign }) => !isForeign);
     const ofImages = blobsBesideAttestations(closure);
     const missing: MissingPart[] = [

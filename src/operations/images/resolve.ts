@@ -21,7 +21,7 @@ import {
   OperationError,
 } from '../protocol.ts';
 import type { ManifestLook } from './look.ts';
-import { ManifestDrawing } from './tree.ts';
+import { ManifestTree } from './tree.ts';
 
 export interface ImageResolverOptions {
   readonly upstreams: ReadonlyMap<string, Upstream>;
@@ -142,7 +142,7 @@ export class ImageResolver {
     for (const { digest, why, platform } of choices) {
       if (digest !== undefined) chosen.set(digest, [...(chosen.get(digest) ?? []), `${platform}, ${why}`]);
     }
-    const drawing = new ManifestDrawing({
+    const tree = new ManifestTree({
       store: this.#options.store,
       blobs: this.#options.blobs,
       signal: work.signal,
@@ -150,7 +150,7 @@ export class ImageResolver {
       load: (digest) => this.#load(work, digest),
       whoGets: (digest) => chosen.get(digest) ?? [],
     });
-    return { root: await drawing.draw(descriptorOf(root)), choices };
+    return { root: await tree.draw(descriptorOf(root)), choices };
   }
 
   async #choices(

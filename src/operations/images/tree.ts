@@ -7,7 +7,7 @@ import { stateOf, type CacheState } from '../../store/images.ts';
 import type { ManifestStore, StoredManifest } from '../../store/manifests.ts';
 import type { ResolvedLayer, ResolvedManifest, ResolvedPart } from '../protocol.ts';
 
-export interface DrawingOptions {
+export interface ManifestTreeOptions {
   readonly store: ManifestStore;
   readonly blobs: BlobStore;
   readonly signal: AbortSignal;
@@ -27,15 +27,15 @@ const MAX_FETCHED = 200;
 const MAX_PARTS = 10_000;
 
 /** Draws what a manifest names as far as it is stored, or wanted. */
-export class ManifestDrawing {
-  readonly #options: DrawingOptions;
+export class ManifestTree {
+  readonly #options: ManifestTreeOptions;
   /** Of those that were drawn, the ones that somebody is to get. */
   readonly #wanted = new WeakSet<ResolvedManifest>();
   #drawn = 0;
   #fetched = 0;
   #parts = 0;
 
-  constructor(options: DrawingOptions) {
+  constructor(options: ManifestTreeOptions) {
     this.#options = options;
   }
 

@@ -44,7 +44,7 @@ export interface MissingManifest {
 }
 
 /** All that an image consists of. What is not among `missing` was read, whether or not its blobs are there. */
-export interface ImageClosure {
+export interface ImageWalk {
   /** Each once, an index before what it names, the root first. */
   readonly manifests: readonly ClosureManifest[];
   /** Each once, in the order of the manifests. */
@@ -69,14 +69,14 @@ const MAX_DEPTH = 4;
 const MAX_MANIFESTS = 2000;
 
 /** Walks from the manifest or list `root` to all that belongs to it. Throws only what `read` does besides PullError. */
-export async function imageClosure(root: Digest, options: ClosureOptions): Promise<ImageClosure> {
+export async function walkImage(root: Digest, options: ClosureOptions): Promise<ImageWalk> {
   const walk = new ClosureWalk(options);
   await walk.root(root);
   return walk.closure();
 }
 
 /** Blobs that more than attestations name: what is only theirs nobody but Docker 29 asks for. */
-export function blobsBesideAttestations({ manifests }: ImageClosure): ReadonlySet<Digest> {
+export function blobsBesideAttestations({ manifests }: ImageWalk): ReadonlySet<Digest> {
   const others = manifests.filter(({ role }) => role !== 'attestation');
   return new Set(others.flatMap(({ blobs }) => blobs.map(({ digest }) => digest)));
 }
@@ -104,7 +104,7 @@ class ClosureWalk {
     for (const platform of platforms) await this.#forPlatform(manifest, platform);
   }
 
-  closure(): ImageClosure {
+  closure(): ImageWalk {
     const manifests = [...this.#manifests.values()];
     const blobs = new Map<Digest, ClosureBlob>();
     for (const blob of manifests.flatMap((each) => each.blobs)) {

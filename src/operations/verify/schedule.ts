@@ -6,7 +6,7 @@ import type { ContentRepair } from './repair.ts';
 import { Scrubber } from './scrub.ts';
 import { Verification } from './verify.ts';
 
-export interface ContentCareOptions {
+export interface ScrubScheduleOptions {
   readonly audit: BlobAudit;
   readonly manifests: ManifestAudit;
   readonly bookmarks: Bookmarks;
@@ -26,12 +26,12 @@ export interface ScrubOptions {
 }
 
 /** Whether what is stored still is what it was: looked after when somebody asks, and slowly all the time. */
-export class ContentCare {
-  readonly #options: ContentCareOptions;
+export class ScrubSchedule {
+  readonly #options: ScrubScheduleOptions;
   readonly #verification: Verification;
   #scrubber: Scrubber | undefined;
 
-  constructor(options: ContentCareOptions) {
+  constructor(options: ScrubScheduleOptions) {
     this.#options = options;
     this.#verification = new Verification({
       ...options,

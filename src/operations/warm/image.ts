@@ -10,12 +10,7 @@ import { referrerDigests } from '../../oci/referrers.ts';
 import { BlobStoreError, type BlobStore } from '../../store/blobs.ts';
 import type { ManifestStore, StoredManifest } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
-import {
-  type ClosureBlob,
-  blobsBesideAttestations,
-  imageClosure,
-  type ImageClosure,
-} from '../images/walk.ts';
+import { type ClosureBlob, blobsBesideAttestations, walkImage, type ImageWalk } from '../images/walk.ts';
 import { platformNames } from '../images/wanted.ts';
 import type { WarmProgress, WarmedImage } from '../protocol.ts';
 import { askForTag, type WarmTarget } from './plan.ts';
@@ -82,7 +77,7 @@ export interface WarmImageOptions {
   readonly signal: AbortSignal;
 }
 
-const NOTHING: ImageClosure = { manifests: [], blobs: [], missing: [], unmatched: [] };
+const NOTHING: ImageWalk = { manifests: [], blobs: [], missing: [], unmatched: [] };
 /** Things that one failure names. */
 const MAX_NAMED = 3;
 
@@ -107,7 +102,7 @@ export class WarmImage {
     if (upstream === undefined || root === undefined) return;
     // First: where only some tags may be pulled, a digest may be that one of them is known to name.
     if (wanted.image.digest !== undefined && wanted.image.tag !== undefined) await this.#checkTag(upstream);
-    this.#closure = await imageClosure(root.digest, {
+    this.#closure = await walkImage(root.digest, {
       platforms: wanted.platforms,
       read: (digest) => this.#manifest(upstream, digest),
       referrers: (subject) => this.#referrersOf(upstream, subject),

@@ -7,7 +7,7 @@ import { isImageManifestType } from '../../oci/media-types.ts';
 import type { BlobStore } from '../../store/blobs.ts';
 import type { ManifestStore } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
-import { imageClosure } from '../images/walk.ts';
+import { walkImage } from '../images/walk.ts';
 import type { WantedImage } from '../images/wanted.ts';
 import type { WarmPlan } from '../protocol.ts';
 
@@ -95,7 +95,7 @@ class Planning {
     const { root, wanted, failures } = target;
     if (root === undefined) return;
     const { store, signal } = this.#options;
-    const closure = await imageClosure(root.digest, {
+    const closure = await walkImage(root.digest, {
       platforms: wanted.platforms,
       read: (digest) => store.getManifest(digest),
       signal,

@@ -5,12 +5,12 @@ import type { BlobIndex } from '../blobs.ts';
 import type { HashThread } from '../part/hashing.ts';
 import { diskError, fileState } from '../part/health.ts';
 import { blobPath } from '../part/layout.ts';
-import type { BlobHolds } from './leases.ts';
+import type { BlobLeases } from './leases.ts';
 
 export interface AdoptionsOptions {
   readonly dataDir: string;
   readonly index: BlobIndex;
-  readonly holds: BlobHolds;
+  readonly leases: BlobLeases;
   readonly hashes: HashThread;
 }
 
@@ -30,7 +30,7 @@ export class Adoptions {
   adopt(digest: Digest): Promise<number | undefined> {
     const running = this.#running.get(digest);
     if (running !== undefined) return running;
-    const release = this.#options.holds.hold(digest);
+    const release = this.#options.leases.hold(digest);
     const adoption = this.#verifyAndIndex(digest).finally(() => {
       this.#running.delete(digest);
       release();

@@ -12,7 +12,7 @@ import { closePath } from '../owner-only.ts';
 import { HashError, type FileHasher } from '../part/hashing.ts';
 import { diskError, fileState } from '../part/health.ts';
 import { blobFolder, blobPath } from '../part/layout.ts';
-import type { BlobHolds } from './leases.ts';
+import type { BlobLeases } from './leases.ts';
 
 /** The index of blobs, to be walked through. */
 export interface ListedBlobIndex extends BlobIndex {
@@ -25,7 +25,7 @@ export interface DiskAuditOptions {
   readonly index: ListedBlobIndex;
   readonly hasher: FileHasher;
   /** Knows which files are on their way out. */
-  readonly holds: Pick<BlobHolds, 'isBeingRemoved'>;
+  readonly leases: Pick<BlobLeases, 'isBeingRemoved'>;
 }
 
 const ALGORITHMS: readonly DigestAlgorithm[] = ['sha256', 'sha512'];
@@ -52,7 +52,7 @@ export class DiskBlobAudit implements BlobAudit {
   }
 
   async check(digest: Digest, options: CheckOptions): Promise<BlobState> {
-    const { dataDir, index, holds } = this.#options;
+    const { dataDir, index, leases } = this.#options;
     const path = blobPath(dataDir, digest);
     const known = index.getBlob(digest);
     const file = await fileState(path);
@@ -75,7 +75,7 @@ export class DiskBlobAudit implements BlobAudit {
     // Left by a process that was killed between rename and index, or about to be entered by one that is committing.
     if (index.getBlob(digest) === undefined && (await fileState(path)) === undefined) return 'gone';
     // Evicted, and its file about to go: an entry would be one without a file.
-    if (holds.isBeingRemoved(digest)) return 'gone';
+    if (leases.isBeingRemoved(digest)) return 'gone';
     // As old as its file: what an eviction that was killed has left goes before what was pulled since.
     await index.putBlob(digest, { size, usedAt: mtimeMs });
     return 'adopted';

@@ -29,7 +29,7 @@ import { KeptParts, type KeptPart } from '../part/kept.ts';
 import { blobPath, newPartPath } from '../part/layout.ts';
 import { DiskPart, type DiskPartOptions } from '../part/part.ts';
 import { Adoptions } from './adoptions.ts';
-import type { BlobHolds } from './leases.ts';
+import type { BlobLeases } from './leases.ts';
 import { OpenFiles } from './open-files.ts';
 
 export interface DiskBlobStoreOptions {
@@ -37,7 +37,7 @@ export interface DiskBlobStoreOptions {
   readonly index: BlobIndex;
   readonly room: Room;
   /** Told of every blob that is open or being filled. */
-  readonly holds: BlobHolds;
+  readonly leases: BlobLeases;
   /** Told when a client begins to read a stored blob. */
   readonly onRead?: (digest: Digest) => void;
   /** Told when the disk begins to refuse what it is given, and with undefined when it works again. */
@@ -79,7 +79,7 @@ class DiskBlobStore implements BlobStore {
     this.#kept = kept;
     this.#adoptions = new Adoptions({ ...options, hashes: this.#hashes });
     this.#health = new DiskHealth(options.dataDir, options.onHealth ?? (() => undefined));
-    options.holds.onRemoval((digest) => this.#files.forget(blobPath(options.dataDir, digest)));
+    options.leases.onRemoval((digest) => this.#files.forget(blobPath(options.dataDir, digest)));
   }
 
   get isFailing(): boolean {
@@ -87,7 +87,7 @@ class DiskBlobStore implements BlobStore {
   }
 
   async stat(digest: Digest): Promise<{ readonly size: number } | undefined> {
-    await this.#options.holds.removed(digest);
+    await this.#options.leases.removed(digest);
     const size = this.#options.index.getBlob(digest)?.size;
     if (size === undefined) {
       const adopted = await this.#adoptions.adopt(digest);
@@ -100,8 +100,8 @@ class DiskBlobStore implements BlobStore {
   }
 
   async open(digest: Digest): Promise<StoredBlob | undefined> {
-    const { holds, onRead } = this.#options;
-    const release = holds.hold(digest);
+    const { leases, onRead } = this.#options;
+    const release = leases.hold(digest);
     const blob = await this.#open(digest, release).catch((error: unknown) => {
       release();
       throw error;
@@ -112,8 +112,8 @@ class DiskBlobStore implements BlobStore {
   }
 
   async #open(digest: Digest, release: () => void): Promise<StoredBlob | undefined> {
-    const { dataDir, holds, index } = this.#options;
-    await holds.removed(digest);
+    const { dataDir, leases, index } = this.#options;
+    await leases.removed(digest);
     if (this.#unreadable.has(digest)) throw new BlobStoreError('disk-failed', `${digest} cannot be read`);
     const size = index.getBlob(digest)?.size ?? (await this.#adoptions.adopt(digest));
     if (size === undefined) return undefined;
@@ -147,9 +147,9 @@ class DiskBlobStore implements BlobStore {
   }
 
   async createPart(digest: Digest, expectedSize: number | undefined): Promise<BlobPart> {
-    const release = this.#options.holds.hold(digest);
+    const release = this.#options.leases.hold(digest);
     try {
-      await this.#options.holds.removed(digest);
+      await this.#options.leases.removed(digest);
       const kept = this.#takeKept(digest, expectedSize);
       const bytes = expectedSize ?? new Extents(kept?.written).bytes;
       const reservation = await this.#reserve(digest, bytes, kept);

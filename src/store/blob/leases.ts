@@ -1,7 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 
 /** Which blobs are open for reading or being filled, and which files are on their way out. */
-export class BlobHolds {
+export class BlobLeases {
   readonly #counts = new Map<Digest, number>();
   readonly #removals = new Map<Digest, Promise<void>>();
   #onRemoval: (digest: Digest) => void = () => undefined;

@@ -11,7 +11,7 @@ const ENTRY_BYTES = 600;
 /** Entries that are added to or wait; more at a time are begun anew. */
 const MAX_OPEN = 20_000;
 
-export interface HistoryNotesOptions {
+export interface HistoryBufferOptions {
   readonly tables: IndexTables;
   /** What is older goes. */
   readonly maxAgeMs: number;
@@ -32,14 +32,14 @@ interface OpenEntry extends PullRecord {
 }
 
 /** What clients pull: noted in memory at each hit, written to the index in batches, bounded in count and age there. */
-export class HistoryNotes implements PullHistory {
-  readonly #options: HistoryNotesOptions;
+export class HistoryBuffer implements PullHistory {
+  readonly #options: HistoryBufferOptions;
   /** The oldest first. */
   readonly #open = new Map<string, OpenEntry>();
   readonly #behind = new WriteBehind(() => this.#write());
   #isTrimmed = false;
 
-  constructor(options: HistoryNotesOptions) {
+  constructor(options: HistoryBufferOptions) {
     this.#options = options;
   }
 

@@ -1,4 +1,4 @@
-import { bulkTurn } from '../../lib/turns.ts';
+import { fairTurn } from '../../lib/turns.ts';
 
 /** Of a file, from a multiple of it on. */
 export const BLOCK_BYTES = 256 * 1024;
@@ -42,7 +42,7 @@ export class SharedBlocks {
       block.users++;
       try {
         // Nothing has to be waited for, and so others would never have their turn.
-        if (block.isFilled) await bulkTurn();
+        if (block.isFilled) await fairTurn();
         // The disk may fail elsewhere in the block, where this reader wants nothing.
         const end = await block.filled.catch(() => undefined);
         if (end === undefined) return await read(buffer, length, position);

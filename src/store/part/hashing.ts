@@ -1,5 +1,5 @@
 import { errorCode } from '../../lib/errors.ts';
-import { OrderThread } from '../../lib/worker.ts';
+import { WorkerThread } from '../../lib/worker.ts';
 import type { DigestAlgorithm } from '../../oci/digest.ts';
 import { diskError } from './health.ts';
 
@@ -27,7 +27,7 @@ const STEP_BYTES = 8 * 1024 * 1024;
  * The thread is started when it is first needed and keeps no process alive.
  */
 export class HashThread {
-  readonly #thread = new OrderThread<DistributiveOmit<HashOrder, 'id'>, HashAnswer>({
+  readonly #thread = new WorkerThread<DistributiveOmit<HashOrder, 'id'>, HashAnswer>({
     url: new URL('./hash-worker.js', import.meta.url),
     ended: 'the hashing thread has ended',
   });

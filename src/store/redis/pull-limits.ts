@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
-import type { BudgetNews, BudgetState, SharedBudgets } from '../../oci/pull-limit.ts';
+import type { PullLimitNews, PullLimitState, SharedPullLimits } from '../../oci/pull-limit.ts';
 import { parseObject } from '../codec.ts';
 import { REDIS_PREFIX, type RedisConnection } from './connection.ts';
 
@@ -13,33 +13,33 @@ const MAX_TEXT_LENGTH = 300;
 const MAX_PULLS = 1_000_000;
 
 /** Where servers on one Redis tell each other of their pull limits; without it each goes by its own. */
-export function createRedisBudgets(
+export function createRedisPullLimits(
   connection: RedisConnection,
   options: { readonly now: () => number },
-): SharedBudgets {
+): SharedPullLimits {
   const origin = randomUUID();
-  const decode = (value: unknown): BudgetState | undefined => {
-    const budget = decodeBudget(value);
-    if (budget === undefined) return undefined;
-    const { readAt, windowMs = 0, spentUntil = 0, emptyAt = 0 } = budget;
+  const decode = (value: unknown): PullLimitState | undefined => {
+    const pullLimit = decodePullLimit(value);
+    if (pullLimit === undefined) return undefined;
+    const { readAt, windowMs = 0, spentUntil = 0, emptyAt = 0 } = pullLimit;
     const now = options.now();
     // A time that lies ahead would count as the last word until it has come; others must be such as can be.
     const isPossible = readAt <= now + CLOCK_SKEW_MS && windowMs <= MAX_WINDOW_MS;
-    return isPossible && Math.max(spentUntil, emptyAt) <= now + MAX_WINDOW_MS ? budget : undefined;
+    return isPossible && Math.max(spentUntil, emptyAt) <= now + MAX_WINDOW_MS ? pullLimit : undefined;
   };
-  const load = async (key: string): Promise<BudgetState | undefined> => {
-    const text = await connection.try((client) => client.get(budgetKey(key)));
+  const load = async (key: string): Promise<PullLimitState | undefined> => {
+    const text = await connection.try((client) => client.get(pullLimitKey(key)));
     return typeof text === 'string' ? decode(parseObject(text)) : undefined;
   };
-  const publish = (key: string, news: BudgetNews): void => {
+  const publish = (key: string, news: PullLimitNews): void => {
     if (news.kind === 'read') {
       const text = JSON.stringify(news.state);
-      void connection.try((client) => client.set(budgetKey(key), text, 'EX', EXPIRY_SECONDS));
+      void connection.try((client) => client.set(pullLimitKey(key), text, 'EX', EXPIRY_SECONDS));
     }
     const message = JSON.stringify({ origin, key, news });
     void connection.try((client) => client.publish(CHANNEL, message));
   };
-  const subscribe: SharedBudgets['subscribe'] = (listener) => {
+  const subscribe: SharedPullLimits['subscribe'] = (listener) => {
     connection.listen(CHANNEL, (text) => {
       const message = parseObject(text);
       const key = message?.['key'];
@@ -53,8 +53,8 @@ export function createRedisBudgets(
 
 function decodeNews(
   value: unknown,
-  decode: (value: unknown) => BudgetState | undefined,
-): BudgetNews | undefined {
+  decode: (value: unknown) => PullLimitState | undefined,
+): PullLimitNews | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { kind, state, pulls, source } = value as Record<string, unknown>;
   if (kind === 'read') {
@@ -66,7 +66,7 @@ function decodeNews(
 }
 
 /** Undefined if it is no budget; numbers that are none are left out. */
-function decodeBudget(value: unknown): BudgetState | undefined {
+function decodePullLimit(value: unknown): PullLimitState | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { identity, source, limit, remaining, windowMs, readAt, isLow, spentUntil, emptyAt } =
     value as Record<string, unknown>;
@@ -92,6 +92,6 @@ function isAmount(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0;
 }
 
-function budgetKey(key: string): string {
+function pullLimitKey(key: string): string {
   return `${REDIS_PREFIX}budget:${key}`;
 }

@@ -1,6 +1,6 @@
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../../oci/digest.ts';
-import type { BlobHolds } from '../blob/leases.ts';
+import type { BlobLeases } from '../blob/leases.ts';
 import type { Place } from '../index/blobs.ts';
 import { IndexWriteError } from '../index/environment.ts';
 import { subjectsOf, namedBy } from '../index/manifests.ts';
@@ -15,7 +15,7 @@ import type { IndexTables } from '../index/tables.ts';
 import type { Protection } from './protection.ts';
 import type { Remover } from './remover.ts';
 import type { EvictionReason } from './room.ts';
-import type { UsageNotes } from './usage.ts';
+import type { UsageBuffer } from './usage.ts';
 
 /** A step is one transaction and the deletion of some files, then everyone else has a turn. */
 const MAX_PLACES_PER_STEP = 64;
@@ -26,8 +26,8 @@ const MAX_STEP_MS = 10;
 
 export interface EvictorOptions {
   readonly tables: IndexTables;
-  readonly holds: BlobHolds;
-  readonly notes: Pick<UsageNotes, 'flush'>;
+  readonly leases: BlobLeases;
+  readonly notes: Pick<UsageBuffer, 'flush'>;
   readonly protection: Protection;
   readonly remover: Remover;
   /** Told that the index refused; what waits for room is then told that there is none. */
@@ -180,7 +180,7 @@ export class Evictor {
   }
 
   #mayGo(blob: Digest): boolean {
-    return !this.#options.holds.isHeld(blob);
+    return !this.#options.leases.isHeld(blob);
   }
 
   /**

@@ -1,11 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Digest } from '../../oci/digest.ts';
-import type { BlobHolds } from '../blob/leases.ts';
+import type { BlobLeases } from '../blob/leases.ts';
 import { isPinned, addClosure, emptyClosure, type Closure } from '../index/closure.ts';
 import { namedBy, attestationsOf } from '../index/manifests.ts';
 import type { Pin } from '../index/pins.ts';
 import type { IndexTables } from '../index/tables.ts';
-import type { UsageNotes } from './usage.ts';
+import type { UsageBuffer } from './usage.ts';
 
 /** Whoever was given a manifest asks for what it names within this time. */
 const GRACE_MS = 10_000;
@@ -14,8 +14,8 @@ const LONGEST_PULL_MS = 60 * 60 * 1000;
 
 export interface ProtectionOptions {
   readonly tables: IndexTables;
-  readonly holds: BlobHolds;
-  readonly notes: Pick<UsageNotes, 'servedAt'>;
+  readonly leases: BlobLeases;
+  readonly notes: Pick<UsageBuffer, 'servedAt'>;
   readonly now: () => number;
 }
 
@@ -50,12 +50,12 @@ export class Protection {
    * lately: a base layer that is always being read must not keep every image on it.
    */
   #isInUse(digest: Digest): boolean {
-    const { tables, holds, now } = this.#options;
+    const { tables, leases, now } = this.#options;
     const content = tables.manifests.content(digest);
     if (content === undefined || content.kind === 'index') return false;
     const wasPulledLately = (tables.usage.usedAt('manifest', digest) ?? 0) > now() - LONGEST_PULL_MS;
     return [...namedBy(content)].some(
-      (each) => holds.isHeld(each) && (wasPulledLately || tables.references.isOwn(each, digest)),
+      (each) => leases.isHeld(each) && (wasPulledLately || tables.references.isOwn(each, digest)),
     );
   }
 }

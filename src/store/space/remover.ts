@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { deferred } from '../../lib/promises.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { BlobHolds } from '../blob/leases.ts';
+import type { BlobLeases } from '../blob/leases.ts';
 import { nothingRemoved, type Removed } from '../index/removal.ts';
 import type { IndexTables } from '../index/tables.ts';
 import { blobPath } from '../part/layout.ts';
@@ -12,7 +12,7 @@ export type RemovalReason = 'mark' | 'room' | 'request';
 export interface RemoverOptions {
   readonly dataDir: string;
   readonly tables: IndexTables;
-  readonly holds: BlobHolds;
+  readonly leases: BlobLeases;
   /** Told once the index is rid of it, before the files are. */
   readonly onRemoved: (removed: Removed, reason: RemovalReason) => void;
 }
@@ -36,7 +36,7 @@ export class Remover {
 
   /** Runs `choose` within one transaction and deletes the files of what it removed. Throws IndexWriteError. */
   async remove(reason: RemovalReason, choose: (removed: Removed) => void): Promise<Removed> {
-    const { tables, holds, onRemoved } = this.#options;
+    const { tables, leases, onRemoved } = this.#options;
     const gone = deferred<void>();
     const removed = nothingRemoved();
     let bytes = 0;
@@ -45,7 +45,7 @@ export class Remover {
         choose(removed);
         for (const [digest, size] of removed.blobs) {
           bytes += size;
-          holds.announceRemoval(digest, gone.promise);
+          leases.announceRemoval(digest, gone.promise);
         }
         this.#pendingBytes += bytes;
       };
@@ -65,7 +65,7 @@ export class Remover {
    */
   async removeFilesFirst(digests: readonly Digest[]): Promise<void> {
     const gone = deferred<void>();
-    for (const digest of digests) this.#options.holds.announceRemoval(digest, gone.promise);
+    for (const digest of digests) this.#options.leases.announceRemoval(digest, gone.promise);
     await this.#unlink(digests).finally(() => gone.resolve());
   }
 

@@ -1,4 +1,4 @@
-import { SingleFile } from '../../lib/turns.ts';
+import { SerialQueue } from '../../lib/turns.ts';
 import { NoRoomError, type Reservation, type Room } from '../part/health.ts';
 
 /** Eviction begins here and ends there, as shares of the limit; the rest is for what comes while it runs. */
@@ -61,7 +61,7 @@ export interface RoomFigures {
 export class DiskRoom implements Room {
   readonly #options: DiskRoomOptions;
   /** Reservations are admitted one after the other: each sees what the one before took. */
-  readonly #admissions = new SingleFile();
+  readonly #admissions = new SerialQueue();
   readonly #timer: NodeJS.Timeout;
   /** What blobs, parts and the index may come to before the index grows into the rest. */
   readonly #usableBytes: number;

@@ -1,7 +1,7 @@
 import { readdir, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '../../oci/digest.ts';
-import type { BlobHolds } from '../blob/leases.ts';
+import type { BlobLeases } from '../blob/leases.ts';
 import { isPinned } from '../index/closure.ts';
 import type { Removed } from '../index/removal.ts';
 import type { IndexTables } from '../index/tables.ts';
@@ -12,7 +12,7 @@ import { PinnedBytes, Protection } from './protection.ts';
 import { Remover, type RemovalReason } from './remover.ts';
 import { DiskRoom, type DiskRoomOptions, type RoomFigures } from './room.ts';
 import { Sweep, type SweepOptions } from './sweep.ts';
-import { UsageNotes } from './usage.ts';
+import { UsageBuffer } from './usage.ts';
 
 /** The unit of `st_blocks` (stat(2)). */
 const BLOCK_BYTES = 512;
@@ -94,7 +94,7 @@ export interface SpaceOptions {
   readonly canRefill: () => boolean;
   readonly now: () => number;
   /** Told of every blob that is open or being filled. */
-  readonly holds: BlobHolds;
+  readonly leases: BlobLeases;
   /** Looks at a file that the index does not know, and enters it if it is what its name says. */
   readonly takeIn: SweepOptions['takeIn'];
   /** Told of a file that no index knew and that is gone now. */
@@ -115,8 +115,8 @@ export interface SpaceListener {
 /** What decides over the room on the disk: the limit, who holds what of it, and what goes when it is used up. */
 export interface Space {
   readonly room: Room;
-  readonly holds: BlobHolds;
-  readonly usage: UsageNotes;
+  readonly leases: BlobLeases;
+  readonly usage: UsageBuffer;
   readonly remover: Remover;
   readonly pinned: PinnedBytes;
   readonly limitBytes: number;
@@ -140,14 +140,14 @@ export interface Space {
 
 /** For the owner of the data directory; the index has been upgraded. */
 export async function openSpace(options: SpaceOptions): Promise<Space> {
-  const { dataDir, tables, limit, canRefill, now, holds, onRebuilt, onError } = options;
+  const { dataDir, tables, limit, canRefill, now, leases, onRebuilt, onError } = options;
   const storedBytes = (): number => tables.totals.of('blobs').bytes + tables.environment.fileBytes();
   // Where the index was lost its blobs are ours all the same, and will be taken in.
   const lostBytes = tables.totals.of('blobs').count === 0 ? await blobFileBytes(dataDir) : 0;
   const limitBytes = await measureLimit(dataDir, limit, storedBytes() + lostBytes);
   const { blocks, bsize } = await statfs(dataDir);
   let listener: SpaceListener | undefined;
-  const usage = new UsageNotes({
+  const usage = new UsageBuffer({
     tables,
     now,
     onUnknown: async (digest) => listener?.onUnknownManifest(digest),
@@ -157,11 +157,11 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
   const remover = new Remover({
     dataDir,
     tables,
-    holds,
+    leases,
     onRemoved: (removed, reason) => listener?.onRemoved(removed, reason),
   });
-  const protection = new Protection({ tables, holds, notes: usage, now });
-  const evictor = new Evictor({ tables, holds, notes: usage, protection, remover, onError });
+  const protection = new Protection({ tables, leases, notes: usage, now });
+  const evictor = new Evictor({ tables, leases, notes: usage, protection, remover, onError });
   const room = new DiskRoom({
     limitBytes,
     indexMarginBytes: Math.min(MAX_INDEX_MARGIN_BYTES, Math.floor(limitBytes * INDEX_MARGIN_SHARE)),
@@ -187,7 +187,7 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
   const sweep = new Sweep({ ...options, onSwept });
   return {
     room,
-    holds,
+    leases,
     usage,
     remover,
     pinned,

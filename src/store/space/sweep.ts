@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
 import { deferred } from '../../lib/promises.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
-import type { BlobHolds } from '../blob/leases.ts';
+import type { BlobLeases } from '../blob/leases.ts';
 import type { BlobState } from '../blobs.ts';
 import type { TagKey } from '../index/repositories.ts';
 import type { IndexTables } from '../index/tables.ts';
@@ -21,7 +21,7 @@ const PUBLIC_KEPT_MS = 24 * 60 * 60 * 1000;
 export interface SweepOptions {
   readonly dataDir: string;
   readonly tables: IndexTables;
-  readonly holds: BlobHolds;
+  readonly leases: BlobLeases;
   readonly now: () => number;
   /** Looks at a file that the index does not know, and enters it if it is what its name says. */
   readonly takeIn: (digest: Digest, signal: AbortSignal) => Promise<BlobState>;
@@ -119,13 +119,15 @@ export class Sweep {
   }
 
   #isUnknown(digest: Digest): boolean {
-    const { tables, holds } = this.#options;
-    return tables.blobs.size(digest) === undefined && !holds.isHeld(digest) && !holds.isBeingRemoved(digest);
+    const { tables, leases } = this.#options;
+    return (
+      tables.blobs.size(digest) === undefined && !leases.isHeld(digest) && !leases.isBeingRemoved(digest)
+    );
   }
 
   async #removeFile(digest: Digest, path: string): Promise<void> {
     const gone = deferred<void>();
-    this.#options.holds.announceRemoval(digest, gone.promise);
+    this.#options.leases.announceRemoval(digest, gone.promise);
     const isGone = await rm(path, { force: true }).then(
       () => true,
       () => false,
@@ -138,14 +140,14 @@ export class Sweep {
   /** Links to what is neither stored nor named by anything stored: fills that failed, HEADs that nothing followed. */
   async #sweepLinks(): Promise<void> {
     const { links, manifests, blobs, references, repositories } = this.#options.tables;
-    const { holds } = this.#options;
+    const { leases } = this.#options;
     await this.#sweepEntries<[repository: string, digest: Digest]>({
       page: (after) => links.page(STEP, after),
       isLoose: ([, digest]) =>
         !manifests.has(digest) &&
         blobs.size(digest) === undefined &&
         !references.isNamed(digest) &&
-        !holds.isHeld(digest),
+        !leases.isHeld(digest),
       remove: ([repository, digest]) => {
         links.remove(repository, digest);
         repositories.unlistIfEmpty(repository);

@@ -15,7 +15,7 @@ interface Note {
   writtenAt: number | undefined;
 }
 
-export interface UsageNotesOptions {
+export interface UsageBufferOptions {
   readonly tables: IndexTables;
   readonly now: () => number;
   /** Told of manifests that were served although the index lacks them. */
@@ -25,12 +25,12 @@ export interface UsageNotesOptions {
 }
 
 /** What clients pull: noted in memory at each hit, written to the index in batches. */
-export class UsageNotes {
-  readonly #options: UsageNotesOptions;
+export class UsageBuffer {
+  readonly #options: UsageBufferOptions;
   readonly #notes = new Map<Digest, Note>();
   readonly #behind = new WriteBehind(() => this.#write());
 
-  constructor(options: UsageNotesOptions) {
+  constructor(options: UsageBufferOptions) {
     this.#options = options;
   }
 

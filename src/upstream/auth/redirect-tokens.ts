@@ -11,7 +11,7 @@ import {
   type TokenCache,
 } from './tokens.ts';
 
-export interface GuestTokensOptions {
+export interface RedirectTokensOptions {
   readonly registry: URL;
   readonly tokens: TokenCache;
   readonly requestToken: RequestToken;
@@ -34,11 +34,11 @@ const PULL_SCOPE = /^repository(?:\([a-z0-9]+\))?:[^: ]+:pull$/;
  * of them challenges for itself, and may know the repository by another name. They are asked for anonymously, always:
  * the credentials in the settings belong to the registry that the settings name.
  */
-export class GuestTokens {
-  readonly #options: GuestTokensOptions;
+export class RedirectTokens {
+  readonly #options: RedirectTokensOptions;
   readonly #demands = new LRUCache<string, Demand>({ max: MAX_DEMANDS });
 
-  constructor(options: GuestTokensOptions) {
+  constructor(options: RedirectTokensOptions) {
     this.#options = options;
   }
 

@@ -1,11 +1,11 @@
 import { LRUCache } from 'lru-cache';
-import type { BudgetState } from '../../oci/pull-limit.ts';
+import type { PullLimitState } from '../../oci/pull-limit.ts';
 import { headerText } from '../connect/headers.ts';
 import type { AnswerHeaders, Failure, Allowance } from '../upstream.ts';
 import { BypassDetector, Forecast } from './forecast.ts';
 
 /** What an answer tells of the pull limit; every part may be missing. */
-export interface BudgetReading {
+export interface PullLimitReading {
   /** Pulls in a window. */
   readonly limit?: number;
   readonly remaining?: number;
@@ -21,7 +21,7 @@ const SOURCE = /^[\w.:/-]{1,64}$/;
  * The rate headers of Docker Hub, `ratelimit-limit: 100;w=21600` and the like. Numbers have been missing
  * (`;w=21600`, docker/hub-feedback issue 2081). Undefined: not a word of a limit, so there is none.
  */
-export function budgetReading(headers: AnswerHeaders): BudgetReading | undefined {
+export function pullLimitReading(headers: AnswerHeaders): PullLimitReading | undefined {
   const limit = parts(headers, 'ratelimit-limit');
   const remaining = parts(headers, 'ratelimit-remaining');
   if (limit === undefined && remaining === undefined) return undefined;
@@ -50,27 +50,27 @@ function parts(headers: AnswerHeaders, name: string): Parts | undefined {
   };
 }
 
-export interface BudgetLimits {
+export interface PullLimitSettings {
   /** Below this share of the limit (0 to 1) only real misses are fetched. */
   readonly lowShare: number;
   /** The same for the last so many pulls, whatever share they are. */
   readonly reserve: number;
 }
 
-export interface BudgetOptions extends BudgetLimits {
+export interface PullLimitOptions extends PullLimitSettings {
   /** The registry whose limit it is. */
   readonly host: string;
   readonly identity: string;
   /** Ms since the epoch. */
   readonly now: () => number;
   /** After everything that was learnt; `foreignPulls` somebody else has made since the last time. */
-  readonly onChange: (state: BudgetState, foreignPulls: number) => void;
+  readonly onChange: (state: PullLimitState, foreignPulls: number) => void;
 }
 
 /** A request for a manifest on its way; `over` is to be called in the end, whatever came of it. */
 export interface CountedRequest {
   /** Upstream has answered, and says this of its limit; undefined: it says nothing, so this pull does not count. */
-  answered(reading: BudgetReading | undefined): void;
+  answered(reading: PullLimitReading | undefined): void;
   over(): void;
 }
 
@@ -91,23 +91,23 @@ interface KnownRepository {
 }
 
 /** The pulls that Docker Hub allows one identity: what it told last, and what may be spent of it. */
-export class Budget {
-  readonly #options: BudgetOptions;
+export class PullLimit {
+  readonly #options: PullLimitOptions;
   readonly #detector = new BypassDetector();
   readonly #forecast = new Forecast();
   /** Whether pulls of a repository count, and since when that is known: those of some publishers do not. */
   readonly #repositories = new LRUCache<string, KnownRepository>({ max: MAX_REPOSITORIES });
-  #reading: BudgetReading = {};
+  #reading: PullLimitReading = {};
   #readAt = 0;
   #readOrder = 0;
   #spentUntil = 0;
   #order = 0;
 
-  constructor(options: BudgetOptions) {
+  constructor(options: PullLimitOptions) {
     this.#options = options;
   }
 
-  get state(): BudgetState {
+  get state(): PullLimitState {
     const { limit, remaining, windowMs, source } = this.#reading;
     const emptyAt = windowMs === undefined ? undefined : this.#forecast.emptyAt(windowMs);
     return {
@@ -155,7 +155,7 @@ export class Budget {
    * What another server under the same identity has read; true if it was news. Anonymous pulls count by address, and
    * theirs may differ.
    */
-  adopt(state: Omit<BudgetState, 'identity' | 'isLow' | 'emptyAt'>): boolean {
+  adopt(state: Omit<PullLimitState, 'identity' | 'isLow' | 'emptyAt'>): boolean {
     const { readAt, limit, remaining, windowMs, source, spentUntil = 0 } = state;
     if (readAt < this.#readAt || !this.#isOurs(source)) return false;
     this.#take(
@@ -210,7 +210,7 @@ export class Budget {
   }
 
   #read(
-    reading: BudgetReading | undefined,
+    reading: PullLimitReading | undefined,
     request: { readonly repository: string; readonly order: number },
   ): void {
     const at = this.#options.now();
@@ -230,7 +230,7 @@ export class Budget {
     this.#options.onChange(this.state, foreign);
   }
 
-  #take(reading: BudgetReading, at: number): void {
+  #take(reading: PullLimitReading, at: number): void {
     this.#reading = reading;
     this.#readAt = at;
     const { remaining, windowMs = UNKNOWN_WINDOW_MS } = reading;

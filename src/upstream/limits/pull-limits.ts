@@ -1,31 +1,31 @@
-import type { BudgetNews, BudgetState, SharedBudgets } from '../../oci/pull-limit.ts';
-import type { BudgetEvent } from '../events.ts';
-import { Budget, type BudgetLimits } from './pull-limit.ts';
+import type { PullLimitNews, PullLimitState, SharedPullLimits } from '../../oci/pull-limit.ts';
+import type { PullLimitEvent } from '../events.ts';
+import { PullLimit, type PullLimitSettings } from './pull-limit.ts';
 
-export interface BudgetsOptions extends BudgetLimits {
+export interface PullLimitsOptions extends PullLimitSettings {
   readonly host: string;
-  readonly shared?: SharedBudgets;
-  readonly onChange: (event: BudgetEvent) => void;
+  readonly shared?: SharedPullLimits;
+  readonly onChange: (event: PullLimitEvent) => void;
   /** Ms since the epoch. */
   readonly now: () => number;
 }
 
 /** The budgets of all identities that are used at one upstream. */
-export class Budgets {
-  readonly #options: BudgetsOptions;
-  readonly #budgets = new Map<string, Budget>();
+export class PullLimits {
+  readonly #options: PullLimitsOptions;
+  readonly #pullLimits = new Map<string, PullLimit>();
 
-  constructor(options: BudgetsOptions) {
+  constructor(options: PullLimitsOptions) {
     this.#options = options;
     options.shared?.subscribe((key, news) => this.#heard(key, news));
   }
 
-  of(identity: string): Budget {
-    const known = this.#budgets.get(identity);
+  of(identity: string): PullLimit {
+    const known = this.#pullLimits.get(identity);
     if (known !== undefined) return known;
     const { host, lowShare, reserve, shared, onChange, now } = this.#options;
     const key = this.#key(identity);
-    const budget = new Budget({
+    const pullLimit = new PullLimit({
       host,
       identity,
       lowShare,
@@ -36,11 +36,11 @@ export class Budgets {
         onChange({ host, state, foreignPulls });
       },
     });
-    this.#budgets.set(identity, budget);
+    this.#pullLimits.set(identity, pullLimit);
     void shared?.load(key).then((state) => {
-      if (state !== undefined) this.#adopt(budget, state);
+      if (state !== undefined) this.#adopt(pullLimit, state);
     });
-    return budget;
+    return pullLimit;
   }
 
   /** One pull of `identity` is on its way. */
@@ -50,19 +50,19 @@ export class Budgets {
     this.#options.shared?.publish(this.#key(identity), { kind: 'spent', pulls: 1, ...from });
   }
 
-  #heard(key: string, news: BudgetNews): void {
+  #heard(key: string, news: PullLimitNews): void {
     const prefix = this.#key('');
     if (!key.startsWith(prefix)) return;
-    const budget = this.#budgets.get(key.slice(prefix.length));
-    if (budget === undefined) return;
-    if (news.kind === 'spent') budget.spentElsewhere(news.pulls, news.source);
-    else this.#adopt(budget, news.state);
+    const pullLimit = this.#pullLimits.get(key.slice(prefix.length));
+    if (pullLimit === undefined) return;
+    if (news.kind === 'spent') pullLimit.spentElsewhere(news.pulls, news.source);
+    else this.#adopt(pullLimit, news.state);
   }
 
   /** Shown here as well, and not told to the others once more. */
-  #adopt(budget: Budget, state: BudgetState): void {
+  #adopt(pullLimit: PullLimit, state: PullLimitState): void {
     const { host, onChange } = this.#options;
-    if (budget.adopt(state)) onChange({ host, state: budget.state, foreignPulls: 0 });
+    if (pullLimit.adopt(state)) onChange({ host, state: pullLimit.state, foreignPulls: 0 });
   }
 
   #key(identity: string): string {

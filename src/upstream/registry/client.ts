@@ -34,8 +34,8 @@ import { blobStream, partialBlobSize, refusesHead, refusesRange, sizeOf } from '
 import { requireStatus, type Asked } from './failure.ts';
 import { ManifestHeadTrust } from './head-trust.ts';
 import {
-  Courier,
-  type CourierOptions,
+  Session,
+  type SessionOptions,
   type RegistryRequest,
   blobRequest,
   manifestRequest,
@@ -43,7 +43,7 @@ import {
   tagsRequest,
 } from './session.ts';
 
-export type UpstreamOptions = CourierOptions;
+export type UpstreamOptions = SessionOptions;
 
 /** A client of the registry at `url`; nothing is dialled yet. Throws CertificateFileError if `ca` cannot be used. */
 export function createUpstream(options: UpstreamOptions): Upstream {
@@ -52,7 +52,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
 
 class RegistryClient implements Upstream {
   readonly #options: UpstreamOptions;
-  readonly #courier: Courier;
+  readonly #session: Session;
   readonly #heads: ManifestHeadTrust;
   /** Manifests that HEAD did not find and GET did: another GET of them would be another pull. */
   readonly #found = new LRUCache<string, FetchedManifest>({
@@ -63,7 +63,7 @@ class RegistryClient implements Upstream {
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
-    this.#courier = new Courier(options);
+    this.#session = new Session(options);
     this.#heads = new ManifestHeadTrust(options.now ?? Date.now);
   }
 
@@ -72,7 +72,7 @@ class RegistryClient implements Upstream {
   }
 
   get hasCredentials(): boolean {
-    return this.#courier.logins.hasCredentials;
+    return this.#session.logins.hasCredentials;
   }
 
   headManifest(
@@ -122,7 +122,7 @@ class RegistryClient implements Upstream {
     const request = blobRequest('HEAD', { repository, digest });
     return this.#ask(request, options, async (access) => {
       const { answer, asked } = await this.#send(request, access);
-      if (!refusesHead(answer, this.#courier.registry)) {
+      if (!refusesHead(answer, this.#session.registry)) {
         await requireStatus(answer, asked, [200]);
         return sizeOf(answer);
       }
@@ -179,7 +179,7 @@ class RegistryClient implements Upstream {
       try {
         return await readReferrers(pages, access.limit);
       } catch (error) {
-        if (isNoList(error) && (await this.#courier.isRegistry(access))) throw noReferrersApi(error);
+        if (isNoList(error) && (await this.#session.isRegistry(access))) throw noReferrersApi(error);
         throw error;
       }
     });
@@ -190,23 +190,23 @@ class RegistryClient implements Upstream {
   }
 
   outage(repository?: string): string | undefined {
-    return this.#courier.breakers.outage(this.#courier.needsToken(repository));
+    return this.#session.breakers.outage(this.#session.needsToken(repository));
   }
 
   isSilent(repository?: string): boolean {
-    return this.#courier.breakers.isSilent(this.#courier.needsToken(repository));
+    return this.#session.breakers.isSilent(this.#session.needsToken(repository));
   }
 
   waitedInVain(since: number): void {
-    this.#courier.breakers.registry.waitedInVain(since);
+    this.#session.breakers.registry.waitedInVain(since);
   }
 
   shortage(repository: string): string | undefined {
-    return this.#courier.budgetOf({ repository, identity: 'configured' }).shortage(repository);
+    return this.#session.pullLimitOf({ repository, identity: 'configured' }).shortage(repository);
   }
 
   allowance(repository: string): Allowance | undefined {
-    return this.#courier.budgetOf({ repository, identity: 'configured' }).allowance(repository);
+    return this.#session.pullLimitOf({ repository, identity: 'configured' }).allowance(repository);
   }
 
   mayPrefetch(repository: string): boolean {
@@ -215,7 +215,7 @@ class RegistryClient implements Upstream {
 
   close(): Promise<void> {
     this.#options.bandwidth?.close();
-    return this.#courier.close();
+    return this.#session.close();
   }
 
   /** By GET, which is a pull. Throws UpstreamFailure. */
@@ -239,12 +239,12 @@ class RegistryClient implements Upstream {
    * whether this repository counts at all, so it goes first unless that was told just now.
    */
   async #requirePull(repository: string, reference: Reference, access: Access): Promise<void> {
-    const budget = this.#courier.budgetOf(access);
-    if (budget.refusal(repository) === undefined) return;
-    if (!budget.hasNewsOf(repository)) {
+    const pullLimit = this.#session.pullLimitOf(access);
+    if (pullLimit.refusal(repository) === undefined) return;
+    if (!pullLimit.hasNewsOf(repository)) {
       await this.#sendHead(manifestRequest('HEAD', repository, reference), reference, access);
     }
-    const refusal = budget.refusal(repository);
+    const refusal = pullLimit.refusal(repository);
     if (refusal !== undefined) throw new UpstreamFailure(refusal);
   }
 
@@ -267,7 +267,7 @@ class RegistryClient implements Upstream {
     // Most say 404 because it is not there, and a GET that finds nothing either is no pull; what it finds is there for
     // whoever gets it next.
     const isWorthAsking =
-      answer.status === 404 && this.#courier.budgetOf(access).refusal(repository) === undefined;
+      answer.status === 404 && this.#session.pullLimitOf(access).refusal(repository) === undefined;
     if (isWorthAsking) this.#found.set(foundKey(reference, access), await this.#get(reference, access));
     return undefined;
   }
@@ -276,13 +276,13 @@ class RegistryClient implements Upstream {
     if (!(error instanceof UpstreamFailure)) return;
     const { failure } = error;
     if (failure.kind !== 'limited' || failure.scope !== 'pulls') return;
-    this.#courier.budgetOf(access).refused(access.repository, failure.retryAfterMs);
+    this.#session.pullLimitOf(access).refused(access.repository, failure.retryAfterMs);
   }
 
   async #send(request: RegistryRequest, access: Access): Promise<{ answer: Answer; asked: Asked }> {
-    const answer = await this.#courier.send(request, access);
+    const answer = await this.#session.send(request, access);
     const { kind, method } = request;
-    const { registry, breakers } = this.#courier;
+    const { registry, breakers } = this.#session;
     const onAbuseLimit: Asked['onAbuseLimit'] = (limiting, waitMs) => breakers.of(limiting).limit(waitMs);
     return { answer, asked: { kind, method, registry, limit: access.limit, onAbuseLimit } };
   }
@@ -295,7 +295,7 @@ class RegistryClient implements Upstream {
     const { identity, signal } = options;
     signal?.throwIfAborted();
     const { kind, method, repository } = request;
-    const refusal = this.#courier.breakers.registry.refusal();
+    const refusal = this.#session.breakers.registry.refusal();
     const limit = new TimeLimit({ ms: this.#options.headersTimeoutMs, signal });
     try {
       // Not even for a token then.

@@ -1,12 +1,12 @@
 import type { Digest } from '../../oci/digest.ts';
 import { OCI_INDEX, UPSTREAM_ACCEPT } from '../../oci/media-types.ts';
-import type { SharedBudgets } from '../../oci/pull-limit.ts';
+import type { SharedPullLimits } from '../../oci/pull-limit.ts';
 import { referenceText, type Reference } from '../../oci/reference.ts';
 import { tagPageQuery, type TagPage } from '../../oci/tag-page.ts';
 import { Authenticator, type Access, type Grant } from '../auth/auth.ts';
 import { mayHaveCredentials } from '../auth/credential-hosts.ts';
 import { type Credentials, Logins, type PatternCredentials } from '../auth/logins.ts';
-import { GuestTokens } from '../auth/redirect-tokens.ts';
+import { RedirectTokens } from '../auth/redirect-tokens.ts';
 import {
   requestToken,
   type RequestToken,
@@ -24,8 +24,13 @@ import { observedOutcome, type UpstreamObserver } from '../events.ts';
 import { Breakers } from '../health/breakers.ts';
 import { sendPatiently } from '../health/retry.ts';
 import type { Bandwidth } from '../limits/bandwidth.ts';
-import { type Budget, type BudgetLimits, type CountedRequest, budgetReading } from '../limits/pull-limit.ts';
-import { Budgets } from '../limits/pull-limits.ts';
+import {
+  type PullLimit,
+  type PullLimitSettings,
+  type CountedRequest,
+  pullLimitReading,
+} from '../limits/pull-limit.ts';
+import { PullLimits } from '../limits/pull-limits.ts';
 import { UpstreamFailure } from '../upstream.ts';
 import type { Asked } from './failure.ts';
 
@@ -55,7 +60,7 @@ export function registryAddress(url: URL): RegistryAddress {
   };
 }
 
-export interface CourierOptions extends TransportOptions, UpstreamObserver {
+export interface SessionOptions extends TransportOptions, UpstreamObserver {
   /** The name of the upstream in the settings, e.g. `docker.io`. */
   readonly host: string;
   /** Of the registry, without `/v2`: `https://registry-1.docker.io`. */
@@ -74,9 +79,9 @@ export interface CourierOptions extends TransportOptions, UpstreamObserver {
   /** How fast bodies may come, all together; ends with this. */
   readonly bandwidth?: Bandwidth;
   /** When to save pulls. */
-  readonly budget: BudgetLimits;
+  readonly pullLimit: PullLimitSettings;
   /** Other servers that pull under the same identities. */
-  readonly sharedBudgets?: SharedBudgets;
+  readonly sharedPullLimits?: SharedPullLimits;
   /** The clock of tokens, breakers and budgets, ms since the epoch. Default the real one. */
   readonly now?: () => number;
 }
@@ -94,20 +99,20 @@ export interface RegistryRequest {
 const MAX_TRIES = 3;
 
 /** Carries requests to one registry and brings the final answers: logs in as it is asked to, and follows redirects. */
-export class Courier {
+export class Session {
   readonly registry: URL;
   readonly logins: Logins;
   readonly breakers: Breakers;
-  readonly #budgets: Budgets;
+  readonly #pullLimits: PullLimits;
   readonly #address: RegistryAddress;
-  readonly #options: CourierOptions;
+  readonly #options: SessionOptions;
   readonly #transport: Transport;
   readonly #authenticator: Authenticator;
-  readonly #guests: GuestTokens;
+  readonly #redirectTokens: RedirectTokens;
   readonly #now: () => number;
 
   /** Throws CertificateFileError. */
-  constructor(options: CourierOptions) {
+  constructor(options: SessionOptions) {
     const { url, credentials, identities, host, headersTimeoutMs, now = Date.now } = options;
     this.registry = new URL(url);
     this.#address = registryAddress(this.registry);
@@ -123,7 +128,7 @@ export class Courier {
     const { credentialHosts = [] } = options;
     const isTrusted = (other: URL): boolean => mayHaveCredentials(this.registry, other, credentialHosts);
     this.#authenticator = new Authenticator({ ...common, host, nameOf, logins: this.logins, isTrusted });
-    this.#guests = new GuestTokens(common);
+    this.#redirectTokens = new RedirectTokens(common);
     this.breakers = new Breakers({
       registry: this.registry,
       ping,
@@ -132,11 +137,11 @@ export class Courier {
       onChange: (change) => options.onBreaker?.({ upstream: host, ...change }),
       now,
     });
-    this.#budgets = new Budgets({
+    this.#pullLimits = new PullLimits({
       host,
-      ...options.budget,
-      ...(options.sharedBudgets === undefined ? {} : { shared: options.sharedBudgets }),
-      onChange: (event) => options.onBudget?.(event),
+      ...options.pullLimit,
+      ...(options.sharedPullLimits === undefined ? {} : { shared: options.sharedPullLimits }),
+      onChange: (event) => options.onPullLimit?.(event),
       now,
     });
   }
@@ -165,8 +170,8 @@ export class Courier {
   }
 
   /** The pulls of whom a request like this is sent as. */
-  budgetOf(access: Pick<Access, 'repository' | 'identity'>): Budget {
-    return this.#budgets.of(this.logins.of(access.repository, access.identity).name);
+  pullLimitOf(access: Pick<Access, 'repository' | 'identity'>): PullLimit {
+    return this.#pullLimits.of(this.logins.of(access.repository, access.identity).name);
   }
 
   /** Whether it is a registry that answers at its address, and not somebody in its place. */
@@ -185,7 +190,7 @@ export class Courier {
   /** What to come back with; undefined if that would not help. Throws UpstreamFailure. */
   async #afterNo(answer: Answer, access: Access, grant: Grant): Promise<Grant | undefined> {
     if (answer.url.origin === this.registry.origin) return this.#authenticator.next(access, grant, answer);
-    return this.#guests.learn(answer, access) ? grant : undefined;
+    return this.#redirectTokens.learn(answer, access) ? grant : undefined;
   }
 
   async #sendAs(
@@ -203,10 +208,10 @@ export class Courier {
     const send = (hop: TransportRequest) => this.breakers.send(hop, count);
     count();
     try {
-      const elsewhere = (other: URL) => this.#guests.authorization(other, access);
+      const elsewhere = (other: URL) => this.#redirectTokens.authorization(other, access);
       const onFirst = (answer: Answer): void => {
         this.#options.onHeaders?.(kind, answer.headers);
-        const reading = budgetReading(answer.headers);
+        const reading = pullLimitReading(answer.headers);
         // An error without a word of a limit says nothing of it.
         if (reading !== undefined || answer.status === 200) counted.at(-1)?.answered(reading);
       };
@@ -222,8 +227,8 @@ export class Courier {
 
   #counted(method: 'GET' | 'HEAD', access: Access): CountedRequest {
     const { name } = this.logins.of(access.repository, access.identity);
-    if (method === 'GET') this.#budgets.spend(name);
-    return this.#budgets.of(name).began(method, access.repository);
+    if (method === 'GET') this.#pullLimits.spend(name);
+    return this.#pullLimits.of(name).began(method, access.repository);
   }
 
   /** For everybody who waits for that token, so within its own limit rather than that of any of them. */

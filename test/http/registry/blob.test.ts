@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { TransferBuffers } from '../../../src/http/registry/blob.ts';
+import { BufferPool } from '../../../src/http/registry/blob.ts';
 
-const buffersFor = (maxLarge: number) => new TransferBuffers({ maxLarge, largeBytes: 256, smallBytes: 64 });
+const buffersFor = (maxLarge: number) => new BufferPool({ maxLarge, largeBytes: 256, smallBytes: 64 });
 const sizes = ({ pair }: { readonly pair: readonly Buffer[] }) => pair.map(({ length }) => length);
 
 describe('the buffers of transfers', () => {
   it('are large for the first ones and small for those beyond', () => {
     const buffers = buffersFor(2);
-    const loans = [buffers.lend(), buffers.lend(), buffers.lend()];
-    expect(loans.map(sizes)).toEqual([
+    const leases = [buffers.lend(), buffers.lend(), buffers.lend()];
+    expect(leases.map(sizes)).toEqual([
       [256, 256],
       [256, 256],
       [64, 64],

@@ -2,7 +2,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { listen } from '../../../src/http/server/listener.ts';
 import { createRegistryServer, type RegistryServerOptions } from '../../../src/http/registry/server.ts';
 import { RequestError } from '../../../src/http/registry/errors.ts';
-import type { PullService } from '../../../src/mirror/mirror.ts';
+import type { Mirror } from '../../../src/mirror/mirror.ts';
 import { fetchRaw } from '../../support/http.ts';
 import { eventually } from '../../support/wait.ts';
 
@@ -27,7 +27,7 @@ function optionsWith(own: Partial<RegistryServerOptions>): RegistryServerOptions
     asksForCertificates: false,
     isTrustedProxy: () => false,
     onRefused: () => undefined,
-    pull: {} as PullService,
+    pull: {} as Mirror,
     admission: ADMISSION,
     failMode: 'fallthrough',
     clients: [],

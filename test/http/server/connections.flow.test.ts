@@ -3,7 +3,7 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished, vi, type MockInstance } from 'vitest';
-import { TransferBuffers, type Loan } from '../../../src/http/registry/blob.ts';
+import { BufferPool, type Lease } from '../../../src/http/registry/blob.ts';
 import { generatedContent } from '../../fake/content.ts';
 import type { FakeHub } from '../../fake/hub.ts';
 import { image } from '../../fixtures/images.ts';
@@ -102,14 +102,12 @@ describe('requests that are sent ahead on one connection', () => {
   it('give back what they worked with when their client goes away before their turn', async () => {
     const app = await startTestApp({ hub: await hubWithBig() });
     await app.get(target);
-    const ends: MockInstance<Loan['end']>[] = [];
-    const lend: (this: TransferBuffers) => Loan = Reflect.get(TransferBuffers.prototype, 'lend');
-    const spy = vi.spyOn(TransferBuffers.prototype, 'lend').mockImplementation(function (
-      this: TransferBuffers,
-    ) {
-      const loan = lend.call(this);
-      ends.push(vi.spyOn(loan, 'end'));
-      return loan;
+    const ends: MockInstance<Lease['end']>[] = [];
+    const lend: (this: BufferPool) => Lease = Reflect.get(BufferPool.prototype, 'lend');
+    const spy = vi.spyOn(BufferPool.prototype, 'lend').mockImplementation(function (this: BufferPool) {
+      const lease = lend.call(this);
+      ends.push(vi.spyOn(lease, 'end'));
+      return lease;
     });
     onTestFinished(() => spy.mockRestore());
     const { socket } = dial(app, get(target).repeat(8));

@@ -109,7 +109,7 @@ describe('a fill that is read at many places at a time', () => {
     'gives every reader its bytes, and asks upstream for little more than the blob',
     async () => {
       const { dataDir, index, space } = await openTestSpace({ blobLimit: 100 * SIZE });
-      const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, holds: space.holds });
+      const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, leases: space.leases });
       try {
         await fc.assert(
           fc.asyncProperty(clients, upstreams, async (herd, paces) => {

@@ -232,7 +232,7 @@ describe('a fill', () => {
     async () => {
       const test = await openTestSpace({ blobLimit: 100 * SIZE });
       const { dataDir, index, space } = test;
-      const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, holds: space.holds });
+      const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, leases: space.leases });
       try {
         await fc.assert(
           fc.asyncProperty(script, async (what) => {

@@ -3,7 +3,7 @@ import { digestOf } from '../../../src/oci/digest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../../src/oci/media-types.ts';
 import type { Platform } from '../../../src/oci/platform.ts';
 import { ClientPlatforms } from '../../../src/mirror/manifest/clients.ts';
-import { IndexMembers } from '../../../src/mirror/manifest/entries.ts';
+import { IndexEntries } from '../../../src/mirror/manifest/entries.ts';
 import type { PullClient } from '../../../src/mirror/answer/answers.ts';
 import { PullStatistics, type CountedPull } from '../../../src/mirror/after-pull/statistics.ts';
 import type { ServedManifest } from '../../../src/mirror/manifest/manifests.ts';
@@ -71,7 +71,7 @@ describe('what a client is expected to ask for', () => {
 describe('the pulls that are counted', () => {
   /** Images for these platforms, got by digest one after the other; what was counted. */
   function counted(platforms: readonly object[], clients = new ClientPlatforms(linux('amd64'))) {
-    const members = new IndexMembers();
+    const members = new IndexEntries();
     const pulls: CountedPull[] = [];
     const statistics = new PullStatistics({ members, clients, onPull: (pull) => pulls.push(pull) });
     const entries = platforms.map((platform, n) => ({

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../../src/oci/media-types.ts';
-import { IndexMembers } from '../../../src/mirror/manifest/entries.ts';
+import { IndexEntries } from '../../../src/mirror/manifest/entries.ts';
 import { storedManifest } from '../../fixtures/images.ts';
 
 const digest = (name: string): Digest => digestOf(Buffer.from(name));
@@ -36,14 +36,14 @@ const attestation = (n: number, attests: string): Entry => ({ name: `${attests} 
 
 describe('what indexes say of manifests', () => {
   it('is the platform of the first entry, where there are several for one manifest', () => {
-    const members = new IndexMembers();
+    const members = new IndexEntries();
     const image = { name: 'image' };
     members.note(list({ ...image, platform: linux('amd64') }, { ...image, platform: linux('386') }));
     expect(members.get(digest('image'))?.platform).toEqual(linux('amd64'));
   });
 
   it('is not forgotten because another index names the same manifest and says less', () => {
-    const members = new IndexMembers();
+    const members = new IndexEntries();
     members.note(list({ name: 'image', platform: linux('amd64') }, attestation(1, 'image')));
     members.note(list({ name: 'image' }));
     expect(members.get(digest('image'))).toMatchObject({
@@ -53,13 +53,13 @@ describe('what indexes say of manifests', () => {
   });
 
   it('is a few attestations, however many an index has', () => {
-    const members = new IndexMembers();
+    const members = new IndexEntries();
     members.note(list({ name: 'image' }, ...Array.from({ length: 3000 }, (_, n) => attestation(n, 'image'))));
     expect(members.get(digest('image'))?.attestations).toHaveLength(4);
   });
 
   it('takes so much memory and no more, and is learnt again when an index goes out again', () => {
-    const members = new IndexMembers();
+    const members = new IndexEntries();
     const huge = (n: number) =>
       list({ name: `huge ${n}`, platform: { os: 'linux', architecture: 'a'.repeat(4_000_000) } });
     const first = list({ name: 'first', platform: linux('amd64') });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { OCI_INDEX } from '../../../src/oci/media-types.ts';
 import { formatPlatform, parsePlatform, type Platform } from '../../../src/oci/platform.ts';
-import { imageClosure, type ClosureOptions } from '../../../src/operations/images/walk.ts';
+import { walkImage, type ClosureOptions } from '../../../src/operations/images/walk.ts';
 import { PullError } from '../../../src/mirror/answer/errors.ts';
 import type { ImageContent, StoredManifest } from '../../fake/library.ts';
 import {
@@ -29,7 +29,7 @@ function reading(manifests: readonly StoredManifest[]) {
 }
 
 function closureOf(content: ImageContent, options: Partial<ClosureOptions> = {}) {
-  return imageClosure(content.root.digest, { platforms: [], ...reading(content.manifests), ...options });
+  return walkImage(content.root.digest, { platforms: [], ...reading(content.manifests), ...options });
 }
 
 function platforms(...texts: readonly string[]): Platform[] {
@@ -67,7 +67,7 @@ describe('all that an image consists of', () => {
   it('is for platforms what they are served, with its attestations, and the list as it is', async () => {
     const list = multiPlatform();
     const source = reading(list.manifests);
-    const closure = await imageClosure(list.root.digest, {
+    const closure = await walkImage(list.root.digest, {
       platforms: platforms('linux/arm64', 'linux/s390x'),
       ...source,
     });
@@ -127,7 +127,7 @@ describe('all that an image consists of', () => {
     const [child] = [...list.images.values()];
     const signature = image({ message: 'signature' });
     const signed = child?.root.digest;
-    const closure = await imageClosure(list.root.digest, {
+    const closure = await walkImage(list.root.digest, {
       platforms: platforms('linux/amd64'),
       ...reading([...list.manifests, signature.root]),
       referrers: (subject) => Promise.resolve(subject === signed ? [signature.root] : []),
@@ -149,7 +149,7 @@ describe('all that an image consists of', () => {
 
 describe('what is missing of an image', () => {
   it('is the root, if that is not there', async () => {
-    const closure = await imageClosure(image().root.digest, { platforms: [], ...reading([]) });
+    const closure = await walkImage(image().root.digest, { platforms: [], ...reading([]) });
     expect(closure).toMatchObject({
       manifests: [],
       missing: [{ digest: image().root.digest, reason: 'it is not cached' }],
@@ -191,14 +191,14 @@ describe('what is missing of an image', () => {
 
     const many = Array.from({ length: 2500 }, (_, at) => image({ message: String(at) }).root);
     const wide = listOf(many.map(manifestDescriptor), []);
-    const cut = await imageClosure(wide.root.digest, { platforms: [], ...reading([...many, wide.root]) });
+    const cut = await walkImage(wide.root.digest, { platforms: [], ...reading([...many, wide.root]) });
     expect(cut.manifests).toHaveLength(2000);
     expect(cut.missing).toMatchObject([{ reason: 'the image has more than 2000 manifests' }]);
   });
 
   it('is what is no manifest', async () => {
     const root = { ...storedManifest(OCI_INDEX, { manifests: 'none' }) };
-    const closure = await imageClosure(root.digest, { platforms: [], ...reading([root]) });
+    const closure = await walkImage(root.digest, { platforms: [], ...reading([root]) });
     expect(closure.missing).toMatchObject([
       { digest: root.digest, reason: 'manifests of the manifest is no list' },
     ]);

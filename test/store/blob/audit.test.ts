@@ -12,14 +12,14 @@ it('a look at a blob does not enter again what was evicted and whose file is abo
   const { space, index, dataDir } = await openTestSpace({ blobLimit: 1_000_000 });
   const hasher = new FileHasher();
   onTestFinished(() => hasher.close());
-  const audit = new DiskBlobAudit({ dataDir, index, hasher, holds: space.holds });
+  const audit = new DiskBlobAudit({ dataDir, index, hasher, leases: space.leases });
   const bytes = Buffer.from('evicted');
   const digest = digestOf(bytes);
   const path = blobPath(dataDir, digest);
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, bytes);
   const unlinked = deferred<void>();
-  space.holds.announceRemoval(digest, unlinked.promise);
+  space.leases.announceRemoval(digest, unlinked.promise);
   const { signal } = new AbortController();
   expect(await audit.check(digest, { signal })).toBe('gone');
   expect(index.getBlob(digest)).toBeUndefined();

@@ -118,7 +118,7 @@ describe('blobs that are read, filled, evicted, damaged and looked at all at onc
         async (workers) => {
           const test = await openTestSpace({ blobLimit: LIMIT });
           const { dataDir, index, space } = test;
-          const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, holds: space.holds });
+          const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, leases: space.leases });
           const crowd = new Crowd(test, blobs);
           const run = async (actions: readonly Action[]): Promise<void> => {
             for (const each of actions) await crowd.act(each);
@@ -137,7 +137,7 @@ describe('blobs that are read, filled, evicted, damaged and looked at all at onc
 
 async function requireInStep(test: TestSpace, blobs: BlobStore): Promise<void> {
   const { dataDir, index, space } = test;
-  for (const digest of DIGESTS) expect(space.holds.isHeld(digest)).toBe(false);
+  for (const digest of DIGESTS) expect(space.leases.isHeld(digest)).toBe(false);
   const { usedBytes, reservedBytes } = space.figures();
   expect(usedBytes).toBeLessThanOrEqual(LIMIT);
   const kept = DIGESTS.flatMap((digest) => blobs.keptPart(digest)?.written ?? []);

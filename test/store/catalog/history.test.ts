@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { digestOf } from '../../../src/oci/digest.ts';
-import { HistoryNotes, type HistoryNotesOptions } from '../../../src/store/catalog/history.ts';
+import { HistoryBuffer, type HistoryBufferOptions } from '../../../src/store/catalog/history.ts';
 import { openIndex } from '../../../src/store/manifest/lmdb.ts';
 import type { PullRecord } from '../../../src/store/history.ts';
 import { testFolder } from '../../support/temp.ts';
@@ -14,12 +14,12 @@ function pull(repository: string, more: Partial<PullRecord> = {}): PullRecord {
 }
 
 /** Notes with a clock that is set by hand, over an index of their own. */
-async function notes(options: Partial<HistoryNotesOptions> = {}) {
+async function notes(options: Partial<HistoryBufferOptions> = {}) {
   const path = join(await testFolder(), 'index');
   const index = openIndex(path);
   const clock = { now: 100 * DAY };
   const errors: unknown[] = [];
-  const history = new HistoryNotes({
+  const history = new HistoryBuffer({
     tables: index.tables,
     maxAgeMs: 30 * DAY,
     maxEntries: 1000,

@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { BudgetNews } from '../../../src/oci/pull-limit.ts';
-import { createRedisBudgets } from '../../../src/store/redis/pull-limits.ts';
+import type { PullLimitNews } from '../../../src/oci/pull-limit.ts';
+import { createRedisPullLimits } from '../../../src/store/redis/pull-limits.ts';
 import { RedisConnection } from '../../../src/store/redis/connection.ts';
 import { startRedis } from '../../support/redis.ts';
 import { eventually } from '../../support/wait.ts';
@@ -17,36 +17,36 @@ const state = {
   isLow: false,
 };
 
-async function budgetsOn(url: string) {
+async function pullLimitsOn(url: string) {
   const connection = new RedisConnection({ url, callTimeoutMs: 2000 });
   onTestFinished(() => connection.close());
   await eventually(() => connection.state === 'up', 'the connection to Redis');
-  const budgets = createRedisBudgets(connection, { now: () => NOW });
-  const heard: { key: string; news: BudgetNews }[] = [];
-  budgets.subscribe((key, news) => void heard.push({ key, news }));
-  return { budgets, heard };
+  const pullLimits = createRedisPullLimits(connection, { now: () => NOW });
+  const heard: { key: string; news: PullLimitNews }[] = [];
+  pullLimits.subscribe((key, news) => void heard.push({ key, news }));
+  return { pullLimits, heard };
 }
 
 describe('Pull limits that servers share by Redis', () => {
   it('are told to the others and left for those who come later', async () => {
     const { url, client } = await startRedis();
-    const one = await budgetsOn(url);
-    const two = await budgetsOn(url);
+    const one = await pullLimitsOn(url);
+    const two = await pullLimitsOn(url);
     await eventually(
       async () => Number((await client.pubsub('NUMSUB', 'pierhead:v1:budgets'))[1]) === 2,
       'both',
     );
-    one.budgets.publish(KEY, { kind: 'read', state });
-    one.budgets.publish(KEY, { kind: 'spent', pulls: 1, source: '192.0.2.1' });
+    one.pullLimits.publish(KEY, { kind: 'read', state });
+    one.pullLimits.publish(KEY, { kind: 'spent', pulls: 1, source: '192.0.2.1' });
     await eventually(() => two.heard.length === 2, 'the other to hear');
     expect(two.heard).toEqual([
       { key: KEY, news: { kind: 'read', state } },
       { key: KEY, news: { kind: 'spent', pulls: 1, source: '192.0.2.1' } },
     ]);
     expect(one.heard).toEqual([]);
-    const late = await budgetsOn(url);
-    expect(await late.budgets.load(KEY)).toEqual(state);
-    expect(await late.budgets.load('docker.io bob')).toBeUndefined();
+    const late = await pullLimitsOn(url);
+    expect(await late.pullLimits.load(KEY)).toEqual(state);
+    expect(await late.pullLimits.load('docker.io bob')).toBeUndefined();
   });
 
   it.each([
@@ -57,9 +57,9 @@ describe('Pull limits that servers share by Redis', () => {
     ['without a number where one is needed', JSON.stringify({ ...state, readAt: 'soon' })],
   ])('are not believed if they are %s', async (_name, text) => {
     const { url, client } = await startRedis();
-    const { budgets, heard } = await budgetsOn(url);
+    const { pullLimits, heard } = await pullLimitsOn(url);
     await client.set(`pierhead:v1:budget:${KEY}`, text);
-    expect(await budgets.load(KEY)).toBeUndefined();
+    expect(await pullLimits.load(KEY)).toBeUndefined();
     await eventually(
       async () => Number((await client.pubsub('NUMSUB', 'pierhead:v1:budgets'))[1]) === 1,
       'it',
@@ -74,9 +74,9 @@ describe('Pull limits that servers share by Redis', () => {
 
   it('are each server’s own while Redis is gone', async () => {
     const redis = await startRedis();
-    const { budgets } = await budgetsOn(redis.url);
+    const { pullLimits } = await pullLimitsOn(redis.url);
     await redis.stop();
-    budgets.publish(KEY, { kind: 'read', state });
-    expect(await budgets.load(KEY)).toBeUndefined();
+    pullLimits.publish(KEY, { kind: 'read', state });
+    expect(await pullLimits.load(KEY)).toBeUndefined();
   });
 });

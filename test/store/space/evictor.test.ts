@@ -276,7 +276,7 @@ describe('eviction', () => {
   it('never takes an image while one of its blobs is open or being filled', async () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     const { dataDir, index, space } = test;
-    const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, holds: space.holds });
+    const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, leases: space.leases });
     const read = { digest: await test.addBlob('read', 200), size: 200 };
     const size = 200;
     const filled = { digest: await test.addBlob('filled', size), size };
@@ -307,7 +307,7 @@ describe('eviction', () => {
     test.now += DAY;
     const fresh = await test.addImage({ name: 'fresh', blobs: [base] });
     test.now += 11_000;
-    const release = test.space.holds.hold(base.digest);
+    const release = test.space.leases.hold(base.digest);
     await test.want(600);
     expect([cold, fresh].map((each) => test.isStored(each))).toEqual([false, true]);
     release();

@@ -71,7 +71,7 @@ async function requireWhole(dataDir: string): Promise<void> {
   const sweep = new Sweep({
     dataDir,
     tables: test.index.tables,
-    holds: test.space.holds,
+    leases: test.space.leases,
     now: () => test.now,
     takeIn: test.takeIn,
     onRemovedFile: () => undefined,

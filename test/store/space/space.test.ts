@@ -13,7 +13,7 @@ import { encodeManifest } from '../../../src/store/codec.ts';
 import { openIndex } from '../../../src/store/manifest/lmdb.ts';
 import { blobFileBytes } from '../../../src/store/space/space.ts';
 import { Sweep, type SweepOptions } from '../../../src/store/space/sweep.ts';
-import { UsageNotes } from '../../../src/store/space/usage.ts';
+import { UsageBuffer } from '../../../src/store/space/usage.ts';
 import { contentOf } from '../blobs.contract.ts';
 import {
   APP,
@@ -81,7 +81,7 @@ describe('what is pulled', () => {
   it('is told when the index lacks it, so that it can be put there again', async () => {
     const { test } = await setUp();
     const unknown: Digest[] = [];
-    const notes = new UsageNotes({
+    const notes = new UsageBuffer({
       tables: test.index.tables,
       now: () => test.now,
       onUnknown: async (digest) => void unknown.push(digest),
@@ -101,7 +101,7 @@ describe('the sweep', () => {
     const made = new Sweep({
       dataDir: test.dataDir,
       tables: test.index.tables,
-      holds: test.space.holds,
+      leases: test.space.leases,
       now: () => test.now,
       takeIn: test.takeIn,
       onRemovedFile: (digest) => removed.push(digest),
@@ -129,7 +129,7 @@ describe('the sweep', () => {
     for (const digest of [DIGEST, sha512, wrong, inUse]) await putFile(test, digest, CONTENT);
     const written = new Date(test.now - 3_600_000);
     await utimes(blobPath(test.dataDir, DIGEST), written, written);
-    test.space.holds.hold(inUse);
+    test.space.leases.hold(inUse);
     const { removed } = sweep(test);
     await eventually(() => test.index.blobTotals().blobs === 3, 'two files to be taken in');
     await eventually(() => removed.length > 0, 'a file to be removed');
@@ -180,7 +180,7 @@ describe('the sweep', () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     const { dataDir, index, space } = test;
     await putFile(test, DIGEST, CONTENT);
-    const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, holds: space.holds });
+    const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, leases: space.leases });
     const [content] = await Promise.all([contentOf(blobs, DIGEST), Promise.resolve(sweep(test))]);
     expect(content).toEqual(CONTENT);
     const later = digestOf(Buffer.from('later'));

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { digestOf } from '../../../src/oci/digest.ts';
-import type { SharedBudgets } from '../../../src/oci/pull-limit.ts';
+import type { SharedPullLimits } from '../../../src/oci/pull-limit.ts';
 import type { Upstream } from '../../../src/upstream/upstream.ts';
 import { bytesContent } from '../../fake/content.ts';
 import type { FakeHub } from '../../fake/hub.ts';
@@ -139,14 +139,14 @@ describe('a request that gets lost', () => {
 
   it('is a second pull, if it was one', { timeout: 60_000 }, async () => {
     const spent: number[] = [];
-    const sharedBudgets: SharedBudgets = {
+    const sharedPullLimits: SharedPullLimits = {
       load: () => Promise.resolve(undefined),
       publish: (_key, news) => void (news.kind === 'spent' && spent.push(news.pulls)),
       subscribe: () => undefined,
     };
     const { hub, upstream } = await hubAndUpstream(
       { pulls: { limit: 100, remaining: 50, windowSeconds: 21_600 } },
-      { sharedBudgets },
+      { sharedPullLimits },
     );
     valueOf(await upstream.headManifest(repository, LATEST, CONFIGURED));
     hub.fault({ match: GET, times: 1, do: { hang: true } });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { UpstreamWatch } from '../../../src/log/events.ts';
 import type { Logger } from '../../../src/log/log.ts';
-import type { BudgetState } from '../../../src/oci/pull-limit.ts';
+import type { PullLimitState } from '../../../src/oci/pull-limit.ts';
 import { Forecast } from '../../../src/upstream/limits/forecast.ts';
 
 const MINUTE_MS = 60_000;
@@ -85,14 +85,14 @@ describe('the log of a pull limit', () => {
     const watch = new UpstreamWatch({ info: note, warn: note, debug: note } as unknown as Logger);
     for (const [minute, stands] of forecasts) {
       const readAt = 1_700_000_000_000 + minute * MINUTE_MS;
-      const state: BudgetState = {
+      const state: PullLimitState = {
         identity: 'anonymous',
         readAt,
         isLow: false,
         // It moves by an hour each time.
         ...(stands ? { emptyAt: readAt + minute * 60 * MINUTE_MS } : {}),
       };
-      watch.budget({ host: 'docker.io', state, foreignPulls: 0 });
+      watch.pullLimit({ host: 'docker.io', state, foreignPulls: 0 });
     }
     return messages;
   }

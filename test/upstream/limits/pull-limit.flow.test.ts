@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { BudgetNews, SharedBudgets } from '../../../src/oci/pull-limit.ts';
+import type { PullLimitNews, SharedPullLimits } from '../../../src/oci/pull-limit.ts';
 import type { UpstreamOptions } from '../../../src/upstream/registry/client.ts';
-import type { BudgetEvent } from '../../../src/upstream/events.ts';
+import type { PullLimitEvent } from '../../../src/upstream/events.ts';
 import { GOLANG, PLAIN } from '../../support/filled-hub.ts';
 import {
   ANYBODY,
@@ -20,16 +20,16 @@ const GETS = { kind: 'manifest', method: 'GET', host: 'registry' } as const;
 const pulls = (remaining: number, limit = 100) => ({ limit, remaining, windowSeconds: 21_600 });
 
 async function watched(remaining: number, options: Partial<UpstreamOptions> = {}) {
-  const budgets: BudgetEvent[] = [];
+  const pullLimits: PullLimitEvent[] = [];
   const clock = { nowMs: Date.now() };
   const parts = await hubAndUpstream(
     { pulls: pulls(remaining) },
-    { now: () => clock.nowMs, onBudget: (event) => void budgets.push(event), ...options },
+    { now: () => clock.nowMs, onPullLimit: (event) => void pullLimits.push(event), ...options },
   );
   const get = (name = repository, identity = ANYBODY) => parts.upstream.getManifest(name, LATEST, identity);
   const head = (name = repository) => parts.upstream.headManifest(name, LATEST, ANYBODY);
-  const foreign = () => budgets.reduce((sum, { foreignPulls }) => sum + foreignPulls, 0);
-  return { ...parts, budgets, clock, get, head, foreign, last: () => budgets.at(-1)?.state };
+  const foreign = () => pullLimits.reduce((sum, { foreignPulls }) => sum + foreignPulls, 0);
+  return { ...parts, pullLimits, clock, get, head, foreign, last: () => pullLimits.at(-1)?.state };
 }
 
 describe('the pull limit', () => {
@@ -63,7 +63,7 @@ describe('the pull limit', () => {
   });
 
   test('keeps its last pulls for misses even if no share is', async () => {
-    const { upstream, head } = await watched(10, { budget: { lowShare: 0, reserve: 10 } });
+    const { upstream, head } = await watched(10, { pullLimit: { lowShare: 0, reserve: 10 } });
     valueOf(await head());
     expect(upstream.mayPrefetch(repository)).toBe(false);
     expect((await upstream.getManifest(repository, LATEST, ANYBODY)).kind).toBe('ok');
@@ -193,13 +193,13 @@ describe('the forecast', () => {
 
 describe('identities', () => {
   test('are chosen by the repository, and each has a budget of its own', async () => {
-    const budgets: BudgetEvent[] = [];
+    const pullLimits: PullLimitEvent[] = [];
     const { hub } = await watched(100);
     hub.add({ ...PLAIN, repository: 'dave/private', readers: ['dave'] });
     const { upstream } = watchedUpstream(hub.url, {
       credentials: CAROL,
       identities: [{ pattern: 'dave/*', username: 'dave', password: 'other' }],
-      onBudget: (event) => void budgets.push(event),
+      onPullLimit: (event) => void pullLimits.push(event),
     });
     expect(upstream.hasCredentials).toBe(true);
     for (const [name, user] of [
@@ -210,7 +210,7 @@ describe('identities', () => {
       hub.reset();
       valueOf(await upstream.getManifest(name, LATEST, CONFIGURED));
       expect(hub.requests.at(-1)?.identity).toBe(user);
-      expect(budgets.at(-1)?.state.identity).toBe(user);
+      expect(pullLimits.at(-1)?.state.identity).toBe(user);
     }
     expect((await upstream.getManifest('dave/private', LATEST, ANYBODY)).kind).toBe('refused');
     hub.setPulls(pulls(5));
@@ -222,9 +222,9 @@ describe('identities', () => {
 
 describe('servers that share what they know', () => {
   /** Where all that is published goes to all others, and the newest reading is kept. */
-  function exchange(): () => SharedBudgets {
-    const listeners: ((key: string, news: BudgetNews) => void)[] = [];
-    const kept = new Map<string, BudgetNews & { kind: 'read' }>();
+  function exchange(): () => SharedPullLimits {
+    const listeners: ((key: string, news: PullLimitNews) => void)[] = [];
+    const kept = new Map<string, PullLimitNews & { kind: 'read' }>();
     return () => {
       let own: (typeof listeners)[number] | undefined;
       return {
@@ -243,20 +243,20 @@ describe('servers that share what they know', () => {
 
   test('know at once that there is little left, and take each other’s pulls for their own', async () => {
     const join = exchange();
-    const { hub, upstream: first } = await watched(23, { sharedBudgets: join(), now: Date.now });
-    const budgets: BudgetEvent[] = [];
+    const { hub, upstream: first } = await watched(23, { sharedPullLimits: join(), now: Date.now });
+    const pullLimits: PullLimitEvent[] = [];
     const second = watchedUpstream(hub.url, {
-      sharedBudgets: join(),
-      onBudget: (event) => void budgets.push(event),
+      sharedPullLimits: join(),
+      onPullLimit: (event) => void pullLimits.push(event),
     }).upstream;
     valueOf(await first.headManifest(repository, LATEST, ANYBODY));
     valueOf(await second.headManifest(repository, LATEST, ANYBODY));
     for (let i = 0; i < 5; i++) valueOf(await first.getManifest(repository, LATEST, ANYBODY));
     expect(second.mayPrefetch(repository)).toBe(false);
-    expect(budgets.at(-1)?.state.remaining).toBe(hub.pullsRemaining);
+    expect(pullLimits.at(-1)?.state.remaining).toBe(hub.pullsRemaining);
     valueOf(await second.headManifest(repository, LATEST, ANYBODY));
-    expect(budgets.reduce((sum, { foreignPulls }) => sum + foreignPulls, 0)).toBe(0);
-    const late = watchedUpstream(hub.url, { sharedBudgets: join() }).upstream;
+    expect(pullLimits.reduce((sum, { foreignPulls }) => sum + foreignPulls, 0)).toBe(0);
+    const late = watchedUpstream(hub.url, { sharedPullLimits: join() }).upstream;
     expect(late.mayPrefetch(repository)).toBe(true);
     await Promise.resolve();
     expect(late.mayPrefetch(repository)).toBe(false);
@@ -264,8 +264,8 @@ describe('servers that share what they know', () => {
 
   test('try no pull in vain that one of them was refused', async () => {
     const join = exchange();
-    const { hub, upstream: first } = await watched(50, { sharedBudgets: join(), now: Date.now });
-    const second = watchedUpstream(hub.url, { sharedBudgets: join() }).upstream;
+    const { hub, upstream: first } = await watched(50, { sharedPullLimits: join(), now: Date.now });
+    const second = watchedUpstream(hub.url, { sharedPullLimits: join() }).upstream;
     for (const upstream of [first, second]) valueOf(await upstream.headManifest(repository, LATEST, ANYBODY));
     const body = 'You have reached your pull rate limit. https://www.docker.com/increase-rate-limit';
     hub.fault({
