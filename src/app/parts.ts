@@ -10,7 +10,8 @@ import type { Space } from '../store/space/space.ts';
 import type { Cleanup } from './cleanup.ts';
 import { createPulls } from './mirror.ts';
 import { createOperations } from './operations.ts';
-import { type Fleet, openStorage, type Storage } from './storage.ts';
+import type { Fleet } from './fleet.ts';
+import { openStorage, type Storage } from './storage.ts';
 import { createUpstreams, upstreamState } from './upstreams.ts';
 
 export interface PartsOptions {
@@ -138,6 +139,6 @@ async function fleetOf(
   { metrics, now }: { readonly metrics: Metrics; readonly now: () => number },
 ): Promise<Fleet | undefined> {
   if (url === undefined) return undefined;
-  const { joinFleet } = await import('./storage.ts');
+  const { joinFleet } = await import('./fleet.ts');
   return joinFleet({ url, timeoutMs, connectTimeoutMs, secret, metrics, now });
 }

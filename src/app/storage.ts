@@ -2,7 +2,6 @@ import type { Settings } from '../config/settings.ts';
 import type { Logger } from '../log/log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { ContentLinks } from '../mirror/access/links.ts';
-import type { SharedPullLimits } from '../oci/pull-limit.ts';
 import { DiskBlobAudit } from '../store/blob/audit.ts';
 import { openDiskBlobStore } from '../store/blob/disk.ts';
 import { BlobLeases } from '../store/blob/leases.ts';
@@ -14,12 +13,8 @@ import { indexPath, setDamagedAside } from '../store/index/inspection.ts';
 import { openIndex, type Index } from '../store/manifest/lmdb.ts';
 import { createGuardedStore, type GuardedStore, createMemoryStore } from '../store/manifest/local.ts';
 import { createTieredStore, type TieredStore } from '../store/manifest/tiers.ts';
-import type { FleetLock } from '../store/manifests.ts';
 import { FileHasher } from '../store/part/hashing.ts';
-import { RedisConnection } from '../store/redis/connection.ts';
-import { createRedisFleetLock } from '../store/redis/fleet-lock.ts';
-import { type SharedStore, createRedisStore } from '../store/redis/manifests.ts';
-import { createRedisPullLimits } from '../store/redis/pull-limits.ts';
+import type { SharedStore } from '../store/redis/manifests.ts';
 import { openSpace, type Space } from '../store/space/space.ts';
 import type { Cleanup } from './cleanup.ts';
 import { diskReporter, indexReporter, lossReporter, removalReporter, roomReporter } from './events.ts';
@@ -134,35 +129,4 @@ export async function openStorage(options: StorageOptions, cleanup: Cleanup): Pr
   // Last: a move of a tag goes through all of the above.
   manifests.start();
   return { index, embedded, manifests, blobs, audit, links, space, images, history };
-}
-
-export interface FleetOptions {
-  readonly url: string;
-  readonly timeoutMs: number;
-  readonly connectTimeoutMs: number;
-  /** What the servers have in common; undefined: they do not believe each other who may see what. */
-  readonly secret: string | undefined;
-  readonly metrics: Metrics;
-  /** Ms since the epoch. */
-  readonly now: () => number;
-}
-
-/** What servers have in common by one Redis. */
-export interface Fleet {
-  readonly connection: RedisConnection;
-  readonly manifests: SharedStore;
-  readonly pullLimits: SharedPullLimits;
-  readonly lock: FleetLock;
-}
-
-export function joinFleet(options: FleetOptions): Fleet {
-  const { url, timeoutMs: callTimeoutMs, connectTimeoutMs, secret, metrics, now } = options;
-  const onFailure = (failure: string): void => metrics.redisError(failure);
-  const connection = new RedisConnection({ url, callTimeoutMs, connectTimeoutMs, onFailure });
-  return {
-    connection,
-    manifests: createRedisStore({ connection, secret, onFailure, now }),
-    pullLimits: createRedisPullLimits(connection, { now }),
-    lock: createRedisFleetLock(connection),
-  };
 }

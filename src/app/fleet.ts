@@ -1,0 +1,38 @@
+import type { Metrics } from '../metrics/metrics.ts';
+import type { SharedPullLimits } from '../oci/pull-limit.ts';
+import type { FleetLock } from '../store/manifests.ts';
+import { RedisConnection } from '../store/redis/connection.ts';
+import { createRedisFleetLock } from '../store/redis/fleet-lock.ts';
+import { createRedisStore, type SharedStore } from '../store/redis/manifests.ts';
+import { createRedisPullLimits } from '../store/redis/pull-limits.ts';
+
+export interface FleetOptions {
+  readonly url: string;
+  readonly timeoutMs: number;
+  readonly connectTimeoutMs: number;
+  /** What the servers have in common; undefined: they do not believe each other who may see what. */
+  readonly secret: string | undefined;
+  readonly metrics: Metrics;
+  /** Ms since the epoch. */
+  readonly now: () => number;
+}
+
+/** What servers have in common by one Redis. */
+export interface Fleet {
+  readonly connection: RedisConnection;
+  readonly manifests: SharedStore;
+  readonly pullLimits: SharedPullLimits;
+  readonly lock: FleetLock;
+}
+
+export function joinFleet(options: FleetOptions): Fleet {
+  const { url, timeoutMs: callTimeoutMs, connectTimeoutMs, secret, metrics, now } = options;
+  const onFailure = (failure: string): void => metrics.redisError(failure);
+  const connection = new RedisConnection({ url, callTimeoutMs, connectTimeoutMs, onFailure });
+  return {
+    connection,
+    manifests: createRedisStore({ connection, secret, onFailure, now }),
+    pullLimits: createRedisPullLimits(connection, { now }),
+    lock: createRedisFleetLock(connection),
+  };
+}
