@@ -8,6 +8,9 @@ const SRC = new URL('../src', import.meta.url).pathname;
 const FLOORS: readonly string[] = [
   'lib',
   'oci',
+  'events',
+  'log',
+  'metrics',
   'accounts',
   'setup',
   'bundle',
@@ -46,8 +49,6 @@ const FLOORS: readonly string[] = [
   'http/registry',
   'http/admin',
   'http/control',
-  'log',
-  'metrics',
   'app',
   'cli',
   'cli/commands',
@@ -55,7 +56,7 @@ const FLOORS: readonly string[] = [
 ];
 
 /** The files at the root of a room are its contract; those of its sub-rooms are its inside. */
-const CONTRACTS: readonly string[] = ['lib/', 'oci/', 'store/*', 'upstream/*'];
+const CONTRACTS: readonly string[] = ['lib/', 'oci/', 'events/', 'store/*', 'upstream/*'];
 
 /**
  * What some rooms may import, besides themselves: `room/` is all of it, `room/*` the files at its root. What could run in
@@ -67,27 +68,28 @@ const WALLS: Readonly<Record<string, readonly string[]>> = {
   download: CONTRACTS,
   config: ['lib/', 'oci/'],
   setup: ['lib/', 'oci/'],
-  accounts: ['lib/'],
+  accounts: ['lib/', 'events/'],
   bundle: ['lib/', 'oci/'],
   'image-files': ['lib/', 'oci/', 'bundle/'],
-  store: ['lib/', 'oci/'],
-  upstream: ['lib/', 'oci/'],
+  store: ['lib/', 'oci/', 'events/'],
+  upstream: ['lib/', 'oci/', 'events/'],
   mirror: [...CONTRACTS, 'download/'],
   operations: [...CONTRACTS, 'mirror/', 'download/', 'bundle/', 'image-files/'],
-  'http/server': ['lib/', 'oci/'],
+  'http/server': ['lib/', 'oci/', 'events/'],
   'http/registry': [
     'lib/',
     'oci/',
+    'events/',
     'accounts/',
     'http/server/',
     'mirror/mirror.ts',
     'mirror/answer/',
     'download/errors.ts',
   ],
-  'http/admin': ['lib/', 'oci/', 'http/server/', 'operations/protocol.ts'],
-  'http/control': ['lib/', 'oci/', 'http/server/', 'operations/protocol.ts'],
-  metrics: ['lib/', 'upstream/*'],
-  log: ['lib/', 'upstream/*', 'http/registry/exchange.ts'],
+  'http/admin': ['lib/', 'oci/', 'events/', 'http/server/', 'operations/protocol.ts'],
+  'http/control': ['lib/', 'oci/', 'events/', 'http/server/', 'operations/protocol.ts'],
+  metrics: ['lib/', 'events/'],
+  log: ['lib/', 'events/'],
   cli: [
     ...CONTRACTS,
     'app/app.ts',

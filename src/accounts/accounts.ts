@@ -1,4 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
+import type { Tell } from '../events/events.ts';
+import { messageOf } from '../lib/errors.ts';
 import { WatchedFiles } from '../lib/files.ts';
 import { compileGlob } from '../lib/glob.ts';
 import { parseHtpasswd, parseTokenFile } from './files.ts';
@@ -49,8 +51,7 @@ export interface AccountsOptions {
   readonly htpasswdFile: string | undefined;
   readonly tokensFile: string | undefined;
   readonly rules: readonly AccountRule[];
-  /** Told when a file was read again, or cannot be: then what it said before holds. */
-  readonly onReload: (what: string, error?: unknown) => void;
+  readonly tell: Tell<'fileRead'>;
   /** Default a thread of its own. */
   readonly bcrypt?: Pick<BcryptThread, 'firstMatch' | 'close'>;
 }
@@ -76,7 +77,7 @@ export class Accounts {
   readonly #tokens: WatchedFiles<ReadonlyMap<string, string>>;
 
   /** Throws FileError. */
-  constructor({ htpasswdFile, tokensFile, rules, onReload, bcrypt = new BcryptThread() }: AccountsOptions) {
+  constructor({ htpasswdFile, tokensFile, rules, tell, bcrypt = new BcryptThread() }: AccountsOptions) {
     this.#accountOf = accountFinder(rules);
     this.#bcrypt = bcrypt;
     this.#checks = new PasswordChecks((password, hashes) => bcrypt.firstMatch(password, hashes));
@@ -84,8 +85,8 @@ export class Accounts {
       new WatchedFiles({
         paths: path === undefined ? [] : [path],
         parse: ([text = '']) => parse(text),
-        onChange: () => onReload(what),
-        onError: (error) => onReload(what, error),
+        onChange: () => tell('fileRead', { setting: what }),
+        onError: (error) => tell('fileRead', { setting: what, reason: messageOf(error) }),
       });
     this.#passwords = watch(htpasswdFile, 'htpasswdFile', (text) => {
       const hashes = parseHtpasswd(text);

@@ -1,9 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import type { Settings } from '../config/settings.ts';
+import type { Tell } from '../events/events.ts';
 import { atMost } from '../lib/caches.ts';
 import { networkAround, networkOverlap } from '../lib/networks.ts';
-import type { Logger } from '../log/log.ts';
-import type { Metrics } from '../metrics/metrics.ts';
 import { ReadAhead, type ReadAheadOptions } from '../mirror/after-pull/prefetch.ts';
 import { PullRecorder } from '../mirror/after-pull/recorder.ts';
 import { PullStatistics } from '../mirror/after-pull/statistics.ts';
@@ -56,8 +55,7 @@ export interface FollowUpParts extends Pick<
   'store' | 'links' | 'fetcher' | 'negative' | 'members' | 'clients' | 'blobs'
 > {
   readonly settings: Settings;
-  readonly log: Logger;
-  readonly metrics: Metrics;
+  readonly tell: Tell;
   readonly history: PullHistory;
 }
 
@@ -69,16 +67,14 @@ export interface FollowUps {
   close(): Promise<void>;
 }
 
-export function createFollowUps({ settings, log, metrics, history, ...parts }: FollowUpParts): FollowUps {
-  const statistics = new PullStatistics({ ...parts, onPull: (pull) => metrics.pulled(pull) });
+export function createFollowUps({ settings, history, ...parts }: FollowUpParts): FollowUps {
+  const statistics = new PullStatistics(parts);
   const recorder = new PullRecorder({ ...parts, history, networkOf: clientNetworks(settings) });
   const readAhead = new ReadAhead({
     ...parts,
     mode: settings.readAhead,
     platforms: settings.platforms.flatMap((text) => parsePlatform(text) ?? []),
     mayPrefetch: (upstream, repository) => upstream.mayPrefetch(repository),
-    onFetched: (kind) => metrics.readAhead(kind),
-    onError: (error) => log.error({ err: error }, 'read-ahead'),
   });
   return {
     manifestServed: (served) => {

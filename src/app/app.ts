@@ -8,12 +8,13 @@ import type { PullEntry } from '../store/history.ts';
 import type { ImageEntry } from '../store/images.ts';
 import { IndexError, IndexWriteError } from '../store/index/environment.ts';
 import { readIndex } from '../store/manifest/lmdb.ts';
-export { knownPlatforms } from './after-pulls.ts';
 import { Cleanup } from './cleanup.ts';
 import { openListeners } from './listeners.ts';
 import { buildParts, type PartsOptions, type Parts } from './parts.ts';
 import { openContent, type StoredContent } from './read-only.ts';
-export { type StoredContent, readReadiness } from './read-only.ts';
+
+export { knownPlatforms } from './after-pulls.ts';
+export { readReadiness, type StoredContent } from './read-only.ts';
 
 export interface AppOptions extends PartsOptions {
   /** The settings with their sources, secrets masked, for the admin API. */
@@ -66,8 +67,6 @@ export async function* readImages(dataDir: string): AsyncGenerator<ImageEntry> {
     await index.close();
   }
 }
-
-/** Which images could be pulled now if no upstream answered. */
 
 /** What was pulled in a span of time, read beside whoever owns the data directory. Throws IndexError. */
 export async function readPulls(

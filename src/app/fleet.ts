@@ -1,4 +1,4 @@
-import type { Metrics } from '../metrics/metrics.ts';
+import type { Tell } from '../events/events.ts';
 import type { SharedPullLimits } from '../oci/pull-limit.ts';
 import type { FleetLock } from '../store/manifests.ts';
 import { RedisConnection } from '../store/redis/connection.ts';
@@ -12,7 +12,7 @@ export interface FleetOptions {
   readonly connectTimeoutMs: number;
   /** What the servers have in common; undefined: they do not believe each other who may see what. */
   readonly secret: string | undefined;
-  readonly metrics: Metrics;
+  readonly tell: Tell;
   /** Ms since the epoch. */
   readonly now: () => number;
 }
@@ -26,12 +26,11 @@ export interface Fleet {
 }
 
 export function joinFleet(options: FleetOptions): Fleet {
-  const { url, timeoutMs: callTimeoutMs, connectTimeoutMs, secret, metrics, now } = options;
-  const onFailure = (failure: string): void => metrics.redisError(failure);
-  const connection = new RedisConnection({ url, callTimeoutMs, connectTimeoutMs, onFailure });
+  const { url, timeoutMs: callTimeoutMs, connectTimeoutMs, secret, tell, now } = options;
+  const connection = new RedisConnection({ url, callTimeoutMs, connectTimeoutMs, tell });
   return {
     connection,
-    manifests: createRedisStore({ connection, secret, onFailure, now }),
+    manifests: createRedisStore({ connection, secret, tell, now }),
     pullLimits: createRedisPullLimits(connection, { now }),
     lock: createRedisFleetLock(connection),
   };

@@ -5,6 +5,7 @@ import type { Settings } from '../config/settings.ts';
 import { placeOf, type ShownSetting } from '../config/shown.ts';
 import { createAdminListener, type AdminRoutesOptions } from '../http/admin/routes.ts';
 import { type AdmissionOptions, RequestRates } from '../http/registry/clients.ts';
+import { requestEnded } from '../http/registry/exchange.ts';
 import { createRegistryServer } from '../http/registry/server.ts';
 import { isLoopback, networkMatcher } from '../http/server/addresses.ts';
 import type { Health } from '../http/server/health.ts';
@@ -14,7 +15,6 @@ import { Tls } from '../http/server/tls.ts';
 import { errorCode, StartError } from '../lib/errors.ts';
 import type { Logger } from '../log/log.ts';
 import type { Cleanup } from './cleanup.ts';
-import { connectionReporter, reloadReporter, reportExchange, reportUnreadable } from './events.ts';
 import type { Parts } from './parts.ts';
 
 /** Why an address cannot be listened on, for people. `place` names the setting. */
@@ -130,28 +130,18 @@ async function listenAt(
   });
 }
 
-function openTls({ settings, log, parts }: ListenersOptions, cleanup: Cleanup): Tls | undefined {
+function openTls({ settings, parts }: ListenersOptions, cleanup: Cleanup): Tls | undefined {
   const { tlsCert: cert, tlsKey: key, tlsClientCa: clientCa } = settings;
   if (cert === undefined || key === undefined) return undefined;
-  const report = reloadReporter(log);
-  const tls = new Tls({
-    cert,
-    key,
-    clientCa,
-    onReload: (notAfter, error) => {
-      report('tlsCert', error);
-      parts.metrics.certificate(notAfter);
-    },
-  });
+  const tls = new Tls({ cert, key, clientCa, tell: parts.tell });
   cleanup.push(async () => tls.close());
-  parts.metrics.certificate(tls.identity.notAfter);
   return tls;
 }
 
-function openAccounts({ settings, log }: ListenersOptions, cleanup: Cleanup): Accounts | undefined {
+function openAccounts({ settings, log, parts }: ListenersOptions, cleanup: Cleanup): Accounts | undefined {
   const { authListen, htpasswdFile, tokensFile, accounts: rules } = settings;
   if (authListen === undefined) return undefined;
-  const accounts = new Accounts({ htpasswdFile, tokensFile, rules, onReload: reloadReporter(log) });
+  const accounts = new Accounts({ htpasswdFile, tokensFile, rules, tell: parts.tell });
   cleanup.push(() => accounts.close());
   if (settings.tlsCert === undefined && !isLoopback(authListen.host)) {
     log.warn('passwords and tokens cross the network in the clear: set tlsCert and tlsKey beside authListen');
@@ -160,13 +150,13 @@ function openAccounts({ settings, log }: ListenersOptions, cleanup: Cleanup): Ac
 }
 
 function registryServer(
-  { settings, log, parts, health }: ListenersOptions,
+  { settings, parts, health }: ListenersOptions,
   tls: Tls | undefined,
   admission: AdmissionOptions,
 ) {
-  const { pull, metrics } = parts;
+  const { pull, tell } = parts;
   return createRegistryServer({
-    ...serverOptions(settings, log, parts),
+    ...serverOptions(settings, parts),
     tls,
     asksForCertificates: admission.needsClientCertificate,
     pull,
@@ -174,20 +164,20 @@ function registryServer(
     failMode: settings.failMode,
     clients: settings.clients,
     health,
-    onExchange: (exchange) => reportExchange(exchange, log, metrics),
-    onUnreadable: (unreadable) => reportUnreadable(unreadable, log, metrics),
-    onInternalError: (error, exchange) => log.error({ err: error, kind: exchange.kind }, 'internal error'),
+    onExchange: (exchange) => tell('request', requestEnded(exchange)),
+    onUnreadable: (unreadable) => tell('unreadable', unreadable),
+    onInternalError: (error, exchange) => tell('fault', { where: exchange.kind, error }),
   });
 }
 
 async function openAdmin(
-  { settings, shown, log, parts, health }: ListenersOptions,
+  { settings, shown, parts, health }: ListenersOptions,
   tls: Tls | undefined,
   cleanup: Cleanup,
 ): Promise<Listener | undefined> {
   const { adminListen, adminHosts, adminToken } = settings;
   if (adminListen === undefined) return undefined;
-  const { metrics, operations } = parts;
+  const { metrics, operations, tell } = parts;
   const routes: AdminRoutesOptions = {
     adminToken,
     hosts: [adminListen.host.toLowerCase(), ...adminHosts],
@@ -195,9 +185,9 @@ async function openAdmin(
     metrics: () => metrics.render(),
     settings: () => shown,
     operations,
-    onInternalError: (error) => log.error({ err: error, kind: 'admin' }, 'internal error'),
+    tell,
   };
-  const options = serverOptions(settings, log, parts);
+  const options = serverOptions(settings, parts);
   // On this machine nobody listens in, and whoever scrapes metrics there needs no certificate.
   const ownTls = isLoopback(adminListen.host) ? {} : { tls };
   const server = createHttpServer(
@@ -213,7 +203,7 @@ async function openAdmin(
 }
 
 /** What holds at every address, to which TLS may be added. */
-function serverOptions(settings: Settings, log: Logger, { metrics }: Parts): HttpServerOptions {
+function serverOptions(settings: Settings, { tell }: Parts): HttpServerOptions {
   return {
     limits: {
       maxConnections: settings.maxConnections,
@@ -225,6 +215,6 @@ function serverOptions(settings: Settings, log: Logger, { metrics }: Parts): Htt
     tls: undefined,
     asksForCertificates: false,
     isTrustedProxy: networkMatcher(settings.trustedProxies),
-    onRefused: connectionReporter(log, metrics),
+    tell,
   };
 }

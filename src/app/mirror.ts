@@ -1,6 +1,5 @@
 import type { Settings } from '../config/settings.ts';
-import type { Logger } from '../log/log.ts';
-import type { Metrics } from '../metrics/metrics.ts';
+import type { Tell } from '../events/events.ts';
 import { RepositoryAccess } from '../mirror/access/access.ts';
 import type { ContentLinks } from '../mirror/access/links.ts';
 import { PullRules, TagScope } from '../mirror/access/rules.ts';
@@ -27,7 +26,6 @@ import type { FleetLock, ManifestStore } from '../store/manifests.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { createFollowUps } from './after-pulls.ts';
 import type { Cleanup } from './cleanup.ts';
-import { fillReporter, indexReporter } from './events.ts';
 import type { Storage } from './storage.ts';
 import { privatePatterns } from './upstreams.ts';
 
@@ -36,7 +34,7 @@ const FLEET_SLACK_MS = 1000;
 
 export interface ManifestPartsOptions {
   readonly settings: Settings;
-  readonly metrics: Metrics;
+  readonly tell: Tell;
   readonly store: ManifestStore;
   readonly links: ContentLinks;
   readonly access: RepositoryAccess;
@@ -58,12 +56,12 @@ export interface ManifestParts {
 }
 
 export function createManifestParts(options: ManifestPartsOptions): ManifestParts {
-  const { settings, metrics, store, links, access, lock, pins, now } = options;
+  const { settings, tell, store, links, access, lock, pins, now } = options;
   const negative = new NegativeCache(settings.negativeTtlMs);
   const fleet = new FleetSingleFlight({
     lock,
     maxWaitMs: settings.headersTimeoutMs + FLEET_SLACK_MS,
-    onEnd: (end) => metrics.fleetWork(end),
+    tell,
   });
   const fetcher = new ManifestFetcher({ store, access, negative, fleet, now });
   const heads = new ManifestHeads({ store, negative, fleet, now });
@@ -77,7 +75,7 @@ export function createManifestParts(options: ManifestPartsOptions): ManifestPart
     deletedTags: settings.deletedTags,
     pins,
     now,
-    onChecked: (result, trigger) => metrics.tagChecked(result, trigger),
+    tell,
   });
   const freshness = new TagFreshness({ store, checker, ttls, now });
   const watch = new EarlyChecks({
@@ -86,7 +84,7 @@ export function createManifestParts(options: ManifestPartsOptions): ManifestPart
     ttls,
     maxPerMinute: settings.offline ? 0 : settings.backgroundChecks,
     mayCheck: (upstream) => upstream.isReachable(),
-    onSkipped: (reason) => metrics.tagCheckSkipped(reason),
+    tell,
     now,
   });
   return { negative, fetcher, heads, freshness, watch, fleet };
@@ -97,8 +95,7 @@ const MAX_REFERRERS_TTL_MS = 24 * 60 * 60 * 1000;
 
 export interface PullsOptions {
   readonly settings: Settings;
-  readonly log: Logger;
-  readonly metrics: Metrics;
+  readonly tell: Tell;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly storage: Storage;
   /** Undefined: there is no fleet. */
@@ -121,7 +118,7 @@ export interface Pulls extends ManifestParts {
 
 /** `cleanup` takes what is to be closed in the end. */
 export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
-  const { settings, log, metrics, upstreams, storage, lock, now } = options;
+  const { settings, tell, upstreams, storage, lock, now } = options;
   const { index, blobs, links, space } = storage;
   const store = storage.manifests;
   const scope = new TagScope(new PullRules(settings.upstreams), store);
@@ -129,7 +126,7 @@ export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
   const { pins } = index.tables;
   const parts = createManifestParts({
     settings,
-    metrics,
+    tell,
     store,
     links,
     access,
@@ -151,11 +148,20 @@ export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
     access,
     maxFills: settings.fills,
     segmentLimits: { maxStreams: settings.fillSegments, minGapBytes: settings.fillSegmentGapBytes },
-    onFillEnd: fillReporter(log, metrics),
+    onFillEnd: ({ repository, digest, error, ...end }) => {
+      const reason = error instanceof Error ? error.message : undefined;
+      tell('fill', {
+        upstream: repository.host,
+        repository: repositoryKey(repository),
+        digest,
+        ...end,
+        reason,
+      });
+    },
   });
   cleanup.push(() => blobPuller.close());
   const ahead = { store, links, fetcher, negative, members, clients, blobs: blobPuller };
-  const followUps = createFollowUps({ settings, log, metrics, history: storage.history, ...ahead });
+  const followUps = createFollowUps({ settings, tell, history: storage.history, ...ahead });
   cleanup.push(() => followUps.close());
   const resolver = new PlatformResolver(clients);
   const looks = { ...parts, access, links, resolver, members, usage: space.usage };
@@ -169,7 +175,7 @@ export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
     tags: store,
     store: createReferrersStore({
       tables: index.tables,
-      onError: indexReporter(log, metrics).onError,
+      tell,
       hasRoom: (bytes) => storage.space.mayGrow(bytes),
     }),
     access,

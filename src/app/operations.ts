@@ -1,8 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Settings } from '../config/settings.ts';
+import type { Tell } from '../events/events.ts';
 import { systemClock } from '../lib/clock.ts';
-import type { Logger } from '../log/log.ts';
-import type { Metrics } from '../metrics/metrics.ts';
 import { repositoryKey } from '../oci/reference.ts';
 import { BundleImport } from '../operations/bundle/import.ts';
 import { BundlePublisher } from '../operations/bundle/publish.ts';
@@ -17,14 +16,12 @@ import { ImageWarmer } from '../operations/warm/warm.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { knownClients, knownPlatforms } from './after-pulls.ts';
 import type { Cleanup } from './cleanup.ts';
-import { findingReporter, importReporter } from './events.ts';
 import type { Pulls } from './mirror.ts';
 import type { Storage } from './storage.ts';
 
 export interface OperationsOptions {
   readonly settings: Settings;
-  readonly log: Logger;
-  readonly metrics: Metrics;
+  readonly tell: Tell;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly storage: Storage;
   readonly pulls: Pulls;
@@ -37,7 +34,7 @@ export function createOperations(
   options: OperationsOptions,
   cleanup: Cleanup,
 ): { readonly operations: Operations; readonly care: ScrubSchedule } {
-  const { settings, log, metrics, upstreams, storage, pulls } = options;
+  const { settings, tell, upstreams, storage, pulls } = options;
   const { index, blobs, audit } = storage;
   const { fetcher, freshness, negative, scope, blobPuller } = pulls;
   const store = storage.manifests;
@@ -55,9 +52,7 @@ export function createOperations(
       blobs: blobPuller,
     }),
     clock: systemClock,
-    onScrubbed: (bytes) => metrics.scrubbed(bytes),
-    onFinding: findingReporter(log, metrics),
-    onError: (error) => log.error({ err: error }, 'scrub'),
+    tell,
   });
   cleanup.push(() => care.close());
   const images = new ImageOperations(storage.images);
@@ -101,7 +96,7 @@ export function createOperations(
 }
 
 function createImport(options: OperationsOptions): BundleImport {
-  const { settings, log, upstreams, storage, pulls, now } = options;
+  const { settings, tell, upstreams, storage, pulls, now } = options;
   const { manifests: store, index, blobs, space } = storage;
   const { access, negative, referrers } = pulls;
   const { importVerify: keyFile } = settings;
@@ -122,6 +117,6 @@ function createImport(options: OperationsOptions): BundleImport {
     pins: settings.importPins,
     requiredKey: async () => (keyFile === undefined ? undefined : readFile(keyFile, 'utf8')),
     isServed: (host) => upstreams.has(host),
-    onImported: importReporter(log),
+    tell,
   });
 }

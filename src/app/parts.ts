@@ -1,5 +1,7 @@
 import type { Settings } from '../config/settings.ts';
+import { tellAll, type Tell } from '../events/events.ts';
 import { createControl, type Control } from '../http/control/routes.ts';
+import { EventLog } from '../log/events.ts';
 import type { Logger } from '../log/log.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import type { Mirror } from '../mirror/mirror.ts';
@@ -8,9 +10,9 @@ import type { ScrubSchedule } from '../operations/verify/schedule.ts';
 import type { DataDirLock } from '../store/data-dir.ts';
 import type { Space } from '../store/space/space.ts';
 import type { Cleanup } from './cleanup.ts';
+import type { Fleet } from './fleet.ts';
 import { createPulls } from './mirror.ts';
 import { createOperations } from './operations.ts';
-import type { Fleet } from './fleet.ts';
 import { openStorage, type Storage } from './storage.ts';
 import { createUpstreams, upstreamState } from './upstreams.ts';
 
@@ -26,6 +28,7 @@ export interface PartsOptions {
 export interface Parts {
   readonly pull: Mirror;
   readonly metrics: Metrics;
+  readonly tell: Tell;
   readonly control: Control;
   readonly operations: Operations;
   readonly care: ScrubSchedule;
@@ -39,17 +42,15 @@ export interface Parts {
 export async function buildParts(options: PartsOptions, lock: DataDirLock, cleanup: Cleanup): Promise<Parts> {
   const { settings, version, log, now = Date.now } = options;
   const metrics = new Metrics();
-  const fleet = await fleetOf(settings, { metrics, now });
+  const tell = tellAll([metrics, metrics.upstreams, new EventLog(log)]);
+  const fleet = await fleetOf(settings, { tell, now });
   cleanup.push(async () => fleet?.connection.close());
   const pullLimits = fleet === undefined ? {} : { sharedPullLimits: fleet.pullLimits };
-  const upstreams = createUpstreams({ settings, version, log, ...pullLimits }, metrics);
+  const upstreams = createUpstreams({ settings, version, tell, ...pullLimits });
   const unreachable = (): string[] =>
     [...upstreams.values()].filter((upstream) => !upstream.isReachable()).map(({ host }) => host);
   const canRefill = (): boolean => unreachable().length === 0;
-  const storage = await openStorage(
-    { settings, log, metrics, shared: fleet?.manifests, canRefill, now },
-    cleanup,
-  );
+  const storage = await openStorage({ settings, tell, shared: fleet?.manifests, canRefill, now }, cleanup);
   cleanup.push(async () => {
     await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));
   });
@@ -57,8 +58,7 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
   const pulls = createPulls(
     {
       settings,
-      log,
-      metrics,
+      tell,
       upstreams,
       storage,
       lock: fleet?.lock,
@@ -67,14 +67,11 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
     },
     cleanup,
   );
-  const { operations, care } = createOperations(
-    { settings, log, metrics, upstreams, storage, pulls, now },
-    cleanup,
-  );
+  const { operations, care } = createOperations({ settings, tell, upstreams, storage, pulls, now }, cleanup);
   const control = createControl({
     operations,
     version,
-    onInternalError: (error) => log.error({ err: error, kind: 'control' }, 'internal error'),
+    tell,
   });
   cleanup.push(() => control.stop());
   const { index, embedded, blobs, space } = storage;
@@ -105,6 +102,7 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
   return {
     pull: pulls.service,
     metrics,
+    tell,
     control,
     operations,
     care,
@@ -136,9 +134,9 @@ function indexReason({ index, space }: Storage): string | undefined {
 /** The client of Redis takes 9 MB and a tenth of a second to load: only who has one pays for it. */
 async function fleetOf(
   { redisUrl: url, redisTimeoutMs: timeoutMs, connectTimeoutMs, fleetSecret: secret }: Settings,
-  { metrics, now }: { readonly metrics: Metrics; readonly now: () => number },
+  { tell, now }: { readonly tell: Tell; readonly now: () => number },
 ): Promise<Fleet | undefined> {
   if (url === undefined) return undefined;
   const { joinFleet } = await import('./fleet.ts');
-  return joinFleet({ url, timeoutMs, connectTimeoutMs, secret, metrics, now });
+  return joinFleet({ url, timeoutMs, connectTimeoutMs, secret, tell, now });
 }

@@ -44,7 +44,7 @@ export async function openContent(dataDir: string): Promise<StoredContent> {
   return {
     manifests: index,
     // Nothing is written, so nothing can fail to be.
-    referrers: createReferrersStore({ tables: index.tables, onError: () => undefined, hasRoom: () => false }),
+    referrers: createReferrersStore({ tables: index.tables, tell: () => undefined, hasRoom: () => false }),
     files: createBlobFiles(dataDir, index),
     images: () => listedImages(index.tables),
     blobs: () => blobDigests(index.tables),

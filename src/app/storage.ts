@@ -1,6 +1,5 @@
 import type { Settings } from '../config/settings.ts';
-import type { Logger } from '../log/log.ts';
-import type { Metrics } from '../metrics/metrics.ts';
+import type { Tell } from '../events/events.ts';
 import { ContentLinks } from '../mirror/access/links.ts';
 import { DiskBlobAudit } from '../store/blob/audit.ts';
 import { openDiskBlobStore } from '../store/blob/disk.ts';
@@ -10,22 +9,22 @@ import { HistoryBuffer } from '../store/catalog/history.ts';
 import { ImageCatalog } from '../store/catalog/images.ts';
 import type { Images } from '../store/images.ts';
 import { indexPath, setDamagedAside } from '../store/index/inspection.ts';
+import type { Removed } from '../store/index/removal.ts';
 import { openIndex, type Index } from '../store/manifest/lmdb.ts';
 import { createGuardedStore, type GuardedStore, createMemoryStore } from '../store/manifest/local.ts';
 import { createTieredStore, type TieredStore } from '../store/manifest/tiers.ts';
 import { FileHasher } from '../store/part/hashing.ts';
 import type { SharedStore } from '../store/redis/manifests.ts';
+import type { RemovalReason } from '../store/space/remover.ts';
 import { openSpace, type Space } from '../store/space/space.ts';
 import type { Cleanup } from './cleanup.ts';
-import { diskReporter, indexReporter, lossReporter, removalReporter, roomReporter } from './events.ts';
 
 /** Manifests that are kept in memory, in bytes: some ten thousand. */
 const MEMORY_MANIFEST_BYTES = 64 * 1024 * 1024;
 
 export interface StorageOptions {
   readonly settings: Settings;
-  readonly log: Logger;
-  readonly metrics: Metrics;
+  readonly tell: Tell;
   /** Manifests that a fleet has in common; undefined: there is no fleet. */
   readonly shared: SharedStore | undefined;
   /** Whether what is evicted could be fetched again. */
@@ -51,13 +50,12 @@ export interface Storage {
 
 /** Opens the data directory of the settings. `cleanup` takes what is to be closed in the end. */
 export async function openStorage(options: StorageOptions, cleanup: Cleanup): Promise<Storage> {
-  const { settings, log, metrics, shared, now } = options;
+  const { settings, tell, shared, now } = options;
   const { dataDir } = settings;
-  const report = indexReporter(log, metrics);
   const path = indexPath(dataDir);
   const damaged = await setDamagedAside(path, now());
-  if (damaged !== undefined) report.onDamaged(damaged);
-  const index = openIndex(path, { now, onProblem: report.onProblem });
+  if (damaged !== undefined) tell('indexDamaged', damaged);
+  const index = openIndex(path, { now, tell });
   cleanup.push(() => index.close());
   await index.upgrade();
   const { tables } = index;
@@ -72,19 +70,14 @@ export async function openStorage(options: StorageOptions, cleanup: Cleanup): Pr
     now,
     leases,
     takeIn: (digest, signal) => audit.check(digest, { signal }),
-    onRemovedFile: (digest) =>
-      log.warn({ digest }, 'removed a file that is no blob and that the index does not know'),
-    onRebuilt: report.onRebuilt,
-    onError: report.onError,
-    onCramped: roomReporter(log),
+    tell,
   });
   const hasRoom = (bytes: number): boolean => space.mayGrow(bytes);
   const memory = createMemoryStore({ maxManifestBytes: MEMORY_MANIFEST_BYTES });
   const embedded = createGuardedStore(index, {
     probe: () => index.probe(),
     hasRoom,
-    onError: report.onError,
-    onChange: report.onChange,
+    tell,
   });
   const manifests = createTieredStore({
     memory,
@@ -96,12 +89,11 @@ export async function openStorage(options: StorageOptions, cleanup: Cleanup): Pr
   cleanup.push(() => hasher.close());
   cleanup.push(() => space.close());
   const links = new ContentLinks(manifests);
-  const reportRemoval = removalReporter(log, metrics);
   space.listen({
     onRemoved: (removed, reason) => {
       memory.forget(removed);
       links.forget(removed);
-      reportRemoval(removed, reason);
+      tellRemoved(removed, reason, tell);
     },
     onUnknownManifest: (digest) => manifests.restore(digest),
   });
@@ -111,8 +103,7 @@ export async function openStorage(options: StorageOptions, cleanup: Cleanup): Pr
     room: space.room,
     leases,
     onRead: (digest) => space.usage.touchBlob(digest),
-    onHealth: diskReporter(log),
-    onLost: lossReporter(log, metrics),
+    tell,
   });
   cleanup.push(() => blobs.close());
   const { remover, pinned, limitBytes } = space;
@@ -123,10 +114,16 @@ export async function openStorage(options: StorageOptions, cleanup: Cleanup): Pr
     maxEntries: settings.historyEntries,
     hasRoom,
     now,
-    onError: report.onError,
+    tell,
   });
   cleanup.push(() => history.close());
   // Last: a move of a tag goes through all of the above.
   manifests.start();
   return { index, embedded, manifests, blobs, audit, links, space, images, history };
+}
+
+function tellRemoved({ manifests, blobs }: Removed, reason: RemovalReason, tell: Tell<'removed'>): void {
+  if (manifests.size === 0 && blobs.size === 0) return;
+  const bytes = [...blobs.values()].reduce((sum, size) => sum + size, 0);
+  tell('removed', { reason, manifests: [...manifests], blobs: blobs.size, bytes });
 }

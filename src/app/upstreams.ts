@@ -1,8 +1,6 @@
 import { limitAt } from '../config/bandwidth.ts';
 import type { Settings, UpstreamSettings } from '../config/settings.ts';
-import { UpstreamWatch } from '../log/events.ts';
-import type { Logger } from '../log/log.ts';
-import type { Metrics } from '../metrics/metrics.ts';
+import type { Tell } from '../events/events.ts';
 import type { UpstreamState } from '../metrics/upstream.ts';
 import type { SharedPullLimits } from '../oci/pull-limit.ts';
 import { CredentialHelper } from '../upstream/auth/credential-helper.ts';
@@ -18,17 +16,17 @@ import type { Upstream } from '../upstream/upstream.ts';
 export interface UpstreamsOptions {
   readonly settings: Settings;
   readonly version: string;
-  readonly log: Logger;
+  readonly tell: Tell;
   /** Undefined: there is no fleet. */
   readonly sharedPullLimits?: SharedPullLimits;
 }
 
 /** The registries of the settings, by host. */
-export function createUpstreams(options: UpstreamsOptions, metrics: Metrics): ReadonlyMap<string, Upstream> {
+export function createUpstreams(options: UpstreamsOptions): ReadonlyMap<string, Upstream> {
   return new Map(
     Object.entries(options.settings.upstreams).map(([host, upstream]) => [
       host,
-      upstreamFor(host, upstream, options, metrics),
+      upstreamFor(host, upstream, options),
     ]),
   );
 }
@@ -55,53 +53,41 @@ function hasCredentials(entry: UpstreamSettings): boolean {
   return [username, token, tokenFile, credentialHelper, dockerConfig].some((value) => value !== undefined);
 }
 
-function upstreamFor(
-  host: string,
-  entry: UpstreamSettings,
-  options: UpstreamsOptions,
-  metrics: Metrics,
-): Upstream {
+function upstreamFor(host: string, entry: UpstreamSettings, options: UpstreamsOptions): Upstream {
   if (options.settings.offline)
     return createOfflineUpstream({ host, hasCredentials: usesCredentials(entry) });
   const credentials = credentialsOf(host, entry);
-  const common = commonOptions(host, entry, options, metrics);
-  const { sharedPullLimits } = options;
+  const common = commonOptions(host, entry, options);
+  const { sharedPullLimits, tell } = options;
   const login = { ...(credentials === undefined ? {} : { credentials }), identities: entry.identities };
   const registry = createUpstream({
     ...common,
     ...login,
     url: entry.url,
     ...(sharedPullLimits === undefined ? {} : { sharedPullLimits }),
-    onPullLimit: (event) => {
-      metrics.upstreams.pullLimit(event);
-      common.watch.pullLimit(event);
-    },
   });
+  // What a mirror says of pulls that are left is not about the limit of the registry.
+  const exceptLimits: Tell = (name, event) => {
+    if (name !== 'pullLimit') tell(name, event);
+  };
   const fallbacks = (entry.fallbackUrls ?? []).map((url) => {
-    // What a mirror says of pulls that are left is not about the limit of the registry.
     const isTrusted = mayHaveCredentials(new URL(entry.url), new URL(url), common.credentialHosts);
-    return createUpstream({ ...common, ...(isTrusted ? login : {}), url });
+    return createUpstream({ ...common, ...(isTrusted ? login : {}), url, tell: exceptLimits });
   });
   if (fallbacks.length === 0) return registry;
-  return createFallbackUpstream([registry, ...fallbacks], () => metrics.upstreams.fallback(host));
+  return createFallbackUpstream([registry, ...fallbacks], tell);
 }
 
 /** What holds for a registry and its fallback URLs alike. */
-function commonOptions(
-  host: string,
-  entry: UpstreamSettings,
-  { settings, version, log }: UpstreamsOptions,
-  metrics: Metrics,
-) {
-  const watch = new UpstreamWatch(log);
+function commonOptions(host: string, entry: UpstreamSettings, { settings, version, tell }: UpstreamsOptions) {
   const { bandwidth: limits = [] } = entry;
   const bandwidth = new Bandwidth({
     limitAt: (nowMs) => limitAt(limits, nowMs),
-    onWait: (ms) => metrics.upstreams.throttled(host, ms),
+    upstream: host,
+    tell,
   });
   return {
     host,
-    watch,
     ...(entry.ca === undefined ? {} : { ca: entry.ca }),
     ...(limits.length === 0 ? {} : { bandwidth }),
     credentialHosts: entry.credentialHosts ?? [],
@@ -111,14 +97,8 @@ function commonOptions(
     headersTimeoutMs: entry.headersTimeoutMs ?? settings.headersTimeoutMs,
     idleTimeoutMs: entry.idleTimeoutMs ?? settings.idleTimeoutMs,
     userAgent: `pierhead/${version}`,
-    onRequest: ({ kind, method, outcome }) =>
-      metrics.upstreamRequest({ upstream: host, kind, method, outcome }),
-    onBytes: (count) => metrics.upstreamBytes(host, count),
-    onBreaker: (event) => {
-      metrics.upstreams.breaker(event);
-      watch.breaker(event);
-    },
-  } satisfies Partial<UpstreamOptions> & { readonly watch: UpstreamWatch };
+    tell,
+  } satisfies Partial<UpstreamOptions>;
 }
 
 function credentialsOf(host: string, entry: UpstreamSettings): Credentials | undefined {

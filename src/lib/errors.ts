@@ -5,6 +5,11 @@ export function errorCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
+/** What an error says; of anything else that was thrown, its text. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** A file that a setting names holds something else than it should. The message quotes nothing of it. */
 export class FileError extends Error {
   override readonly name = 'FileError';

@@ -1,7 +1,20 @@
-import { answerStatus, type Exchange } from '../http/registry/exchange.ts';
-import type { BreakerEvent, PullLimitEvent } from '../upstream/events.ts';
+import type {
+  BadContent,
+  BreakerEvent,
+  BundleImported,
+  ConnectionRefused,
+  ContentRemoved,
+  Events,
+  FillEnded,
+  Listener,
+  PullLimitEvent,
+  RequestEnded,
+} from '../events/events.ts';
+import { errorCode } from '../lib/errors.ts';
 import type { Logger } from './log.ts';
 
+/** How long nothing more is said of connections over a limit. */
+const QUIET_MS = 60_000;
 /** Pulls of others that come within so long a time of each other are one event; so are forecasts. */
 const EPISODE_MS = 30 * 60_000;
 
@@ -15,13 +28,62 @@ interface Told {
   foreignAt: number;
 }
 
-/** Logs what becomes of upstreams: once when it changes, not each time that it shows. */
-export class UpstreamWatch {
+/** Writes events to the log: once when something changes, not each time that it shows. */
+export class EventLog implements Listener {
   readonly #log: Logger;
   readonly #told = new Map<string, Told>();
+  readonly #refusedAt = new Map<string, number>();
 
   constructor(log: Logger) {
     this.#log = log;
+  }
+
+  /** One line per request. The repository and reference are by the grammar when they are there; queries never are. */
+  request({ isAborted, userAgent, durationMs, ...request }: RequestEnded): void {
+    const { client, account, method, kind, repository, reference, status, bytes, cache } = request;
+    const line = {
+      client,
+      account,
+      method,
+      kind,
+      repository,
+      reference,
+      status,
+      bytes,
+      durationMs: Math.round(durationMs * 10) / 10,
+      cache,
+      aborted: isAborted ? true : undefined,
+      // C1 controls, which Node lets through: some terminals obey them.
+      userAgent: userAgent?.replaceAll(/[\u0080-\u009f]/g, '?'),
+    };
+    if (kind === 'health') this.#log.debug(line, 'request');
+    else this.#log.info(line, 'request');
+  }
+
+  unreadable(event: Events['unreadable']): void {
+    this.#log.info(event, 'unreadable request');
+  }
+
+  /** Many connections over a limit are one event; each failed handshake is one of its own. */
+  connectionRefused({ why, client, reason }: ConnectionRefused): void {
+    if (why === 'tls') {
+      this.#log.info({ client, reason }, 'TLS handshake failed');
+      return;
+    }
+    const now = performance.now();
+    if (now - (this.#refusedAt.get(why) ?? -Infinity) < QUIET_MS) return;
+    this.#refusedAt.set(why, now);
+    if (why === 'accept') {
+      this.#log.error({ reason }, 'connections cannot be accepted');
+      return;
+    }
+    const setting = why === 'connections' ? 'maxConnections' : 'maxClientConnections';
+    this.#log.warn({ client, setting }, 'connections over the limit are closed');
+  }
+
+  fill({ reason, ...fill }: FillEnded): void {
+    if (fill.result === 'stored') this.#log.debug(fill, 'fill');
+    else this.#log.warn({ ...fill, reason }, 'fill');
   }
 
   breaker({ upstream, kind, host, state, reason, isNew }: BreakerEvent): void {
@@ -32,7 +94,7 @@ export class UpstreamWatch {
     else this.#log.debug(line, 'upstream is tried again');
   }
 
-  pullLimit({ host: upstream, state, foreignPulls }: PullLimitEvent): void {
+  pullLimit({ upstream, state, foreignPulls }: PullLimitEvent): void {
     const { identity, limit, remaining, source } = state;
     const line = { upstream, identity, limit, remaining, source };
     const told = this.#told.get(`${upstream} ${identity}`) ?? {
@@ -68,30 +130,69 @@ export class UpstreamWatch {
     }
     told.foreignAt = seen.at;
   }
+
+  removed({ reason, manifests, blobs, bytes }: ContentRemoved): void {
+    this.#log.debug({ reason, manifests, blobs, bytes }, 'removed');
+  }
+
+  strayFileRemoved(event: Events['strayFileRemoved']): void {
+    this.#log.warn(event, 'removed a file that is no blob and that the index does not know');
+  }
+
+  blobLost({ digest, problem }: Events['blobLost']): void {
+    const message = problem === 'unreadable' ? 'the disk cannot read a blob' : 'blob lost';
+    this.#log.warn({ digest, problem }, message);
+  }
+
+  badContent({ foundBy, ...found }: BadContent): void {
+    this.#log.warn({ ...found, foundBy }, 'bad content');
+  }
+
+  imported({ known, ...bundle }: BundleImported): void {
+    this.#log.info({ ...bundle, known: known.blobs }, 'bundle imported');
+  }
+
+  diskHealth({ reason }: Events['diskHealth']): void {
+    if (reason === undefined) this.#log.info('the disk takes blobs again');
+    else this.#log.error({ reason }, 'the disk refuses blobs: they are passed on and not kept');
+  }
+
+  diskFull({ isFull }: Events['diskFull']): void {
+    if (isFull) this.#log.warn('disk full');
+    else this.#log.info('disk has room again');
+  }
+
+  indexDamaged({ reason, keptAs }: Events['indexDamaged']): void {
+    if (keptAs === undefined) {
+      this.#log.error({ reason }, 'index damaged: restart pierhead to make a new one');
+    } else {
+      this.#log.error({ reason, keptAs }, 'damaged index set aside: a new one is made from the cached blobs');
+    }
+  }
+
+  indexRebuilt(): void {
+    this.#log.info('the index knows all cached blobs again');
+  }
+
+  indexHealth({ isFailing }: Events['indexHealth']): void {
+    if (isFailing) this.#log.error('the disk refuses the index: what is learnt is kept in memory only');
+    else this.#log.info('the disk takes the index again');
+  }
+
+  indexFailed({ error }: Events['indexFailed']): void {
+    if (errorCode(error) === undefined) this.#log.error({ err: error }, 'internal error');
+  }
+
+  fileRead({ setting, reason }: Events['fileRead']): void {
+    if (reason === undefined) this.#log.info({ setting }, 'read again');
+    else this.#log.error({ setting, reason }, 'not usable');
+  }
+
+  fault({ where, error }: Events['fault']): void {
+    this.#log.error({ err: error, kind: where }, 'internal error');
+  }
 }
 
 function timeText(ms: number): string {
   return new Date(ms).toISOString();
-}
-
-/** One line per request. The repository and reference are by the grammar when they are there; queries never are. */
-export function logExchange(log: Logger, exchange: Exchange): void {
-  const { request, response, client, account, kind, repository, reference, cache, bytes } = exchange;
-  const line = {
-    client,
-    account,
-    method: request.method,
-    kind,
-    repository,
-    reference,
-    status: answerStatus(exchange),
-    bytes,
-    durationMs: Math.round((performance.now() - exchange.startedAt) * 10) / 10,
-    cache,
-    aborted: response.writableFinished ? undefined : true,
-    // C1 controls, which Node lets through: some terminals obey them.
-    userAgent: request.headers['user-agent']?.replaceAll(/[\u0080-\u009f]/g, '?'),
-  };
-  if (kind === 'health') log.debug(line, 'request');
-  else log.info(line, 'request');
 }

@@ -1,4 +1,16 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type {
+  BadContent,
+  ConnectionRefused,
+  ContentRemoved,
+  Events,
+  FillEnded,
+  Listener,
+  RequestEnded,
+  TagChecked,
+  UpstreamRequest,
+} from '../events/events.ts';
+import { errorCode } from '../lib/errors.ts';
 import { UpstreamMetrics } from './upstream.ts';
 
 const REDIS_STATES = ['up', 'waiting', 'down'] as const;
@@ -27,7 +39,7 @@ export interface GaugeSources {
 }
 
 /** Prometheus metrics (text format 0.0.4), and Node's own: event-loop lag, memory, collections. */
-export class Metrics {
+export class Metrics implements Listener {
   readonly #registry = new Registry();
   readonly upstreams = new UpstreamMetrics(this.#registry);
   readonly #requests = this.#counter('requests_total', 'Requests of clients', ['kind', 'status', 'cache']);
@@ -157,19 +169,17 @@ export class Metrics {
     this.#gauge('tags_watched', 'Tags that will be checked before they are asked for', sources.watchedTags);
   }
 
-  request(request: { kind: string; status: number; cache: string; bytes: number; durationMs: number }): void {
-    const { kind, status, cache, bytes, durationMs } = request;
+  request({ kind, status, cache, bytes, durationMs }: RequestEnded): void {
     this.#requests.inc({ kind, status: String(status), cache });
     if (bytes > 0) this.#clientBytes.inc({ kind }, bytes);
     this.#durations.observe({ kind }, durationMs / 1000);
   }
 
-  refusedConnection(reason: string): void {
+  connectionRefused({ why: reason }: ConnectionRefused): void {
     this.#refusedConnections.inc({ reason });
   }
 
-  /** The certificate for clients is another. */
-  certificate(notAfter: Date): void {
+  certificate({ notAfter }: Events['certificate']): void {
     this.#certificateExpiry ??= new Gauge({
       name: 'pierhead_tls_certificate_expiry_timestamp_seconds',
       help: 'When the certificate for clients expires',
@@ -178,65 +188,68 @@ export class Metrics {
     this.#certificateExpiry.set(notAfter.getTime() / 1000);
   }
 
-  /** What came was no request; it was answered with `status` all the same. */
-  unreadable(status: number): void {
+  unreadable({ status }: Events['unreadable']): void {
     this.#requests.inc({ kind: 'other', status: String(status), cache: 'local' });
   }
 
-  upstreamRequest(request: { upstream: string; kind: string; method: string; outcome: string }): void {
-    this.#upstreamRequests.inc(request);
+  upstreamRequest({ upstream, kind, method, outcome }: UpstreamRequest): void {
+    this.#upstreamRequests.inc({ upstream, kind, method, outcome });
   }
 
-  upstreamBytes(upstream: string, bytes: number): void {
+  upstreamBytes({ upstream, bytes }: Events['upstreamBytes']): void {
     this.#upstreamBytes.inc({ upstream }, bytes);
   }
 
-  fillEnded(end: { result: string; resumedBytes: number; segments: number }): void {
-    this.#fills.inc({ result: end.result });
-    this.#resumedBytes.inc(end.resumedBytes);
-    this.#segments.inc(end.segments);
+  fill({ result, resumedBytes, segments }: FillEnded): void {
+    this.#fills.inc({ result });
+    this.#resumedBytes.inc(resumedBytes);
+    this.#segments.inc(segments);
   }
 
-  pulled(pull: { image: string; platform: string }): void {
-    this.#pulls.inc(pull);
+  pull({ image, platform }: Events['pull']): void {
+    this.#pulls.inc({ image, platform });
   }
 
-  readAhead(kind: string): void {
+  prefetched({ kind }: Events['prefetched']): void {
     this.#readAhead.inc({ kind });
   }
 
-  blobFault(fault: { problem: string; found_by: string; outcome: string }): void {
-    this.#blobFaults.inc(fault);
+  blobLost({ problem }: Events['blobLost']): void {
+    const outcome = problem === 'unreadable' ? 'found' : 'removed';
+    this.#blobFaults.inc({ problem, found_by: 'request', outcome });
   }
 
-  scrubbed(bytes: number): void {
+  badContent({ content, problem, foundBy, outcome }: BadContent): void {
+    if (content === 'blob') this.#blobFaults.inc({ problem, found_by: foundBy, outcome });
+  }
+
+  scrubbed({ bytes }: Events['scrubbed']): void {
     this.#scrubbedBytes.inc(bytes);
   }
 
-  removed(removed: { reason: string; manifests: number; blobs: number; bytes: number }): void {
-    const { reason, manifests, blobs, bytes } = removed;
-    this.#removedManifests.inc({ reason }, manifests);
+  removed({ reason, manifests, blobs, bytes }: ContentRemoved): void {
+    this.#removedManifests.inc({ reason }, manifests.length);
     this.#removedBlobs.inc({ reason }, blobs);
     this.#removedBytes.inc({ reason }, bytes);
   }
 
-  indexError(kind: string): void {
-    this.#indexErrors.inc({ kind });
+  indexFailed({ error }: Events['indexFailed']): void {
+    this.#indexErrors.inc({ kind: errorCode(error) ?? 'other' });
   }
 
-  tagChecked(result: string, trigger: string): void {
+  tagChecked({ result, trigger }: TagChecked): void {
     this.#tagChecks.inc({ result, trigger });
   }
 
-  tagCheckSkipped(reason: string): void {
+  tagCheckSkipped({ reason }: Events['tagCheckSkipped']): void {
     this.#skippedChecks.inc({ reason });
   }
 
-  fleetWork(end: string): void {
+  fleetWork({ end }: Events['fleetWork']): void {
     this.#fleetWork.inc({ end });
   }
 
-  redisError(kind: string): void {
+  redisFailed({ kind }: Events['redisFailed']): void {
     this.#redisErrors.inc({ kind });
   }
 

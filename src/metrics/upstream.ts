@@ -1,5 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { BreakerEvent, PullLimitEvent } from '../upstream/events.ts';
+import type { BreakerEvent, Events, Listener, PullLimitEvent } from '../events/events.ts';
 
 const UPSTREAM_STATES = ['up', 'silent', 'down', 'offline'] as const;
 export type UpstreamState = (typeof UPSTREAM_STATES)[number];
@@ -7,7 +7,7 @@ export type UpstreamState = (typeof UPSTREAM_STATES)[number];
 const STATES = { closed: 0, 'half-open': 1, open: 2 } as const;
 
 /** What is known of the state of upstreams: breakers and pull limits. */
-export class UpstreamMetrics {
+export class UpstreamMetrics implements Listener {
   readonly #registry: Registry;
   readonly #state;
   readonly #changes;
@@ -80,11 +80,11 @@ export class UpstreamMetrics {
     });
   }
 
-  fallback(upstream: string): void {
+  fallback({ upstream }: Events['fallback']): void {
     this.#fallbacks.inc({ upstream });
   }
 
-  throttled(upstream: string, ms: number): void {
+  throttled({ upstream, ms }: Events['throttled']): void {
     this.#throttled.inc({ upstream }, ms / 1000);
   }
 
@@ -108,7 +108,7 @@ export class UpstreamMetrics {
     if (!isNew) this.#changes.inc({ upstream, kind, host, to: state });
   }
 
-  pullLimit({ host: upstream, state, foreignPulls }: PullLimitEvent): void {
+  pullLimit({ upstream, state, foreignPulls }: PullLimitEvent): void {
     const labels = { upstream, identity: state.identity };
     if (state.limit !== undefined) this.#limit.set(labels, state.limit);
     if (state.remaining !== undefined) this.#remaining.set(labels, state.remaining);

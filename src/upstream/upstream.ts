@@ -1,3 +1,4 @@
+import type { Tell, UpstreamRequest } from '../events/events.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import type { Reference } from '../oci/reference.ts';
@@ -238,4 +239,24 @@ export function outcomeLabel(outcome: Outcome<unknown>): string {
   if (outcome.kind === 'unavailable') return outcome.cause;
   if (outcome.kind === 'limited') return outcome.scope === 'pulls' ? 'pull-limit' : 'abuse-limit';
   return outcome.kind;
+}
+
+/** The outcome of `work`, which is told of as well. */
+export async function toldOutcome<T>(
+  tell: Tell<'upstreamRequest'>,
+  request: Pick<UpstreamRequest, 'upstream' | 'kind' | 'method'>,
+  work: Promise<T>,
+): Promise<Outcome<T>> {
+  const startedAt = performance.now();
+  let outcome: Outcome<T> | undefined;
+  try {
+    outcome = await outcomeOf(work);
+    return outcome;
+  } finally {
+    tell('upstreamRequest', {
+      ...request,
+      outcome: outcome === undefined ? 'aborted' : outcomeLabel(outcome),
+      durationMs: performance.now() - startedAt,
+    });
+  }
 }

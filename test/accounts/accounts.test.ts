@@ -1,16 +1,12 @@
 import { getRounds, hashSync } from 'bcryptjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { accountFinder } from '../../src/accounts/accounts.ts';
-import { Accounts } from '../../src/accounts/accounts.ts';
-import { parseCredentials } from '../../src/accounts/accounts.ts';
-import { parseHtpasswd } from '../../src/accounts/files.ts';
-import { PasswordChecks } from '../../src/accounts/passwords.ts';
-import { refusalWork } from '../../src/accounts/passwords.ts';
-import { parseTokenFile } from '../../src/accounts/files.ts';
-import { BcryptThread } from '../../src/accounts/passwords.ts';
+import { accountFinder, Accounts, parseCredentials } from '../../src/accounts/accounts.ts';
+import { parseHtpasswd, parseTokenFile } from '../../src/accounts/files.ts';
+import { PasswordChecks, refusalWork, BcryptThread } from '../../src/accounts/passwords.ts';
 import { deferred } from '../../src/lib/promises.ts';
 import { accountsFile, basic } from '../support/accounts.ts';
 import { testFolder } from '../support/temp.ts';
+import { tellNobody } from '../support/told.ts';
 
 const HASH = hashSync('password', 4);
 
@@ -202,7 +198,7 @@ describe('a refusal', () => {
       htpasswdFile,
       tokensFile: undefined,
       rules: [],
-      onReload: () => undefined,
+      tell: tellNobody,
       bcrypt: {
         firstMatch: (_password, hashes) => {
           orders.push(hashes);

@@ -1,15 +1,14 @@
 import { join } from 'node:path';
-import pino from 'pino';
 import { expect, it, onTestFinished } from 'vitest';
+import { Cleanup } from '../../src/app/cleanup.ts';
 import { openStorage } from '../../src/app/storage.ts';
 import { loadSettings } from '../../src/config/load.ts';
-import { Cleanup } from '../../src/app/cleanup.ts';
-import { Metrics } from '../../src/metrics/metrics.ts';
 import { openIndex } from '../../src/store/manifest/lmdb.ts';
 import { createMemoryStore } from '../../src/store/manifest/local.ts';
 import type { SharedStore } from '../../src/store/redis/manifests.ts';
 import { GOLANG, manifest, record } from '../store/manifests.contract.ts';
 import { testFolder } from '../support/temp.ts';
+import { tellNobody } from '../support/told.ts';
 import { eventually } from '../support/wait.ts';
 
 it('a tag that the fleet moves while the data directory is opened is moved in the index too', async () => {
@@ -33,8 +32,7 @@ it('a tag that the fleet moves while the data directory is opened is moved in th
   const { index } = await openStorage(
     {
       settings,
-      log: pino({ level: 'silent' }),
-      metrics: new Metrics(),
+      tell: tellNobody,
       shared,
       canRefill: () => true,
       now: Date.now,

@@ -1,12 +1,13 @@
-import fc, { type Arbitrary } from 'fast-check';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
+import fc, { type Arbitrary } from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { createUpstream } from '../../src/upstream/registry/client.ts';
 import { BodyBrokenError, type Outcome, type Upstream } from '../../src/upstream/upstream.ts';
 import { fuzz, FUZZ_TIMEOUT_MS, mutated } from '../support/fuzz.ts';
+import { tellNobody } from '../support/told.ts';
 import { withDeadline } from '../support/wait.ts';
 
 const BLOB = Buffer.from('the bytes of a blob, some fifty of them, no more.');
@@ -98,7 +99,7 @@ function clientOf(url: string): Upstream {
     idleTimeoutMs: 600,
     userAgent: 'pierhead/0.0.0-test',
     pullLimit: { lowShare: 0.2, reserve: 10 },
-    onRequest: () => undefined,
+    tell: tellNobody,
   });
 }
 

@@ -1,20 +1,21 @@
-import fc from 'fast-check';
 import { setImmediate as turn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { Answer } from '../../src/upstream/connect/answer.ts';
-import { Bandwidth } from '../../src/upstream/limits/bandwidth.ts';
 import { DialGuard } from '../../src/upstream/connect/dial-guard.ts';
 import { isLostConnection } from '../../src/upstream/connect/network-failure.ts';
-import { UpstreamFailure } from '../../src/upstream/upstream.ts';
 import { TimeLimit } from '../../src/upstream/connect/time-limit.ts';
 import { Transport } from '../../src/upstream/connect/transport.ts';
+import { Bandwidth } from '../../src/upstream/limits/bandwidth.ts';
+import { UpstreamFailure } from '../../src/upstream/upstream.ts';
 import { startScriptedAnswers, type ScriptedAnswers } from '../fake/scripted-answers.ts';
 import { startTestApp } from '../support/app.ts';
 import { fuzz, FUZZ_TIMEOUT_MS } from '../support/fuzz.ts';
 import { RawExchange } from '../support/http.ts';
+import { tellNobody } from '../support/told.ts';
 import {
   cases,
   CONTENT,
@@ -60,7 +61,11 @@ async function read(answer: Answer, reader: Reader, leavesAfter: number): Promis
   const chunks: Buffer[] = [];
   let count = 0;
   let error: unknown;
-  const bandwidth = new Bandwidth({ limitAt: () => 400 * KIB * KIB });
+  const bandwidth = new Bandwidth({
+    upstream: 'docker.io',
+    tell: tellNobody,
+    limitAt: () => 400 * KIB * KIB,
+  });
   const open = new AbortController().signal;
   try {
     for await (const chunk of answer.body) {

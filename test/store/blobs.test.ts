@@ -2,13 +2,14 @@ import { mkdir, readdir, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { digestHex, digestOf } from '../../src/oci/digest.ts';
-import type { BlobIndex, BlobStore } from '../../src/store/blobs.ts';
 import { openDiskBlobStore } from '../../src/store/blob/disk.ts';
 import { BlobLeases } from '../../src/store/blob/leases.ts';
+import type { BlobIndex, BlobStore } from '../../src/store/blobs.ts';
 import { blobPath } from '../../src/store/part/layout.ts';
 import { memoryBlobIndex } from '../support/blob-index.ts';
 import { roomOf } from '../support/room.ts';
 import { testFolder } from '../support/temp.ts';
+import { tellNobody } from '../support/told.ts';
 import { blobStoreContract, contentOf, keep } from './blobs.contract.ts';
 
 const CONTENT = Buffer.from('what a layer holds');
@@ -20,7 +21,7 @@ blobStoreContract('the disk', async (maxBytes) =>
 
 async function openTestStore(dataDir: string, index: BlobIndex, maxBytes: number): Promise<BlobStore> {
   const room = roomOf({ maxBytes, index });
-  const blobs = await openDiskBlobStore({ dataDir, index, room, leases: new BlobLeases() });
+  const blobs = await openDiskBlobStore({ dataDir, index, room, leases: new BlobLeases(), tell: tellNobody });
   onTestFinished(() => blobs.close());
   return blobs;
 }

@@ -3,14 +3,15 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { deferred } from '../../src/lib/promises.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../../src/oci/manifest.ts';
-import type { ManifestStore } from '../../src/store/manifests.ts';
 import { openIndex, type Index } from '../../src/store/manifest/lmdb.ts';
 import { createMemoryStore } from '../../src/store/manifest/local.ts';
-import { createRedisStore, type SharedStore } from '../../src/store/redis/manifests.ts';
 import { createTieredStore } from '../../src/store/manifest/tiers.ts';
+import type { ManifestStore } from '../../src/store/manifests.ts';
 import { RedisConnection } from '../../src/store/redis/connection.ts';
+import { createRedisStore, type SharedStore } from '../../src/store/redis/manifests.ts';
 import { startRedis } from '../support/redis.ts';
 import { testFolder } from '../support/temp.ts';
+import { tellTo } from '../support/told.ts';
 import { eventually } from '../support/wait.ts';
 import { GOLANG, manifest, manifestStoreContract, OTHER, record } from './manifests.contract.ts';
 
@@ -29,10 +30,11 @@ interface RedisOptions {
 }
 const redis = async (url: string, options: RedisOptions = {}): Promise<SharedStore> => {
   const { onFailure = () => undefined, secret, now } = { secret: SECRET, ...options };
-  const connection = new RedisConnection({ url, callTimeoutMs: 2000, onFailure });
+  const tell = tellTo({ redisFailed: ({ kind }) => onFailure(kind) });
+  const connection = new RedisConnection({ url, callTimeoutMs: 2000, tell });
   onTestFinished(() => connection.close());
   await eventually(() => connection.state === 'up', 'the connection to Redis');
-  return createRedisStore({ connection, secret, onFailure, ...(now === undefined ? {} : { now }) });
+  return createRedisStore({ connection, secret, tell, ...(now === undefined ? {} : { now }) });
 };
 const tiered = async (url: string, options: RedisOptions = {}) => {
   const shared = await redis(url, options);

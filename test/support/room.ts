@@ -1,6 +1,7 @@
 import { onTestFinished } from 'vitest';
 import type { BlobIndex } from '../../src/store/blobs.ts';
 import { DiskRoom } from '../../src/store/space/room.ts';
+import { tellNobody } from './told.ts';
 
 /** Room for `maxBytes` on a disk without end, where nothing is ever evicted; until the running test ends. */
 export function roomOf({ maxBytes, index }: { maxBytes: number; index: BlobIndex }): DiskRoom {
@@ -18,6 +19,7 @@ export function roomOf({ maxBytes, index }: { maxBytes: number; index: BlobIndex
     },
     evict: async (_reason, wanted) => (await wanted()) <= 0,
     canRefill: () => true,
+    tell: tellNobody,
   });
   onTestFinished(() => room.close());
   return room;

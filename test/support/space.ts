@@ -6,16 +6,16 @@ import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { repositoryKey, type Repository } from '../../src/oci/reference.ts';
 import { DiskBlobAudit } from '../../src/store/blob/audit.ts';
 import { BlobLeases } from '../../src/store/blob/leases.ts';
-import { FileHasher } from '../../src/store/part/hashing.ts';
-import { blobPath } from '../../src/store/part/layout.ts';
 import { ImageCatalog } from '../../src/store/catalog/images.ts';
 import type { Images } from '../../src/store/images.ts';
 import type { Removed } from '../../src/store/index/removal.ts';
-import type { Link, StoredManifest } from '../../src/store/manifests.ts';
 import { openIndex, type Index } from '../../src/store/manifest/lmdb.ts';
-import type { SizeLimit } from '../../src/store/space/space.ts';
-import { openSpace, type Space, type SpaceOptions } from '../../src/store/space/space.ts';
+import type { Link, StoredManifest } from '../../src/store/manifests.ts';
+import { FileHasher } from '../../src/store/part/hashing.ts';
+import { blobPath } from '../../src/store/part/layout.ts';
+import { type SizeLimit, openSpace, type Space, type SpaceOptions } from '../../src/store/space/space.ts';
 import { testFolder } from './temp.ts';
+import { tellTo } from './told.ts';
 
 export const APP: Repository = { host: 'docker.io', name: 'library/app' };
 
@@ -98,9 +98,7 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
     now,
     leases,
     takeIn,
-    onRemovedFile: () => undefined,
-    onRebuilt: () => undefined,
-    onError: (error) => failures.push(error),
+    tell: tellTo({ indexFailed: ({ error }) => failures.push(error) }),
   });
   space.listen({
     onRemoved: (each) => removed.push(each),

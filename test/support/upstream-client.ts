@@ -1,6 +1,6 @@
 import { expect, onTestFinished } from 'vitest';
+import { tellAll, type Listener, type UpstreamRequest } from '../../src/events/events.ts';
 import { createUpstream, type UpstreamOptions } from '../../src/upstream/registry/client.ts';
-import type { RequestEvent } from '../../src/upstream/events.ts';
 import type { BlobStream, Outcome, Upstream } from '../../src/upstream/upstream.ts';
 import type { FakeHub, FakeHubOptions } from '../fake/hub.ts';
 import { filledHub } from './filled-hub.ts';
@@ -12,16 +12,22 @@ export const CAROL = { username: 'carol', password: 'secret' } as const;
 /** A client whose doings are noted; it closes with the running test. */
 export interface WatchedUpstream {
   readonly upstream: Upstream;
-  readonly events: readonly RequestEvent[];
-  /** The headers of each answer of the registry itself. */
-  readonly headers: readonly Readonly<Record<string, unknown>>[];
+  readonly events: readonly UpstreamRequest[];
   readonly receivedBytes: () => number;
 }
 
-export function watchedUpstream(url: string, options: Partial<UpstreamOptions> = {}): WatchedUpstream {
-  const events: RequestEvent[] = [];
-  const headers: Readonly<Record<string, unknown>>[] = [];
+/** `listener` is told of its events. */
+export function watchedUpstream(
+  url: string,
+  options: Partial<UpstreamOptions> = {},
+  listener: Listener = {},
+): WatchedUpstream {
+  const events: UpstreamRequest[] = [];
   let bytes = 0;
+  const own: Listener = {
+    upstreamRequest: (event) => void events.push(event),
+    upstreamBytes: (event) => void (bytes += event.bytes),
+  };
   const upstream = createUpstream({
     host: 'docker.io',
     url,
@@ -30,13 +36,11 @@ export function watchedUpstream(url: string, options: Partial<UpstreamOptions> =
     idleTimeoutMs: 20_000,
     userAgent: 'pierhead/0.0.0-test',
     pullLimit: { lowShare: 0.2, reserve: 10 },
-    onRequest: (event) => void events.push(event),
-    onHeaders: (_kind, seen) => void headers.push(seen),
-    onBytes: (count) => void (bytes += count),
+    tell: tellAll([own, listener]),
     ...options,
   });
   onTestFinished(() => upstream.close());
-  return { upstream, events, headers, receivedBytes: () => bytes };
+  return { upstream, events, receivedBytes: () => bytes };
 }
 
 export interface HubAndUpstream extends WatchedUpstream {
@@ -47,10 +51,11 @@ export interface HubAndUpstream extends WatchedUpstream {
 export async function hubAndUpstream(
   hubOptions: FakeHubOptions = {},
   options: Partial<UpstreamOptions> = {},
+  listener: Listener = {},
 ): Promise<HubAndUpstream> {
   const hub = await filledHub(hubOptions);
   onTestFinished(() => expect(hub.violations).toEqual([]));
-  return { hub, ...watchedUpstream(hub.url, options) };
+  return { hub, ...watchedUpstream(hub.url, options, listener) };
 }
 
 /** The value of an outcome that must be `ok`. */

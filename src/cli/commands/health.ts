@@ -3,6 +3,7 @@ import { get as getPlain, type IncomingMessage } from 'node:http';
 import { get as getSecure } from 'node:https';
 import type { LoadedSettings } from '../../config/load.ts';
 import type { Settings } from '../../config/settings.ts';
+import { messageOf } from '../../lib/errors.ts';
 import type { ExitCode } from '../exit.ts';
 import { printAside } from '../print.ts';
 
@@ -29,7 +30,7 @@ async function unhealthy(settings: Settings): Promise<string | undefined> {
     response.resume();
     return response.statusCode === 200 ? undefined : `${url} answered ${response.statusCode}`;
   } catch (error) {
-    return `${url} does not answer: ${error instanceof Error ? error.message : String(error)}`;
+    return `${url} does not answer: ${messageOf(error)}`;
   }
 }
 

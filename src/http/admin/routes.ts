@@ -2,6 +2,7 @@ import type { RequestListener } from 'node:http';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
+import type { Tell } from '../../events/events.ts';
 import { parseJson } from '../../lib/json.ts';
 import { OperationError, type OperationRun, type Operations } from '../../operations/protocol.ts';
 import { ALIVE, readiness, type Health } from '../server/health.ts';
@@ -18,8 +19,7 @@ export interface AdminRoutesOptions {
   /** The effective settings with their sources, secrets masked. */
   readonly settings: () => unknown;
   readonly operations: Pick<Operations, 'refresh' | 'resolve'>;
-  /** Called with errors that are faults of this program. */
-  readonly onInternalError: (error: unknown) => void;
+  readonly tell: Tell<'fault'>;
 }
 
 /** Requests to the API are a few words long. */
@@ -61,7 +61,7 @@ export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings:
   app.onError((error, context) => {
     if (error instanceof OperationError) return context.json({ error: error.message }, statusOf(error));
     // The message of an escaped error can hold anything: it is for the log, not for the client.
-    options.onInternalError(error);
+    options.tell('fault', { where: 'admin', error });
     return context.json({ error: 'internal error' }, 500);
   });
   return app;

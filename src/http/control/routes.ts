@@ -2,6 +2,8 @@ import type { RequestListener } from 'node:http';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { Hono, type Context } from 'hono';
 import { stream } from 'hono/streaming';
+import type { Tell } from '../../events/events.ts';
+import { messageOf } from '../../lib/errors.ts';
 import { OWN_JSON, parseJson } from '../../lib/json.ts';
 import {
   CONTROL_PROTOCOL,
@@ -24,8 +26,7 @@ export interface ControlOptions {
   readonly operations: Operations;
   /** Of this program, for messages. */
   readonly version: string;
-  /** Called with errors that are faults of this program. */
-  readonly onInternalError: (error: unknown) => void;
+  readonly tell: Tell<'fault'>;
 }
 
 /** What answers at the control socket. */
@@ -44,7 +45,7 @@ export interface Control {
  */
 export function createControl(options: ControlOptions): Control {
   const { operations, version } = options;
-  const runs = new OperationRuns(options.onInternalError);
+  const runs = new OperationRuns(options.tell);
   const app = new Hono<{ Bindings: HttpBindings }>();
   app.use(async (context, next) => {
     const spoken = context.req.header(PROTOCOL_HEADER);
@@ -67,7 +68,7 @@ export function createControl(options: ControlOptions): Control {
   );
   app.onError((error, context) => {
     if (error instanceof OperationError) return refuse(context, 400, error);
-    options.onInternalError(error);
+    options.tell('fault', { where: 'control', error });
     return refuse(context, 500, new OperationError('failed', 'internal error'));
   });
   const listener = getRequestListener(app.fetch);
@@ -123,13 +124,13 @@ function importRequest({ pin, publicKey }: Json): ImportRequest {
 
 /** The operations that are being done for callers. */
 class OperationRuns {
-  readonly #onInternalError: (error: unknown) => void;
+  readonly #tell: Tell<'fault'>;
   readonly #ending = new AbortController();
   readonly #running = new Set<Promise<void>>();
   #isClosed = false;
 
-  constructor(onInternalError: (error: unknown) => void) {
-    this.#onInternalError = onInternalError;
+  constructor(tell: Tell<'fault'>) {
+    this.#tell = tell;
   }
 
   async answer<Q, E, R>(
@@ -196,8 +197,8 @@ class OperationRuns {
   #told(error: unknown, signal: AbortSignal): { readonly code: string; readonly message: string } {
     if (error instanceof OperationError) return { code: error.code, message: error.message };
     if (signal.aborted) return { code: 'stopped', message: 'it was stopped' };
-    this.#onInternalError(error);
-    return { code: 'failed', message: error instanceof Error ? error.message : String(error) };
+    this.#tell('fault', { where: 'control', error });
+    return { code: 'failed', message: messageOf(error) };
   }
 }
 

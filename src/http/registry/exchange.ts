@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { RequestEnded } from '../../events/events.ts';
 import type { CacheStatus } from '../../mirror/answer/answers.ts';
 
 /** Kinds of requests, as logs and metrics tell them apart. */
@@ -47,6 +48,25 @@ export function isRead(exchange: Exchange): boolean {
 /** The status of the answer; 499, as nginx has it, if the client left before there was one. */
 export function answerStatus({ response }: Exchange): number {
   return response.headersSent ? response.statusCode : 499;
+}
+
+/** What is told of an exchange that is over. */
+export function requestEnded(exchange: Exchange): RequestEnded {
+  const { request, response, client, account, kind, repository, reference, cache, bytes } = exchange;
+  return {
+    client,
+    account,
+    method: request.method,
+    kind,
+    repository,
+    reference,
+    status: answerStatus(exchange),
+    cache,
+    bytes,
+    durationMs: performance.now() - exchange.startedAt,
+    isAborted: !response.writableFinished,
+    userAgent: request.headers['user-agent'],
+  };
 }
 
 /** Confirms `?ns=`, where it was asked for (OCI distribution-spec, "Registry Proxying"). */

@@ -1,6 +1,7 @@
 import { createServer, type RequestListener, type Server, type ServerOptions } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { Socket } from 'node:net';
+import type { Tell } from '../../events/events.ts';
 import { plainAddress } from './addresses.ts';
 import type { Tls } from './tls.ts';
 
@@ -17,9 +18,6 @@ export interface ConnectionLimits {
   readonly stallTimeoutMs: number;
 }
 
-/** Why a connection came to nothing. */
-export type RefusedConnection = 'connections' | 'connections-of-address' | 'tls' | 'accept';
-
 export interface HttpServerOptions {
   readonly limits: ConnectionLimits;
   /** Undefined: plain HTTP. */
@@ -28,7 +26,7 @@ export interface HttpServerOptions {
   readonly asksForCertificates: boolean;
   /** Connections of these may be many. */
   readonly isTrustedProxy: (address: string) => boolean;
-  readonly onRefused: (why: RefusedConnection, client: string, error?: Error) => void;
+  readonly tell: Tell<'connectionRefused'>;
 }
 
 /** Room for as many ranges as are answered, whatever their numbers, beside all other headers. */
@@ -54,16 +52,19 @@ export function createHttpServer(options: HttpServerOptions, onRequest: RequestL
   server.maxConnections = limits.maxConnections;
   // No connection can be accepted, for want of file descriptors say. What nobody hears would end the process.
   server.on('error', (error) => {
-    if (server.listening) options.onRefused('accept', '', error);
+    if (server.listening)
+      options.tell('connectionRefused', { why: 'accept', client: '', reason: error.message });
   });
-  server.on('drop', (dropped) => options.onRefused('connections', plainAddress(dropped?.remoteAddress)));
+  server.on('drop', (dropped) => {
+    options.tell('connectionRefused', { why: 'connections', client: plainAddress(dropped?.remoteAddress) });
+  });
   limitAddresses(server, options);
   server.timeout = limits.stallTimeoutMs;
   return server;
 }
 
 function secureServer(
-  { limits, asksForCertificates, onRefused }: HttpServerOptions,
+  { limits, asksForCertificates, tell }: HttpServerOptions,
   tls: Tls,
   http: ServerOptions,
   onRequest: RequestListener,
@@ -83,12 +84,16 @@ function secureServer(
   // Connections that stand keep the certificate that they began with.
   tls.follow(({ context }) => server.setSecureContext(context));
   server.on('tlsClientError', (error, socket) => {
-    onRefused('tls', plainAddress(socket.remoteAddress), error);
+    tell('connectionRefused', {
+      why: 'tls',
+      client: plainAddress(socket.remoteAddress),
+      reason: error.message,
+    });
   });
   return server;
 }
 
-function limitAddresses(server: Server, { limits, isTrustedProxy, onRefused }: HttpServerOptions): void {
+function limitAddresses(server: Server, { limits, isTrustedProxy, tell }: HttpServerOptions): void {
   const counts = new Map<string, number>();
   // Comes before TLS has begun; `secureConnection` would be too late to spare the handshake.
   server.on('connection', (socket: Socket) => {
@@ -102,7 +107,7 @@ function limitAddresses(server: Server, { limits, isTrustedProxy, onRefused }: H
       else counts.set(address, left);
     });
     if (count <= limits.maxConnectionsPerAddress) return;
-    onRefused('connections-of-address', address);
+    tell('connectionRefused', { why: 'connections-of-address', client: address });
     socket.destroy();
   });
 }

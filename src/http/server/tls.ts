@@ -1,8 +1,9 @@
 import { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
+import type { Tell } from '../../events/events.ts';
 import { certificateProblem } from '../../lib/certificates.ts';
-import { FileError } from '../../lib/errors.ts';
+import { FileError, messageOf } from '../../lib/errors.ts';
 import { WatchedFiles } from '../../lib/files.ts';
 
 export interface TlsOptions {
@@ -11,8 +12,7 @@ export interface TlsOptions {
   readonly key: string;
   /** Of the authorities whose clients may connect; undefined: clients need no certificate. */
   readonly clientCa: string | undefined;
-  /** Told when the files were read again, or cannot be used: then the certificate before them goes on. */
-  readonly onReload: (notAfter: Date, error?: unknown) => void;
+  readonly tell: Tell<'fileRead' | 'certificate'>;
 }
 
 /** What servers need to know of a certificate. */
@@ -28,17 +28,19 @@ export class Tls {
   readonly #followers = new Set<(identity: TlsIdentity) => void>();
 
   /** Throws FileError. */
-  constructor({ cert, key, clientCa, onReload }: TlsOptions) {
+  constructor({ cert, key, clientCa, tell }: TlsOptions) {
     this.needsClientCertificate = clientCa !== undefined;
     this.#files = new WatchedFiles({
       paths: [cert, key, ...(clientCa === undefined ? [] : [clientCa])],
       parse: identityOf,
       onChange: (identity) => {
         for (const follow of this.#followers) follow(identity);
-        onReload(identity.notAfter);
+        tell('fileRead', { setting: 'tlsCert' });
+        tell('certificate', { notAfter: identity.notAfter });
       },
-      onError: (error) => onReload(this.#files.value.notAfter, error),
+      onError: (error) => tell('fileRead', { setting: 'tlsCert', reason: messageOf(error) }),
     });
+    tell('certificate', { notAfter: this.identity.notAfter });
   }
 
   get identity(): TlsIdentity {

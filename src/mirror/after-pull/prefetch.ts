@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { PrefetchKind, Tell } from '../../events/events.ts';
 import { atMost, keptFor, memoOf } from '../../lib/caches.ts';
 import { withinMs } from '../../lib/promises.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -21,8 +22,6 @@ import type { ServedManifest } from '../manifest/manifests.ts';
 import { entryFor } from '../manifest/platforms.ts';
 import { LayerAhead } from './prefetch-layers.ts';
 
-export type ReadAheadKind = 'manifest' | 'attestation' | 'statement' | 'config' | 'layer';
-
 export interface ReadAheadOptions {
   readonly mode: 'off' | 'manifests' | 'layers';
   /** Of all clients; empty: any. */
@@ -36,9 +35,8 @@ export interface ReadAheadOptions {
   readonly blobs: Pick<BlobPuller, 'prefetch'>;
   /** Whether upstream can be asked, and has pulls left, for what nobody waits for. */
   readonly mayPrefetch: (upstream: Upstream, repository: string) => boolean;
-  readonly onFetched: (kind: ReadAheadKind) => void;
-  /** Told of faults of this program; that something could not be had is none. */
-  readonly onError: (error: unknown) => void;
+  /** That something could not be had is no fault. */
+  readonly tell: Tell<'prefetched' | 'fault'>;
 }
 
 /** Lists that are got ready for at a time; further ones have to do without. */
@@ -68,7 +66,11 @@ export class ReadAhead {
 
   constructor(options: ReadAheadOptions) {
     this.#options = options;
-    this.#layers = new LayerAhead({ ...options, onFetched: () => options.onFetched('layer') });
+    this.#layers = new LayerAhead({
+      ...options,
+      onFetched: () => options.tell('prefetched', { kind: 'layer' }),
+      onError: (error) => options.tell('fault', { where: 'read-ahead', error }),
+    });
   }
 
   manifestServed(served: ServedManifest): void {
@@ -205,10 +207,10 @@ export class ReadAhead {
   }
 
   /** False if it could not be had. */
-  async #blob(blob: WantedBlob, kind: ReadAheadKind): Promise<boolean> {
+  async #blob(blob: WantedBlob, kind: PrefetchKind): Promise<boolean> {
     const fill = await this.#options.blobs.prefetch(blob);
     const isStored = await fill?.stored;
-    if (isStored === true) this.#options.onFetched(kind);
+    if (isStored === true) this.#options.tell('prefetched', { kind });
     return isStored !== false;
   }
 
@@ -226,9 +228,9 @@ export class ReadAhead {
   async #manifest(
     upstream: Upstream,
     repository: Repository,
-    { digest, kind }: { readonly digest: Digest; readonly kind: ReadAheadKind },
+    { digest, kind }: { readonly digest: Digest; readonly kind: PrefetchKind },
   ): Promise<StoredManifest> {
-    const { store, links, fetcher, negative, mayPrefetch, onFetched } = this.#options;
+    const { store, links, fetcher, negative, mayPrefetch, tell } = this.#options;
     const stored = await store.getManifest(digest);
     // One that came through another repository need not be in this one: who asks for it has that found out.
     if (stored !== undefined && (await links.get(repository, digest)) !== undefined) return stored;
@@ -239,7 +241,7 @@ export class ReadAhead {
     }
     const { promise, joined } = fetcher.fetch(upstream, repository, { kind: 'digest', digest });
     const manifest = await promise;
-    if (!joined) onFetched(kind);
+    if (!joined) tell('prefetched', { kind });
     return manifest;
   }
 
@@ -265,7 +267,9 @@ export class ReadAhead {
     if (this.#isFull) return;
     const running = work()
       .catch((error: unknown) => {
-        if (!(error instanceof PullError)) this.#options.onError(error);
+        if (!(error instanceof PullError)) {
+          this.#options.tell('fault', { where: 'read-ahead', error });
+        }
       })
       .finally(() => this.#running.delete(running));
     this.#running.add(running);

@@ -1,3 +1,4 @@
+import type { Events, Tell } from '../../events/events.ts';
 import { memoOf } from '../../lib/caches.ts';
 import { isIndexType } from '../../oci/media-types.ts';
 import { isUnknown } from '../../oci/platform-order.ts';
@@ -16,14 +17,10 @@ import type { ServedManifest } from '../manifest/manifests.ts';
 export interface PullStatisticsOptions {
   readonly members: IndexEntries;
   readonly clients: ClientPlatforms;
-  /** Told of each image that a client gets the manifest of. */
-  readonly onPull: (pull: CountedPull) => void;
+  readonly tell: Tell<'pull'>;
 }
 
-export interface CountedPull {
-  readonly image: string;
-  readonly platform: string;
-}
+type CountedPull = Events['pull'];
 
 /** Further ones are counted as one: a count of each image and platform is kept for as long as the server runs. */
 const MAX_COUNTED = 5000;
@@ -52,7 +49,7 @@ export class PullStatistics {
     if (platform !== undefined && name !== OTHER && request.reference.kind === 'digest') {
       this.#options.clients.saw(request.client.address, platform);
     }
-    this.#options.onPull(this.#countable({ image: repositoryKey(request.repository), platform: name }));
+    this.#options.tell('pull', this.#countable({ image: repositoryKey(request.repository), platform: name }));
   }
 
   #countable(pull: CountedPull): CountedPull {

@@ -1,3 +1,4 @@
+import type { TagChecked, Tell } from '../../events/events.ts';
 import { deferred } from '../../lib/promises.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatImageName } from '../../oci/image-name.ts';
@@ -16,7 +17,7 @@ import type { ManifestFetcher } from './fetch.ts';
 import type { FleetSingleFlight } from './fleet.ts';
 
 /** Who wants to know: a client that waits, someone who ordered it, or nobody yet. */
-export type CheckTrigger = 'client' | 'refresh' | 'background';
+export type CheckTrigger = TagChecked['trigger'];
 
 /** What came of asking upstream what a tag names. `record` is what is to be served now. */
 export type TagCheck =
@@ -48,7 +49,7 @@ export interface TagCheckerOptions {
   readonly pins?: Pins;
   readonly now: () => number;
   /** Called once for each check that has ended; `shared`: another server has done it. */
-  readonly onChecked?: (result: TagCheck['kind'] | 'shared', trigger: CheckTrigger) => void;
+  readonly tell: Tell<'tagChecked'>;
 }
 
 export interface TagQuestion {
@@ -122,7 +123,7 @@ export class TagChecker {
     question: TagQuestion,
     answered: (movesTo: Digest | undefined) => void,
   ): Promise<TagCheck> {
-    const { fleet, onChecked } = this.#options;
+    const { fleet, tell } = this.#options;
     const startedAt = this.#options.now();
     let isShared = true;
     const check = await fleet.run<TagCheck>(`check:${key}`, {
@@ -132,7 +133,7 @@ export class TagChecker {
         return this.#ask(question, answered);
       },
     });
-    onChecked?.(isShared ? 'shared' : check.kind, question.trigger);
+    tell('tagChecked', { result: isShared ? 'shared' : check.kind, trigger: question.trigger });
     return check;
   }
 

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { Tell } from '../../events/events.ts';
 import { repositoryKey, type Repository } from '../../oci/reference.ts';
 import type { ManifestStore } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
@@ -63,7 +64,7 @@ export interface EarlyChecksOptions {
   /** Whether upstream may be asked what nobody waits for. */
   readonly mayCheck: (upstream: Upstream, repository: Repository) => boolean;
   /** Called for each check that was due and did not take place, with what stood against it. */
-  readonly onSkipped?: (reason: 'limit' | 'upstream') => void;
+  readonly tell: Tell<'tagCheckSkipped'>;
   readonly now: () => number;
 }
 
@@ -161,11 +162,11 @@ export class EarlyChecks {
   }
 
   async #check(watched: Watched, record: Parameters<TagChecker['check']>[0]['record']): Promise<void> {
-    const { checker, mayCheck, onSkipped, now } = this.#options;
+    const { checker, mayCheck, tell, now } = this.#options;
     const { upstream, repository, tag, ttlMs } = watched;
     const obstacle = !mayCheck(upstream, repository) ? 'upstream' : this.#spend() ? undefined : 'limit';
     if (obstacle !== undefined) {
-      onSkipped?.(obstacle);
+      tell('tagCheckSkipped', { reason: obstacle });
       watched.timer = undefined;
       return;
     }

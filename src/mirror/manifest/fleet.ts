@@ -1,3 +1,4 @@
+import type { FleetWorkEnd, Tell } from '../../events/events.ts';
 import { runningTime } from '../../lib/clock.ts';
 import { parseJson } from '../../lib/json.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -12,20 +13,12 @@ import {
 } from '../../store/manifests.ts';
 import { PullError, type PullErrorCode } from '../answer/errors.ts';
 
-/**
- * What came of looking whether another server is at it already.
- * - `first`: nobody was. `alone`: the others could not be asked.
- * - `spared`: another one was, and what it put into the shared store was of use. `told`: it said why there is nothing.
- * - `second`: it let go without a result. `takeover`: it went away, and its lease ran out. `late`: it took too long.
- */
-export type FlightEnd = 'first' | 'alone' | 'spared' | 'told' | 'second' | 'takeover' | 'late';
-
 export interface FleetSingleFlightOptions {
   /** Undefined: there is no fleet. */
   readonly lock: FleetLock | undefined;
   /** The longest that another server is waited for. */
   readonly maxWaitMs: number;
-  readonly onEnd?: (end: FlightEnd) => void;
+  readonly tell: Tell<'fleetWork'>;
 }
 
 export interface FlightWork<T> {
@@ -64,7 +57,7 @@ export class FleetSingleFlight {
     const { lock, maxWaitMs } = this.#options;
     if (lock === undefined) return work();
     let startedAt = runningTime.now();
-    let end: FlightEnd = 'first';
+    let end: FleetWorkEnd = 'first';
     let wasLate = false;
     for (let isFirst = true; ; isFirst = false) {
       const taken = await (isFirst ? lock.take(key) : lock.retake(key));
@@ -97,7 +90,7 @@ export class FleetSingleFlight {
   }
 
   /** The lock is ours. Between our looking into the store and our taking it another server may have finished. */
-  async #work<T>(lease: Lease, end: FlightEnd, { find, work }: FlightWork<T>): Promise<T> {
+  async #work<T>(lease: Lease, end: FleetWorkEnd, { find, work }: FlightWork<T>): Promise<T> {
     let message = '';
     try {
       const found = await find();
@@ -112,8 +105,8 @@ export class FleetSingleFlight {
     }
   }
 
-  #ended(end: FlightEnd): void {
-    this.#options.onEnd?.(end);
+  #ended(end: FleetWorkEnd): void {
+    this.#options.tell('fleetWork', { end });
   }
 }
 

@@ -3,12 +3,13 @@ import { BundleError } from '../../bundle/error.ts';
 import { unitsOf, type BundledUnit } from '../../bundle/images.ts';
 import { BundleReader, type BundleHead } from '../../bundle/reader.ts';
 import { KeyError, parsePublicKey } from '../../bundle/signature.ts';
+import type { Tell } from '../../events/events.ts';
+import { messageOf } from '../../lib/errors.ts';
 import { unlessAborted } from '../../lib/promises.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatImageName, type ImageName } from '../../oci/image-name.ts';
 import { BlobStoreError, type BlobStore } from '../../store/blobs.ts';
-import type { Images } from '../../store/images.ts';
-import { ImageError } from '../../store/images.ts';
+import { type Images, ImageError } from '../../store/images.ts';
 import {
   type ImportProgress,
   type ImportRequest,
@@ -33,8 +34,7 @@ export interface BundleImportOptions {
   readonly requiredKey: () => Promise<string | undefined>;
   /** Whether clients can ask for images of a host. */
   readonly isServed: (host: string) => boolean;
-  /** Told of each bundle that was taken in, for the log. */
-  readonly onImported: (summary: ImportSummary) => void;
+  readonly tell: Tell<'imported'>;
 }
 
 const PROGRESS_MS = 250;
@@ -63,7 +63,9 @@ export class BundleImport {
     try {
       const keys = await this.#keys(request);
       const summary = await new ImportRun(this.#options, request, run).all(new BundleReader(stream, keys));
-      this.#options.onImported(summary);
+      const { stored, known, signature, isPinned, durationMs } = summary;
+      const images = summary.images.map(({ image }) => image);
+      this.#options.tell('imported', { images, stored, known, signature, isPinned, durationMs });
       return summary;
     } finally {
       this.#isRunning = false;
@@ -273,8 +275,4 @@ function namesOf(unit: BundledUnit): ImageName[] {
         reference: { kind: 'digest', digest },
       }));
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,3 +1,4 @@
+import type { Tell } from '../../events/events.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { BlobAudit, BlobStore, Bookmarks } from '../../store/blobs.ts';
 import type { ManifestAudit } from '../../store/manifests.ts';
@@ -13,10 +14,7 @@ export interface ScrubScheduleOptions {
   readonly blobs: BlobStore;
   readonly repair: ContentRepair;
   readonly clock: Clock;
-  readonly onScrubbed: (bytes: number) => void;
-  readonly onFinding: (finding: Finding, foundBy: 'verify' | 'scrub') => void;
-  /** The scrub could not go on for now. */
-  readonly onError: (error: unknown) => void;
+  readonly tell: Tell<'scrubbed' | 'badContent' | 'fault'>;
 }
 
 export interface ScrubOptions {
@@ -35,7 +33,7 @@ export class ScrubSchedule {
     this.#options = options;
     this.#verification = new Verification({
       ...options,
-      onFinding: (finding) => options.onFinding(finding, 'verify'),
+      onFinding: (finding) => this.#found(finding, 'verify'),
     });
   }
 
@@ -51,12 +49,25 @@ export class ScrubSchedule {
       ...this.#options,
       intervalMs,
       isIdle: () => isIdle() && repair.fillsRunning === 0 && !this.#verification.isRunning,
-      onBytes: this.#options.onScrubbed,
-      onFinding: (finding) => this.#options.onFinding(finding, 'scrub'),
+      onFinding: (finding) => this.#found(finding, 'scrub'),
     });
   }
 
   async close(): Promise<void> {
     await this.#scrubber?.close();
+  }
+
+  #found(finding: Finding, foundBy: 'verify' | 'scrub'): void {
+    const { content, digest, problem, outcome, repositories, images, reason } = finding;
+    this.#options.tell('badContent', {
+      foundBy,
+      content,
+      digest,
+      problem,
+      outcome,
+      repositories,
+      images,
+      reason,
+    });
   }
 }

@@ -1,3 +1,4 @@
+import type { Tell } from '../../events/events.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { unlessAborted } from '../../lib/promises.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -29,9 +30,8 @@ export interface ScrubberOptions {
   /** Whether nobody waits for the disk. */
   readonly isIdle: () => boolean;
   readonly clock: Clock;
-  readonly onBytes: (bytes: number) => void;
+  readonly tell: Tell<'scrubbed' | 'fault'>;
   readonly onFinding: (finding: Finding) => void;
-  readonly onError: (error: unknown) => void;
 }
 
 /**
@@ -50,7 +50,7 @@ export class Scrubber {
     this.#ended = this.#run().catch((error: unknown) => {
       if (!this.#ending.signal.aborted) throw error;
     });
-    this.#ended.catch(options.onError);
+    this.#ended.catch((error: unknown) => options.tell('fault', { where: 'scrub', error }));
   }
 
   async close(): Promise<void> {
@@ -67,7 +67,7 @@ export class Scrubber {
         await this.#walk(pass);
       } catch (error) {
         this.#ending.signal.throwIfAborted();
-        this.#options.onError(error);
+        this.#options.tell('fault', { where: 'scrub', error });
         await this.#wait(FAILED_PAUSE_MS);
       }
     }
@@ -95,11 +95,11 @@ export class Scrubber {
   }
 
   async #check(digest: Digest, size: number): Promise<void> {
-    const { audit, onBytes } = this.#options;
+    const { audit, tell } = this.#options;
     const state = await audit.check(digest, {
       signal: this.#ending.signal,
       onBytes: async (bytes) => {
-        onBytes(bytes);
+        tell('scrubbed', { bytes });
         await this.#wait((bytes / MAX_BYTES_PER_SECOND) * 1000);
         await this.#untilIdle();
       },

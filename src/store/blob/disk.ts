@@ -1,5 +1,6 @@
 import { rm, stat } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
+import type { Tell } from '../../events/events.ts';
 import { atMost } from '../../lib/caches.ts';
 import { Extents } from '../../lib/extents.ts';
 import { openRegularFile } from '../../lib/files.ts';
@@ -41,12 +42,7 @@ export interface DiskBlobStoreOptions {
   /** Told when a client begins to read a stored blob. */
   readonly onRead?: (digest: Digest) => void;
   /** Told when the disk begins to refuse what it is given, and with undefined when it works again. */
-  readonly onHealth?: (error: BlobStoreError | undefined) => void;
-  /**
-   * Told of each blob that was not as it was kept when it was asked for, and is a miss from then on; one that is
-   * `unreadable` stays.
-   */
-  readonly onLost?: (digest: Digest, problem: 'short' | 'missing' | 'unreadable') => void;
+  readonly tell: Tell<'diskHealth' | 'blobLost'>;
 }
 
 /** A blob that the disk could not read is not tried again for so long: each client would be cut off at the same byte. */
@@ -78,7 +74,9 @@ class DiskBlobStore implements BlobStore {
     this.#options = options;
     this.#kept = kept;
     this.#adoptions = new Adoptions({ ...options, hashes: this.#hashes });
-    this.#health = new DiskHealth(options.dataDir, options.onHealth ?? (() => undefined));
+    this.#health = new DiskHealth(options.dataDir, (error) =>
+      options.tell('diskHealth', { reason: error?.message }),
+    );
     options.leases.onRemoval((digest) => this.#files.forget(blobPath(options.dataDir, digest)));
   }
 
@@ -188,7 +186,7 @@ class DiskBlobStore implements BlobStore {
 
   /** What a failing disk still has is not thrown away, but whoever asks gets it from elsewhere meanwhile. */
   #cannotRead(digest: Digest, cause: unknown): never {
-    if (!this.#unreadable.has(digest)) this.#options.onLost?.(digest, 'unreadable');
+    if (!this.#unreadable.has(digest)) this.#options.tell('blobLost', { digest, problem: 'unreadable' });
     this.#unreadable.set(digest, true);
     throw diskError(cause, `reading ${digest}`);
   }
@@ -199,7 +197,7 @@ class DiskBlobStore implements BlobStore {
     if (this.#options.index.getBlob(digest) === undefined) return;
     // A file that a failing disk does not let go is looked at again the next time.
     await this.remove(digest).catch(() => undefined);
-    this.#options.onLost?.(digest, foundBytes === undefined ? 'missing' : 'short');
+    this.#options.tell('blobLost', { digest, problem: foundBytes === undefined ? 'missing' : 'short' });
   }
 
   /**

@@ -1,3 +1,4 @@
+import type { Tell } from '../../events/events.ts';
 import { WriteBehind } from '../../lib/write-behind.ts';
 import type { PullEntry, PullHistory, PullRecord } from '../history.ts';
 import type { IndexTables } from '../index/tables.ts';
@@ -21,7 +22,7 @@ export interface HistoryBufferOptions {
   /** Whether the cache may grow by about so many bytes of the index; if not, notes wait until it may. */
   readonly hasRoom: (bytes: number) => boolean;
   /** Told that the index did not take the notes; they are tried again. */
-  readonly onError: (error: unknown) => void;
+  readonly tell: Tell<'indexFailed'>;
 }
 
 interface OpenEntry extends PullRecord {
@@ -79,7 +80,7 @@ export class HistoryBuffer implements PullHistory {
   }
 
   async #write(): Promise<void> {
-    const { now, hasRoom, onError } = this.#options;
+    const { now, hasRoom, tell } = this.#options;
     const due = [...this.#open.values()].filter(({ isWritten }) => !isWritten);
     try {
       for (let at = 0; at < due.length && hasRoom(STEP * ENTRY_BYTES); at += STEP) {
@@ -88,7 +89,7 @@ export class HistoryBuffer implements PullHistory {
       if (due.length > 0 || !this.#isTrimmed) await this.#trim();
       this.#isTrimmed = true;
     } catch (error) {
-      onError(error);
+      tell('indexFailed', { error });
     }
     for (const [key, { isWritten, firstAt }] of this.#open) {
       if (isWritten && now() - firstAt >= ENTRY_MS) this.#open.delete(key);

@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { open, type RootDatabase } from 'lmdb';
+import type { Tell } from '../../events/events.ts';
 import { errorCode } from '../../lib/errors.ts';
 import { withinMs } from '../../lib/promises.ts';
 
@@ -68,8 +69,7 @@ interface FileStats {
 
 export interface EnvironmentOptions {
   readonly readOnly: boolean;
-  /** Told once if the index turns out to be damaged while it is open. */
-  readonly onProblem?: ((problem: string) => void) | undefined;
+  readonly tell?: Tell<'indexDamaged'> | undefined;
 }
 
 /** One LMDB environment: a directory with one file that all tables share, so that a change of several is one. */
@@ -85,13 +85,13 @@ export class IndexEnvironment {
   #problem: string | undefined;
   #closed: Promise<void> | undefined;
   #onWritten: () => void = () => undefined;
-  readonly #onProblem: (problem: string) => void;
+  readonly #tell: Tell<'indexDamaged'>;
   #measured: { readonly freeBytes: number; readonly marginBytes: number; readonly at: number } | undefined;
 
   constructor(path: string, options: EnvironmentOptions) {
     this.#path = path;
     this.isReadOnly = options.readOnly;
-    this.#onProblem = options.onProblem ?? (() => undefined);
+    this.#tell = options.tell ?? (() => undefined);
     try {
       // With batches by event turn, a failed commit rejects a promise inside lmdb that nobody can handle, and that
       // ends the process.
@@ -230,7 +230,7 @@ export class IndexEnvironment {
   #found(problem: string): void {
     if (this.#problem !== undefined) return;
     this.#problem = problem;
-    this.#onProblem(problem);
+    this.#tell('indexDamaged', { reason: problem });
   }
 
   async #requireRoom(bytes: number): Promise<void> {

@@ -3,7 +3,7 @@ import { readdir, rename, rm } from 'node:fs/promises';
 import { join, basename, dirname } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { thisBoot } from '../../lib/clock.ts';
-import { errorCode } from '../../lib/errors.ts';
+import { errorCode, messageOf } from '../../lib/errors.ts';
 import { DATA_FILE, IndexError } from './environment.ts';
 import {
   Damage,
@@ -97,7 +97,7 @@ function systemDamage(path: string, error: unknown): string | undefined {
     case 'ENXIO':
       return `it cannot be read: ${code}`;
     default: {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       throw new IndexError(`the index at ${path} cannot be read: ${reason}`, { cause: error });
     }
   }

@@ -1,3 +1,4 @@
+import type { Tell } from '../../events/events.ts';
 import { digestMatches, type Digest } from '../../oci/digest.ts';
 import { repositoryKey, type Repository } from '../../oci/reference.ts';
 import type { ListedBlobIndex } from '../blob/audit.ts';
@@ -23,8 +24,7 @@ import type {
 export interface IndexOptions {
   readonly readOnly?: boolean;
   readonly now?: () => number;
-  /** Told once if the index turns out to be damaged while it is open. */
-  readonly onProblem?: (problem: string) => void;
+  readonly tell?: Tell<'indexDamaged'>;
 }
 
 /**
@@ -49,8 +49,8 @@ export interface Index extends ManifestStore, Catalogue, ListedBlobIndex, Manife
  * Throws IndexError.
  */
 export function openIndex(path: string, options: IndexOptions = {}): Index {
-  const { readOnly = false, now = Date.now, onProblem } = options;
-  return new LmdbIndex(new IndexTables(path, { readOnly, onProblem }), now);
+  const { readOnly = false, now = Date.now, tell } = options;
+  return new LmdbIndex(new IndexTables(path, { readOnly, tell }), now);
 }
 
 /** Opens the index of a data directory to be read beside whoever owns it. Throws IndexError. */
@@ -227,7 +227,7 @@ class LmdbIndex implements Index {
 
 export interface ReferrersStoreOptions {
   readonly tables: IndexTables;
-  readonly onError: (error: unknown) => void;
+  readonly tell: Tell<'indexFailed'>;
   /** Whether the cache may grow by about so many bytes of the index; a list may have 4 MiB. */
   readonly hasRoom: (bytes: number) => boolean;
 }
@@ -239,12 +239,12 @@ export function createReferrersStore(options: ReferrersStoreOptions): ReferrersS
 
 class LmdbReferrers implements ReferrersStore {
   readonly #tables: IndexTables;
-  readonly #onError: (error: unknown) => void;
+  readonly #tell: Tell<'indexFailed'>;
   readonly #hasRoom: (bytes: number) => boolean;
 
-  constructor({ tables, onError, hasRoom }: ReferrersStoreOptions) {
+  constructor({ tables, tell, hasRoom }: ReferrersStoreOptions) {
     this.#tables = tables;
-    this.#onError = onError;
+    this.#tell = tell;
     this.#hasRoom = hasRoom;
   }
 
@@ -272,7 +272,7 @@ class LmdbReferrers implements ReferrersStore {
       await this.#tables.environment.write(change, options);
     } catch (error) {
       if (!(error instanceof IndexWriteError)) throw error;
-      this.#onError(error);
+      this.#tell('indexFailed', { error });
     }
   }
 }

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { Tell } from '../../events/events.ts';
 import { atMost } from '../../lib/caches.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { repositoryKey, type Repository } from '../../oci/reference.ts';
@@ -84,10 +85,7 @@ export interface GuardedStoreOptions {
   readonly hasRoom?: (bytes: number) => boolean;
   /** A small write, to find out whether writing works again. */
   readonly probe: () => Promise<void>;
-  /** Told of every failure. */
-  readonly onError: (error: unknown) => void;
-  /** Told when it begins to fail, and when it works again. */
-  readonly onChange: (isFailing: boolean) => void;
+  readonly tell: Tell<'indexFailed' | 'indexHealth'>;
 }
 
 /** A store whose failures are misses: it forgets puts, and says so until it works again. */
@@ -160,9 +158,10 @@ class Guarded implements GuardedStore {
 
   /** A cache that is full by its own limit is no fault; what it lacks is a miss. */
   #hasRoom(bytes: number): boolean {
-    const { hasRoom, onError } = this.#options;
+    const { hasRoom, tell } = this.#options;
     const may = hasRoom?.(bytes) ?? true;
-    if (!may) onError(new IndexWriteError('full', 'the cache is full of what must stay'));
+    if (!may)
+      tell('indexFailed', { error: new IndexWriteError('full', 'the cache is full of what must stay') });
     return may;
   }
 
@@ -170,7 +169,7 @@ class Guarded implements GuardedStore {
     try {
       return await call();
     } catch (error) {
-      this.#options.onError(error);
+      this.#options.tell('indexFailed', { error });
       this.#failed();
       return undefined;
     }
@@ -180,7 +179,7 @@ class Guarded implements GuardedStore {
     if (this.#timer !== undefined) return;
     this.#timer = setInterval(() => void this.#probe(), PROBE_EVERY_MS);
     this.#timer.unref();
-    this.#options.onChange(true);
+    this.#options.tell('indexHealth', { isFailing: true });
   }
 
   async #probe(): Promise<void> {
@@ -192,6 +191,6 @@ class Guarded implements GuardedStore {
     if (this.#timer === undefined) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
-    this.#options.onChange(false);
+    this.#options.tell('indexHealth', { isFailing: false });
   }
 }

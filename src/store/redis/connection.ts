@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Tell } from '../../events/events.ts';
 import { RunningTime } from '../../lib/clock.ts';
 import { withinMs } from '../../lib/promises.ts';
 import { createRedisClients, type RedisClient } from './clients.ts';
@@ -62,8 +63,7 @@ export type RedisState = 'up' | 'waiting' | 'down';
 export interface RedisConnectionOptions {
   /** See lib/redis-address.ts. */
   readonly url: string;
-  /** Told of everything that fails, never of anything secret. */
-  readonly onFailure?: (failure: RedisFailure) => void;
+  readonly tell: Tell<'redisFailed'>;
   /** The longest that a call is waited for; default 40. */
   readonly callTimeoutMs?: number;
   /** By when a connection must stand; default 5000. */
@@ -75,7 +75,7 @@ export interface RedisConnectionOptions {
  * all: nothing here rejects, and nobody waits for a Redis that is known not to answer.
  */
 export class RedisConnection {
-  readonly #onFailure: (failure: RedisFailure) => void;
+  readonly #tell: Tell<'redisFailed'>;
   readonly #callTimeoutMs: number;
   readonly #allowance: RedisAllowance;
   readonly #client: RedisClient;
@@ -94,7 +94,7 @@ export class RedisConnection {
 
   constructor(options: RedisConnectionOptions) {
     const { url, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
-    this.#onFailure = options.onFailure ?? (() => undefined);
+    this.#tell = options.tell;
     this.#callTimeoutMs = options.callTimeoutMs ?? CALL_TIMEOUT_MS;
     const { commands, subscriber } = createRedisClients({ url, connectTimeoutMs });
     this.#allowance = new RedisAllowance(this.#callTimeoutMs);
@@ -103,7 +103,7 @@ export class RedisConnection {
     this.#clients = new Set([commands, subscriber]);
     this.#guard = new RedisGuard({ probe: () => this.#isAlive(), slowMs: this.#callTimeoutMs / 3 });
     for (const client of this.#clients) {
-      client.on('error', (error: unknown) => this.#onFailure(failureOf(error)));
+      client.on('error', (error: unknown) => this.#noted(error));
       client.on('end', () => this.#connectAgain(client));
     }
     commands.on('ready', () => {
@@ -141,7 +141,7 @@ export class RedisConnection {
   send(call: (client: RedisClient) => Promise<unknown>): void {
     if (this.#client.status !== 'ready') return;
     const sent = Promise.resolve(this.#client).then(call);
-    sent.catch((error: unknown) => this.#onFailure(failureOf(error)));
+    sent.catch((error: unknown) => this.#noted(error));
   }
 
   /** Does the work of one request of a client. */
@@ -198,8 +198,12 @@ export class RedisConnection {
     return value;
   }
 
+  #noted(error: unknown): void {
+    this.#tell('redisFailed', { kind: failureOf(error) });
+  }
+
   #failed(failure: RedisFailure): undefined {
-    this.#onFailure(failure);
+    this.#tell('redisFailed', { kind: failure });
     if (isSilence(failure)) this.#guard.failed();
     if (failure === 'read-only') this.#leaveReplica();
     if (this.#guard.isOpen) this.#lost();
@@ -235,7 +239,7 @@ export class RedisConnection {
 
   #subscribe(channels: readonly string[]): void {
     if (channels.length === 0) return;
-    this.#subscriber.subscribe(...channels).catch((error: unknown) => this.#onFailure(failureOf(error)));
+    this.#subscriber.subscribe(...channels).catch((error: unknown) => this.#noted(error));
   }
 
   #heard(channel: string, text: string): void {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Tell } from '../../events/events.ts';
 import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
 import { digestMatches, type Digest } from '../../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, ManifestInvalidError, parseManifest } from '../../oci/manifest.ts';
@@ -13,7 +14,6 @@ import { decodeLink, decodeManifest, decodeTag, encodeManifest, parseObject } fr
 import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifests.ts';
 import { Claims, type Claim } from './claims.ts';
 import { REDIS_PREFIX, type RedisConnection } from './connection.ts';
-import type { RedisFailure } from './health.ts';
 
 const TAG_CHANNEL = `${REDIS_PREFIX}tags`;
 const EXPIRY_SECONDS = 30 * 24 * 60 * 60;
@@ -72,12 +72,12 @@ export interface RedisStoreOptions {
   /** What servers believe each other by, who may see what; undefined: nothing of that is shared or believed. */
   readonly secret: string | undefined;
   /** Told of data under our keys that is not ours. */
-  readonly onFailure?: (failure: RedisFailure) => void;
+  readonly tell: Tell<'redisFailed'>;
   /** Ms since the epoch; default the clock. */
   readonly now?: () => number;
 }
 
-/** A Redis that is slow, gone, full or not ours is a miss and a call of `onFailure`: never an exception, never a wait. */
+/** A Redis that is slow, gone, full or not ours is a miss that is told of: never an exception, never a wait. */
 export function createRedisStore(options: RedisStoreOptions): SharedStore {
   return new RedisStore(options);
 }
@@ -86,13 +86,13 @@ class RedisStore implements SharedStore {
   readonly #origin = randomUUID();
   readonly #redis: RedisConnection;
   readonly #claims: Claims | undefined;
-  readonly #onFailure: (failure: RedisFailure) => void;
+  readonly #tell: Tell<'redisFailed'>;
   readonly #now: () => number;
 
-  constructor({ connection, secret, onFailure, now }: RedisStoreOptions) {
+  constructor({ connection, secret, tell, now }: RedisStoreOptions) {
     this.#redis = connection;
     this.#claims = secret === undefined ? undefined : new Claims(secret);
-    this.#onFailure = onFailure ?? (() => undefined);
+    this.#tell = tell;
     this.#now = now ?? Date.now;
   }
 
@@ -109,7 +109,7 @@ class RedisStore implements SharedStore {
     if (value === undefined || value === null) return undefined;
     const manifest = decodeManifest(digest, value);
     if (manifest !== undefined && isIntact(manifest)) return manifest;
-    this.#onFailure('tampered');
+    this.#tell('redisFailed', { kind: 'tampered' });
     void this.#redis.try((client) => client.del(key));
     return undefined;
   }
@@ -123,7 +123,7 @@ class RedisStore implements SharedStore {
     const text = await this.#redis.ask((client) => client.get(tagKey(repository, tag)));
     if (text === undefined || text === null) return undefined;
     const record = this.#presentTag(text);
-    if (record === undefined) this.#onFailure('malformed');
+    if (record === undefined) this.#tell('redisFailed', { kind: 'malformed' });
     return record;
   }
 
@@ -211,7 +211,7 @@ class RedisStore implements SharedStore {
     if (text === undefined || text === null) return undefined;
     const claim = claims.open(key, text, { nowMs: this.#now(), maxAgeMs: maxAgeSeconds * 1000 });
     if (claim !== undefined) return claim;
-    this.#onFailure('unsigned');
+    this.#tell('redisFailed', { kind: 'unsigned' });
     void this.#redis.try((client) => client.del(key));
     return undefined;
   }
@@ -237,7 +237,7 @@ class RedisStore implements SharedStore {
     const isNamed =
       repository !== undefined && isRepositoryName(repository.name) && typeof tag === 'string' && isTag(tag);
     if (isNamed && record !== undefined) return { repository, tag, record };
-    this.#onFailure('malformed');
+    this.#tell('redisFailed', { kind: 'malformed' });
     return undefined;
   }
 }

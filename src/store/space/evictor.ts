@@ -1,4 +1,5 @@
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
+import type { Tell } from '../../events/events.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { BlobLeases } from '../blob/leases.ts';
 import type { Place } from '../index/blobs.ts';
@@ -30,8 +31,7 @@ export interface EvictorOptions {
   readonly notes: Pick<UsageBuffer, 'flush'>;
   readonly protection: Protection;
   readonly remover: Remover;
-  /** Told that the index refused; what waits for room is then told that there is none. */
-  readonly onError: (error: unknown) => void;
+  readonly tell: Tell<'indexFailed'>;
 }
 
 interface Demand {
@@ -92,7 +92,7 @@ export class Evictor {
       }
       await this.#mostWanted();
     } catch (error) {
-      this.#options.onError(error);
+      this.#options.tell('indexFailed', { error });
     }
     for (const demand of this.#demands) demand.settle(false);
     this.#demands.clear();

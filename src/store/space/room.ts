@@ -1,3 +1,4 @@
+import type { Tell } from '../../events/events.ts';
 import { SerialQueue } from '../../lib/turns.ts';
 import { NoRoomError, type Reservation, type Room } from '../part/health.ts';
 
@@ -44,7 +45,7 @@ export interface DiskRoomOptions {
   /** Whether what is evicted could be fetched again. */
   readonly canRefill: () => boolean;
   /** Told when the file system has no room any more, and when it has again. */
-  readonly onCramped?: (isCramped: boolean) => void;
+  readonly tell: Tell<'diskFull'>;
 }
 
 export interface RoomFigures {
@@ -208,7 +209,7 @@ export class DiskRoom implements Room {
   #tellCramped(): void {
     if (this.isCramped === this.#wasCramped) return;
     this.#wasCramped = this.isCramped;
-    this.#options.onCramped?.(this.isCramped);
+    this.#options.tell('diskFull', { isFull: this.isCramped });
   }
 
   /** How much must go before `bytes` can be held. */

@@ -1,5 +1,6 @@
 import { readdir, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Tell } from '../../events/events.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { BlobLeases } from '../blob/leases.ts';
 import { isPinned } from '../index/closure.ts';
@@ -10,7 +11,7 @@ import { partsDirectory } from '../part/layout.ts';
 import { Evictor } from './evictor.ts';
 import { PinnedBytes, Protection } from './protection.ts';
 import { Remover, type RemovalReason } from './remover.ts';
-import { DiskRoom, type DiskRoomOptions, type RoomFigures } from './room.ts';
+import { DiskRoom, type RoomFigures } from './room.ts';
 import { Sweep, type SweepOptions } from './sweep.ts';
 import { UsageBuffer } from './usage.ts';
 
@@ -97,12 +98,7 @@ export interface SpaceOptions {
   readonly leases: BlobLeases;
   /** Looks at a file that the index does not know, and enters it if it is what its name says. */
   readonly takeIn: SweepOptions['takeIn'];
-  /** Told of a file that no index knew and that is gone now. */
-  readonly onRemovedFile: (digest: Digest) => void;
-  /** Told when all files of an index that was lost have been looked at. */
-  readonly onRebuilt: () => void;
-  readonly onError: (error: unknown) => void;
-  readonly onCramped?: DiskRoomOptions['onCramped'];
+  readonly tell: Tell<'strayFileRemoved' | 'indexRebuilt' | 'indexFailed' | 'diskFull'>;
 }
 
 /** What concerns the stores before the index. */
@@ -140,7 +136,7 @@ export interface Space {
 
 /** For the owner of the data directory; the index has been upgraded. */
 export async function openSpace(options: SpaceOptions): Promise<Space> {
-  const { dataDir, tables, limit, canRefill, now, leases, onRebuilt, onError } = options;
+  const { dataDir, tables, limit, canRefill, now, leases, tell } = options;
   const storedBytes = (): number => tables.totals.of('blobs').bytes + tables.environment.fileBytes();
   // Where the index was lost its blobs are ours all the same, and will be taken in.
   const lostBytes = tables.totals.of('blobs').count === 0 ? await blobFileBytes(dataDir) : 0;
@@ -151,7 +147,7 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
     tables,
     now,
     onUnknown: async (digest) => listener?.onUnknownManifest(digest),
-    onError,
+    tell,
   });
   const pinned = new PinnedBytes(tables);
   const remover = new Remover({
@@ -161,7 +157,7 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
     onRemoved: (removed, reason) => listener?.onRemoved(removed, reason),
   });
   const protection = new Protection({ tables, leases, notes: usage, now });
-  const evictor = new Evictor({ tables, leases, notes: usage, protection, remover, onError });
+  const evictor = new Evictor({ tables, leases, notes: usage, protection, remover, tell });
   const room = new DiskRoom({
     limitBytes,
     indexMarginBytes: Math.min(MAX_INDEX_MARGIN_BYTES, Math.floor(limitBytes * INDEX_MARGIN_SHARE)),
@@ -176,12 +172,12 @@ export async function openSpace(options: SpaceOptions): Promise<Space> {
     },
     evict: (reason, wanted) => evictor.free(reason, wanted),
     canRefill,
-    ...(options.onCramped === undefined ? {} : { onCramped: options.onCramped }),
+    tell,
   });
   tables.environment.onWritten(() => room.entered());
   let isRebuilding = lostBytes > 0;
   const onSwept = (): void => {
-    if (isRebuilding) onRebuilt();
+    if (isRebuilding) tell('indexRebuilt', {});
     isRebuilding = false;
   };
   const sweep = new Sweep({ ...options, onSwept });

@@ -1,6 +1,7 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
+import type { Tell } from '../../events/events.ts';
 import { deferred } from '../../lib/promises.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import type { BlobLeases } from '../blob/leases.ts';
@@ -25,10 +26,9 @@ export interface SweepOptions {
   readonly now: () => number;
   /** Looks at a file that the index does not know, and enters it if it is what its name says. */
   readonly takeIn: (digest: Digest, signal: AbortSignal) => Promise<BlobState>;
-  readonly onRemovedFile: (digest: Digest) => void;
+  readonly tell: Tell<'strayFileRemoved' | 'indexFailed'>;
   /** Told when it has been over all files. */
   readonly onSwept?: () => void;
-  readonly onError: (error: unknown) => void;
   /** Default ten seconds. */
   readonly startAfterMs?: number;
 }
@@ -79,7 +79,7 @@ export class Sweep {
       await part();
     } catch (error) {
       this.#abort.signal.throwIfAborted();
-      this.#options.onError(error);
+      this.#options.tell('indexFailed', { error });
     }
   }
 
@@ -113,7 +113,7 @@ export class Sweep {
     const { signal } = this.#abort;
     return this.#options.takeIn(digest, signal).catch((error: unknown) => {
       signal.throwIfAborted();
-      this.#options.onError(error);
+      this.#options.tell('indexFailed', { error });
       return undefined;
     });
   }
@@ -134,7 +134,7 @@ export class Sweep {
     );
     gone.resolve();
     // What the disk does not let go is tried again tomorrow.
-    if (isGone) this.#options.onRemovedFile(digest);
+    if (isGone) this.#options.tell('strayFileRemoved', { digest });
   }
 
   /** Links to what is neither stored nor named by anything stored: fills that failed, HEADs that nothing followed. */

@@ -1,3 +1,4 @@
+import type { Tell } from '../../events/events.ts';
 import { WriteBehind } from '../../lib/write-behind.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Unit } from '../index/blobs.ts';
@@ -20,8 +21,8 @@ export interface UsageBufferOptions {
   readonly now: () => number;
   /** Told of manifests that were served although the index lacks them. */
   readonly onUnknown: (digest: Digest) => Promise<void>;
-  /** Told that the index did not take the notes; they are tried again. */
-  readonly onError: (error: unknown) => void;
+  /** Notes that the index did not take are tried again. */
+  readonly tell: Tell<'indexFailed'>;
 }
 
 /** What clients pull: noted in memory at each hit, written to the index in batches. */
@@ -70,7 +71,7 @@ export class UsageBuffer {
       const due = this.#due();
       for (let at = 0; at < due.length; at += STEP) await this.#writeStep(due.slice(at, at + STEP));
     } catch (error) {
-      this.#options.onError(error);
+      this.#options.tell('indexFailed', { error });
     }
   }
 

@@ -1,6 +1,6 @@
+import type { BreakerState } from '../../events/events.ts';
 import { runningTime } from '../../lib/clock.ts';
 import { deferred, type Deferred } from '../../lib/promises.ts';
-import type { BreakerState } from '../events.ts';
 import { UpstreamFailure, type Failure } from '../upstream.ts';
 import { AbuseLimit, Prober } from './prober.ts';
 

@@ -1,8 +1,8 @@
+import type { BreakerEvent, BreakerKind } from '../../events/events.ts';
 import type { Answer } from '../connect/answer.ts';
 import { isForeign } from '../connect/headers.ts';
 import { TimeLimit } from '../connect/time-limit.ts';
 import type { Transport, TransportRequest } from '../connect/transport.ts';
-import type { BreakerKind, BreakerChange } from '../events.ts';
 import { outcomeOf, type Failure } from '../upstream.ts';
 import { Breaker, type Down } from './breaker.ts';
 import { sendPatiently } from './retry.ts';
@@ -14,7 +14,7 @@ export interface BreakersOptions {
   readonly transport: Transport;
   /** For the answer to a probe, as for any other. */
   readonly headersTimeoutMs: number;
-  readonly onChange: (change: BreakerChange) => void;
+  readonly onChange: (change: Omit<BreakerEvent, 'upstream'>) => void;
   readonly now: () => number;
 }
 

@@ -1,11 +1,12 @@
+import type { Tell } from '../../events/events.ts';
 import { systemClock, type Clock } from '../../lib/clock.ts';
 import { deferred } from '../../lib/promises.ts';
 
 export interface BandwidthOptions {
   /** What holds at `nowMs` (since the epoch), in bytes per second; undefined: no limit. */
   readonly limitAt: (nowMs: number) => number | undefined;
-  /** Told how long a piece had to wait. */
-  readonly onWait?: (ms: number) => void;
+  readonly upstream: string;
+  readonly tell: Tell<'throttled'>;
   readonly clock?: Clock;
 }
 
@@ -80,7 +81,10 @@ export class Bandwidth {
       }
       this.#line.shift();
       this.#credit -= next.bytes;
-      this.#options.onWait?.(this.#clock.now() - next.since);
+      {
+        const { tell, upstream } = this.#options;
+        tell('throttled', { upstream, ms: this.#clock.now() - next.since });
+      }
       next.resolve();
     }
     this.#isServing = false;

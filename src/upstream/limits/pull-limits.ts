@@ -1,11 +1,11 @@
+import type { Tell } from '../../events/events.ts';
 import type { PullLimitNews, PullLimitState, SharedPullLimits } from '../../oci/pull-limit.ts';
-import type { PullLimitEvent } from '../events.ts';
 import { PullLimit, type PullLimitSettings } from './pull-limit.ts';
 
 export interface PullLimitsOptions extends PullLimitSettings {
   readonly host: string;
   readonly shared?: SharedPullLimits;
-  readonly onChange: (event: PullLimitEvent) => void;
+  readonly tell: Tell<'pullLimit'>;
   /** Ms since the epoch. */
   readonly now: () => number;
 }
@@ -23,7 +23,7 @@ export class PullLimits {
   of(identity: string): PullLimit {
     const known = this.#pullLimits.get(identity);
     if (known !== undefined) return known;
-    const { host, lowShare, reserve, shared, onChange, now } = this.#options;
+    const { host, lowShare, reserve, shared, tell, now } = this.#options;
     const key = this.#key(identity);
     const pullLimit = new PullLimit({
       host,
@@ -33,7 +33,7 @@ export class PullLimits {
       now,
       onChange: (state, foreignPulls) => {
         shared?.publish(key, { kind: 'read', state });
-        onChange({ host, state, foreignPulls });
+        tell('pullLimit', { upstream: host, state, foreignPulls });
       },
     });
     this.#pullLimits.set(identity, pullLimit);
@@ -61,8 +61,9 @@ export class PullLimits {
 
   /** Shown here as well, and not told to the others once more. */
   #adopt(pullLimit: PullLimit, state: PullLimitState): void {
-    const { host, onChange } = this.#options;
-    if (pullLimit.adopt(state)) onChange({ host, state: pullLimit.state, foreignPulls: 0 });
+    const { host, tell } = this.#options;
+    if (!pullLimit.adopt(state)) return;
+    tell('pullLimit', { upstream: host, state: pullLimit.state, foreignPulls: 0 });
   }
 
   #key(identity: string): string {

@@ -11,7 +11,7 @@ export interface BlobStreamOptions {
   /** Of the whole blob, as a manifest tells it. */
   readonly expectedSize: number | undefined;
   readonly idleTimeoutMs: number;
-  readonly onBytes: ((count: number) => void) | undefined;
+  readonly onBytes: (count: number) => void;
   readonly bandwidth: Bandwidth | undefined;
 }
 
@@ -108,7 +108,7 @@ async function* bytesOf(
   try {
     for await (const chunk of answer.body) {
       received += chunk.length;
-      onBytes?.(chunk.length);
+      onBytes(chunk.length);
       if (bandwidth !== undefined) await bandwidth.take(chunk.length, closed);
       yield chunk;
     }

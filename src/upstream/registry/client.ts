@@ -7,7 +7,6 @@ import type { TagPage } from '../../oci/tag-page.ts';
 import type { Access } from '../auth/auth.ts';
 import type { Answer } from '../connect/answer.ts';
 import { TimeLimit } from '../connect/time-limit.ts';
-import { observedOutcome } from '../events.ts';
 import {
   UpstreamFailure,
   type Allowance,
@@ -19,6 +18,7 @@ import {
   type ReferrersList,
   type TagList,
   type Upstream,
+  toldOutcome,
 } from '../upstream.ts';
 import {
   descriptorOf,
@@ -149,7 +149,8 @@ class RegistryClient implements Upstream {
       }
       const { answer, asked } = sent;
       await requireStatus(answer, asked, [200, 206]);
-      const { idleTimeoutMs, onBytes, bandwidth } = this.#options;
+      const { idleTimeoutMs, tell, bandwidth } = this.#options;
+      const onBytes = (bytes: number): void => tell('upstreamBytes', { upstream: this.host, bytes });
       return blobStream(answer, { offset, expectedSize, idleTimeoutMs, onBytes, bandwidth });
     });
   }
@@ -229,7 +230,7 @@ class RegistryClient implements Upstream {
       throw error;
     });
     const manifest = await readManifest(answer, access.limit);
-    this.#options.onBytes?.(manifest.bytes.length);
+    this.#options.tell('upstreamBytes', { upstream: this.host, bytes: manifest.bytes.length });
     this.#options.bandwidth?.spend(manifest.bytes.length);
     return manifest;
   }
@@ -303,7 +304,7 @@ class RegistryClient implements Upstream {
         refusal === undefined
           ? work({ repository, identity, limit })
           : Promise.reject<T>(new UpstreamFailure(refusal));
-      return await observedOutcome(this.#options, { host: this.host, kind, method }, asked);
+      return await toldOutcome(this.#options.tell, { upstream: this.host, kind, method }, asked);
     } finally {
       limit.end();
     }

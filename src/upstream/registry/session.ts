@@ -1,3 +1,4 @@
+import type { Tell } from '../../events/events.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OCI_INDEX, UPSTREAM_ACCEPT } from '../../oci/media-types.ts';
 import type { SharedPullLimits } from '../../oci/pull-limit.ts';
@@ -20,7 +21,6 @@ import { isForeign } from '../connect/headers.ts';
 import { sendFollowing } from '../connect/redirect.ts';
 import { TimeLimit } from '../connect/time-limit.ts';
 import { Transport, type TransportOptions, type TransportRequest } from '../connect/transport.ts';
-import { observedOutcome, type UpstreamObserver } from '../events.ts';
 import { Breakers } from '../health/breakers.ts';
 import { sendPatiently } from '../health/retry.ts';
 import type { Bandwidth } from '../limits/bandwidth.ts';
@@ -31,7 +31,7 @@ import {
   pullLimitReading,
 } from '../limits/pull-limit.ts';
 import { PullLimits } from '../limits/pull-limits.ts';
-import { UpstreamFailure } from '../upstream.ts';
+import { UpstreamFailure, toldOutcome } from '../upstream.ts';
 import type { Asked } from './failure.ts';
 
 /** Where a registry is, and what it calls the repositories that are wanted of it. */
@@ -60,7 +60,7 @@ export function registryAddress(url: URL): RegistryAddress {
   };
 }
 
-export interface SessionOptions extends TransportOptions, UpstreamObserver {
+export interface SessionOptions extends TransportOptions {
   /** The name of the upstream in the settings, e.g. `docker.io`. */
   readonly host: string;
   /** Of the registry, without `/v2`: `https://registry-1.docker.io`. */
@@ -82,6 +82,7 @@ export interface SessionOptions extends TransportOptions, UpstreamObserver {
   readonly pullLimit: PullLimitSettings;
   /** Other servers that pull under the same identities. */
   readonly sharedPullLimits?: SharedPullLimits;
+  readonly tell: Tell<'upstreamRequest' | 'upstreamBytes' | 'breaker' | 'pullLimit'>;
   /** The clock of tokens, breakers and budgets, ms since the epoch. Default the real one. */
   readonly now?: () => number;
 }
@@ -134,14 +135,14 @@ export class Session {
       ping,
       transport: this.#transport,
       headersTimeoutMs,
-      onChange: (change) => options.onBreaker?.({ upstream: host, ...change }),
+      onChange: (change) => options.tell('breaker', { upstream: host, ...change }),
       now,
     });
     this.#pullLimits = new PullLimits({
       host,
       ...options.pullLimit,
       ...(options.sharedPullLimits === undefined ? {} : { shared: options.sharedPullLimits }),
-      onChange: (event) => options.onPullLimit?.(event),
+      tell: options.tell,
       now,
     });
   }
@@ -210,7 +211,6 @@ export class Session {
     try {
       const elsewhere = (other: URL) => this.#redirectTokens.authorization(other, access);
       const onFirst = (answer: Answer): void => {
-        this.#options.onHeaders?.(kind, answer.headers);
         const reading = pullLimitReading(answer.headers);
         // An error without a word of a limit says nothing of it.
         if (reading !== undefined || answer.status === 200) counted.at(-1)?.answered(reading);
@@ -233,12 +233,12 @@ export class Session {
 
   /** For everybody who waits for that token, so within its own limit rather than that of any of them. */
   async #requestToken(service: TokenService, request: Parameters<RequestToken>[1]): Promise<Token> {
-    const { host, headersTimeoutMs } = this.#options;
+    const { host, headersTimeoutMs, tell } = this.#options;
     const limit = new TimeLimit({ ms: headersTimeoutMs });
     const nowMs = this.#now();
-    const outcome = await observedOutcome(
-      this.#options,
-      { host, kind: 'token', method: 'GET' },
+    const outcome = await toldOutcome(
+      tell,
+      { upstream: host, kind: 'token', method: 'GET' },
       this.breakers.tokens(service.realm).run({
         send: (answersOthers) => {
           const send = (hop: TransportRequest) => sendPatiently(this.#transport, hop, { answersOthers });

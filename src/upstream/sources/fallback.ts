@@ -1,3 +1,4 @@
+import type { Tell } from '../../events/events.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Descriptor } from '../../oci/manifest.ts';
 import type { Reference } from '../../oci/reference.ts';
@@ -14,12 +15,12 @@ import type {
   Upstream,
 } from '../upstream.ts';
 
-/** The same content at several addresses, the registry itself first; `onFallback` is told of what others give. */
+/** The same content at several addresses, the registry itself first. */
 export function createFallbackUpstream(
   upstreams: readonly [Upstream, ...Upstream[]],
-  onFallback: () => void,
+  tell: Tell<'fallback'>,
 ): Upstream {
-  return new FallbackUpstream(upstreams, onFallback);
+  return new FallbackUpstream(upstreams, tell);
 }
 
 /**
@@ -30,12 +31,12 @@ export function createFallbackUpstream(
 class FallbackUpstream implements Upstream {
   readonly #first: Upstream;
   readonly #all: readonly Upstream[];
-  readonly #onFallback: () => void;
+  readonly #tell: Tell<'fallback'>;
 
-  constructor(upstreams: readonly [Upstream, ...Upstream[]], onFallback: () => void) {
+  constructor(upstreams: readonly [Upstream, ...Upstream[]], tell: Tell<'fallback'>) {
     this.#first = upstreams[0];
     this.#all = upstreams;
-    this.#onFallback = onFallback;
+    this.#tell = tell;
   }
 
   get host(): string {
@@ -141,7 +142,7 @@ class FallbackUpstream implements Upstream {
       const outcome = await ask(upstream);
       // A mirror need not have everything that the registry has, so its "not found" says nothing.
       if (outcome.kind !== 'ok') continue;
-      this.#onFallback();
+      this.#tell('fallback', { upstream: this.host });
       return outcome;
     }
     return first;

@@ -1,9 +1,10 @@
-import { createAdaptorServer } from '@hono/node-server';
 import type { Server } from 'node:http';
+import { createAdaptorServer } from '@hono/node-server';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createAdminRoutes } from '../../../src/http/admin/routes.ts';
 import { listen } from '../../../src/http/server/listener.ts';
 import { fetchRaw } from '../../support/http.ts';
+import { tellNobody, tellTo } from '../../support/told.ts';
 
 describe('the admin API', () => {
   it('tells a fault of the program to the log, and nobody else what it was', async () => {
@@ -16,7 +17,7 @@ describe('the admin API', () => {
       metrics: () => Promise.reject(fault),
       settings: () => ({}),
       operations: { refresh: () => Promise.reject(fault), resolve: () => Promise.reject(fault) },
-      onInternalError: (error) => void errors.push(error),
+      tell: tellTo({ fault: ({ error }) => void errors.push(error) }),
     });
     const address = { host: '127.0.0.1', port: 0 };
     const listener = await listen(createAdaptorServer({ fetch: routes.fetch }) as Server, address);
@@ -39,7 +40,7 @@ describe('the guard of the admin API', () => {
       metrics: () => Promise.resolve({ contentType: 'text/plain', text: 'metrics' }),
       settings: () => ({ some: 'settings' }),
       operations: { refresh: () => Promise.reject(new Error()), resolve: () => Promise.reject(new Error()) },
-      onInternalError: () => undefined,
+      tell: tellNobody,
     });
 
   /** The status for a client of this address, and what it says. */

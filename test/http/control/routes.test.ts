@@ -4,11 +4,12 @@ import { createControl, type ControlOptions } from '../../../src/http/control/ro
 import { listen } from '../../../src/http/server/listener.ts';
 import { CONTROL_PROTOCOL, PROTOCOL_HEADER } from '../../../src/operations/protocol.ts';
 import { rawRequest } from '../../support/http.ts';
+import { tellNobody } from '../../support/told.ts';
 
 it('takes nothing new once it has ended, though nobody has asked for anything before', async () => {
   const flush = () => Promise.reject(new Error('was asked'));
   const operations = { flush } as unknown as ControlOptions['operations'];
-  const control = createControl({ operations, version: '1.2.3', onInternalError: () => undefined });
+  const control = createControl({ operations, version: '1.2.3', tell: tellNobody });
   const listener = await listen(createServer(control.listener), { host: '127.0.0.1', port: 0 });
   onTestFinished(() => listener.cut());
   await control.stop();

@@ -1,9 +1,10 @@
 import { expect, it, onTestFinished } from 'vitest';
-import { listen } from '../../../src/http/server/listener.ts';
-import { createRegistryServer, type RegistryServerOptions } from '../../../src/http/registry/server.ts';
 import { RequestError } from '../../../src/http/registry/errors.ts';
+import { createRegistryServer, type RegistryServerOptions } from '../../../src/http/registry/server.ts';
+import { listen } from '../../../src/http/server/listener.ts';
 import type { Mirror } from '../../../src/mirror/mirror.ts';
 import { fetchRaw } from '../../support/http.ts';
+import { tellNobody, tellTo } from '../../support/told.ts';
 import { eventually } from '../../support/wait.ts';
 
 const ADMISSION = {
@@ -26,7 +27,7 @@ function optionsWith(own: Partial<RegistryServerOptions>): RegistryServerOptions
     tls: undefined,
     asksForCertificates: false,
     isTrustedProxy: () => false,
-    onRefused: () => undefined,
+    tell: tellNobody,
     pull: {} as Mirror,
     admission: ADMISSION,
     failMode: 'fallthrough',
@@ -60,11 +61,13 @@ it('an error that cannot be sent ends its connection, and no other', async () =>
 
 it('a connection that cannot be accepted is told of, and the next one is served', async () => {
   const refused: unknown[] = [];
-  const server = createRegistryServer(optionsWith({ onRefused: (...what) => refused.push(what) }));
+  const server = createRegistryServer(
+    optionsWith({ tell: tellTo({ connectionRefused: (what) => refused.push(what) }) }),
+  );
   const listener = await listen(server, { host: '127.0.0.1', port: 0 });
   onTestFinished(() => listener.cut());
   const error = Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' });
   server.emit('error', error);
-  expect(refused).toEqual([['accept', '', error]]);
+  expect(refused).toEqual([{ why: 'accept', client: '', reason: 'accept EMFILE' }]);
   expect((await fetchRaw(`${listener.url}/healthz`)).status).toBe(200);
 });

@@ -128,7 +128,7 @@ describe('a list that goes to a client whose platform is known', () => {
     expect((await app.get(manifestUrl(amd64.root.digest))).status).toBe(404);
     await app.stop();
     expect(served(hub, { kind: 'manifest', reference: amd64.root.digest })).toBe(1);
-    expect(app.log.filter(({ msg }) => msg === 'read-ahead')).toEqual([]);
+    expect(app.log.filter(({ kind }) => kind === 'read-ahead')).toEqual([]);
   });
 
   it('is not asked for again with each client while upstream has no answer', async () => {
@@ -258,7 +258,7 @@ describe('what is read ahead', () => {
     const cutOff = await startTestApp({ hub, dataDir, flags: { tagTtl: '0s', readAhead: 'layers' } });
     expect((await cutOff.get(TAG, { headers: DOCKER })).status).toBe(200);
     await cutOff.stop();
-    const errors = [...offline.log, ...cutOff.log].filter(({ msg }) => msg === 'read-ahead');
+    const errors = [...offline.log, ...cutOff.log].filter(({ kind }) => kind === 'read-ahead');
     expect(errors).toEqual([]);
   });
 

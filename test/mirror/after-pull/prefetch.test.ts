@@ -1,23 +1,23 @@
 import { describe, expect, it } from 'vitest';
-import { digestOf, type Digest } from '../../../src/oci/digest.ts';
-import { OCI_MANIFEST } from '../../../src/oci/media-types.ts';
-import { ClientPlatforms } from '../../../src/mirror/manifest/clients.ts';
+import { RepositoryAccess } from '../../../src/mirror/access/access.ts';
 import { ContentLinks } from '../../../src/mirror/access/links.ts';
-import { FleetSingleFlight } from '../../../src/mirror/manifest/fleet.ts';
+import { PullRules, TagScope } from '../../../src/mirror/access/rules.ts';
+import { ReadAhead } from '../../../src/mirror/after-pull/prefetch.ts';
+import { NegativeCache } from '../../../src/mirror/answer/negative-cache.ts';
+import { ClientPlatforms } from '../../../src/mirror/manifest/clients.ts';
 import { IndexEntries } from '../../../src/mirror/manifest/entries.ts';
 import { ManifestFetcher } from '../../../src/mirror/manifest/fetch.ts';
-import { NegativeCache } from '../../../src/mirror/answer/negative-cache.ts';
-import { ReadAhead } from '../../../src/mirror/after-pull/prefetch.ts';
-import { PullRules } from '../../../src/mirror/access/rules.ts';
-import { RepositoryAccess } from '../../../src/mirror/access/access.ts';
+import { FleetSingleFlight } from '../../../src/mirror/manifest/fleet.ts';
 import type { ServedManifest } from '../../../src/mirror/manifest/manifests.ts';
-import { TagScope } from '../../../src/mirror/access/rules.ts';
-import type { StoredManifest } from '../../../src/store/manifests.ts';
+import { digestOf, type Digest } from '../../../src/oci/digest.ts';
+import { OCI_MANIFEST } from '../../../src/oci/media-types.ts';
 import { createMemoryStore } from '../../../src/store/manifest/local.ts';
-import { GOLANG } from '../../support/filled-hub.ts';
+import type { StoredManifest } from '../../../src/store/manifests.ts';
 import { image, LINUX_AMD64, manifestDescriptor, storedManifest } from '../../fixtures/images.ts';
 import { absentEntry, entryOf, listOf } from '../../fixtures/lists.ts';
+import { GOLANG } from '../../support/filled-hub.ts';
 import { blobsNamedBy } from '../../support/image-digests.ts';
+import { tellNobody, tellTo } from '../../support/told.ts';
 import { hubAndUpstream } from '../../support/upstream-client.ts';
 
 const repository = { host: 'docker.io', name: 'library/golang' };
@@ -29,7 +29,7 @@ async function readAhead(pulls: number) {
   const scope = new TagScope(new PullRules({}), store);
   const access = new RepositoryAccess({ store, scope, privatePatterns: new Map(), now: Date.now });
   const negative = new NegativeCache(10_000);
-  const fleet = new FleetSingleFlight({ lock: undefined, maxWaitMs: 8000, onEnd: () => undefined });
+  const fleet = new FleetSingleFlight({ lock: undefined, maxWaitMs: 8000, tell: tellNobody });
   const members = new IndexEntries();
   const wanted: Digest[] = [];
   const errors: unknown[] = [];
@@ -50,8 +50,7 @@ async function readAhead(pulls: number) {
       },
     },
     mayPrefetch: () => left-- > 0,
-    onFetched: () => undefined,
-    onError: (error) => errors.push(error),
+    tell: tellTo({ fault: ({ error }) => errors.push(error) }),
   });
   const serve = async ({ digest, mediaType, bytes }: StoredManifest): Promise<void> => {
     members.note({ digest, mediaType, bytes });

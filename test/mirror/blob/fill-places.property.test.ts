@@ -1,14 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { digestOf } from '../../../src/oci/digest.ts';
+import type { OpenBlob } from '../../../src/download/source.ts';
 import { BlobFill } from '../../../src/mirror/blob/fill.ts';
 import { FillSlots } from '../../../src/mirror/blob/slots.ts';
-import type { OpenBlob } from '../../../src/download/source.ts';
-import type { BlobStore } from '../../../src/store/blobs.ts';
+import { digestOf } from '../../../src/oci/digest.ts';
 import { openDiskBlobStore } from '../../../src/store/blob/disk.ts';
+import type { BlobStore } from '../../../src/store/blobs.ts';
 import { fuzz, FUZZ_TIMEOUT_MS } from '../../support/fuzz.ts';
 import { numberedBytes, pacedStream } from '../../support/paced-stream.ts';
 import { openTestSpace } from '../../support/space.ts';
+import { tellNobody } from '../../support/told.ts';
 import { turns } from '../../support/turns.ts';
 import { withDeadline } from '../../support/wait.ts';
 
@@ -109,7 +110,13 @@ describe('a fill that is read at many places at a time', () => {
     'gives every reader its bytes, and asks upstream for little more than the blob',
     async () => {
       const { dataDir, index, space } = await openTestSpace({ blobLimit: 100 * SIZE });
-      const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, leases: space.leases });
+      const blobs = await openDiskBlobStore({
+        dataDir,
+        index,
+        room: space.room,
+        leases: space.leases,
+        tell: tellNobody,
+      });
       try {
         await fc.assert(
           fc.asyncProperty(clients, upstreams, async (herd, paces) => {

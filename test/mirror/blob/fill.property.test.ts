@@ -1,17 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { digestOf } from '../../../src/oci/digest.ts';
-import { BlobFill } from '../../../src/mirror/blob/fill.ts';
 import { BlobBodyError } from '../../../src/download/errors.ts';
-import { type BlobBody } from '../../../src/mirror/answer/answers.ts';
-import type { FillEnd } from '../../../src/mirror/blob/slots.ts';
-import { FillSlots } from '../../../src/mirror/blob/slots.ts';
 import type { OpenBlob } from '../../../src/download/source.ts';
-import { BlobStoreError, type BlobPart, type BlobStore } from '../../../src/store/blobs.ts';
+import type { BlobBody } from '../../../src/mirror/answer/answers.ts';
+import { BlobFill } from '../../../src/mirror/blob/fill.ts';
+import { type FillEnd, FillSlots } from '../../../src/mirror/blob/slots.ts';
+import { digestOf } from '../../../src/oci/digest.ts';
 import { openDiskBlobStore } from '../../../src/store/blob/disk.ts';
+import { BlobStoreError, type BlobPart, type BlobStore } from '../../../src/store/blobs.ts';
 import { fuzz, FUZZ_TIMEOUT_MS } from '../../support/fuzz.ts';
 import { numberedBytes, pacedStream } from '../../support/paced-stream.ts';
 import { openTestSpace } from '../../support/space.ts';
+import { tellNobody } from '../../support/told.ts';
 import { turns } from '../../support/turns.ts';
 import { withDeadline } from '../../support/wait.ts';
 
@@ -232,7 +232,13 @@ describe('a fill', () => {
     async () => {
       const test = await openTestSpace({ blobLimit: 100 * SIZE });
       const { dataDir, index, space } = test;
-      const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, leases: space.leases });
+      const blobs = await openDiskBlobStore({
+        dataDir,
+        index,
+        room: space.room,
+        leases: space.leases,
+        tell: tellNobody,
+      });
       try {
         await fc.assert(
           fc.asyncProperty(script, async (what) => {

@@ -1,13 +1,15 @@
 import { describe, expect, it } from 'vitest';
+import type { Events } from '../../../src/events/events.ts';
+import { PullStatistics } from '../../../src/mirror/after-pull/statistics.ts';
+import type { PullClient } from '../../../src/mirror/answer/answers.ts';
+import { ClientPlatforms } from '../../../src/mirror/manifest/clients.ts';
+import { IndexEntries } from '../../../src/mirror/manifest/entries.ts';
+import type { ServedManifest } from '../../../src/mirror/manifest/manifests.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../../src/oci/media-types.ts';
 import type { Platform } from '../../../src/oci/platform.ts';
-import { ClientPlatforms } from '../../../src/mirror/manifest/clients.ts';
-import { IndexEntries } from '../../../src/mirror/manifest/entries.ts';
-import type { PullClient } from '../../../src/mirror/answer/answers.ts';
-import { PullStatistics, type CountedPull } from '../../../src/mirror/after-pull/statistics.ts';
-import type { ServedManifest } from '../../../src/mirror/manifest/manifests.ts';
 import { storedManifest } from '../../fixtures/images.ts';
+import { tellTo } from '../../support/told.ts';
 
 const linux = (architecture: string, variant?: string): Platform => ({
   os: 'linux',
@@ -72,8 +74,12 @@ describe('the pulls that are counted', () => {
   /** Images for these platforms, got by digest one after the other; what was counted. */
   function counted(platforms: readonly object[], clients = new ClientPlatforms(linux('amd64'))) {
     const members = new IndexEntries();
-    const pulls: CountedPull[] = [];
-    const statistics = new PullStatistics({ members, clients, onPull: (pull) => pulls.push(pull) });
+    const pulls: Events['pull'][] = [];
+    const statistics = new PullStatistics({
+      members,
+      clients,
+      tell: tellTo({ pull: (pull) => pulls.push(pull) }),
+    });
     const entries = platforms.map((platform, n) => ({
       mediaType: OCI_MANIFEST,
       digest: digestOf(Buffer.from(`${n}`)),

@@ -1,18 +1,17 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { BundledUnit, ReadManifest } from '../../../src/bundle/images.ts';
+import { RepositoryAccess } from '../../../src/mirror/access/access.ts';
+import { PullRules, TagScope } from '../../../src/mirror/access/rules.ts';
+import { NegativeCache } from '../../../src/mirror/answer/negative-cache.ts';
+import { Referrers } from '../../../src/mirror/lists/referrers.ts';
 import { parseManifest } from '../../../src/oci/manifest.ts';
 import { BundlePublisher } from '../../../src/operations/bundle/publish.ts';
-import { NegativeCache } from '../../../src/mirror/answer/negative-cache.ts';
-import { PullRules } from '../../../src/mirror/access/rules.ts';
-import { Referrers } from '../../../src/mirror/lists/referrers.ts';
-import { RepositoryAccess } from '../../../src/mirror/access/access.ts';
-import { TagScope } from '../../../src/mirror/access/rules.ts';
+import { createReferrersStore, openIndex, type Index } from '../../../src/store/manifest/lmdb.ts';
 import type { ManifestStore } from '../../../src/store/manifests.ts';
-import { createReferrersStore } from '../../../src/store/manifest/lmdb.ts';
-import { openIndex, type Index } from '../../../src/store/manifest/lmdb.ts';
 import { GOLANG } from '../../support/filled-hub.ts';
 import { testFolder } from '../../support/temp.ts';
+import { tellNobody } from '../../support/told.ts';
 
 const repository = { host: 'docker.io', name: 'library/golang' };
 const TAG = '1.22';
@@ -64,7 +63,7 @@ function publisherOn(index: Index, store: ManifestStore): BundlePublisher {
   const scope = new TagScope(new PullRules({}), store);
   const access = new RepositoryAccess({ store, scope, privatePatterns: new Map(), now: Date.now });
   const negative = new NegativeCache(10_000);
-  const lists = createReferrersStore({ tables: index.tables, onError: () => undefined, hasRoom: () => true });
+  const lists = createReferrersStore({ tables: index.tables, tell: tellNobody, hasRoom: () => true });
   const referrers = new Referrers({
     store: lists,
     tags: store,

@@ -2,13 +2,19 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Clock } from '../../../src/lib/clock.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
+import type { Finding } from '../../../src/operations/protocol.ts';
 import type { ContentRepair } from '../../../src/operations/verify/repair.ts';
 import { Scrubber, type ScrubberOptions } from '../../../src/operations/verify/scrub.ts';
-import type { Finding } from '../../../src/operations/protocol.ts';
-import type { BlobAudit, BlobState } from '../../../src/store/blobs.ts';
-import { BlobStoreError, type BlobStore } from '../../../src/store/blobs.ts';
+import {
+  type BlobAudit,
+  type BlobState,
+  BlobStoreError,
+  type BlobStore,
+  type Bookmark,
+  type Bookmarks,
+} from '../../../src/store/blobs.ts';
+import { tellTo } from '../../support/told.ts';
 import { eventually } from '../../support/wait.ts';
-import type { Bookmark, Bookmarks } from '../../../src/store/blobs.ts';
 
 const MIB = 1024 * 1024;
 const HOUR_MS = 3_600_000;
@@ -90,9 +96,8 @@ function scrub(world: World): Scrubber {
     intervalMs: HOUR_MS,
     isIdle: () => world.isIdle,
     clock: clockOf(world),
-    onBytes: () => undefined,
     onFinding: (finding) => world.findings.push(finding),
-    onError: (error) => world.errors.push(error),
+    tell: tellTo({ fault: ({ error }) => world.errors.push(error) }),
   };
   const scrubber = new Scrubber(options);
   onTestFinished(() => scrubber.close());

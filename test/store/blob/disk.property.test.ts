@@ -1,12 +1,13 @@
-import fc from 'fast-check';
 import { truncate } from 'node:fs/promises';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
-import { BlobStoreError, type BlobStore } from '../../../src/store/blobs.ts';
 import { openDiskBlobStore } from '../../../src/store/blob/disk.ts';
+import { BlobStoreError, type BlobStore } from '../../../src/store/blobs.ts';
 import { blobPath } from '../../../src/store/part/layout.ts';
-import { storedBytes } from '../../support/stored-files.ts';
 import { openTestSpace, type TestSpace } from '../../support/space.ts';
+import { storedBytes } from '../../support/stored-files.ts';
+import { tellNobody } from '../../support/told.ts';
 
 const LIMIT = 100_000;
 const CONTENTS = [9_000, 20_000, 31_000, 45_000].map((size) => Buffer.alloc(size, `${size} bytes`));
@@ -118,7 +119,13 @@ describe('blobs that are read, filled, evicted, damaged and looked at all at onc
         async (workers) => {
           const test = await openTestSpace({ blobLimit: LIMIT });
           const { dataDir, index, space } = test;
-          const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, leases: space.leases });
+          const blobs = await openDiskBlobStore({
+            dataDir,
+            index,
+            room: space.room,
+            leases: space.leases,
+            tell: tellNobody,
+          });
           const crowd = new Crowd(test, blobs);
           const run = async (actions: readonly Action[]): Promise<void> => {
             for (const each of actions) await crowd.act(each);

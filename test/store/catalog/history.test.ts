@@ -2,9 +2,10 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { HistoryBuffer, type HistoryBufferOptions } from '../../../src/store/catalog/history.ts';
-import { openIndex } from '../../../src/store/manifest/lmdb.ts';
 import type { PullRecord } from '../../../src/store/history.ts';
+import { openIndex } from '../../../src/store/manifest/lmdb.ts';
 import { testFolder } from '../../support/temp.ts';
+import { tellTo } from '../../support/told.ts';
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
@@ -25,7 +26,7 @@ async function notes(options: Partial<HistoryBufferOptions> = {}) {
     maxEntries: 1000,
     hasRoom: () => true,
     now: () => clock.now,
-    onError: (error) => errors.push(error),
+    tell: tellTo({ indexFailed: ({ error }) => errors.push(error) }),
     ...options,
   });
   onTestFinished(async () => {

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { removeManifest, nothingRemoved } from '../../../src/store/index/removal.ts';
-import { openIndex } from '../../../src/store/manifest/lmdb.ts';
-import { createReferrersStore } from '../../../src/store/manifest/lmdb.ts';
+import { openIndex, createReferrersStore } from '../../../src/store/manifest/lmdb.ts';
 import { PLAIN } from '../../support/filled-hub.ts';
 import { testFolder } from '../../support/temp.ts';
+import { tellTo } from '../../support/told.ts';
 
 const repository = { host: 'docker.io', name: 'library/plain' };
 const other = { host: 'docker.io', name: 'acme/plain' };
@@ -17,7 +17,7 @@ it('lists of referrers stay for as long as the manifest that they are about, if 
   onTestFinished(() => index.close());
   const store = createReferrersStore({
     tables: index.tables,
-    onError: (error) => expect.unreachable(String(error)),
+    tell: tellTo({ indexFailed: ({ error }) => expect.unreachable(String(error)) }),
     hasRoom: (bytes) => bytes < ROOM_BYTES,
   });
   await store.putReferrers(repository, manifest.digest, record);

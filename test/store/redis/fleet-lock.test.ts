@@ -4,13 +4,14 @@ import { RedisConnection } from '../../../src/store/redis/connection.ts';
 import { createRedisFleetLock } from '../../../src/store/redis/fleet-lock.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 import { startSlowLink } from '../../support/slow-link.ts';
+import { tellNobody } from '../../support/told.ts';
 import { eventually } from '../../support/wait.ts';
 
 const KEY = 'check:docker.io/library/golang:latest';
 const REDIS_KEY = `pierhead:v1:lock:${KEY}`;
 
 async function lockOn(redis: TestRedis, callTimeoutMs = 2000): Promise<FleetLock> {
-  const connection = new RedisConnection({ url: redis.url, callTimeoutMs });
+  const connection = new RedisConnection({ url: redis.url, callTimeoutMs, tell: tellNobody });
   onTestFinished(() => connection.close());
   const lock = createRedisFleetLock(connection);
   await eventually(() => connection.state === 'up', 'the connection to Redis');
@@ -56,7 +57,11 @@ describe('A lock in Redis', () => {
   it('is held on while Redis is too slow for its holder to wait for', { timeout: 60_000 }, async () => {
     const redis = await startRedis();
     const port = await startSlowLink({ port: redis.port, delayMs: 500 });
-    const connection = new RedisConnection({ url: `redis://127.0.0.1:${port}`, callTimeoutMs: 800 });
+    const connection = new RedisConnection({
+      url: `redis://127.0.0.1:${port}`,
+      callTimeoutMs: 800,
+      tell: tellNobody,
+    });
     onTestFinished(() => connection.close());
     await eventually(() => connection.state === 'up', 'the connection to Redis');
     const lease = await leaseOf(createRedisFleetLock(connection));

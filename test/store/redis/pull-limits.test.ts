@@ -1,8 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { PullLimitNews } from '../../../src/oci/pull-limit.ts';
-import { createRedisPullLimits } from '../../../src/store/redis/pull-limits.ts';
 import { RedisConnection } from '../../../src/store/redis/connection.ts';
+import { createRedisPullLimits } from '../../../src/store/redis/pull-limits.ts';
 import { startRedis } from '../../support/redis.ts';
+import { tellNobody } from '../../support/told.ts';
 import { eventually } from '../../support/wait.ts';
 
 const KEY = 'docker.io anonymous';
@@ -18,7 +19,7 @@ const state = {
 };
 
 async function pullLimitsOn(url: string) {
-  const connection = new RedisConnection({ url, callTimeoutMs: 2000 });
+  const connection = new RedisConnection({ url, callTimeoutMs: 2000, tell: tellNobody });
   onTestFinished(() => connection.close());
   await eventually(() => connection.state === 'up', 'the connection to Redis');
   const pullLimits = createRedisPullLimits(connection, { now: () => NOW });

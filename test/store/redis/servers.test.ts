@@ -1,5 +1,5 @@
-import { once } from 'node:events';
 import dns from 'node:dns';
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { expect, describe, it, onTestFinished, vi } from 'vitest';
@@ -11,6 +11,7 @@ import { startRedis, type TestRedis } from '../../support/redis.ts';
 import { startRelay } from '../../support/relay.ts';
 import { startSlowServer } from '../../support/slow-server.ts';
 import { standStill } from '../../support/standstill.ts';
+import { tellNobody, tellTo } from '../../support/told.ts';
 import { eventually } from '../../support/wait.ts';
 
 /** Answers each call late, but in time, and not so late on the average that Redis would be left alone. */
@@ -20,7 +21,7 @@ async function slowConnection() {
   const connection = new RedisConnection({
     url: redis.url,
     callTimeoutMs: 6000,
-    onFailure: (failure) => void failures.push(failure),
+    tell: tellTo({ redisFailed: ({ kind }) => void failures.push(kind) }),
   });
   onTestFinished(() => connection.close());
   await eventually(() => connection.state === 'up', 'the connection to Redis');
@@ -35,7 +36,11 @@ async function slowConnection() {
 /** To a Redis by a name of its own, which may lead to another one later. */
 async function connectionByRelay({ port }: TestRedis) {
   const relay = await startRelay(`127.0.0.1:${port}`);
-  const connection = new RedisConnection({ url: `redis://${relay.host}`, callTimeoutMs: 4000 });
+  const connection = new RedisConnection({
+    url: `redis://${relay.host}`,
+    callTimeoutMs: 4000,
+    tell: tellNobody,
+  });
   onTestFinished(() => connection.close());
   // A machine that is busy may need more than one attempt for each.
   await eventually(() => connection.state === 'up' && relay.connections >= 2, 'the connections to Redis');
@@ -47,7 +52,10 @@ describe('Redis, while this process stands still,', () => {
     const redis = await startRedis();
     await redis.client.set('key', 'value');
     const failures: string[] = [];
-    const connection = new RedisConnection({ url: redis.url, onFailure: (each) => void failures.push(each) });
+    const connection = new RedisConnection({
+      url: redis.url,
+      tell: tellTo({ redisFailed: ({ kind }) => void failures.push(kind) }),
+    });
     onTestFinished(() => connection.close());
     await eventually(() => connection.state === 'up', 'the connection to Redis');
     const answers: unknown[] = [];
@@ -103,7 +111,7 @@ describe('Redis behind sentinels', () => {
   it('is used again after a failover that is announced just while it is asked who the master is', async () => {
     const redis = await startRedis();
     const sentinel = await startFakeSentinel(redis.port);
-    const connection = new RedisConnection({ url: sentinel.url });
+    const connection = new RedisConnection({ url: sentinel.url, tell: tellNobody });
     onTestFinished(() => connection.close());
     await eventually(() => connection.state === 'up', 'the connection to Redis');
     await eventually(() => sentinel.listeners === 2, 'both clients to listen for a new master');

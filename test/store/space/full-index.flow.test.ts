@@ -3,9 +3,8 @@ import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { IndexEnvironment } from '../../../src/store/index/environment.ts';
 import { openTable } from '../../../src/store/index/table.ts';
-import { createGuardedStore } from '../../../src/store/manifest/local.ts';
 import { openIndex } from '../../../src/store/manifest/lmdb.ts';
-import { GOLANG as REPOSITORY, manifest } from '../manifests.contract.ts';
+import { createGuardedStore } from '../../../src/store/manifest/local.ts';
 import { startTestApp } from '../../support/app.ts';
 import { filledHub, GOLANG, PLAIN } from '../../support/filled-hub.ts';
 import { metric } from '../../support/metrics.ts';
@@ -13,7 +12,9 @@ import { readiness } from '../../support/reach.ts';
 import { smallDisk } from '../../support/small-disk.ts';
 import { openTestSpace } from '../../support/space.ts';
 import { testFolder } from '../../support/temp.ts';
+import { tellTo } from '../../support/told.ts';
 import { eventually } from '../../support/wait.ts';
+import { GOLANG as REPOSITORY, manifest } from '../manifests.contract.ts';
 
 const MIB = 1024 * 1024;
 const DAY = 24 * 60 * 60 * 1000;
@@ -96,8 +97,10 @@ describe('a disk that fails the index', () => {
     const changes: boolean[] = [];
     const store = createGuardedStore(index, {
       probe: () => index.probe(),
-      onError: (error) => errors.push(error),
-      onChange: (isFailing) => changes.push(isFailing),
+      tell: tellTo({
+        indexFailed: ({ error }) => errors.push(error),
+        indexHealth: ({ isFailing }) => changes.push(isFailing),
+      }),
     });
     await store.putManifest(manifest('a'));
     const failing = vi

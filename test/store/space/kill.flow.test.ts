@@ -6,6 +6,7 @@ import { Sweep } from '../../../src/store/space/sweep.ts';
 import { startPierhead } from '../../support/pierhead.ts';
 import { openTestSpace } from '../../support/space.ts';
 import { testFolder } from '../../support/temp.ts';
+import { tellTo } from '../../support/told.ts';
 import { eventually } from '../../support/wait.ts';
 
 const IMAGES = 600;
@@ -74,10 +75,11 @@ async function requireWhole(dataDir: string): Promise<void> {
     leases: test.space.leases,
     now: () => test.now,
     takeIn: test.takeIn,
-    onRemovedFile: () => undefined,
-    onError: (error) => {
-      throw error;
-    },
+    tell: tellTo({
+      indexFailed: ({ error }) => {
+        throw error;
+      },
+    }),
     startAfterMs: 0,
   });
   onTestFinished(() => sweep.close());

@@ -1,9 +1,10 @@
+import { mkdir, open, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { DiskRoom, type DiskRoomOptions, type EvictionReason } from '../../../src/store/space/room.ts';
 import { measureLimit } from '../../../src/store/space/space.ts';
 import { testFolder } from '../../support/temp.ts';
-import { mkdir, open, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import { tellNobody, tellTo } from '../../support/told.ts';
 
 const MIB = 1024 * 1024;
 
@@ -39,6 +40,7 @@ function room(options: Partial<DiskRoomOptions> = {}) {
       return true;
     },
     canRefill: () => true,
+    tell: tellNobody,
     ...options,
   });
   onTestFinished(() => made.close());
@@ -171,7 +173,9 @@ describe('room on the disk', () => {
 
   it('is cramped on a full disk before anything is asked for, and tells once when that changes', async () => {
     const told: boolean[] = [];
-    const { state, room: made } = room({ onCramped: (isCramped) => void told.push(isCramped) });
+    const { state, room: made } = room({
+      tell: tellTo({ diskFull: ({ isFull }) => void told.push(isFull) }),
+    });
     state.free = 9;
     await made.measure();
     await made.measure();

@@ -2,19 +2,19 @@ import { mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { open } from 'lmdb';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import type { Listener } from '../../../src/events/events.ts';
 import { digestOf, parseDigest, type Digest } from '../../../src/oci/digest.ts';
 import { OCI_MANIFEST } from '../../../src/oci/media-types.ts';
 import type { Repository } from '../../../src/oci/reference.ts';
 import { openDiskBlobStore } from '../../../src/store/blob/disk.ts';
-import { blobPath } from '../../../src/store/part/layout.ts';
+import { encodeManifest } from '../../../src/store/codec.ts';
 import { takeDataDir } from '../../../src/store/data-dir.ts';
 import { IndexWriteError } from '../../../src/store/index/environment.ts';
-import { encodeManifest } from '../../../src/store/codec.ts';
 import { openIndex } from '../../../src/store/manifest/lmdb.ts';
+import { blobPath } from '../../../src/store/part/layout.ts';
 import { blobFileBytes } from '../../../src/store/space/space.ts';
 import { Sweep, type SweepOptions } from '../../../src/store/space/sweep.ts';
 import { UsageBuffer } from '../../../src/store/space/usage.ts';
-import { contentOf } from '../blobs.contract.ts';
 import {
   APP,
   imageManifest,
@@ -24,7 +24,9 @@ import {
   type TestSpace,
 } from '../../support/space.ts';
 import { testFolder } from '../../support/temp.ts';
+import { tellNobody, tellTo } from '../../support/told.ts';
 import { eventually } from '../../support/wait.ts';
+import { contentOf } from '../blobs.contract.ts';
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
@@ -85,7 +87,7 @@ describe('what is pulled', () => {
       tables: test.index.tables,
       now: () => test.now,
       onUnknown: async (digest) => void unknown.push(digest),
-      onError: () => undefined,
+      tell: tellNobody,
     });
     onTestFinished(() => notes.close());
     notes.touch(DIGEST);
@@ -96,7 +98,13 @@ describe('what is pulled', () => {
 });
 
 describe('the sweep', () => {
-  const sweep = (test: TestSpace, more: Partial<SweepOptions> = {}) => {
+  const sweep = (
+    test: TestSpace,
+    more: Partial<SweepOptions> = {},
+    indexFailed: Listener['indexFailed'] = ({ error }) => {
+      throw error;
+    },
+  ) => {
     const removed: Digest[] = [];
     const made = new Sweep({
       dataDir: test.dataDir,
@@ -104,10 +112,7 @@ describe('the sweep', () => {
       leases: test.space.leases,
       now: () => test.now,
       takeIn: test.takeIn,
-      onRemovedFile: (digest) => removed.push(digest),
-      onError: (error) => {
-        throw error;
-      },
+      tell: tellTo({ strayFileRemoved: ({ digest }) => removed.push(digest), indexFailed }),
       startAfterMs: 0,
       ...more,
     });
@@ -148,11 +153,9 @@ describe('the sweep', () => {
     await putFile(test, DIGEST, CONTENT);
     await putFile(test, last, CONTENT);
     const failed: unknown[] = [];
-    const { removed } = sweep(test, {
-      takeIn: (digest, signal) =>
-        digest === DIGEST ? Promise.reject(new Error('the index is full')) : test.takeIn(digest, signal),
-      onError: (error) => failed.push(error),
-    });
+    const takeIn: SweepOptions['takeIn'] = (digest, signal) =>
+      digest === DIGEST ? Promise.reject(new Error('the index is full')) : test.takeIn(digest, signal);
+    const { removed } = sweep(test, { takeIn }, ({ error }) => failed.push(error));
     await eventually(() => removed.includes(last), 'the last file to be removed');
     expect(failed).toHaveLength(1);
     expect(await test.files()).toEqual([first, DIGEST].sort());
@@ -180,7 +183,13 @@ describe('the sweep', () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     const { dataDir, index, space } = test;
     await putFile(test, DIGEST, CONTENT);
-    const blobs = await openDiskBlobStore({ dataDir, index, room: space.room, leases: space.leases });
+    const blobs = await openDiskBlobStore({
+      dataDir,
+      index,
+      room: space.room,
+      leases: space.leases,
+      tell: tellNobody,
+    });
     const [content] = await Promise.all([contentOf(blobs, DIGEST), Promise.resolve(sweep(test))]);
     expect(content).toEqual(CONTENT);
     const later = digestOf(Buffer.from('later'));
@@ -236,7 +245,7 @@ describe('the sweep', () => {
     const refusal = new IndexWriteError('failed', 'the index cannot be written: No space left on device');
     vi.spyOn(test.index.tables.environment, 'write').mockRejectedValueOnce(refusal);
     const errors: unknown[] = [];
-    sweep(test, { onError: (error) => errors.push(error) });
+    sweep(test, {}, ({ error }) => errors.push(error));
     await eventually(
       async () => (await test.index.getTag(APP, 'seen')) === undefined,
       'the tag to be forgotten after the link could not be',

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { BreakerState } from '../../../src/events/events.ts';
 import { Breaker } from '../../../src/upstream/health/breaker.ts';
-import { type BreakerState } from '../../../src/upstream/events.ts';
 import { unavailable } from '../../../src/upstream/upstream.ts';
 import { eventually } from '../../support/wait.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { BreakerEvent } from '../../../src/upstream/events.ts';
+import type { BreakerEvent } from '../../../src/events/events.ts';
 import type { UpstreamOptions } from '../../../src/upstream/registry/client.ts';
 import type { Upstream } from '../../../src/upstream/upstream.ts';
 import { generatedContent } from '../../fake/content.ts';
@@ -15,7 +15,7 @@ const REGISTRY = { host: 'registry' } as const;
 
 async function watched(options: Partial<UpstreamOptions> = {}) {
   const breakers: BreakerEvent[] = [];
-  const parts = await hubAndUpstream({}, { onBreaker: (event) => void breakers.push(event), ...options });
+  const parts = await hubAndUpstream({}, options, { breaker: (event) => void breakers.push(event) });
   const { hub, upstream, events } = parts;
   const head = (name = repository) => upstream.headManifest(name, LATEST, ANYBODY);
   const spared = () => events.filter(({ outcome }) => outcome === 'spared').length;

@@ -55,7 +55,8 @@ describe('a limit of any kind', () => {
     const states: (number | undefined)[] = [];
     const { hub, upstream } = await hubAndUpstream(
       {},
-      { onPullLimit: ({ state }) => void states.push(state.spentUntil) },
+      {},
+      { pullLimit: ({ state }) => void states.push(state.spentUntil) },
     );
     const headers = { 'retry-after': '999999999999999' };
     hub.fault({ match: { kind: 'manifest' }, do: { status: { code: 429, body, headers } } });

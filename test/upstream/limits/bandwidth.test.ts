@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { parseBandwidth } from '../../../src/config/bandwidth.ts';
+import { parseBandwidth, limitAt } from '../../../src/config/bandwidth.ts';
 import type { Clock } from '../../../src/lib/clock.ts';
-import { limitAt } from '../../../src/config/bandwidth.ts';
 import { Bandwidth } from '../../../src/upstream/limits/bandwidth.ts';
+import { tellNobody, tellTo } from '../../support/told.ts';
 
 const PIECE = 64 * 1024;
 
@@ -19,10 +19,12 @@ class SleepersClock implements Clock {
   }
 }
 
+const COMMON = { upstream: 'docker.io', tell: tellNobody };
+
 describe('a bandwidth', () => {
   it('lets as many bytes pass as its limit says, whatever their pieces', async () => {
     const clock = new SleepersClock();
-    const bandwidth = new Bandwidth({ limitAt: () => 1_000_000, clock });
+    const bandwidth = new Bandwidth({ ...COMMON, limitAt: () => 1_000_000, clock });
     const start = clock.ms;
     let bytes = 0;
     for (const size of Array.from({ length: 200 }, (_, i) => 1 + ((i * 7919) % PIECE))) {
@@ -35,7 +37,7 @@ describe('a bandwidth', () => {
   });
 
   it('is shared alike by all transfers, however many pieces they want', async () => {
-    const bandwidth = new Bandwidth({ limitAt: () => 1_000_000, clock: new SleepersClock() });
+    const bandwidth = new Bandwidth({ ...COMMON, limitAt: () => 1_000_000, clock: new SleepersClock() });
     const passed = [0, 0, 0];
     let total = 0;
     const transfer = async (who: number): Promise<void> => {
@@ -52,10 +54,11 @@ describe('a bandwidth', () => {
   it('holds nobody up without a limit, and lets go when one ends while somebody waits', async () => {
     const clock = new SleepersClock();
     const start = clock.ms;
-    const free = new Bandwidth({ limitAt: () => undefined, clock });
+    const free = new Bandwidth({ ...COMMON, limitAt: () => undefined, clock });
     for (let i = 0; i < 100; i++) await free.take(PIECE);
     expect(clock.ms).toBe(start);
     const untilSoon = new Bandwidth({
+      ...COMMON,
       limitAt: (nowMs) => (nowMs - start < 5000 ? 1000 : undefined),
       clock,
     });
@@ -66,7 +69,12 @@ describe('a bandwidth', () => {
   it('makes others wait for what came in anyway, and tells how long', async () => {
     const clock = new SleepersClock();
     const waits: number[] = [];
-    const bandwidth = new Bandwidth({ limitAt: () => 1000, clock, onWait: (ms) => void waits.push(ms) });
+    const bandwidth = new Bandwidth({
+      ...COMMON,
+      limitAt: () => 1000,
+      clock,
+      tell: tellTo({ throttled: ({ ms }) => void waits.push(ms) }),
+    });
     bandwidth.spend(10_000);
     await bandwidth.take(1);
     expect(waits).toEqual([10_000]);
@@ -76,6 +84,7 @@ describe('a bandwidth', () => {
     const clock = new SleepersClock();
     const morning = clock.ms + 60_000;
     const bandwidth = new Bandwidth({
+      ...COMMON,
       limitAt: (nowMs) => (nowMs < morning ? undefined : 1000),
       clock,
     });
@@ -87,7 +96,7 @@ describe('a bandwidth', () => {
 
   it('does not keep who no longer waits, nor count what that one wanted', async () => {
     const clock = new SleepersClock();
-    const bandwidth = new Bandwidth({ limitAt: () => 1000, clock });
+    const bandwidth = new Bandwidth({ ...COMMON, limitAt: () => 1000, clock });
     bandwidth.spend(5000);
     const start = clock.ms;
     const gone = new AbortController();
@@ -101,7 +110,7 @@ describe('a bandwidth', () => {
   });
 
   it('that is closed keeps nobody', async () => {
-    const bandwidth = new Bandwidth({ limitAt: () => 1 });
+    const bandwidth = new Bandwidth({ ...COMMON, limitAt: () => 1 });
     await bandwidth.take(PIECE);
     const waiting = bandwidth.take(PIECE);
     bandwidth.close();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { UpstreamWatch } from '../../../src/log/events.ts';
+import { EventLog } from '../../../src/log/events.ts';
 import type { Logger } from '../../../src/log/log.ts';
 import type { PullLimitState } from '../../../src/oci/pull-limit.ts';
 import { Forecast } from '../../../src/upstream/limits/forecast.ts';
@@ -82,7 +82,7 @@ describe('the log of a pull limit', () => {
   function told(forecasts: readonly (readonly [minute: number, stands: boolean])[]): string[] {
     const messages: string[] = [];
     const note = (_: object, message: string): void => void messages.push(message);
-    const watch = new UpstreamWatch({ info: note, warn: note, debug: note } as unknown as Logger);
+    const watch = new EventLog({ info: note, warn: note, debug: note } as unknown as Logger);
     for (const [minute, stands] of forecasts) {
       const readAt = 1_700_000_000_000 + minute * MINUTE_MS;
       const state: PullLimitState = {
@@ -92,7 +92,7 @@ describe('the log of a pull limit', () => {
         // It moves by an hour each time.
         ...(stands ? { emptyAt: readAt + minute * 60 * MINUTE_MS } : {}),
       };
-      watch.pullLimit({ host: 'docker.io', state, foreignPulls: 0 });
+      watch.pullLimit({ upstream: 'docker.io', state, foreignPulls: 0 });
     }
     return messages;
   }

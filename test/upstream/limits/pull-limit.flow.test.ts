@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import type { PullLimitEvent } from '../../../src/events/events.ts';
 import type { PullLimitNews, SharedPullLimits } from '../../../src/oci/pull-limit.ts';
 import type { UpstreamOptions } from '../../../src/upstream/registry/client.ts';
-import type { PullLimitEvent } from '../../../src/upstream/events.ts';
 import { GOLANG, PLAIN } from '../../support/filled-hub.ts';
 import {
   ANYBODY,
@@ -24,7 +24,8 @@ async function watched(remaining: number, options: Partial<UpstreamOptions> = {}
   const clock = { nowMs: Date.now() };
   const parts = await hubAndUpstream(
     { pulls: pulls(remaining) },
-    { now: () => clock.nowMs, onPullLimit: (event) => void pullLimits.push(event), ...options },
+    { now: () => clock.nowMs, ...options },
+    { pullLimit: (event) => void pullLimits.push(event) },
   );
   const get = (name = repository, identity = ANYBODY) => parts.upstream.getManifest(name, LATEST, identity);
   const head = (name = repository) => parts.upstream.headManifest(name, LATEST, ANYBODY);
@@ -196,11 +197,14 @@ describe('identities', () => {
     const pullLimits: PullLimitEvent[] = [];
     const { hub } = await watched(100);
     hub.add({ ...PLAIN, repository: 'dave/private', readers: ['dave'] });
-    const { upstream } = watchedUpstream(hub.url, {
-      credentials: CAROL,
-      identities: [{ pattern: 'dave/*', username: 'dave', password: 'other' }],
-      onPullLimit: (event) => void pullLimits.push(event),
-    });
+    const { upstream } = watchedUpstream(
+      hub.url,
+      {
+        credentials: CAROL,
+        identities: [{ pattern: 'dave/*', username: 'dave', password: 'other' }],
+      },
+      { pullLimit: (event) => void pullLimits.push(event) },
+    );
     expect(upstream.hasCredentials).toBe(true);
     for (const [name, user] of [
       ['carol/private', 'carol'],
@@ -245,10 +249,13 @@ describe('servers that share what they know', () => {
     const join = exchange();
     const { hub, upstream: first } = await watched(23, { sharedPullLimits: join(), now: Date.now });
     const pullLimits: PullLimitEvent[] = [];
-    const second = watchedUpstream(hub.url, {
-      sharedPullLimits: join(),
-      onPullLimit: (event) => void pullLimits.push(event),
-    }).upstream;
+    const second = watchedUpstream(
+      hub.url,
+      {
+        sharedPullLimits: join(),
+      },
+      { pullLimit: (event) => void pullLimits.push(event) },
+    ).upstream;
     valueOf(await first.headManifest(repository, LATEST, ANYBODY));
     valueOf(await second.headManifest(repository, LATEST, ANYBODY));
     for (let i = 0; i < 5; i++) valueOf(await first.getManifest(repository, LATEST, ANYBODY));
