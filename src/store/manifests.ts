@@ -57,6 +57,10 @@ export interface ManifestStore {
   getLink(repository: Repository, digest: Digest): Promise<Link | undefined>;
   /** A link `by: 'manifest'` is never replaced by one `by: 'upstream'`. */
   putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>): Promise<void>;
+  /** Whether a client may ask the repository for the digest. It is no proof that the repository holds it. */
+  isOffered(repository: Repository, digest: Digest): Promise<boolean>;
+  /** Clients were told these digests by a tag, an index or a list of referrers that they may pull. */
+  putOffers(repository: Repository, digests: readonly Digest[]): Promise<void>;
   getRepository(repository: Repository): Promise<RepositoryRecord | undefined>;
   putRepository(repository: Repository, record: RepositoryRecord): Promise<void>;
   close(): Promise<void>;

@@ -97,6 +97,18 @@ export function manifestStoreContract(name: string, open: () => Promise<Manifest
       expect(await store.getLink(OTHER, digest)).toEqual({ by: 'manifest', size: 5 });
     });
 
+    it('keeps offers by repository, and takes none for a link, nor a link for one', async () => {
+      const store = await open();
+      const [one, two] = [manifest('a').digest, manifest('b').digest];
+      await store.putOffers(GOLANG, [one]);
+      await store.putLinks(GOLANG, new Map([[two, { by: 'upstream' }]]));
+      expect([await store.isOffered(GOLANG, one), await store.isOffered(GOLANG, two)]).toEqual([true, false]);
+      expect(await store.getLink(GOLANG, one)).toBeUndefined();
+      expect(await store.isOffered(OTHER, one)).toBe(false);
+      await store.putLinks(GOLANG, new Map([[one, { by: 'upstream' }]]));
+      expect(await store.getLink(GOLANG, one)).toEqual({ by: 'upstream' });
+    });
+
     it('keeps that a repository is public, until it is known not to be', async () => {
       const store = await open();
       const publicAt = Date.now();

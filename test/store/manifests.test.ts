@@ -199,6 +199,7 @@ describe('What Redis says of who may see what', () => {
   const link = { by: 'manifest', size: 5 } as const;
   const PUBLIC = 'pierhead:v1:public:docker.io/library/golang';
   const LINK = `pierhead:v1:link:public:docker.io/library/golang@${digest}`;
+  const OFFER = `pierhead:v1:offer:docker.io/library/golang@${digest}`;
   const DAY_MS = 24 * 60 * 60 * 1000;
 
   /** Puts both kinds of claims, as a server with the secret does. */
@@ -280,6 +281,11 @@ describe('What Redis says of who may see what', () => {
     await client.set(PUBLIC, isLinked);
     await client.set(LINK, isPublic);
     expect(await told(store)).toEqual(NOTHING);
+    await store.putOffers(GOLANG, [digest]);
+    await client.set(LINK, (await client.get(OFFER)) ?? '');
+    expect(await told(store)).toEqual(NOTHING);
+    await client.set(OFFER, isLinked);
+    expect(await store.isOffered(GOLANG, digest)).toBe(false);
   });
 
   it('ages, so that what is put back counts for no longer than it would have', async () => {

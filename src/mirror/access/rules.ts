@@ -3,7 +3,7 @@ import { inTurns } from '../../lib/turns.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatFullName, type FullName } from '../../oci/image-name.ts';
 import { DOCKER_HUB, registryPattern, type Repository } from '../../oci/reference.ts';
-import type { Link, ManifestStore } from '../../store/manifests.ts';
+import type { ManifestStore } from '../../store/manifests.ts';
 import { PullError } from '../answer/errors.ts';
 
 /** Patterns `repository[:tag]` of one upstream. */
@@ -90,13 +90,11 @@ export type Wanted =
   /** A list of what is in it. */
   | { readonly kind: 'list' };
 
-/** What upstream has said of a repository, without a manifest of ours that says so. */
-const BY_UPSTREAM: Link = { by: 'upstream' };
-
 /**
  * Holds requests to the rules. Where these let some tags through and not others, a digest is let through if it
  * belongs to one of those, which is known from what was served under them: a tag that is refused is never asked for,
- * so nothing that only it names is linked here.
+ * so the repository neither has a link to what only that tag names, nor offers it. An offer lets a client ask for a
+ * digest. Only a link lets it have what is cached (links.ts).
  */
 export class TagScope {
   readonly #rules: PullRules;
@@ -120,18 +118,19 @@ export class TagScope {
         return;
       case 'digest':
         if ((await this.#store.getLink(repository, wanted.digest)) !== undefined) return;
+        if (await this.#store.isOffered(repository, wanted.digest)) return;
         throw denied({ repository, digest: wanted.digest }, 'no tag that may be pulled is known to name it');
     }
   }
 
   /** Upstream names these to somebody who may have them, and who may ask another server of the fleet for them next. */
-  async name(repository: Repository, digests: Iterable<Digest>): Promise<void> {
+  async offer(repository: Repository, digests: Iterable<Digest>): Promise<void> {
     if (this.#rules.of(repository) !== 'some-tags') return;
-    const links = new Map<Digest, Link>();
+    const offers = new Set<Digest>();
     for await (const digest of inTurns(digests)) {
-      if ((await this.#store.getLink(repository, digest)) === undefined) links.set(digest, BY_UPSTREAM);
+      if (!(await this.#store.isOffered(repository, digest))) offers.add(digest);
     }
-    if (links.size > 0) await this.#store.putLinks(repository, links);
+    if (offers.size > 0) await this.#store.putOffers(repository, [...offers]);
   }
 
   holdsBackNothing(repository: Repository): boolean {

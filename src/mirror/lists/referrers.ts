@@ -57,7 +57,7 @@ export class Referrers {
   async list(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
     const answer = await this.#listInAnyCase(upstream, repository, digest);
     // What is listed may be asked for.
-    await this.#options.access.scope.name(repository, referrerDigests(answer.bytes));
+    await this.#options.access.scope.offer(repository, referrerDigests(answer.bytes));
     return answer;
   }
 

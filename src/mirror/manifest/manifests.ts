@@ -62,9 +62,9 @@ export class ManifestPuller {
         ? await this.#byDigest(upstream, request, reference.digest)
         : await this.#byTag(upstream, request, reference.tag);
     if (reference.kind === 'tag')
-      await this.#options.access.scope.name(repository, [answer.descriptor.digest]);
+      await this.#options.access.scope.offer(repository, [answer.descriptor.digest]);
     if (request.headOnly) return answer;
-    await this.#options.access.scope.name(repository, entriesOf(answer));
+    await this.#options.access.scope.offer(repository, entriesOf(answer));
     await this.#options.missingBlobs.require(upstream, repository, manifestOf(answer));
     this.#options.usage.touch(answer.descriptor.digest);
     return answer;

@@ -33,6 +33,7 @@ export function removeManifest(tables: IndexTables, digest: Digest, removed: Rem
   tables.referrers.removeAll(digest);
   removed.manifests.add(digest);
   unlink(tables, holders, digest, removed);
+  removeOffers(tables, digest);
   for (const each of named) removeNamed(tables, each, { holders, removed });
   for (const repository of new Set([...holders, ...keys.map(([name]) => name)])) {
     repositories.unlistIfEmpty(repository);
@@ -94,9 +95,15 @@ function removeNamed(
   const { manifests, references, links, blobs } = tables;
   // An entry that is still stored keeps its own links, until it goes.
   if (manifests.has(digest)) return;
+  removeOffers(tables, digest);
   if (references.isNamed(digest)) unlink(tables, holders, digest, removed);
   else if (blobs.size(digest) !== undefined) removeBlob(tables, digest, removed);
   else unlink(tables, links.holdersOf(digest), digest, removed);
+}
+
+/** Within a transaction: of what nothing names any more. Where thousands offer it, the sweep takes the rest. */
+function removeOffers({ references, offers }: IndexTables, digest: Digest): void {
+  if (!references.isNamed(digest)) offers.removeSome(digest, AT_ONCE);
 }
 
 /** Within a transaction: removes a manifest and, with it, the attestations of it that may go. */

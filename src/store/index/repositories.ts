@@ -51,6 +51,39 @@ export class LinkTable {
   }
 }
 
+/** Which digest clients may ask which repository for, by its key, whether or not the repository holds it. */
+export class OfferTable {
+  readonly #offers: Table<true, [digest: Digest, repository: string]>;
+
+  constructor(environment: IndexEnvironment) {
+    this.#offers = openTable(environment, 'offers');
+  }
+
+  has(digest: Digest, repository: string): boolean {
+    return this.#offers.has([digest, repository]);
+  }
+
+  /** Within a transaction. */
+  put(digest: Digest, repository: string): void {
+    this.#offers.put([digest, repository], true);
+  }
+
+  /** Within a transaction. */
+  remove(digest: Digest, repository: string): void {
+    this.#offers.remove([digest, repository]);
+  }
+
+  /** Within a transaction: those of a digest, `limit` at most. */
+  removeSome(digest: Digest, limit: number): void {
+    for (const key of this.#offers.keys(under(digest), limit)) this.#offers.remove(key);
+  }
+
+  /** Up to `limit` offers after `after`, in order: for walks over all of them. */
+  page(limit: number, after?: [digest: Digest, repository: string]): [digest: Digest, repository: string][] {
+    return this.#offers.page(limit, after);
+  }
+}
+
 /** How many digests are remembered that a tag has named. */
 const MAX_TAG_HISTORY = 20;
 const LAST = '\uffff';

@@ -5,7 +5,7 @@ import { IndexEnvironment, type EnvironmentOptions, IndexWriteError } from './en
 import { HistoryTable } from './history.ts';
 import { ManifestTable, ReferrersTable } from './manifests.ts';
 import { PinTable } from './pins.ts';
-import { LinkTable, RepositoryTable, TagTable } from './repositories.ts';
+import { LinkTable, OfferTable, RepositoryTable, TagTable } from './repositories.ts';
 import { openTable, type Table, TotalsTable } from './table.ts';
 
 /** How far long walks have come, by name. */
@@ -38,6 +38,7 @@ export class IndexTables {
   readonly blobs: BlobTable;
   readonly manifests: ManifestTable;
   readonly links: LinkTable;
+  readonly offers: OfferTable;
   readonly tags: TagTable;
   readonly pins: PinTable;
   readonly repositories: RepositoryTable;
@@ -56,6 +57,7 @@ export class IndexTables {
     this.blobs = new BlobTable(this.environment, this);
     this.manifests = new ManifestTable(this.environment, this);
     this.links = new LinkTable(this.environment);
+    this.offers = new OfferTable(this.environment);
     this.tags = new TagTable(this.environment);
     this.pins = new PinTable(this.environment);
     this.repositories = new RepositoryTable(this.environment, this);

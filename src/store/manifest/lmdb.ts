@@ -157,6 +157,16 @@ class LmdbIndex implements Index {
     });
   }
 
+  async isOffered(repository: Repository, digest: Digest): Promise<boolean> {
+    return this.tables.offers.has(digest, repositoryKey(repository));
+  }
+
+  async putOffers(repository: Repository, digests: readonly Digest[]): Promise<void> {
+    const { environment, offers } = this.tables;
+    const name = repositoryKey(repository);
+    await environment.writeEach(digests, (digest) => offers.put(digest, name));
+  }
+
   async getRepository(repository: Repository): Promise<RepositoryRecord | undefined> {
     return this.tables.repositories.get(repositoryKey(repository));
   }

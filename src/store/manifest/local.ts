@@ -17,6 +17,7 @@ import {
 
 const MAX_TAGS = 50_000;
 const MAX_LINKS = 200_000;
+const MAX_OFFERS = 200_000;
 const MAX_REPOSITORIES = 20_000;
 /** What an entry costs besides: what was read of a manifest stays with its bytes, and takes up to twice as much. */
 const ENTRY_BYTES = 300;
@@ -36,6 +37,7 @@ export function createMemoryStore(options: { readonly maxManifestBytes: number }
   });
   const tags = new LRUCache<string, TagRecord>(atMost(MAX_TAGS));
   const links = new LRUCache<string, Link>(atMost(MAX_LINKS));
+  const offers = new LRUCache<string, true>(atMost(MAX_OFFERS));
   const repositories = new LRUCache<string, RepositoryRecord>(atMost(MAX_REPOSITORIES));
   const remembered: Remembered = {
     manifest: (digest) => manifests.get(digest),
@@ -64,6 +66,10 @@ export function createMemoryStore(options: { readonly maxManifestBytes: number }
         const key = `${repositoryKey(repository)}@${digest}`;
         if (link.by === 'manifest' || links.peek(key)?.by !== 'manifest') links.set(key, link);
       }
+    },
+    isOffered: async (repository, digest) => offers.has(`${repositoryKey(repository)}@${digest}`),
+    putOffers: async (repository, digests) => {
+      for (const digest of digests) offers.set(`${repositoryKey(repository)}@${digest}`, true);
     },
     getRepository: async (repository) => remembered.repository(repository),
     putRepository: async (repository, record) => {
@@ -141,6 +147,14 @@ class Guarded implements GuardedStore {
 
   async putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>): Promise<void> {
     if (this.#hasRoom(0)) await this.#try(() => this.#store.putLinks(repository, links));
+  }
+
+  async isOffered(repository: Repository, digest: Digest): Promise<boolean> {
+    return (await this.#try(() => this.#store.isOffered(repository, digest))) ?? false;
+  }
+
+  async putOffers(repository: Repository, digests: readonly Digest[]): Promise<void> {
+    if (this.#hasRoom(0)) await this.#try(() => this.#store.putOffers(repository, digests));
   }
 
   getRepository(repository: Repository): Promise<RepositoryRecord | undefined> {

@@ -124,6 +124,18 @@ export class TieredStore implements ManifestStore {
     await this.putLocally((tier) => tier.putLinks(repository, links));
   }
 
+  async isOffered(repository: Repository, digest: Digest): Promise<boolean> {
+    const found = await this.#find(
+      async (tier) => (await tier.isOffered(repository, digest)) || undefined,
+      (tier) => tier.putOffers(repository, [digest]),
+    );
+    return found === true;
+  }
+
+  putOffers(repository: Repository, digests: readonly Digest[]): Promise<void> {
+    return this.#put((tier) => tier.putOffers(repository, digests));
+  }
+
   getRepository(repository: Repository): Promise<RepositoryRecord | undefined> {
     return this.#find(
       (tier) => tier.getRepository(repository),

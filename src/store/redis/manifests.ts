@@ -13,6 +13,7 @@ import {
 import { decodeLink, decodeManifest, decodeTag, encodeManifest, parseObject } from '../codec.ts';
 import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifests.ts';
 import { Claims, type Claim } from './claims.ts';
+import type { RedisClient } from './clients.ts';
 import { REDIS_PREFIX, type RedisConnection } from './connection.ts';
 
 const TAG_CHANNEL = `${REDIS_PREFIX}tags`;
@@ -52,7 +53,7 @@ export interface TagMove {
 export type Audience = 'public' | 'restricted';
 
 /**
- * The store that a fleet shares. Links and repositories, which decide who may see what, are shared under a secret only.
+ * The store that a fleet shares. Links, offers and repositories, which decide who may see what, are shared under a secret only.
  * Of repositories it is only shared that they are public: what a server fetched with credentials is for each to decide.
  */
 export interface SharedStore extends ManifestStore {
@@ -64,7 +65,7 @@ export interface SharedStore extends ManifestStore {
 }
 
 /** Commands that are put together in one turn of the event loop. */
-const LINKS_AT_ONCE = 200;
+const COMMANDS_AT_ONCE = 200;
 
 export interface RedisStoreOptions {
   /** Stays open when the store is closed. */
@@ -164,21 +165,27 @@ class RedisStore implements SharedStore {
     if (claims === undefined) return;
     const at = this.#now();
     const each = [...links].map(([digest, link]) => ({ key: linkKey(repository, digest, audience), link }));
-    // One command per key, as the keys are spread over a cluster; some hundred go out together.
-    for (let first = 0; first < each.length; first += LINKS_AT_ONCE) {
-      const some = each.slice(first, first + LINKS_AT_ONCE);
-      await this.#redis.try((client) =>
-        Promise.all(
-          some.map(({ key, link }) => {
-            const text = claims.seal(key, { at, ...link });
-            // What upstream said must not replace what a manifest says: it is only put where nothing is.
-            return link.by === 'manifest'
-              ? client.set(key, text, 'EX', EXPIRY_SECONDS)
-              : client.set(key, text, 'EX', EXPIRY_SECONDS, 'NX');
-          }),
-        ),
-      );
-    }
+    await this.#each(each, (client, { key, link }) => {
+      const text = claims.seal(key, { at, ...link });
+      // What upstream said must not replace what a manifest says: it is only put where nothing is.
+      return link.by === 'manifest'
+        ? client.set(key, text, 'EX', EXPIRY_SECONDS)
+        : client.set(key, text, 'EX', EXPIRY_SECONDS, 'NX');
+    });
+  }
+
+  async isOffered(repository: Repository, digest: Digest): Promise<boolean> {
+    return (await this.#claimUnder(offerKey(repository, digest), EXPIRY_SECONDS)) !== undefined;
+  }
+
+  async putOffers(repository: Repository, digests: readonly Digest[]): Promise<void> {
+    const claims = this.#claims;
+    if (claims === undefined) return;
+    const at = this.#now();
+    await this.#each(digests, (client, digest) => {
+      const key = offerKey(repository, digest);
+      return client.set(key, claims.seal(key, { at }), 'EX', EXPIRY_SECONDS);
+    });
   }
 
   async getRepository(repository: Repository): Promise<RepositoryRecord | undefined> {
@@ -201,6 +208,17 @@ class RedisStore implements SharedStore {
 
   close(): Promise<void> {
     return Promise.resolve();
+  }
+
+  /** One command per key, as the keys are spread over a cluster; some hundred go out together. */
+  async #each<T>(
+    items: readonly T[],
+    command: (client: RedisClient, item: T) => Promise<unknown>,
+  ): Promise<void> {
+    for (let first = 0; first < items.length; first += COMMANDS_AT_ONCE) {
+      const some = items.slice(first, first + COMMANDS_AT_ONCE);
+      await this.#redis.try((client) => Promise.all(some.map((item) => command(client, item))));
+    }
   }
 
   /** What a server with our secret has put there. Anything else makes room, or links could not be put in its place. */
@@ -259,6 +277,10 @@ function tagKey(repository: Repository, tag: string): string {
 
 function linkKey(repository: Repository, digest: Digest, audience: Audience): string {
   return `${REDIS_PREFIX}link:${audience}:${repositoryKey(repository)}@${digest}`;
+}
+
+function offerKey(repository: Repository, digest: Digest): string {
+  return `${REDIS_PREFIX}offer:${repositoryKey(repository)}@${digest}`;
 }
 
 function publicKey(repository: Repository): string {

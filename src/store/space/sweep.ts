@@ -67,6 +67,7 @@ export class Sweep {
         this.#options.onSwept?.();
       });
       await this.#attempt(() => this.#sweepLinks());
+      await this.#attempt(() => this.#sweepOffers());
       await this.#attempt(() => this.#sweepTags());
       await this.#attempt(() => this.#sweepRepositories());
       await this.#pause(EVERY_MS);
@@ -139,20 +140,35 @@ export class Sweep {
 
   /** Links to what is neither stored nor named by anything stored: fills that failed, HEADs that nothing followed. */
   async #sweepLinks(): Promise<void> {
-    const { links, manifests, blobs, references, repositories } = this.#options.tables;
-    const { leases } = this.#options;
+    const { links, repositories } = this.#options.tables;
     await this.#sweepEntries<[repository: string, digest: Digest]>({
       page: (after) => links.page(STEP, after),
-      isLoose: ([, digest]) =>
-        !manifests.has(digest) &&
-        blobs.size(digest) === undefined &&
-        !references.isNamed(digest) &&
-        !leases.isHeld(digest),
+      isLoose: ([, digest]) => this.#isLoose(digest),
       remove: ([repository, digest]) => {
         links.remove(repository, digest);
         repositories.unlistIfEmpty(repository);
       },
     });
+  }
+
+  /** Offers of the same: of a list of referrers most are never asked for. */
+  async #sweepOffers(): Promise<void> {
+    const { offers } = this.#options.tables;
+    await this.#sweepEntries<[digest: Digest, repository: string]>({
+      page: (after) => offers.page(STEP, after),
+      isLoose: ([digest]) => this.#isLoose(digest),
+      remove: (key) => offers.remove(...key),
+    });
+  }
+
+  #isLoose(digest: Digest): boolean {
+    const { manifests, blobs, references } = this.#options.tables;
+    return (
+      !manifests.has(digest) &&
+      blobs.size(digest) === undefined &&
+      !references.isNamed(digest) &&
+      !this.#options.leases.isHeld(digest)
+    );
   }
 
   /** Tags of which only a HEAD told, and for which nobody has asked since. */

@@ -53,6 +53,8 @@ function cutOff(store: ManifestStore, at: number): ManifestStore {
     deleteTag: (of, tag) => store.deleteTag(of, tag),
     getLink: (of, digest) => store.getLink(of, digest),
     putLinks: change((of, links) => store.putLinks(of, links)),
+    isOffered: (of, digest) => store.isOffered(of, digest),
+    putOffers: change((of, digests) => store.putOffers(of, digests)),
     getRepository: (of) => store.getRepository(of),
     putRepository: change((of, record) => store.putRepository(of, record)),
     close: () => store.close(),

@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { FakeHub } from '../../fake/hub.ts';
-import { image, type Image } from '../../fixtures/images.ts';
+import { OCI_INDEX } from '../../../src/oci/media-types.ts';
+import { image, LINUX_AMD64, storedManifest, type Image } from '../../fixtures/images.ts';
 import { refresh } from '../../support/admin.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { filledHub, PLAIN, served } from '../../support/filled-hub.ts';
@@ -197,6 +198,31 @@ describe('Servers with the same secret', () => {
     const asked = hub.requests.length;
     expect((await two.get(PUBLIC)).status).toBe(200);
     expect(hub.requests).toHaveLength(asked);
+  });
+
+  it('share what clients may ask for under rules that name tags, and have nothing cached served by that', async () => {
+    const [hub, redis] = [await hubWithSecret(), await startRedis()];
+    const trap = storedManifest(OCI_INDEX, {
+      manifests: [SECRET, RENEWED].map(({ root: { mediaType, digest, bytes } }) => {
+        return { mediaType, digest, size: bytes.length, platform: LINUX_AMD64 };
+      }),
+    });
+    hub.addManifest('library/plain', trap, ['trap']);
+    const rules = { PIERHEAD_UPSTREAM_PRIVATE: 'carol/*', PIERHEAD_UPSTREAM_DENY: 'library/plain:renewed' };
+    const env = { ...AS_CAROL, ...IN_FLEET, ...rules };
+    const [one, two] = [await server({ hub, redis, env }), await server({ hub, redis, env })];
+    for (const target of [MANIFEST, `/v2/carol/secret/blobs/${layerOf(SECRET)}`])
+      for (const app of [one, two]) expect((await app.get(target)).status).toBe(200);
+    const offer = `pierhead:v1:offer:docker.io/library/plain@${RENEWED.root.digest}`;
+    expect((await two.get(`/v2/library/plain/manifests/${RENEWED.root.digest}`)).status).toBe(403);
+    expect((await one.get('/v2/library/plain/manifests/trap')).status).toBe(200);
+    await eventually(async () => (await redis.client.exists(offer)) === 1, 'the word in Redis');
+    expect((await two.get(`/v2/library/plain/manifests/${RENEWED.root.digest}`)).status).toBe(200);
+    for (const app of [one, two]) {
+      const byDigest = `/v2/library/plain/manifests/${SECRET.root.digest}`;
+      expect((await app.get(byDigest)).status).toBe(404);
+      expect((await app.get(`/v2/library/plain/blobs/${layerOf(SECRET)}`)).status).toBe(403);
+    }
   });
 
   it('share what only their credentials can see, and not with one that has none', async () => {

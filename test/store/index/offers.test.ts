@@ -1,0 +1,50 @@
+import { expect, it } from 'vitest';
+import { digestOf } from '../../../src/oci/digest.ts';
+import { BlobLeases } from '../../../src/store/blob/leases.ts';
+import { Sweep } from '../../../src/store/space/sweep.ts';
+import { APP, imageManifest, openTestSpace } from '../../support/space.ts';
+import { eventually } from '../../support/wait.ts';
+
+const DAY = 24 * 60 * 60_000;
+const OTHER = { host: 'docker.io', name: 'library/other' };
+
+it('an offer goes with the last index that names the digest, unless the manifest is here', async () => {
+  const test = await openTestSpace({ blobLimit: 1000 });
+  const missing = imageManifest('missing', []);
+  const held = await test.addImage({ name: 'held', blobs: [], tag: 'held' });
+  const first = await test.addIndex({ of: [missing, held], tag: 'first' });
+  await test.addIndex({ of: [missing], attestations: [{ manifest: held, of: missing }], tag: 'second' });
+  for (const repository of [APP, OTHER])
+    await test.index.putOffers(repository, [first.digest, missing.digest, held.digest]);
+  const offered = async (): Promise<boolean[]> =>
+    Promise.all([first, missing, held].map(({ digest }) => test.index.isOffered(OTHER, digest)));
+  await test.images.remove(APP, { kind: 'tag', tag: 'first' });
+  expect(await offered()).toEqual([false, true, true]);
+  await test.images.remove(APP, { kind: 'tag', tag: 'second' });
+  expect(await offered()).toEqual([false, false, true]);
+  await test.images.remove(APP, { kind: 'tag', tag: 'held' });
+  expect(await offered()).toEqual([false, false, false]);
+});
+
+it('an offer that nobody has followed goes by the sweep, that of what is here or named stays', async () => {
+  const test = await openTestSpace({ blobLimit: 1000 });
+  const missing = imageManifest('missing', []);
+  const root = await test.addIndex({ of: [missing], tag: 'latest' });
+  const [followed, loose] = [[root.digest, missing.digest], digestOf(Buffer.from('loose'))];
+  await test.index.putOffers(APP, [...followed, loose]);
+  test.now += DAY;
+  const sweep = new Sweep({
+    dataDir: test.dataDir,
+    tables: test.index.tables,
+    leases: new BlobLeases(),
+    now: () => test.now,
+    takeIn: test.takeIn,
+    onRemovedFile: () => undefined,
+    onError: (error) => expect(error).toBeUndefined(),
+    startAfterMs: 0,
+  });
+  sweep.start();
+  await eventually(async () => !(await test.index.isOffered(APP, loose)), 'the loose one to be forgotten');
+  await sweep.close();
+  for (const each of followed) expect(await test.index.isOffered(APP, each)).toBe(true);
+});
