@@ -18,7 +18,7 @@ import {
   type OperationRun,
 } from '../protocol.ts';
 import type { BundlePublisher } from './publish.ts';
-import { BundleBlobs } from './receive.ts';
+import { BundleBlobs, requireRight } from './receive.ts';
 
 export interface BundleImportOptions {
   readonly blobs: BlobStore;
@@ -182,11 +182,12 @@ class ImportRun {
 
   async #takeBlobs(reader: BundleReader, head: BundleHead, known: ReadonlySet<Digest>): Promise<void> {
     for await (const { digest, size, chunks } of this.#ending(reader.blobs())) {
+      const bytes = this.#counted(this.#ending(chunks()), head);
       if (known.has(digest)) {
         this.#known = { blobs: this.#known.blobs + 1, bytes: this.#known.bytes + size };
-        this.#seen.bytes += size;
+        await requireRight({ digest, size }, bytes);
       } else {
-        await this.#intake.take({ digest, size }, this.#counted(this.#ending(chunks()), head));
+        await this.#intake.take({ digest, size }, bytes);
       }
       this.#seen.blobs++;
       this.#tellProgress(head);

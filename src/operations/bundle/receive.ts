@@ -1,10 +1,21 @@
 import type { BundledBlob } from '../../bundle/contents.ts';
 import { BundleError } from '../../bundle/error.ts';
 import { PartWriter } from '../../download/part-writer.ts';
+import { digestHasher, hasherMatches, type Digest } from '../../oci/digest.ts';
 import type { BlobPart, BlobStore } from '../../store/blobs.ts';
 
 /** So many blobs may be on their way to the disk while further ones come: a sync takes its time. */
 const MAX_FINISHING = 4;
+
+/**
+ * Reads a blob that is cached already, and keeps none of it: only whoever has its bytes has a claim to it, and what is
+ * cached may be of a repository that the maker of the bundle cannot see. Throws BundleError `corrupt`.
+ */
+export async function requireRight({ digest }: BundledBlob, chunks: AsyncIterable<Buffer>): Promise<void> {
+  const hasher = digestHasher(digest);
+  for await (const chunk of chunks) hasher.update(chunk);
+  if (!hasherMatches(hasher, digest)) throw changed(digest);
+}
 
 /** Takes blobs into the store, one after the other as their bytes come, and keeps what turns out to be right. */
 export class BundleBlobs {
@@ -80,10 +91,7 @@ export class BundleBlobs {
     try {
       await hashed;
       if (!(await part.isRight())) {
-        throw new BundleError(
-          'corrupt',
-          `the bundle was changed: what it has for ${digest} is something else`,
-        );
+        throw changed(digest);
       }
       await part.commit(size);
     } catch (error) {
@@ -98,6 +106,10 @@ export class BundleBlobs {
   #throwFailure(): void {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
+}
+
+function changed(digest: Digest): BundleError {
+  return new BundleError('corrupt', `the bundle was changed: what it has for ${digest} is something else`);
 }
 
 async function giveUp(part: BlobPart): Promise<void> {

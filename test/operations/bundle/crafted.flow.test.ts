@@ -67,6 +67,27 @@ let made: Promise<Buffer> | undefined;
 const plainBundle = (): Promise<Buffer> => (made ??= bundleOf());
 
 describe('a bundle that somebody has made by hand', () => {
+  it('does not get what is cached by naming it: each blob that it says it holds is read', async () => {
+    const bundle = await plainBundle();
+    const app = await siteB();
+    await importInto(app.dataDir, bundle);
+    const [last] = filesOf(bundle).slice(-1);
+    const renamed = craft(
+      bundle,
+      () => ({}),
+      (files) => [
+        ...files.slice(0, -1),
+        { name: last?.name ?? '', bytes: Buffer.alloc(last?.bytes.length ?? 0) },
+      ],
+      (index) => index.replaceAll('library/plain', 'acme/thief'),
+    );
+    await expect(importInto(app.dataDir, renamed)).rejects.toThrow(
+      /what it has for sha256:\w+ is something else/,
+    );
+    expect((await app.get('/v2/acme/thief/manifests/latest')).status).toBe(503);
+    await expectStored(app, PLAIN.image);
+  });
+
   it('may hold a blob twice', async () => {
     const bundle = await plainBundle();
     const app = await siteB();
