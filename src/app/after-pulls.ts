@@ -62,7 +62,6 @@ export interface FollowUpParts extends Pick<
 /** What happens besides a client getting what it asked for: what it will ask for next is fetched, and pulls are counted. */
 export interface FollowUps {
   readonly manifestServed: MirrorOptions['onManifest'];
-  readonly blobAsked: MirrorOptions['onBlob'];
   /** Begins nothing new, and waits a little for what runs. */
   close(): Promise<void>;
 }
@@ -82,7 +81,6 @@ export function createFollowUps({ settings, history, ...parts }: FollowUpParts):
       recorder.manifestServed(served);
       readAhead.manifestServed(served);
     },
-    blobAsked: (asked) => readAhead.blobAsked(asked),
     close: () => readAhead.close(),
   };
 }

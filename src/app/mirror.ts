@@ -193,7 +193,6 @@ export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
     referrers,
     duringRequest: options.duringRequest,
     onManifest: followUps.manifestServed,
-    onBlob: followUps.blobAsked,
   });
   return { ...parts, service, manifests, blobPuller, access, referrers, scope };
 }

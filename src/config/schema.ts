@@ -150,10 +150,9 @@ export const SETTINGS = {
     flag: '--read-ahead',
     argument: '<what>',
     default: 'manifests',
-    allowed:
-      'manifests (manifest and config, when a list goes to a client whose platform is known), layers (of a manifest that goes out, too) or off',
+    allowed: 'manifests (manifest and config, when a list goes to a client whose platform is known) or off',
     help: 'What is fetched before a client asks for it, as long as pulls are left for that.',
-    schema: oneOf(['off', 'manifests', 'layers']),
+    schema: oneOf(['off', 'manifests']),
   },
   importPins: {
     env: 'PIERHEAD_IMPORT_PINS',

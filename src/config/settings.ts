@@ -109,7 +109,7 @@ export interface Settings {
   readonly defaultPlatform: string;
   /** Of all clients; empty: any. */
   readonly platforms: readonly string[];
-  readonly readAhead: 'off' | 'manifests' | 'layers';
+  readonly readAhead: 'off' | 'manifests';
   readonly importPins: boolean;
   /** Path of a public key. */
   readonly importVerify?: string;

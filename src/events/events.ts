@@ -96,7 +96,7 @@ export interface ConnectionRefused {
   readonly reason?: string | undefined;
 }
 
-export type PrefetchKind = 'manifest' | 'attestation' | 'statement' | 'config' | 'layer';
+export type PrefetchKind = 'manifest' | 'attestation' | 'statement' | 'config';
 
 export interface TagChecked {
   /** `shared`: another server of the fleet has just asked. */

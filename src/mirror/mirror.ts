@@ -13,7 +13,7 @@ import type {
   ReferrersAnswer,
 } from './answer/answers.ts';
 import { PullError } from './answer/errors.ts';
-import type { BlobPuller, AskedBlob } from './blob/blobs.ts';
+import type { BlobPuller } from './blob/blobs.ts';
 import type { Listing } from './lists/listing.ts';
 import type { Referrers } from './lists/referrers.ts';
 import type { HotManifests } from './manifest/hot.ts';
@@ -28,9 +28,8 @@ export interface MirrorOptions {
   readonly referrers: Referrers;
   /** Runs all work of one request: what that waits for in a store that may be slow can be limited by it. */
   readonly duringRequest: <T>(work: () => Promise<T>) => Promise<T>;
-  /** Told of what clients get or ask for, before they have it. */
+  /** Told of what clients get, before they have it. */
   readonly onManifest: (served: ServedManifest) => void;
-  readonly onBlob: (asked: AskedBlob) => void;
 }
 
 /** Clients without time limits wait for ever, those with some for 10 to 30 s. */
@@ -87,7 +86,6 @@ export class Mirror {
   /** `client` is the address of who asks. */
   openBlob(repository: Repository, digest: Digest, client: string): Promise<BlobBody> {
     const asked = { upstream: this.#upstream(repository), repository, digest, client };
-    this.#options.onBlob(asked);
     const discard = (body: BlobBody): void => body.close();
     return this.#inTime(() => this.#options.blobs.open(asked), { repository, discard });
   }

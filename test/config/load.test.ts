@@ -298,6 +298,7 @@ describe('a wrong value', () => {
     ['tagTtl', '366d', '365d'],
     ['offline', 'maybe', 'true, false'],
     ['failMode', 'open', 'strict'],
+    ['readAhead', 'layers', 'manifests'],
     ['defaultPlatform', 'linux', 'os/architecture'],
     ['allowNetworks', '10.0.0.0/33', '10.0.0.0/8'],
     ['logLevel', 'loud', 'trace'],

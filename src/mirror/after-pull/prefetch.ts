@@ -13,17 +13,16 @@ import type { Upstream } from '../../upstream/upstream.ts';
 import type { ContentLinks } from '../access/links.ts';
 import { PullError } from '../answer/errors.ts';
 import type { NegativeCache } from '../answer/negative-cache.ts';
-import type { BlobPuller, AskedBlob } from '../blob/blobs.ts';
+import type { BlobPuller } from '../blob/blobs.ts';
 import type { WantedBlob } from '../blob/fills.ts';
 import type { ClientPlatforms } from '../manifest/clients.ts';
 import type { IndexEntries } from '../manifest/entries.ts';
 import type { ManifestFetcher } from '../manifest/fetch.ts';
 import type { ServedManifest } from '../manifest/manifests.ts';
 import { entryFor } from '../manifest/platforms.ts';
-import { LayerAhead } from './prefetch-layers.ts';
 
 export interface ReadAheadOptions {
-  readonly mode: 'off' | 'manifests' | 'layers';
+  readonly mode: 'off' | 'manifests';
   /** Of all clients; empty: any. */
   readonly platforms: readonly Platform[];
   readonly store: ManifestStore;
@@ -57,7 +56,6 @@ const MAX_STATEMENT_BYTES = 64 * 1024 * 1024;
 /** Fetches what clients ask for next while they read what they were given. Nobody waits for it, and nobody sees it fail. */
 export class ReadAhead {
   readonly #options: ReadAheadOptions;
-  readonly #layers: LayerAhead;
   readonly #running = new Set<Promise<void>>();
   readonly #nameOf = memoOf(formatPlatform);
   /** Lists, by repository and platform, and manifests of which all is here, on its way, or was not to be had just now. */
@@ -66,11 +64,6 @@ export class ReadAhead {
 
   constructor(options: ReadAheadOptions) {
     this.#options = options;
-    this.#layers = new LayerAhead({
-      ...options,
-      onFetched: () => options.tell('prefetched', { kind: 'layer' }),
-      onError: (error) => options.tell('fault', { where: 'read-ahead', error }),
-    });
   }
 
   manifestServed(served: ServedManifest): void {
@@ -83,17 +76,11 @@ export class ReadAhead {
       return;
     }
     this.#attestationsOf(served);
-    if (this.#options.mode === 'layers') this.#layersOf(manifest, served);
-  }
-
-  blobAsked(blob: AskedBlob): void {
-    if (this.#options.mode === 'layers') this.#layers.asked(blob);
   }
 
   /** Begins nothing new; resolves when what is under way has ended, or does not end soon. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#layers.close();
     await withinMs(this.settled(), CLOSE_WAIT_MS);
   }
 
@@ -212,16 +199,6 @@ export class ReadAhead {
     const isStored = await fill?.stored;
     if (isStored === true) this.#options.tell('prefetched', { kind });
     return isStored !== false;
-  }
-
-  #layersOf(manifest: StoredManifest, { upstream, request }: ServedManifest): void {
-    const { repository, client } = request;
-    if (!this.#isCaredFor(this.#options.members.get(manifest.digest)?.platform)) return;
-    const { content } = parseManifest(manifest.bytes, manifest.mediaType);
-    if (content.kind !== 'image') return;
-    const layers = content.layers.map((layer) => layer.digest);
-    const { digest } = manifest;
-    this.#layers.offer({ upstream, repository, client: client.address, manifest: digest, layers });
   }
 
   /** From the cache or, if pulls may be spent on it, from upstream. Throws PullError. */

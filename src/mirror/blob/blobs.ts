@@ -20,14 +20,6 @@ import {
 } from './fills.ts';
 import type { FillEnd } from './slots.ts';
 
-/** A blob that a client asks for. */
-export interface AskedBlob {
-  readonly upstream: Upstream;
-  readonly repository: Repository;
-  readonly client: string;
-  readonly digest: Digest;
-}
-
 /** A blob that is on the disk: verified, so nothing is held back. */
 export function storedBody(blob: StoredBlob): BlobBody {
   let isClosed = false;

@@ -67,7 +67,6 @@ export const SCENARIOS: readonly Scenario[] = [
   gigabitPull('hot'),
   farPull('off'),
   farPull('manifests', ['pierhead', 'docker-registry']),
-  farPull('layers'),
   START,
   IDLE,
 ];

@@ -1,10 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST } from '../../../src/oci/media-types.ts';
-import { generatedContent, type Content } from '../../fake/content.ts';
 import type { FakeHub } from '../../fake/hub.ts';
-import { image, multiPlatform, type Image, type MultiPlatformImage } from '../../fixtures/images.ts';
-import { opaqueLayer } from '../../fixtures/tar.ts';
+import { multiPlatform, type Image, type MultiPlatformImage } from '../../fixtures/images.ts';
 import { startTestApp, type TestApp, type TestAppOptions } from '../../support/app.ts';
 import { filledHub, GOLANG, served } from '../../support/filled-hub.ts';
 import { blobsNamedBy } from '../../support/image-digests.ts';
@@ -250,12 +248,12 @@ describe('what is read ahead', () => {
     await app.stop();
     const before = hub.requests.length;
     const { dataDir } = app;
-    const offline = await startTestApp({ hub, dataDir, flags: { offline: true, readAhead: 'layers' } });
+    const offline = await startTestApp({ hub, dataDir, flags: { offline: true, readAhead: 'manifests' } });
     expect((await offline.get(TAG, { headers: DOCKER })).status).toBe(200);
     await offline.stop();
     expect(hub.requests).toHaveLength(before);
     await hub.stop();
-    const cutOff = await startTestApp({ hub, dataDir, flags: { tagTtl: '0s', readAhead: 'layers' } });
+    const cutOff = await startTestApp({ hub, dataDir, flags: { tagTtl: '0s', readAhead: 'manifests' } });
     expect((await cutOff.get(TAG, { headers: DOCKER })).status).toBe(200);
     await cutOff.stop();
     const errors = [...offline.log, ...cutOff.log].filter(({ kind }) => kind === 'read-ahead');
@@ -279,153 +277,6 @@ describe('what is read ahead', () => {
     await app.get(`${TAG}?platform=linux/arm64`, { headers: CONTAINERD });
     await counted(app, 'attestation', 1);
     expect(got(hub)).toEqual(['latest', arm64.root.digest, attestation(1)]);
-  });
-});
-
-interface Layered {
-  readonly image: Image;
-  readonly layers: readonly Content[];
-}
-
-/** An image with so many layers besides the one at the bottom, which its config does not speak of truly. */
-function layered(message: string, seeds: readonly number[]): Layered {
-  const layers = seeds.map((seed) => generatedContent({ size: 200_000 + seed, seed }));
-  return { image: image({ message, layers: layers.map(opaqueLayer) }), layers };
-}
-
-const digestsOf = (layers: readonly { readonly digest: Digest }[]) => layers.map(({ digest }) => digest);
-
-describe('the layers of a manifest that goes out', () => {
-  const layers = { flags: { readAhead: 'layers' } };
-  const APP = '/v2/library/app/manifests/latest';
-  const layerUrl = (digest: string) => `/v2/library/app/blobs/${digest}`;
-  const add = (hub: FakeHub, { image: content }: Layered) =>
-    hub.add({ repository: 'library/app', tags: ['latest'], image: content });
-  it('are filled in their order, three at a time, before anybody asks for them', async () => {
-    const { hub, app } = await start(layers);
-    const content = layered('app', [1, 2, 3, 4, 5, 6]);
-    add(hub, content);
-    const all = digestsOf(content.image.layers);
-    const gates = content.layers.slice(0, 2).map(({ digest }) => hub.holdBlob(digest, 1000));
-    const third = hub.holdBlob(all[3] as Digest, 1000);
-    await app.get(APP);
-    await Promise.all([...gates, third].map(({ reached }) => reached));
-    expect(new Set(bodies(hub))).toEqual(new Set(all.slice(0, 4)));
-    for (const gate of [...gates, third]) gate.release();
-    await counted(app, 'layer', all.length);
-    expect(bodies(hub)).toHaveLength(all.length);
-    for (const digest of all) {
-      expect((await app.head(layerUrl(digest))).header('cache-status')).toBe('pierhead; hit');
-    }
-  });
-
-  it('are fetched once each, whoever asks for them meanwhile', async () => {
-    const { hub, app } = await start(layers);
-    const content = layered('app', [1, 2, 3, 4, 5, 6]);
-    add(hub, content);
-    await app.get(APP);
-    const answers = await Promise.all(
-      digestsOf(content.image.layers).map((digest) => app.get(layerUrl(digest))),
-    );
-    expect(answers.every(({ complete, status }) => complete && status === 200)).toBe(true);
-    await app.stop();
-    expect(bodies(hub).sort()).toEqual([...digestsOf(content.image.layers)].sort());
-  });
-
-  it('give their place to what a client waits for', async () => {
-    const { hub, app } = await start({ flags: { readAhead: 'layers', fills: '1' } });
-    const content = layered('app', [1, 2, 3, 4]);
-    add(hub, content);
-    const last = content.layers.at(-1)?.digest ?? '';
-    const gate = hub.holdBlob(content.layers[0]?.digest as Digest, 1000);
-    await app.get(APP);
-    await gate.reached;
-    // That transfer is under way, and others wait for their turn: none is read.
-    expect((await app.get(layerUrl(last))).complete).toBe(true);
-    const all = digestsOf(content.image.layers);
-    expect(bodies(hub).slice(0, 3)).toEqual([all[0], all[1], last]);
-    gate.release();
-    await hub.waitFor(
-      ({ host, reference, status, closed }) =>
-        host === 'blobs' && reference === digestsOf(content.layers)[1] && closed && status === 200,
-      'the next',
-    );
-  });
-
-  it('are not begun below the one that the client asks for first: those it has', async () => {
-    const { hub, app } = await start({ flags: { readAhead: 'layers', fills: '16' } });
-    const content = layered('app', [1, 2, 3, 4, 5, 6, 7, 8]);
-    add(hub, content);
-    const all = digestsOf(content.image.layers);
-    const begun = all.slice(0, 3);
-    const gates = begun.map((digest) => hub.holdBlob(digest, 10));
-    await app.get(APP);
-    await Promise.all(gates.map(({ reached }) => reached));
-    // Three are under way, the fourth is the next one. The client asks for the seventh.
-    await app.get(layerUrl(all[6] ?? ''));
-    for (const gate of gates) gate.release();
-    await hub.waitFor(
-      ({ host, reference, closed }) => host === 'blobs' && reference === all[8] && closed,
-      'the last',
-    );
-    await counted(app, 'layer', 5);
-    expect(new Set(bodies(hub))).toEqual(new Set([...begun, ...all.slice(6)]));
-  });
-
-  it('are not begun again in the next image if they were passed over in one before', async () => {
-    const { hub, app } = await start(layers);
-    const first = layered('app', [1, 2, 3, 4, 5, 6]);
-    add(hub, first);
-    const gates = digestsOf(first.image.layers)
-      .slice(0, 3)
-      .map((digest) => hub.holdBlob(digest, 10));
-    await app.get(APP);
-    await Promise.all(gates.map(({ reached }) => reached));
-    await app.get(layerUrl(first.layers[5]?.digest ?? ''));
-    const next = layered('app', [3, 4, 5, 7]);
-    hub.add({ repository: 'library/next', tags: ['latest'], image: next.image });
-    await app.get('/v2/library/next/manifests/latest');
-    for (const gate of gates) gate.release();
-    const fresh = next.layers[3]?.digest;
-    await hub.waitFor(
-      ({ host, reference, closed }) => host === 'blobs' && reference === fresh && closed,
-      'the new',
-    );
-    await app.stop();
-    expect(bodies(hub)).not.toContain(next.layers[1]?.digest);
-    expect(bodies(hub)).not.toContain(next.layers[2]?.digest);
-  });
-
-  it('are left alone for who only looks whether there is a new version, until it takes one', async () => {
-    const { hub, app } = await start(layers);
-    const versions = [layered('one', [1, 2]), layered('two', [3, 4]), layered('three', [5, 6])];
-    for (const [n, version] of versions.entries()) {
-      add(hub, version);
-      hub.moveTag('library/app', 'latest', version.image.root.digest);
-      await app.get(`/v2/library/app/manifests/${version.image.root.digest}`);
-      if (n === 0) await counted(app, 'layer', 3);
-    }
-    await app.caughtUp();
-    expect(bodies(hub)).toHaveLength(3);
-    const [third] = versions.slice(2);
-    const [first = '', ...above] = digestsOf(third?.image.layers ?? []);
-    await app.get(layerUrl(first));
-    await counted(app, 'layer', 5);
-    expect(bodies(hub).slice(3).sort()).toEqual([first, ...above].sort());
-  });
-
-  it('are for the platforms of the settings only', async () => {
-    const { hub, app } = await start({
-      flags: { readAhead: 'layers', platforms: 'linux/arm64,linux/s390x' },
-    });
-    await app.get(TAG, { headers: CONTAINERD });
-    await app.get(manifestUrl(amd64.root.digest), { headers: CONTAINERD });
-    await app.get(manifestUrl(arm64.root.digest), { headers: CONTAINERD });
-    await counted(app, 'layer', arm64.layers.length);
-    await app.stop();
-    const ofAttestations = new Set(GOLANG.image.attestations.flatMap(({ bytes }) => blobsNamedBy(bytes)));
-    const ofImages = bodies(hub).filter((digest) => !ofAttestations.has(digest as Digest));
-    expect(ofImages.sort()).toEqual([...digestsOf(arm64.layers)].sort());
   });
 });
 

@@ -35,7 +35,7 @@ async function readAhead(pulls: number) {
   const errors: unknown[] = [];
   let left = pulls;
   const ahead = new ReadAhead({
-    mode: 'layers',
+    mode: 'manifests',
     platforms: [],
     store,
     links: new ContentLinks(store),

@@ -4,6 +4,7 @@ import { BlobLeases } from '../../../src/store/blob/leases.ts';
 import { Sweep } from '../../../src/store/space/sweep.ts';
 import { APP, imageManifest, openTestSpace } from '../../support/space.ts';
 import { eventually } from '../../support/wait.ts';
+import { tellTo } from '../../support/told.ts';
 
 const DAY = 24 * 60 * 60_000;
 const OTHER = { host: 'docker.io', name: 'library/other' };
@@ -39,8 +40,7 @@ it('an offer that nobody has followed goes by the sweep, that of what is here or
     leases: new BlobLeases(),
     now: () => test.now,
     takeIn: test.takeIn,
-    onRemovedFile: () => undefined,
-    onError: (error) => expect(error).toBeUndefined(),
+    tell: tellTo({ indexFailed: ({ error }) => expect(error).toBeUndefined() }),
     startAfterMs: 0,
   });
   sweep.start();
