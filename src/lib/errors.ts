@@ -16,7 +16,7 @@ export class FileError extends Error {
   readonly code = 'file-invalid';
 }
 
-/** The machine does not give what the server needs to start. The message says what, by which setting, and what to do. */
+/** The machine does not give what the server, or a command, needs to start. The message says what, by which setting, and what to do. */
 export class StartError extends Error {
   override readonly name = 'StartError';
   readonly code = 'cannot-start';

@@ -1,17 +1,16 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
-import { integer, oid, time } from '../../src/setup/certificates.ts';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { StartError } from '../../src/lib/errors.ts';
 import { createTlsSet } from '../../src/setup/certificates.ts';
 import { run } from '../support/commands.ts';
 import { testFolder } from '../support/temp.ts';
 
 const NOW = new Date('2026-05-06T07:08:09Z');
 
-function setFor(hosts: readonly string[]) {
-  const texts = new Map(createTlsSet(hosts, NOW).map(({ name, text }) => [name, text]));
+function setFor(hosts: readonly string[], now = NOW) {
+  const texts = new Map(createTlsSet(hosts, now).map(({ name, text }) => [name, text]));
   return (name: string): string => texts.get(name) ?? '';
 }
 
@@ -63,32 +62,58 @@ describe('a set of certificates for a trial', () => {
     const names = createTlsSet(['localhost'], NOW).map(({ name }) => name);
     expect(names).toEqual(['ca.crt', 'server.crt', 'server.key', 'client.crt', 'client.key']);
   });
+
+  it('takes a name that is too long for a common name', () => {
+    const host = `${'a'.repeat(60)}.example.net`;
+    const server = new X509Certificate(setFor([host])('server.crt'));
+    expect(server.subject).toBe('CN=pierhead');
+    expect(server.checkHost(host)).toBe(host);
+  });
+
+  it('is valid for a year in the year 2050 too, from which on times are spelt differently', () => {
+    const ca = new X509Certificate(setFor(['localhost'], new Date('2049-12-31T23:59:59Z'))('ca.crt'));
+    expect(new Date(ca.validFrom)).toEqual(new Date('2049-12-31T22:59:59Z'));
+    expect(new Date(ca.validTo)).toEqual(new Date('2050-12-31T23:59:59Z'));
+  });
 });
 
-describe('DER', () => {
-  it.each([
-    ['2.5.29.17', '0603551d11'],
-    ['1.2.840.10045.4.3.2', '06082a8648ce3d040302'],
-    ['1.3.6.1.5.5.7.3.1', '06082b06010505070301'],
-  ])('spells %s as %s', (dotted, hex) => {
-    expect(oid(dotted).toString('hex')).toBe(hex);
+describe('what is made on the way to a set', () => {
+  afterEach(() => {
+    vi.unstubAllEnvs();
   });
 
-  it('writes whole numbers in the fewest bytes, and never as negative ones', () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ minLength: 1, maxLength: 20 }), (bytes) => {
-        const [tag, length = 0, ...content] = integer(bytes);
-        expect([tag, length]).toEqual([2, content.length]);
-        const number = (of: Iterable<number>) => BigInt(`0x${Buffer.from([...of]).toString('hex')}`);
-        expect(number(content)).toBe(number(bytes));
-        expect(content[0]).toBeLessThan(0x80);
-        if (content.length > 1) expect(content[0] === 0 && (content[1] ?? 0) < 0x80).toBe(false);
-      }),
-    );
+  it('is gone afterwards', async () => {
+    const folder = await testFolder();
+    vi.stubEnv('TMPDIR', folder);
+    setFor(['localhost']);
+    expect(await readdir(folder)).toEqual([]);
   });
 
-  it('changes the spelling of times with the year 2050', () => {
-    expect(time(new Date('2049-12-31T23:59:59Z')).toString('latin1')).toBe('\x17\r491231235959Z');
-    expect(time(new Date('2050-01-01T00:00:00Z')).toString('latin1')).toBe('\x18\x0f20500101000000Z');
+  it('is for its owner alone, and gone after a failure of openssl, of which one is told', async () => {
+    const [folder, programs] = [await testFolder(), await testFolder()];
+    const seen = join(programs, 'seen');
+    const program = `#!${process.execPath}
+      const { readdirSync, statSync, writeFileSync } = require('node:fs');
+      const modes = ['.', ...readdirSync('.').filter((name) => name.endsWith('.key'))]
+        .map((name) => name + ' ' + (statSync(name).mode & 0o777).toString(8));
+      writeFileSync('${seen}', [...modes, ...Object.keys(process.env).filter((name) => /SECRET/.test(name))].join());
+      console.error('no\\nluck');
+      process.exit(1);`;
+    await writeFile(join(programs, 'openssl'), program, { mode: 0o755 });
+    vi.stubEnv('TMPDIR', folder);
+    vi.stubEnv('PATH', programs);
+    vi.stubEnv('A_SECRET', 'very-secret');
+    expect(() => setFor(['localhost'])).toThrow(new StartError('openssl req failed: no luck'));
+    expect(await readFile(seen, 'utf8')).toBe('. 700,authority.key 600');
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('is nothing where openssl is not installed, which is said', async () => {
+    const folder = await testFolder();
+    vi.stubEnv('TMPDIR', folder);
+    vi.stubEnv('PATH', folder);
+    const message = 'openssl is not installed; install it, such as by apt-get install openssl';
+    expect(() => setFor(['localhost'])).toThrow(new StartError(message));
+    expect(await readdir(folder)).toEqual([]);
   });
 });

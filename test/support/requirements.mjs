@@ -40,12 +40,14 @@ const REQUIRES = {
   'test/support/podman.ts': ['root', 'podman'],
   'test/support/redis.ts': ['redis-cli', 'redis-server'],
   'test/support/skopeo.ts': ['skopeo'],
+  'test/support/tls-set.ts': ['openssl'],
   'test/support/small-disk.ts': ['root'],
   // Without these no end-to-end test that uses a secret runs before it.
   'test/printed/secrets.test.ts': ['docker-registry', 'skopeo'],
   'test/fixtures/images.test.ts': ['readelf', 'skopeo'],
   'test/bundle/signature.test.ts': ['openssl'],
   'test/setup/certificates.test.ts': ['openssl'],
+  'test/setup/client-files.flow.test.ts': ['openssl'],
 };
 
 /** @returns {string[]} What of all that the tests need is not here. */
