@@ -115,7 +115,7 @@ export const ACCESS_SETTINGS = {
     argument: '<token>',
     example: 'a-long-random-text',
     allowed: 'text without control characters',
-    help: 'Token for the admin address off loopback, where without one only metrics and health are served; on a command line others can read it.',
+    help: 'Token that every request to the admin API needs, from loopback too; without one the API serves loopback alone. Metrics and health need none. On a command line others can read it.',
     holds: 'secret',
     excludes: ['adminTokenFile'],
     schema: secret().exactOptional(),

@@ -105,7 +105,8 @@ export const SETTINGS = {
     flag: '--fail-mode',
     argument: '<mode>',
     default: 'fallthrough',
-    allowed: 'fallthrough (404, so that clients go on to upstream themselves) or strict (503)',
+    allowed:
+      'fallthrough (404, so that clients go on to upstream themselves) or strict (503; 403 for a Docker Engine that would repeat its request after a 503)',
     help: 'What a client gets for a blob that is not cached while upstream is away.',
     schema: oneOf(['fallthrough', 'strict']),
   },
@@ -151,7 +152,7 @@ export const SETTINGS = {
     argument: '<what>',
     default: 'manifests',
     allowed: 'manifests (manifest and config, when a list goes to a client whose platform is known) or off',
-    help: 'What is fetched before a client asks for it, as long as pulls are left for that.',
+    help: 'What is fetched before a client asks for it, as long as pulls are left for that. Attestations are fetched with off too.',
     schema: oneOf(['off', 'manifests']),
   },
   importPins: {

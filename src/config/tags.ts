@@ -96,7 +96,7 @@ export const TAG_SETTINGS = {
     flag: '--deleted-tags',
     argument: '<mode>',
     default: 'drop',
-    allowed: 'drop (404) or keep (served on, marked stale)',
+    allowed: 'drop (404, unless it is pinned) or keep (served on, marked stale)',
     help: 'What becomes of a cached tag that upstream no longer has.',
     schema: oneOf(['drop', 'keep']),
   },
