@@ -5,7 +5,6 @@ import { ServerSignals } from './cli/operation.ts';
 import { printAside } from './cli/print.ts';
 import { SETTING_FLAGS, type Flags } from './config/flags.ts';
 import { loadSettings, type LoadedSettings } from './config/load.ts';
-import { holdYoungGeneration } from './lib/young-generation.ts';
 
 type Action = (loaded: LoadedSettings, flags: Flags, words: readonly string[]) => Promise<ExitCode>;
 
@@ -40,7 +39,6 @@ const COMMANDS: readonly CommandRow[] = [
     description: 'Runs the mirror. SIGTERM stops it gracefully.',
     load: async () => {
       const signals = new ServerSignals();
-      holdYoungGeneration();
       const { serve } = await import('./cli/commands/serve.ts');
       return (loaded) => serve(loaded, signals);
     },

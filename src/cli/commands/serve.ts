@@ -1,7 +1,6 @@
 import { startApp, type App } from '../../app/app.ts';
 import type { LoadedSettings } from '../../config/load.ts';
 import { withinMs } from '../../lib/promises.ts';
-import { releaseYoungGeneration } from '../../lib/young-generation.ts';
 import { createLog, written, type Logger } from '../../log/log.ts';
 import { isForPeople, messageOf, packageVersion, type ExitCode } from '../exit.ts';
 import { endingSignal, type ServerSignals } from '../operation.ts';
@@ -24,7 +23,6 @@ export async function serve(loaded: LoadedSettings, signals: ServerSignals): Pro
     const starting = startApp({ settings, shown: loaded.sources, version: packageVersion(), log });
     const grace = signals.ending.then(() => withinMs(starting, START_GRACE_MS));
     const app = await Promise.race([starting, grace]);
-    releaseYoungGeneration();
     if (app !== undefined) return await untilEnd(app, { dataDir: settings.dataDir, log, signals });
     log.info({ signal: await signals.ending }, 'stopped while starting');
     return 0;
