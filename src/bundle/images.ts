@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { ImageName } from '../oci/image-name.ts';
 import {
+  blobsOf,
   isRunnableImage,
   ManifestInvalidError,
   parseManifest,
@@ -38,8 +39,8 @@ export function unitsOf(
   const read = new Map([...manifests].map(([digest, manifest]) => [digest, parsed(manifest, held)]));
   for (const { digest, content } of read.values()) {
     // What attestations lack was said when the bundle was made; clients other than Docker 29 do without.
-    if (content.kind === 'index' || !isRunnableImage(content)) continue;
-    const missing = [content.config, ...content.layers].find((blob) => !held.has(blob.digest));
+    if (!isRunnableImage(content)) continue;
+    const missing = blobsOf(content).find((blob) => !held.has(blob.digest));
     if (missing === undefined) continue;
     throw new BundleError('corrupt', `${digest} names ${missing.digest}, which the bundle does not speak of`);
   }

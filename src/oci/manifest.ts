@@ -2,6 +2,7 @@ import { JsonError, JsonReader, type JsonLimits, listOf, objectOf, SCALAR } from
 import { parseDigest, type Digest } from './digest.ts';
 import {
   bareMediaType,
+  isBlobEntryType,
   isFileLayerType,
   isForeignLayerType,
   isImageConfigType,
@@ -50,6 +51,16 @@ export type ManifestContent =
       /** Layers that the registry need not hold (`urls`, or a non-distributable type). */
       readonly foreign: readonly Descriptor[];
     };
+
+/** Indexes inside indexes: no client is given what lies deeper. */
+export const MAX_INDEX_DEPTH = 4;
+
+/** What a manifest needs that is no manifest, foreign layers left out. An index can be a cache of BuildKit, and name layers. */
+export function blobsOf(content: ManifestContent): readonly Descriptor[] {
+  return content.kind === 'index'
+    ? content.entries.filter(({ mediaType }) => isBlobEntryType(mediaType))
+    : [content.config, ...content.layers];
+}
 
 /** Why a manifest of that schema is refused. */
 export const SCHEMA_1 = 'Docker schema 1 manifests are no longer supported; rebuild or re-push the image';

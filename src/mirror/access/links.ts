@@ -4,7 +4,7 @@ import { SingleFlight } from '../../lib/single-flight.ts';
 import { inTurns } from '../../lib/turns.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatRepositoryName } from '../../oci/image-name.ts';
-import { parseManifest, type ManifestContent } from '../../oci/manifest.ts';
+import { blobsOf, parseManifest, type ManifestContent } from '../../oci/manifest.ts';
 import { type Repository, repositoryKey } from '../../oci/reference.ts';
 import type { Link, ManifestStore, StoredManifest } from '../../store/manifests.ts';
 import type { Outcome } from '../../upstream/upstream.ts';
@@ -18,7 +18,7 @@ const MAX_EXPANDED = 20_000;
  * Manifests"), so naming one proves nothing. An entry is linked when it comes from the repository itself.
  */
 export function linksOf(content: ManifestContent): Map<Digest, Link> {
-  const named = content.kind === 'index' ? [] : [content.config, ...content.layers];
+  const named = content.kind === 'index' ? [] : blobsOf(content);
   return new Map(named.map(({ digest, size }) => [digest, { by: 'manifest', size }]));
 }
 

@@ -3,7 +3,7 @@ import type { PrefetchKind, Tell } from '../../events/events.ts';
 import { atMost, keptFor, memoOf } from '../../lib/caches.ts';
 import { withinMs } from '../../lib/promises.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { isRunnableImage, parseManifest } from '../../oci/manifest.ts';
+import { blobsOf, isRunnableImage, parseManifest } from '../../oci/manifest.ts';
 import { isIndexType } from '../../oci/media-types.ts';
 import { orderFor } from '../../oci/platform-order.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
@@ -181,7 +181,7 @@ export class ReadAhead {
   ): Promise<boolean> {
     const { content } = parseManifest(attestation.bytes, attestation.mediaType);
     if (content.kind === 'index' || isRunnableImage(content)) return true;
-    const blobs = [content.config, ...content.layers];
+    const blobs = blobsOf(content);
     const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
     if (blobs.length > MAX_STATEMENTS || bytes > MAX_STATEMENT_BYTES) return true;
     await this.#options.links.expand(repository, attestation);

@@ -1,5 +1,11 @@
 import type { Digest } from '../../oci/digest.ts';
-import { isAttestation, parseManifest, type Descriptor, type IndexEntry } from '../../oci/manifest.ts';
+import {
+  isAttestation,
+  MAX_INDEX_DEPTH,
+  parseManifest,
+  type Descriptor,
+  type IndexEntry,
+} from '../../oci/manifest.ts';
 import { accepts, isImageManifestType, isIndexType, isSchema1Type } from '../../oci/media-types.ts';
 import { fittingEntries, isUnknown } from '../../oci/platform-order.ts';
 import { formatPlatform, showPlatform, type Platform } from '../../oci/platform.ts';
@@ -11,8 +17,7 @@ import type { ClientPlatforms } from './clients.ts';
 /** Gets a list inside a list. */
 export type LoadList = (descriptor: Descriptor) => Promise<StoredManifest>;
 
-/** Lists inside lists: deeper, or more of them, are for nobody, and each costs a pull. */
-const MAX_DEPTH = 4;
+/** Lists inside lists: more of them are for nobody, and each costs a pull. */
 const MAX_NESTED_LISTS = 8;
 /** Platforms that an error names: an index can have thousands. */
 const MAX_NAMED = 40;
@@ -98,7 +103,7 @@ class EntrySearch {
   }
 
   #mayOpen(digest: Digest, depth: number): boolean {
-    return depth < MAX_DEPTH && this.#nested.size < MAX_NESTED_LISTS && !this.#nested.has(digest);
+    return depth < MAX_INDEX_DEPTH && this.#nested.size < MAX_NESTED_LISTS && !this.#nested.has(digest);
   }
 }
 

@@ -1,6 +1,12 @@
 import type { Digest } from '../../oci/digest.ts';
-import { attestedDigest, isAttestation, type IndexEntry, type ManifestContent } from '../../oci/manifest.ts';
-import { isBlobEntryType } from '../../oci/media-types.ts';
+import {
+  attestedDigest,
+  blobsOf,
+  isAttestation,
+  MAX_INDEX_DEPTH,
+  type IndexEntry,
+  type ManifestContent,
+} from '../../oci/manifest.ts';
 import { showPlatform } from '../../oci/platform.ts';
 import { stateOf, type CacheState, type PlatformState } from '../images.ts';
 import type { IndexTables } from '../index/tables.ts';
@@ -13,9 +19,6 @@ export interface ImageState {
   /** Of an index. */
   readonly platforms: readonly PlatformState[];
 }
-
-/** Indexes inside indexes: what lies deeper, no client is given. */
-const MAX_DEPTH = 4;
 
 /** What is cached of a stored manifest, by what its index and its images say that they need. */
 export function imageState(tables: IndexTables, content: ManifestContent): ImageState {
@@ -53,7 +56,7 @@ function membersOf(tables: IndexTables, entries: readonly IndexEntry[], depth = 
     const content = tables.manifests.content(entry.digest);
     if (content === undefined) return [];
     if (content.kind === 'index') {
-      return depth < MAX_DEPTH ? membersOf(tables, content.entries, depth + 1) : [];
+      return depth < MAX_INDEX_DEPTH ? membersOf(tables, content.entries, depth + 1) : [];
     }
     const platform = entry.platform === undefined ? 'unknown' : showPlatform(entry.platform);
     const blobs = neededBlobs(content);
@@ -85,13 +88,9 @@ function platformStates(tables: IndexTables, members: readonly Member[]): Platfo
   });
 }
 
-/** Of an index what it names that is no manifest. */
+/** Each once. */
 function neededBlobs(content: ManifestContent): Digest[] {
-  const named =
-    content.kind === 'index'
-      ? content.entries.filter(({ mediaType }) => isBlobEntryType(mediaType))
-      : [content.config, ...content.layers];
-  return [...new Set(named.map(({ digest }) => digest))];
+  return [...new Set(blobsOf(content).map(({ digest }) => digest))];
 }
 
 function missingOf({ blobs }: IndexTables, needed: readonly Digest[]): Digest[] {

@@ -1,4 +1,5 @@
 import type { Digest } from '../../oci/digest.ts';
+import { blobsOf, MAX_INDEX_DEPTH } from '../../oci/manifest.ts';
 import { subjectsOf } from './manifests.ts';
 import type { IndexTables } from './tables.ts';
 
@@ -23,11 +24,9 @@ export function addClosure(tables: IndexTables, digest: Digest, closure: Closure
     for (const entry of content.entries) addClosure(tables, entry.digest, closure);
     return;
   }
-  for (const blob of [content.config, ...content.layers]) closure.blobs.set(blob.digest, blob.size);
+  for (const blob of blobsOf(content)) closure.blobs.set(blob.digest, blob.size);
 }
 
-/** Indexes inside indexes: what lies deeper, no client is given. */
-const MAX_DEPTH = 4;
 /** Of a manifest. Where it has more, pins are looked through instead: people make those, and nobody makes thousands. */
 const MAX_TAGS_SEEN = 100;
 
@@ -39,7 +38,7 @@ export function isPinned(tables: IndexTables, digest: Digest): boolean {
   if (tables.pins.count === 0) return false;
   const seen = new Set<Digest>();
   let next = [digest, ...subjectsOf(tables, digest)];
-  for (let depth = 0; depth <= MAX_DEPTH && next.length > 0; depth++) {
+  for (let depth = 0; depth <= MAX_INDEX_DEPTH && next.length > 0; depth++) {
     if (next.some((each) => hasPin(tables, each))) return true;
     for (const each of next) seen.add(each);
     next = next.flatMap((each) => tables.references.namersOf(each)).filter((each) => !seen.has(each));
