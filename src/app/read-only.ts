@@ -5,7 +5,7 @@ import { PullRules, TagScope } from '../mirror/access/rules.ts';
 import { PullError } from '../mirror/answer/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ListedImage } from '../oci/image-name.ts';
-import { isRunnableImage } from '../oci/manifest.ts';
+import { isRunnableImage, type Descriptor } from '../oci/manifest.ts';
 import { parseRepositoryKey } from '../oci/reference.ts';
 import { ImageReadiness, type Readiness } from '../operations/images/readiness.ts';
 import { wantedImages } from '../operations/images/wanted.ts';
@@ -95,9 +95,9 @@ async function openStore(dataDir: string): Promise<ManifestStore> {
 }
 
 /** A whole file is a blob, whether or not the index knows it yet: it is taken in when it is asked for. */
-function blobFinder(dataDir: string): (digest: Digest, size: number) => Promise<boolean> {
+function blobFinder(dataDir: string): (blob: Descriptor) => Promise<boolean> {
   const found = new Map<Digest, number | undefined>();
-  return async function hasBlob(digest, size) {
+  return async function hasBlob({ digest, size }) {
     if (!found.has(digest)) {
       const file = await stat(blobPath(dataDir, digest)).catch(() => undefined);
       found.set(digest, file?.isFile() === true ? file.size : undefined);

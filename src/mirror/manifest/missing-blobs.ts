@@ -1,7 +1,7 @@
 import { inTurns } from '../../lib/turns.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatFullName } from '../../oci/image-name.ts';
-import { isRunnableImage, parseManifest } from '../../oci/manifest.ts';
+import { blobsOf, isRunnableImage, parseManifest, type Descriptor } from '../../oci/manifest.ts';
 import type { Repository } from '../../oci/reference.ts';
 import type { BlobStore } from '../../store/blobs.ts';
 import type { StoredManifest } from '../../store/manifests.ts';
@@ -35,12 +35,13 @@ export class MissingBlobs {
   async require(upstream: Upstream, repository: Repository, manifest: StoredManifest): Promise<void> {
     const outage = upstream.outage(repository.name);
     if (outage === undefined) return;
-    const missing: Digest[] = [];
-    for await (const digest of inTurns(blobsOf(manifest))) {
-      if (!(await this.#isHere(digest))) missing.push(digest);
-    }
+    // Other clients than Docker 29 do not ask for the blobs of attestations, and are not to lose an image for them.
+    const { content } = parseManifest(manifest.bytes, manifest.mediaType);
+    if (!isRunnableImage(content)) return;
+    const missing = await findMissing(blobsOf(content), ({ digest }) => this.#isHere(digest));
     if (missing.length === 0) return;
-    const named = missing.slice(0, MAX_NAMED).join(', ');
+    const digests = missing.map(({ digest }) => digest);
+    const named = digests.slice(0, MAX_NAMED).join(', ');
     const rest = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : '';
     const name = formatFullName({ repository, digest: manifest.digest });
     throw new PullError('unavailable', `${name} is cached without its blobs ${named}${rest}, and ${outage}`);
@@ -52,12 +53,12 @@ export class MissingBlobs {
   }
 }
 
-/**
- * Foreign layers are left out: registries need not hold them, and clients get them elsewhere. So are the blobs of
- * attestations: only Docker 29 asks for them, and every other client is not to lose an image for them.
- */
-function blobsOf(manifest: StoredManifest): readonly Digest[] {
-  const { content } = parseManifest(manifest.bytes, manifest.mediaType);
-  if (content.kind === 'index' || !isRunnableImage(content)) return [];
-  return [content.config, ...content.layers].map(({ digest }) => digest);
+/** Those of `blobs` that are not here, in order. */
+export async function findMissing(
+  blobs: readonly Descriptor[],
+  isHere: (blob: Descriptor) => Promise<boolean>,
+): Promise<Descriptor[]> {
+  const missing: Descriptor[] = [];
+  for await (const blob of inTurns(blobs)) if (!(await isHere(blob))) missing.push(blob);
+  return missing;
 }

@@ -1,7 +1,6 @@
 import { type DockerImage, type BundledImage, wholeName } from '../../bundle/bundle-index.ts';
 import type { BundledBlob } from '../../bundle/contents.ts';
 import type { BundleDraft, BundledManifest } from '../../bundle/writer.ts';
-import { entryFor } from '../../mirror/manifest/platforms.ts';
 import type { Digest } from '../../oci/digest.ts';
 import {
   type ImageName,
@@ -9,13 +8,13 @@ import {
   formatListedImage,
   type ListedImage,
 } from '../../oci/image-name.ts';
-import { isRunnableImage, parseManifest } from '../../oci/manifest.ts';
-import { isIndexType, OCI_INDEX } from '../../oci/media-types.ts';
+import { blobsOf, isRunnableImage, type ManifestContent, parseManifest } from '../../oci/manifest.ts';
+import { OCI_INDEX } from '../../oci/media-types.ts';
 import { type Platform, formatPlatform } from '../../oci/platform.ts';
 import { repositoryKey, type Repository } from '../../oci/reference.ts';
 import type { BlobFiles } from '../../store/blobs.ts';
 import type { StoredManifest, ManifestStore, ReferrersStore } from '../../store/manifests.ts';
-import type { ClosureManifest } from '../images/walk.ts';
+import { walkImage, type WalkedManifest } from '../images/walk.ts';
 import { isOfUse, selectImage, type Audience, type Selection } from './selection.ts';
 
 export interface DockerImagesOptions {
@@ -25,20 +24,18 @@ export interface DockerImagesOptions {
   readonly read: (digest: Digest) => Promise<StoredManifest | undefined>;
 }
 
-/** What stands in for a list that is not stored: one of nothing. */
-const NOTHING = Buffer.from('{"schemaVersion":2,"manifests":[]}');
-
 /** The images that a client of one platform would get by these names, and the names by which it would get none. */
 export async function dockerImages(
   named: readonly { readonly name: ImageName; readonly root: Digest }[],
-  options: DockerImagesOptions,
+  { platform, held, read }: DockerImagesOptions,
 ): Promise<{ readonly images: DockerImage[]; readonly unmatched: ImageName[] }> {
   const images = new Map<Digest, Omit<DockerImage, 'names'> & { readonly names: ImageName[] }>();
   const unmatched: ImageName[] = [];
   for (const { name, root } of named) {
-    const manifest = await chosenManifest(root, options);
-    if (manifest === undefined) unmatched.push(name);
-    const image = manifest === undefined ? undefined : imageOf(manifest, options);
+    const { manifests } = await walkImage(root, { platforms: [platform], read });
+    const chosen = manifests.find(({ role }) => role === 'image');
+    if (chosen === undefined) unmatched.push(name);
+    const image = chosen === undefined ? undefined : imageOf(chosen.content, held);
     if (image === undefined) continue;
     const known = images.get(image.config);
     if (known === undefined) images.set(image.config, { ...image, names: [name] });
@@ -48,26 +45,12 @@ export async function dockerImages(
 }
 
 function imageOf(
-  manifest: StoredManifest,
-  options: DockerImagesOptions,
+  content: ManifestContent,
+  held: ReadonlySet<Digest>,
 ): Omit<DockerImage, 'names'> | undefined {
-  const { content } = parseManifest(manifest.bytes, manifest.mediaType);
   if (content.kind === 'index' || !isRunnableImage(content) || content.foreign.length > 0) return undefined;
-  const config = content.config.digest;
-  const layers = content.layers.map(({ digest }) => digest);
-  return [config, ...layers].every((digest) => options.held.has(digest)) ? { config, layers } : undefined;
-}
-
-async function chosenManifest(
-  root: Digest,
-  { platform, read }: DockerImagesOptions,
-): Promise<StoredManifest | undefined> {
-  const manifest = await read(root);
-  if (manifest === undefined || !isIndexType(manifest.mediaType)) return manifest;
-  const entry = await entryFor(platform, manifest, async ({ digest }) => {
-    return (await read(digest)) ?? { digest, mediaType: OCI_INDEX, bytes: NOTHING };
-  });
-  return entry === undefined ? undefined : read(entry.digest);
+  if (!blobsOf(content).every(({ digest }) => held.has(digest))) return undefined;
+  return { config: content.config.digest, layers: content.layers.map(({ digest }) => digest) };
 }
 
 export interface PlanOptions {
@@ -127,7 +110,7 @@ function inOrder(platforms: readonly Platform[]): Platform[] {
 interface Chosen {
   readonly name: ImageName;
   readonly root: Digest;
-  readonly manifests: Map<Digest, ClosureManifest>;
+  readonly manifests: Map<Digest, WalkedManifest>;
   readonly blobs: Map<Digest, BundledBlob>;
 }
 
@@ -214,9 +197,8 @@ class Planning {
       read: async (digest) =>
         (await this.#isOf(repository, digest)) ? manifests.getManifest(digest) : undefined,
       referrers: async (subject) => this.#listed(repository, subject),
-      files: {
-        size: async (digest) => ((await this.#isOf(repository, digest)) ? this.#size(digest) : undefined),
-      },
+      hasBlob: async ({ digest }) =>
+        (await this.#isOf(repository, digest)) && (await this.#size(digest)) !== undefined,
       withForeign,
       signal,
     });
@@ -311,7 +293,7 @@ function bundled({ name, root, manifests }: Chosen): BundledImage {
   return { name, root: { digest: root, mediaType, size } };
 }
 
-function platformsOf(manifests: readonly ClosureManifest[]): string[] {
+function platformsOf(manifests: readonly WalkedManifest[]): string[] {
   const platforms = manifests.flatMap(({ role, platform }) =>
     role === 'image' && platform !== undefined ? [formatPlatform(platform)] : [],
   );

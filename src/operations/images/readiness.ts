@@ -1,5 +1,6 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { ListedImage } from '../../oci/image-name.ts';
+import type { Descriptor } from '../../oci/manifest.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
 import type { Repository } from '../../oci/reference.ts';
 import type { ManifestStore } from '../../store/manifests.ts';
@@ -45,7 +46,7 @@ export interface Readiness {
 
 export interface ImageReadinessOptions {
   readonly store: ManifestStore;
-  readonly hasBlob: (digest: Digest, size: number) => Promise<boolean>;
+  readonly hasBlob: (blob: Descriptor) => Promise<boolean>;
   /** Why the image would not be served whatever is stored, for people; undefined: it would be. */
   readonly refusal: (image: ListedImage) => Promise<string | undefined>;
 }
@@ -69,9 +70,9 @@ export class ImageReadiness {
     const each: PlatformReadiness[] = [];
     const foreign = new Set<Digest>();
     for (const choice of choices) {
-      const closure = await this.#closure(image.repository, digest, choice);
-      for (const blob of closure.blobs) if (blob.isForeign) foreign.add(blob.digest);
-      each.push(await this.#platform(platformNames(choice).join(), closure));
+      const walk = await this.#walk(image.repository, digest, choice);
+      for (const layer of walk.foreign) foreign.add(layer.digest);
+      each.push(platformReadiness(platformNames(choice).join(), walk));
     }
     const isReady = problems.length === 0 && each.every(({ isComplete }) => isComplete);
     return { ...result, isReady, platforms: each, foreignLayers: foreign.size };
@@ -95,38 +96,39 @@ export class ImageReadiness {
     return { digest: digest ?? named, problems };
   }
 
-  #closure(repository: Repository, root: Digest, platforms: readonly Platform[]): Promise<ImageWalk> {
-    const { store } = this.#options;
+  #walk(repository: Repository, root: Digest, platforms: readonly Platform[]): Promise<ImageWalk> {
+    const { store, hasBlob } = this.#options;
     const read = async (digest: Digest) => {
       // An entry of a list goes out only where it is known to belong.
       const isKnown = digest === root || (await store.getLink(repository, digest)) !== undefined;
       return isKnown ? store.getManifest(digest) : undefined;
     };
-    return walkImage(root, { platforms, read });
+    return walkImage(root, { platforms, read, hasBlob });
   }
+}
 
-  async #platform(platform: string, closure: ImageWalk): Promise<PlatformReadiness> {
-    const held = closure.blobs.filter(({ isForeign }) => !isForeign);
-    const ofImages = blobsBesideAttestations(closure);
-    const missing: MissingPart[] = [
-      ...closure.unmatched.map((each) => ({
-        kind: 'platform' as const,
-        partOf: 'image' as const,
-        reason: `it is not made for ${formatPlatform(each)}`,
-      })),
-      ...closure.missing.map(({ digest, role, reason }) => ({
-        kind: 'manifest' as const,
-        partOf: role === 'attestation' ? ('attestation' as const) : ('image' as const),
-        digest,
-        reason,
-      })),
-    ];
-    for (const { digest, size } of held) {
-      if (await this.#options.hasBlob(digest, size)) continue;
-      const partOf = ofImages.has(digest) ? 'image' : 'attestation';
-      missing.push({ kind: 'blob', partOf, digest, size, reason: 'it is not cached' });
-    }
-    const bytes = held.reduce((sum, { size }) => sum + size, 0);
-    return { platform, isComplete: missing.length === 0, blobs: held.length, bytes, missing };
-  }
+function platformReadiness(platform: string, walk: ImageWalk): PlatformReadiness {
+  const ofImages = blobsBesideAttestations(walk);
+  const missing: MissingPart[] = [
+    ...walk.unmatched.map((each) => ({
+      kind: 'platform' as const,
+      partOf: 'image' as const,
+      reason: `it is not made for ${formatPlatform(each)}`,
+    })),
+    ...walk.missing.map(({ digest, role, reason }) => ({
+      kind: 'manifest' as const,
+      partOf: role === 'attestation' ? ('attestation' as const) : ('image' as const),
+      digest,
+      reason,
+    })),
+    ...walk.missingBlobs.map(({ digest, size }) => ({
+      kind: 'blob' as const,
+      partOf: ofImages.has(digest) ? ('image' as const) : ('attestation' as const),
+      digest,
+      size,
+      reason: 'it is not cached',
+    })),
+  ];
+  const bytes = walk.blobs.reduce((sum, { size }) => sum + size, 0);
+  return { platform, isComplete: missing.length === 0, blobs: walk.blobs.length, bytes, missing };
 }

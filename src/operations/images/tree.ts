@@ -1,6 +1,12 @@
 import { PullError } from '../../mirror/answer/errors.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { attestedDigest, parseManifest, type Descriptor, type IndexEntry } from '../../oci/manifest.ts';
+import {
+  attestedDigest,
+  MAX_INDEX_DEPTH,
+  parseManifest,
+  type Descriptor,
+  type IndexEntry,
+} from '../../oci/manifest.ts';
 import { showPlatform } from '../../oci/platform.ts';
 import type { BlobStore } from '../../store/blobs.ts';
 import { stateOf, type CacheState } from '../../store/images.ts';
@@ -20,13 +26,15 @@ export interface ManifestTreeOptions {
 
 /** An index can have thousands, and lists inside lists, the same one again and again. */
 const MAX_ENTRIES = 200;
-const MAX_DEPTH = 4;
 /** Of one drawing: manifests, those of them that had to be fetched, each of which costs a pull, and blobs. */
 const MAX_DRAWN = 1000;
 const MAX_FETCHED = 200;
 const MAX_PARTS = 10_000;
 
-/** Draws what a manifest names as far as it is stored, or wanted. */
+/**
+ * Draws what a manifest names as far as it is stored, or wanted. `walkImage` has each manifest once and reads all of them;
+ * here they stand wherever an index names them, and only those that are drawn are read.
+ */
 export class ManifestTree {
   readonly #options: ManifestTreeOptions;
   /** Of those that were drawn, the ones that somebody is to get. */
@@ -45,7 +53,7 @@ export class ManifestTree {
     const { stored, failure } = await this.#open(entry, depth);
     const part = this.#outline(entry, stored !== undefined);
     if (failure !== undefined) return { ...part, failure };
-    if (stored === undefined || depth >= MAX_DEPTH) return part;
+    if (stored === undefined || depth >= MAX_INDEX_DEPTH) return part;
     const { content } = parseManifest(stored.bytes, stored.mediaType);
     if (content.kind === 'index') return { ...part, ...(await this.#entries(content.entries, depth)) };
     this.#parts += 1 + content.layers.length + content.foreign.length;

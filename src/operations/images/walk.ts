@@ -1,97 +1,121 @@
 import { PullError } from '../../mirror/answer/errors.ts';
+import { findMissing } from '../../mirror/manifest/missing-blobs.ts';
 import { entryFor } from '../../mirror/manifest/platforms.ts';
 import type { Digest } from '../../oci/digest.ts';
 import {
   attestedDigest,
+  blobsOf,
   isAttestation,
   ManifestInvalidError,
+  MAX_INDEX_DEPTH,
   parseManifest,
   type Descriptor,
   type IndexEntry,
   type ManifestContent,
 } from '../../oci/manifest.ts';
-import { isBlobEntryType, isImageManifestType, isIndexType } from '../../oci/media-types.ts';
+import { isImageManifestType, isIndexType } from '../../oci/media-types.ts';
 import type { Platform } from '../../oci/platform.ts';
 import type { StoredManifest } from '../../store/manifests.ts';
 
 /** What a manifest is to its image. A `referrer` speaks of it from outside: a signature, a bill of materials. */
-export type ClosureRole = 'index' | 'image' | 'attestation' | 'referrer';
+export type ManifestRole = 'index' | 'image' | 'attestation' | 'referrer';
 
-export interface ClosureBlob extends Descriptor {
-  /** It is held elsewhere: registries need not have it (Windows base layers). */
-  readonly isForeign: boolean;
-}
-
-export interface ClosureManifest extends Descriptor {
-  readonly role: ClosureRole;
+/** A manifest that belongs to the image. */
+interface Part {
+  readonly digest: Digest;
+  readonly role: ManifestRole;
   /** As its index states it. */
   readonly platform?: Platform;
   /** The manifest that an attestation or a referrer speaks of. */
   readonly subject?: Digest;
-  /** What it names that is no manifest. */
-  readonly blobs: readonly ClosureBlob[];
 }
 
-/** A manifest that belongs to the image and is not to be had. */
-export interface MissingManifest {
-  readonly digest: Digest;
-  readonly role: ClosureRole;
-  readonly platform?: Platform;
-  /** As of a ClosureManifest. */
-  readonly subject?: Digest;
+export interface WalkedManifest extends Part, Descriptor {
+  readonly content: ManifestContent;
+  /** Those of its blobs that are not cached; empty if nobody looked for them. */
+  readonly missing: readonly Descriptor[];
+}
+
+/** It is not to be had. */
+export interface MissingManifest extends Part {
   /** For people. */
   readonly reason: string;
 }
 
-/** All that an image consists of. What is not among `missing` was read, whether or not its blobs are there. */
-export interface ImageWalk {
-  /** Each once, an index before what it names, the root first. */
-  readonly manifests: readonly ClosureManifest[];
+export interface WalkedBlobs {
   /** Each once, in the order of the manifests. */
-  readonly blobs: readonly ClosureBlob[];
+  readonly blobs: readonly Descriptor[];
+  /** Layers that are held elsewhere: registries need not have them (Windows base layers). */
+  readonly foreign: readonly Descriptor[];
+  /** Those of `blobs` that are not cached. */
+  readonly missingBlobs: readonly Descriptor[];
+}
+
+/** All that an image consists of. What is not among `missing` was read, whether or not its blobs are there. */
+export interface ImageWalk extends WalkedBlobs {
+  /** Each once, an index before what it names, the root first. */
+  readonly manifests: readonly WalkedManifest[];
   readonly missing: readonly MissingManifest[];
   /** Platforms that were wanted and that the image is not made for. */
   readonly unmatched: readonly Platform[];
 }
 
-export interface ClosureOptions {
+export interface WalkOptions {
   /** For whom: for each the manifest that it would be served. Empty: everything that there is. */
   readonly platforms: readonly Platform[];
   /** Undefined: it is not to be had here. Throws PullError if upstream was asked in vain. */
   readonly read: (digest: Digest) => Promise<StoredManifest | undefined>;
   /** What refers to a manifest, as far as the caller knows; absent: referrers are left out. */
   readonly referrers?: (subject: Digest) => Promise<readonly Pick<Descriptor, 'digest'>[]>;
+  /** Absent: blobs are not looked for. */
+  readonly hasBlob?: (blob: Descriptor) => Promise<boolean>;
   readonly signal?: AbortSignal;
 }
 
-/** What is deeper, or more, is no image; every other bound on what one can name is that on a manifest's size. */
-const MAX_DEPTH = 4;
+/** More is no image; every other bound on what one can name is that on a manifest's size. */
 const MAX_MANIFESTS = 2000;
+/** Referrers of referrers. */
+const MAX_REFERRER_DEPTH = 4;
 
 /** Walks from the manifest or list `root` to all that belongs to it. Throws only what `read` does besides PullError. */
-export async function walkImage(root: Digest, options: ClosureOptions): Promise<ImageWalk> {
-  const walk = new ClosureWalk(options);
+export async function walkImage(root: Digest, options: WalkOptions): Promise<ImageWalk> {
+  const walk = new Walk(options);
   await walk.root(root);
-  return walk.closure();
+  return walk.result();
+}
+
+/** What manifests name that is no manifest. */
+export function walkedBlobs(manifests: readonly WalkedManifest[]): WalkedBlobs {
+  const blobs = distinct(manifests.flatMap(({ content }) => blobsOf(content)));
+  const held = new Set(blobs.map(({ digest }) => digest));
+  const elsewhere = manifests.flatMap(({ content }) => (content.kind === 'index' ? [] : content.foreign));
+  return {
+    blobs,
+    // What one manifest only points to, another one may hold.
+    foreign: distinct(elsewhere.filter(({ digest }) => !held.has(digest))),
+    missingBlobs: distinct(manifests.flatMap(({ missing }) => missing)),
+  };
+}
+
+function distinct(blobs: readonly Descriptor[]): Descriptor[] {
+  const seen = new Map<Digest, Descriptor>();
+  for (const blob of blobs) if (!seen.has(blob.digest)) seen.set(blob.digest, blob);
+  return [...seen.values()];
 }
 
 /** Blobs that more than attestations name: what is only theirs nobody but Docker 29 asks for. */
 export function blobsBesideAttestations({ manifests }: ImageWalk): ReadonlySet<Digest> {
   const others = manifests.filter(({ role }) => role !== 'attestation');
-  return new Set(others.flatMap(({ blobs }) => blobs.map(({ digest }) => digest)));
+  return new Set(others.flatMap(({ content }) => blobsOf(content).map(({ digest }) => digest)));
 }
 
-/** A manifest that is to be part of the closure. */
-type Wanted = Pick<ClosureManifest, 'role' | 'platform' | 'subject'> & { readonly digest: Digest };
-
-class ClosureWalk {
-  readonly #options: ClosureOptions;
-  readonly #manifests = new Map<Digest, ClosureManifest>();
-  readonly #contents = new Map<Digest, ManifestContent>();
+class Walk {
+  readonly #options: WalkOptions;
+  readonly #manifests = new Map<Digest, WalkedManifest>();
   readonly #missing = new Map<Digest, MissingManifest>();
   readonly #unmatched: Platform[] = [];
 
-  constructor(options: ClosureOptions) {
+  constructor(options: WalkOptions) {
     this.#options = options;
   }
 
@@ -104,16 +128,11 @@ class ClosureWalk {
     for (const platform of platforms) await this.#forPlatform(manifest, platform);
   }
 
-  closure(): ImageWalk {
+  result(): ImageWalk {
     const manifests = [...this.#manifests.values()];
-    const blobs = new Map<Digest, ClosureBlob>();
-    for (const blob of manifests.flatMap((each) => each.blobs)) {
-      // What one manifest only points to, another one may hold.
-      if (blobs.get(blob.digest)?.isForeign !== false) blobs.set(blob.digest, blob);
-    }
     return {
       manifests,
-      blobs: [...blobs.values()],
+      ...walkedBlobs(manifests),
       missing: [...this.#missing.values()],
       unmatched: this.#unmatched,
     };
@@ -138,7 +157,7 @@ class ClosureWalk {
   /** An image is one with what its index says of it: Docker 29 fetches both. */
   async #image({ digest }: IndexEntry, platform: Platform): Promise<void> {
     await this.#open({ digest, role: 'image', platform });
-    for (const content of this.#contents.values()) {
+    for (const { content } of this.#manifests.values()) {
       if (content.kind !== 'index') continue;
       for (const entry of content.entries) {
         if (attestedDigest(entry) === digest) await this.#open(attestationOf(entry));
@@ -148,7 +167,7 @@ class ClosureWalk {
 
   /** Everything that an index names, and those in it. */
   async #entries(index: Digest, depth: number): Promise<void> {
-    const content = this.#contents.get(index);
+    const content = this.#manifests.get(index)?.content;
     if (content?.kind !== 'index') return;
     for (const entry of content.entries) {
       const { digest, mediaType, platform } = entry;
@@ -156,7 +175,8 @@ class ClosureWalk {
       else if (isImageManifestType(mediaType)) {
         await this.#open({ digest, role: 'image', ...(platform === undefined ? {} : { platform }) });
       } else if (isIndexType(mediaType) && !this.#manifests.has(digest)) {
-        if (depth >= MAX_DEPTH) this.#miss({ digest, role: 'index' }, 'it is a list too deep inside lists');
+        if (depth >= MAX_INDEX_DEPTH)
+          this.#miss({ digest, role: 'index' }, 'it is a list too deep inside lists');
         else if ((await this.#open({ digest, role: 'index' })) !== undefined) {
           await this.#entries(digest, depth + 1);
         }
@@ -165,7 +185,7 @@ class ClosureWalk {
   }
 
   /** Reads a manifest and takes it in, with what refers to it; undefined if it is not to be had. */
-  async #open(wanted: Wanted, depth = 1): Promise<StoredManifest | undefined> {
+  async #open(wanted: Part, depth = 1): Promise<StoredManifest | undefined> {
     const { digest } = wanted;
     this.#options.signal?.throwIfAborted();
     if (this.#missing.has(digest)) return undefined;
@@ -174,9 +194,7 @@ class ClosureWalk {
       return this.#miss(wanted, `the image has more than ${MAX_MANIFESTS} manifests`);
     }
     const manifest = await this.#read(wanted);
-    if (manifest === undefined || !isNew) return manifest;
-    if (!this.#take(wanted, manifest)) return undefined;
-    if (depth < MAX_DEPTH) await this.#referrersOf(digest, depth);
+    if (isNew && manifest !== undefined && depth < MAX_REFERRER_DEPTH) await this.#referrersOf(digest, depth);
     return manifest;
   }
 
@@ -186,41 +204,31 @@ class ClosureWalk {
     }
   }
 
-  async #read(wanted: Wanted): Promise<StoredManifest | undefined> {
+  async #read(wanted: Part): Promise<StoredManifest | undefined> {
     try {
       const manifest = await this.#options.read(wanted.digest);
-      return manifest ?? this.#miss(wanted, 'it is not cached');
+      if (manifest === undefined) return this.#miss(wanted, 'it is not cached');
+      if (!this.#manifests.has(wanted.digest)) await this.#take(wanted, manifest);
+      return manifest;
     } catch (error) {
-      if (!(error instanceof PullError)) throw error;
+      if (!(error instanceof PullError || error instanceof ManifestInvalidError)) throw error;
       return this.#miss(wanted, error.message);
     }
   }
 
-  #take(wanted: Wanted, { digest, mediaType, bytes }: StoredManifest): boolean {
-    try {
-      const { content } = parseManifest(bytes, mediaType);
-      const role = content.kind === 'index' && wanted.role === 'image' ? 'index' : wanted.role;
-      const blobs = blobsOf(content);
-      this.#contents.set(digest, content);
-      this.#manifests.set(digest, { ...wanted, role, mediaType, size: bytes.length, blobs });
-      return true;
-    } catch (error) {
-      if (!(error instanceof ManifestInvalidError)) throw error;
-      this.#miss(wanted, error.message);
-      return false;
-    }
+  /** Throws ManifestInvalidError. */
+  async #take(wanted: Part, { digest, mediaType, bytes }: StoredManifest): Promise<void> {
+    const { hasBlob } = this.#options;
+    const { content } = parseManifest(bytes, mediaType);
+    const role = content.kind === 'index' && wanted.role === 'image' ? 'index' : wanted.role;
+    const missing = hasBlob === undefined ? [] : await findMissing(blobsOf(content), hasBlob);
+    this.#manifests.set(digest, { ...wanted, role, mediaType, size: bytes.length, content, missing });
   }
 
-  #miss({ digest, role, platform, subject }: Wanted, reason: string): undefined {
+  #miss(wanted: Part, reason: string): undefined {
     // Beyond the bound one says it for all.
     if (this.#manifests.size >= MAX_MANIFESTS && this.#missing.size > 0) return undefined;
-    this.#missing.set(digest, {
-      digest,
-      role,
-      reason,
-      ...(platform === undefined ? {} : { platform }),
-      ...(subject === undefined ? {} : { subject }),
-    });
+    this.#missing.set(wanted.digest, { ...wanted, reason });
     return undefined;
   }
 }
@@ -231,7 +239,7 @@ class UnreadableListError extends Error {
   readonly code = 'unreadable-list';
 }
 
-function attestationOf(entry: IndexEntry): Wanted {
+function attestationOf(entry: IndexEntry): Part {
   const subject = attestedDigest(entry);
   return {
     digest: entry.digest,
@@ -239,17 +247,4 @@ function attestationOf(entry: IndexEntry): Wanted {
     ...(entry.platform === undefined ? {} : { platform: entry.platform }),
     ...(subject === undefined ? {} : { subject }),
   };
-}
-
-function blobsOf(content: ManifestContent): ClosureBlob[] {
-  const blobs = (descriptors: readonly Descriptor[], isForeign: boolean): ClosureBlob[] =>
-    descriptors.map(({ digest, mediaType, size }) => ({ digest, mediaType, size, isForeign }));
-  if (content.kind === 'index') {
-    return blobs(
-      content.entries.filter(({ mediaType }) => isBlobEntryType(mediaType)),
-      false,
-    );
-  }
-  const { config, layers, foreign } = content;
-  return [...blobs([config, ...layers], false), ...blobs(foreign, true)];
 }

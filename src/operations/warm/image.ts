@@ -5,12 +5,13 @@ import type { BlobPuller } from '../../mirror/blob/blobs.ts';
 import type { Referrers } from '../../mirror/lists/referrers.ts';
 import type { ManifestPuller } from '../../mirror/manifest/manifests.ts';
 import type { Digest } from '../../oci/digest.ts';
+import type { Descriptor } from '../../oci/manifest.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import { referrerDigests } from '../../oci/referrers.ts';
 import { BlobStoreError, type BlobStore } from '../../store/blobs.ts';
 import type { ManifestStore, StoredManifest } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
-import { type ClosureBlob, blobsBesideAttestations, walkImage, type ImageWalk } from '../images/walk.ts';
+import { blobsBesideAttestations, walkImage, type ImageWalk } from '../images/walk.ts';
 import { platformNames } from '../images/wanted.ts';
 import type { WarmProgress, WarmedImage } from '../protocol.ts';
 import { askForTag, type WarmTarget } from './plan.ts';
@@ -48,19 +49,19 @@ export class WarmTally {
   }
 
   /** A blob is missing; false if another image has said so already. */
-  misses({ digest, size }: ClosureBlob): boolean {
+  misses({ digest, size }: Descriptor): boolean {
     if (this.#missing.has(digest)) return false;
     this.#missing.add(digest);
     this.#totalBytes += size;
     return true;
   }
 
-  begins({ digest }: ClosureBlob): void {
+  begins({ digest }: Descriptor): void {
     this.#running.add(digest);
   }
 
   /** It is stored now, or was given up. */
-  ends({ digest, size }: ClosureBlob, result: 'stored' | 'failed'): void {
+  ends({ digest, size }: Descriptor, result: 'stored' | 'failed'): void {
     this.#running.delete(digest);
     if (result === 'stored') this.#fetchedBytes += size;
   }
@@ -77,7 +78,14 @@ export interface WarmImageOptions {
   readonly signal: AbortSignal;
 }
 
-const NOTHING: ImageWalk = { manifests: [], blobs: [], missing: [], unmatched: [] };
+const NOTHING: ImageWalk = {
+  manifests: [],
+  blobs: [],
+  foreign: [],
+  missingBlobs: [],
+  missing: [],
+  unmatched: [],
+};
 /** Things that one failure names. */
 const MAX_NAMED = 3;
 
@@ -88,7 +96,7 @@ export class WarmImage {
   /** What failed, by why. */
   readonly #failures = new Map<string, string[]>();
   readonly #notes: string[] = [];
-  #closure = NOTHING;
+  #walk = NOTHING;
   #fetchedBytes = 0;
 
   constructor(target: WarmTarget, options: WarmImageOptions) {
@@ -102,20 +110,20 @@ export class WarmImage {
     if (upstream === undefined || root === undefined) return;
     // First: where only some tags may be pulled, a digest may be that one of them is known to name.
     if (wanted.image.digest !== undefined && wanted.image.tag !== undefined) await this.#checkTag(upstream);
-    this.#closure = await walkImage(root.digest, {
+    this.#walk = await walkImage(root.digest, {
       platforms: wanted.platforms,
       read: (digest) => this.#manifest(upstream, digest),
       referrers: (subject) => this.#referrersOf(upstream, subject),
       signal: this.#options.signal,
     });
-    const { missing, unmatched, blobs } = this.#closure;
+    const { missing, unmatched, blobs } = this.#walk;
     for (const { role, digest, reason } of missing) {
       // Clients get on without what speaks of an image from outside.
       if (role === 'referrer') this.#notes.push(`without ${digest}, which refers to it: ${reason}`);
       else this.#fail(digest, reason);
     }
     for (const platform of unmatched) this.#fail(formatPlatform(platform), 'it is not made for that');
-    const ofImages = blobsBesideAttestations(this.#closure);
+    const ofImages = blobsBesideAttestations(this.#walk);
     await Promise.all(blobs.map((blob) => this.#blob(upstream, blob, ofImages)));
   }
 
@@ -123,29 +131,30 @@ export class WarmImage {
   async requireStill(): Promise<void> {
     if (this.#failures.size > 0) return;
     const { store, blobs } = this.#options;
-    for (const { digest } of this.#closure.manifests) {
+    for (const { digest } of this.#walk.manifests) {
       if ((await store.getManifest(digest)) === undefined) this.#fail(digest, EVICTED);
     }
-    for (const { digest, isForeign } of this.#closure.blobs) {
-      if (!isForeign && (await blobs.stat(digest)) === undefined) this.#fail(digest, EVICTED);
+    for (const { digest } of this.#walk.blobs) {
+      if ((await blobs.stat(digest)) === undefined) this.#fail(digest, EVICTED);
     }
   }
 
   get result(): WarmedImage {
     const { wanted, root, failures } = this.#target;
-    const { manifests, blobs } = this.#closure;
-    const held = blobs.filter(({ isForeign }) => !isForeign);
-    const foreign = blobs.length - held.length;
+    const { manifests, blobs, foreign } = this.#walk;
     return {
       image: wanted.name,
       platforms: platformNames(wanted.platforms),
       ...(root === undefined ? {} : { digest: root.digest }),
       manifests: manifests.length,
-      blobs: held.length,
-      bytes: held.reduce((sum, { size }) => sum + size, 0),
+      blobs: blobs.length,
+      bytes: blobs.reduce((sum, { size }) => sum + size, 0),
       fetchedBytes: this.#fetchedBytes,
       failures: [...failures, ...[...this.#failures].map(([reason, what]) => failureText(what, reason))],
-      notes: [...this.#notes, ...(foreign === 0 ? [] : [`${foreign} of its layers are held elsewhere`])],
+      notes: [
+        ...this.#notes,
+        ...(foreign.length === 0 ? [] : [`${foreign.length} of its layers are held elsewhere`]),
+      ],
     };
   }
 
@@ -175,10 +184,9 @@ export class WarmImage {
     }
   }
 
-  async #blob(upstream: Upstream, blob: ClosureBlob, ofImages: ReadonlySet<Digest>): Promise<void> {
+  async #blob(upstream: Upstream, blob: Descriptor, ofImages: ReadonlySet<Digest>): Promise<void> {
     const { blobs, fills, tally, signal, puller } = this.#options;
-    const { digest, isForeign, size } = blob;
-    if (isForeign) return;
+    const { digest, size } = blob;
     try {
       if ((await blobs.stat(digest)) !== undefined) return;
       const isFirst = tally.misses(blob);

@@ -94,19 +94,21 @@ class Planning {
     this.#images++;
     const { root, wanted, failures } = target;
     if (root === undefined) return;
-    const { store, signal } = this.#options;
-    const closure = await walkImage(root.digest, {
+    const { store, blobs, signal } = this.#options;
+    const walk = await walkImage(root.digest, {
       platforms: wanted.platforms,
       read: (digest) => store.getManifest(digest),
+      hasBlob: async ({ digest }) => (await blobs.stat(digest)) !== undefined,
       signal,
     });
-    const missing = closure.missing.filter(({ digest }) => !this.#manifests.has(digest));
+    const missing = walk.missing.filter(({ digest }) => !this.#manifests.has(digest));
     for (const { digest } of missing) this.#manifests.add(digest);
-    const isWhole = (await this.#addBlobs(closure.blobs)) && closure.missing.length === 0;
+    for (const { digest, size } of walk.missingBlobs) this.#blobs.set(digest, size);
+    const isWhole = walk.missingBlobs.length === 0 && walk.missing.length === 0;
     if (isWhole && failures.length === 0) this.#complete++;
     // What is in a list, and what blobs a manifest names, is known when it is there.
     if (missing.length > 0) this.#isAtLeast = true;
-    this.#spend(target, missing.length + (closure.manifests.length === 0 ? inList(target) : 0));
+    this.#spend(target, missing.length + (walk.manifests.length === 0 ? inList(target) : 0));
   }
 
   plan(): WarmPlan {
@@ -118,19 +120,6 @@ class Planning {
       isAtLeast: this.#isAtLeast,
       allowances: [...this.#allowances.values()],
     };
-  }
-
-  /** True if all of them are stored. */
-  async #addBlobs(
-    blobs: readonly { readonly digest: Digest; readonly size: number; readonly isForeign: boolean }[],
-  ): Promise<boolean> {
-    let areStored = true;
-    for (const { digest, size, isForeign } of blobs) {
-      if (isForeign || (await this.#options.blobs.stat(digest)) !== undefined) continue;
-      areStored = false;
-      this.#blobs.set(digest, size);
-    }
-    return areStored;
   }
 
   #spend({ upstream, wanted }: WarmTarget, pulls: number): void {

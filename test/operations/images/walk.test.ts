@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { OCI_INDEX } from '../../../src/oci/media-types.ts';
 import { formatPlatform, parsePlatform, type Platform } from '../../../src/oci/platform.ts';
-import { walkImage, type ClosureOptions } from '../../../src/operations/images/walk.ts';
+import { walkImage, type WalkOptions } from '../../../src/operations/images/walk.ts';
 import { PullError } from '../../../src/mirror/answer/errors.ts';
 import type { ImageContent, StoredManifest } from '../../fake/library.ts';
 import {
@@ -28,7 +28,7 @@ function reading(manifests: readonly StoredManifest[]) {
   };
 }
 
-function closureOf(content: ImageContent, options: Partial<ClosureOptions> = {}) {
+function closureOf(content: ImageContent, options: Partial<WalkOptions> = {}) {
   return walkImage(content.root.digest, { platforms: [], ...reading(content.manifests), ...options });
 }
 
@@ -50,7 +50,6 @@ describe('all that an image consists of', () => {
         digest,
         mediaType,
         size,
-        isForeign: false,
       })),
     );
     expect(closure).toMatchObject({ missing: [], unmatched: [] });
@@ -117,9 +116,8 @@ describe('all that an image consists of', () => {
     const foreignLayers = [{ ...layer, urls: ['https://example.com/'] }, absent];
     const windows = image({ platform: WINDOWS_AMD64, foreignLayers });
     const closure = await closureOf(listOf([entryOf(held), entryOf(windows)], [held, windows]));
-    const foreign = closure.blobs.filter(({ isForeign }) => isForeign);
-    expect(digests(foreign)).toEqual([absent.digest]);
-    expect(foreign[0]?.size).toBe(absent.size);
+    expect(digests(closure.foreign)).toEqual([absent.digest]);
+    expect(closure.foreign[0]?.size).toBe(absent.size);
   });
 
   it('takes in what refers to it, as far as the caller knows', async () => {
@@ -202,6 +200,19 @@ describe('what is missing of an image', () => {
     expect(closure.missing).toMatchObject([
       { digest: root.digest, reason: 'manifests of the manifest is no list' },
     ]);
+  });
+
+  it('is each blob that is not cached, of each manifest, if it is looked for', async () => {
+    const list = multiPlatform({ platforms: [LINUX_AMD64, LINUX_ARM64], attestations: false });
+    const [amd64, arm64] = [...list.images.values()];
+    const lost = arm64?.layers[0]?.digest;
+    const hasBlob = ({ digest }: { readonly digest: Digest }) => Promise.resolve(digest !== lost);
+    const walk = await closureOf(list, { hasBlob });
+    expect(walk.missingBlobs.map(({ digest }) => digest)).toEqual([lost]);
+    const missingOf = (digest?: Digest) => walk.manifests.find((each) => each.digest === digest)?.missing;
+    expect(missingOf(arm64?.root.digest)).toEqual(walk.missingBlobs);
+    expect(missingOf(amd64?.root.digest)).toEqual([]);
+    expect((await closureOf(list)).missingBlobs).toEqual([]);
   });
 
   it('ends the walk when the caller goes away, and on faults that are none of upstream', async () => {
