@@ -35,7 +35,7 @@ export function createUpstreams(options: UpstreamsOptions): ReadonlyMap<string, 
 export function upstreamState(upstream: Upstream, { offline }: Settings): UpstreamState {
   if (offline) return 'offline';
   if (!upstream.isReachable()) return 'down';
-  return upstream.isSilent() ? 'silent' : 'up';
+  return upstream.isSlow() ? 'silent' : 'up';
 }
 
 /** Whether some or all of its repositories are pulled by somebody in particular. */

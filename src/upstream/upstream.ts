@@ -155,12 +155,12 @@ export interface Upstream {
    */
   outage(repository?: string): string | undefined;
   /**
-   * Whether somebody has waited for seconds (for something of `repository`, if one is named) and nothing was answered
-   * meanwhile: too little to call it an outage, and enough not to wait if there is something to serve. Asks nobody.
+   * Whether a caller has waited for seconds (for something of `repository`, if one is named) and no answer came
+   * meanwhile. This is too little for an outage, and enough to serve what is cached without a wait. Asks nobody.
    */
-  isSilent(repository?: string): boolean;
-  /** Somebody has waited for an answer in vain since then (`performance.now()`), maybe for that of another server. */
-  waitedInVain(since: number): void;
+  isSlow(repository?: string): boolean;
+  /** Reports a wait that was too long and began at `since` (`performance.now()`), maybe for another server's answer. */
+  reportSlow(since: number): void;
   /** Why manifests are to be got for real misses only, as half a sentence; undefined: there are pulls enough. */
   shortage(repository: string): string | undefined;
   /** What is left of the pull limit; undefined: upstream has told of none, or the repository does not count. */

@@ -4,7 +4,8 @@ import { isForeign } from '../connect/headers.ts';
 import { TimeLimit } from '../connect/time-limit.ts';
 import type { Transport, TransportRequest } from '../connect/transport.ts';
 import { outcomeOf, type Failure } from '../upstream.ts';
-import { Breaker, type Down } from './breaker.ts';
+import type { Down } from './breaker-rules.ts';
+import { Breaker } from './breaker.ts';
 import { sendPatiently } from './retry.ts';
 
 export interface BreakersOptions {
@@ -68,11 +69,10 @@ export class Breakers {
     return reason ?? this.#lastBlobs?.outage();
   }
 
-  /** Whether it is of little use to wait for what is asked of the registry; `needsToken` as above. */
-  isSilent(needsToken: boolean): boolean {
+  /** Whether a question to the registry would probably wait for nothing; `needsToken` as above. */
+  isSlow(needsToken: boolean): boolean {
     return (
-      this.registry.isSilent ||
-      (needsToken && [...this.#others.tokens.values()].some(({ isSilent }) => isSilent))
+      this.registry.isSlow || (needsToken && [...this.#others.tokens.values()].some(({ isSlow }) => isSlow))
     );
   }
 

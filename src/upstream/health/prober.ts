@@ -2,62 +2,61 @@ const FIRST_PAUSE_MS = 500;
 const PAUSE_GROWTH = 1.5;
 const MAX_PAUSE_MS = 15_000;
 
+/** What the prober has to do. */
+export interface Probing {
+  readonly isProbing: boolean;
+  /** So many are sent already. */
+  readonly probes: number;
+}
+
 /**
- * Asks a question in the background until it has its answer: at once, then after pauses that grow up to 15 s. Half
- * of a pause is random, so that many mirrors that lost one upstream do not come back to it together.
+ * Sends probes, one at a time: the first at once, others after pauses that grow up to 15 s. Half of a pause is random,
+ * so that many mirrors that lost one upstream do not come back to it together.
  */
 export class Prober {
-  readonly #ask: () => Promise<boolean>;
-  #asked = 0;
-  #isWanted = false;
+  readonly #probe: () => Promise<void>;
+  #wanted: Probing = { isProbing: false, probes: 0 };
   #isAsking = false;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  /** `ask` resolves to whether to ask again; it never rejects. */
-  constructor(ask: () => Promise<boolean>) {
-    this.#ask = ask;
+  /** `probe` never rejects. */
+  constructor(probe: () => Promise<void>) {
+    this.#probe = probe;
   }
 
-  /** Asks until it is stopped. While it does, this changes nothing. */
-  start(): void {
-    if (this.#isWanted || this.#isClosed) return;
-    this.#isWanted = true;
-    if (!this.#isAsking) this.#schedule();
-  }
-
-  stop(): void {
-    this.#isWanted = false;
-    clearTimeout(this.#timer);
-  }
-
-  /** Stops, and forgets how often it has asked, so that the next start asks at once. */
-  reset(): void {
-    this.stop();
-    this.#asked = 0;
+  /** To be called whenever it has something else to do. */
+  follow(wanted: Probing): void {
+    this.#wanted = wanted;
+    if (!wanted.isProbing) this.#stop();
+    else if (this.#timer === undefined && !this.#isAsking && !this.#isClosed) this.#schedule();
   }
 
   /** Stops for good. */
   close(): void {
     this.#isClosed = true;
-    this.stop();
+    this.#stop();
+  }
+
+  #stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   #schedule(): void {
-    const grownMs = FIRST_PAUSE_MS * PAUSE_GROWTH ** (this.#asked - 1);
-    const pauseMs = this.#asked === 0 ? 0 : Math.min(grownMs, MAX_PAUSE_MS);
+    const { probes } = this.#wanted;
+    const grownMs = FIRST_PAUSE_MS * PAUSE_GROWTH ** (probes - 1);
+    const pauseMs = probes === 0 ? 0 : Math.min(grownMs, MAX_PAUSE_MS);
     this.#timer = setTimeout(() => void this.#askOnce(), pauseMs * (0.5 + Math.random() / 2));
     this.#timer.unref();
   }
 
   async #askOnce(): Promise<void> {
+    this.#timer = undefined;
     this.#isAsking = true;
-    this.#asked++;
-    const goesOn = await this.#ask();
+    await this.#probe();
     this.#isAsking = false;
-    if (!this.#isWanted) return;
-    if (goesOn) this.#schedule();
-    else this.#isWanted = false;
+    this.follow(this.#wanted);
   }
 }
 

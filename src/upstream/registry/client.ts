@@ -194,12 +194,12 @@ class RegistryClient implements Upstream {
     return this.#session.breakers.outage(this.#session.needsToken(repository));
   }
 
-  isSilent(repository?: string): boolean {
-    return this.#session.breakers.isSilent(this.#session.needsToken(repository));
+  isSlow(repository?: string): boolean {
+    return this.#session.breakers.isSlow(this.#session.needsToken(repository));
   }
 
-  waitedInVain(since: number): void {
-    this.#session.breakers.registry.waitedInVain(since);
+  reportSlow(since: number): void {
+    this.#session.breakers.registry.reportSlow(since);
   }
 
   shortage(repository: string): string | undefined {

@@ -100,12 +100,12 @@ class FallbackUpstream implements Upstream {
     return outages.includes(undefined) ? undefined : outages[0];
   }
 
-  isSilent(repository?: string): boolean {
-    return this.#current(repository).isSilent(repository);
+  isSlow(repository?: string): boolean {
+    return this.#current(repository).isSlow(repository);
   }
 
-  waitedInVain(since: number): void {
-    this.#current(undefined).waitedInVain(since);
+  reportSlow(since: number): void {
+    this.#current(undefined).reportSlow(since);
   }
 
   shortage(repository: string): string | undefined {

@@ -59,7 +59,7 @@ describe('while upstream is silent', () => {
 });
 
 describe('an upstream', () => {
-  it('is silent from two seconds without an answer until it gives any', async () => {
+  it('is slow from two seconds without an answer until it gives any', async () => {
     const { hub, upstream } = await hubAndUpstream();
     const { repository } = GOLANG;
     valueOf(await upstream.headManifest(repository, named('latest'), ANYBODY));
@@ -67,15 +67,15 @@ describe('an upstream', () => {
     const ping = hub.fault({ match: { kind: 'ping' }, do: { holdHeaders: true } });
     const asked = upstream.headManifest(repository, named('latest'), ANYBODY);
     await ping.reached;
-    expect(upstream.isSilent(repository)).toBe(true);
+    expect(upstream.isSlow(repository)).toBe(true);
     expect(upstream.isReachable()).toBe(true);
     ping.release();
-    await eventually(() => !upstream.isSilent(repository), 'the ping to be taken for an answer');
+    await eventually(() => !upstream.isSlow(repository), 'the ping to be taken for an answer');
     head.release();
     expect((await asked).kind).toBe('ok');
   });
 
-  it('that answers others meanwhile is not silent', async () => {
+  it('that answers others meanwhile is not slow', async () => {
     const { hub, upstream } = await hubAndUpstream();
     const { repository } = GOLANG;
     valueOf(await upstream.headManifest(repository, named('latest'), ANYBODY));
@@ -85,27 +85,27 @@ describe('an upstream', () => {
     await head.reached;
     valueOf(await upstream.headManifest(repository, named('latest'), ANYBODY));
     await ping.reached;
-    expect(upstream.isSilent(repository)).toBe(false);
+    expect(upstream.isSlow(repository)).toBe(false);
     ping.release();
     head.release();
     expect((await asked).kind).toBe('ok');
   });
 
-  it('is silent if somebody says that he has waited in vain, as for another server', async () => {
+  it('is slow if a caller reports a wait that was too long, as for another server', async () => {
     const { hub, upstream } = await hubAndUpstream();
     const { repository } = GOLANG;
     const before = performance.now();
     valueOf(await upstream.headManifest(repository, named('latest'), ANYBODY));
     const ping = hub.fault({ match: { kind: 'ping' }, do: { holdHeaders: true } });
-    upstream.waitedInVain(before);
-    expect(upstream.isSilent(repository)).toBe(false);
-    upstream.waitedInVain(performance.now());
-    expect(upstream.isSilent(repository)).toBe(true);
+    upstream.reportSlow(before);
+    expect(upstream.isSlow(repository)).toBe(false);
+    upstream.reportSlow(performance.now());
+    expect(upstream.isSlow(repository)).toBe(true);
     ping.release();
-    await eventually(() => !upstream.isSilent(repository), 'the ping to be taken for an answer');
+    await eventually(() => !upstream.isSlow(repository), 'the ping to be taken for an answer');
   });
 
-  it('that answers pings and nothing else is down, and silent while it is tried again', async () => {
+  it('that answers pings and nothing else is down, and slow while it is tried again', async () => {
     const { hub, upstream } = await hubAndUpstream({}, { headersTimeoutMs: 3000 });
     const { repository } = GOLANG;
     valueOf(await upstream.headManifest(repository, named('latest'), ANYBODY));
@@ -114,14 +114,14 @@ describe('an upstream', () => {
       Promise.all(names.map((name) => upstream.headManifest(repository, named(name), ANYBODY)));
     await ask('a', 'a', 'a');
     // One image that is stuck is no outage.
-    expect(upstream.isSilent(repository)).toBe(false);
+    expect(upstream.isSlow(repository)).toBe(false);
     await ask('b', 'c');
-    await eventually(() => upstream.isSilent(repository), 'the outage to be known');
+    await eventually(() => upstream.isSlow(repository), 'the outage to be known');
     fault.remove();
     await eventually(
       async () => (await upstream.headManifest(repository, named('latest'), ANYBODY)).kind === 'ok',
       'a request to be let through',
     );
-    expect(upstream.isSilent(repository)).toBe(false);
+    expect(upstream.isSlow(repository)).toBe(false);
   });
 });
