@@ -152,8 +152,7 @@ function answered(state: State, at: number): State {
 }
 
 function closed(state: State): Closed {
-  const hasProbeFailed = state.kind === 'closed' && state.hasProbeFailed;
-  const memory = { ...memoryOf(state), isProbing: false, probes: 0, hasProbeFailed };
+  const memory = { ...memoryOf(state), isProbing: false, probes: 0, hasProbeFailed: false };
   return { ...memory, kind: 'closed', failures: 0, down: undefined };
 }
 

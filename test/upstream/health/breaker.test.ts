@@ -106,6 +106,11 @@ describe('the rules of a breaker', () => {
   it.each(rows)('%s', (event, ...cells) => {
     expect(STATES.map((state) => short(next(state, EVENTS[event]?.(state) ?? late)))).toEqual(cells);
   });
+
+  it('forget a failed probe when a request is answered, so that pings alone do not close it later', () => {
+    const answered: Event = { type: 'answered', at: 0 };
+    expect(after(late, probeFailed('timeout'), answered, ...failures(3), probed).kind).toBe('half-open');
+  });
 });
 
 /** One that is half open: requests have failed, and the probe has not. */
