@@ -1,7 +1,7 @@
 import { BlobBodyError } from '../../download/errors.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { type Repository, repositoryKey } from '../../oci/reference.ts';
-import { type StoredBlob, BlobStoreError } from '../../store/blobs.ts';
+import { type BlobStore, type StoredBlob, BlobStoreError } from '../../store/blobs.ts';
 import type { Link } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import type { RepositoryAccess } from '../access/access.ts';
@@ -9,16 +9,8 @@ import type { ContentLinks } from '../access/links.ts';
 import type { BlobBody, CacheStatus } from '../answer/answers.ts';
 import { failureError, isLate, PullError } from '../answer/errors.ts';
 import { BypassBody } from './bypass.ts';
-import type { BlobFill } from './fill.ts';
-import {
-  followed,
-  opener,
-  RunningFills,
-  type RunningFill,
-  type RunningFillsOptions,
-  type WantedBlob,
-} from './fills.ts';
-import type { FillEnd } from './slots.ts';
+import type { Fill, FillEnd } from './fill.ts';
+import { Fills, followed, opener, type FillsOptions, type WantedBlob } from './fills.ts';
 
 /** A blob that is on the disk: verified, so nothing is held back. */
 export function storedBody(blob: StoredBlob): BlobBody {
@@ -49,7 +41,8 @@ export function storedBody(blob: StoredBlob): BlobBody {
   };
 }
 
-export interface BlobPullerOptions extends RunningFillsOptions {
+export interface BlobPullerOptions extends FillsOptions {
+  readonly blobs: BlobStore;
   readonly links: ContentLinks;
   readonly access: RepositoryAccess;
 }
@@ -74,11 +67,11 @@ export interface Prefetch {
 /** Serves blobs: from the disk, from the fill that is running, or by starting one. At most one fill per digest. */
 export class BlobPuller {
   readonly #options: BlobPullerOptions;
-  readonly #fills: RunningFills;
+  readonly #fills: Fills;
 
   constructor(options: BlobPullerOptions) {
     this.#options = options;
-    this.#fills = new RunningFills(options);
+    this.#fills = new Fills(options);
   }
 
   /** Fills under way, those that wait for their turn included. */
@@ -103,7 +96,7 @@ export class BlobPuller {
     const { access, blobs, links } = this.#options;
     await access.admit(upstream, repository, { kind: 'blob', digest });
     const stored = await blobs.stat(digest).catch(unreadable);
-    const filling = this.#fills.get(digest)?.fill;
+    const filling = this.#fills.get(digest);
     const size = stored?.size ?? filling?.size;
     if (size !== undefined) {
       const link = await this.#requireLink(upstream, repository, digest);
@@ -169,7 +162,7 @@ export class BlobPuller {
     const body = await this.open(request);
     let end: FillEnd | undefined;
     try {
-      end = await this.#fills.get(digest)?.fill.ended;
+      end = await this.#fills.get(digest)?.ended;
     } finally {
       body.close();
     }
@@ -187,7 +180,7 @@ export class BlobPuller {
     if ((await this.#options.blobs.stat(digest)) !== undefined) return;
     const link = await this.#options.links.get(repository, digest);
     const running = this.#fills.get(digest);
-    const fill = running?.fill ?? this.#fills.start(blob, link);
+    const fill = running ?? this.#fills.start(blob, link);
     const { result, error } = await fill.ended;
     if (result === 'stored') return;
     // The failure of what another one had begun need not be ours.
@@ -198,7 +191,7 @@ export class BlobPuller {
 
   /** What is written of a blob that is on its way, in bytes. */
   writtenBytes(digest: Digest): number {
-    return this.#fills.get(digest)?.fill.progress.written.bytes ?? 0;
+    return this.#fills.get(digest)?.progress.written.bytes ?? 0;
   }
 
   /** Ends all fills; resolves when what they have is kept for the next start. */
@@ -206,10 +199,9 @@ export class BlobPuller {
     return this.#fills.close();
   }
 
-  async #join(request: Asked, running: RunningFill): Promise<BlobBody> {
+  async #join(request: Asked, fill: Fill): Promise<BlobBody> {
     const { upstream, repository, digest, client, isSecond } = request;
-    const { fill } = running;
-    const isOwn = repositoryKey(running.repository) === repositoryKey(repository);
+    const isOwn = repositoryKey(fill.repository) === repositoryKey(repository);
     if (!isOwn && !fill.isOver) {
       const link = await this.#requireLink(upstream, repository, digest);
       // One of two manifests is wrong, and nobody knows yet which: neither is to make the other's clients fail.
@@ -248,7 +240,7 @@ export class BlobPuller {
   }
 
   /** For a fill that was over before it could be joined. */
-  async #afterwards(request: BlobRequest, fill: BlobFill): Promise<BlobBody> {
+  async #afterwards(request: BlobRequest, fill: Fill): Promise<BlobBody> {
     const { repository, digest } = request;
     const { result } = await fill.ended;
     if (result === 'stored') {

@@ -1,45 +1,58 @@
-import type { Hash } from 'node:crypto';
 import { Download } from '../../download/download.ts';
 import { BlobBodyError } from '../../download/errors.ts';
 import { PartFollower } from '../../download/part-follower.ts';
-import { firstMissing, type Demand } from '../../download/plan.ts';
+import { firstMissing, type Demand, type SegmentLimits } from '../../download/plan.ts';
 import { DIVERTED, FillProgress } from '../../download/progress.ts';
 import { FillUpstream, type OpenBlob } from '../../download/source.ts';
 import { runningTime, type RunningTimer } from '../../lib/clock.ts';
 import { Extents } from '../../lib/extents.ts';
 import { aborted, deferred } from '../../lib/promises.ts';
-import { digestHasher, type Digest } from '../../oci/digest.ts';
-import { type BlobPart, BlobStoreError } from '../../store/blobs.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { Repository } from '../../oci/reference.ts';
+import { type BlobPart, type BlobStore, BlobStoreError, type KeptExtents } from '../../store/blobs.ts';
+import type { Link } from '../../store/manifests.ts';
 import type { BlobStream } from '../../upstream/upstream.ts';
 import type { BlobBody } from '../answer/answers.ts';
 import { failureError, PullError } from '../answer/errors.ts';
-import { FillReader, type FillSource } from './reader.ts';
-import type { FillEnd, FillOptions, FillResult, SlotUser } from './slots.ts';
+import { FillReader, StartHashes, type FillSource } from './reader.ts';
 
-const READ_BYTES = 256 * 1024;
-
-/** Hashes of the start of a part, for readers that go on without it: one for all who do so at the same byte. */
-export class StartHashes {
-  readonly #byEnd = new Map<number, Promise<Hash>>();
-
-  /** Of the first `end` bytes, all of which are written; of nothing if there is no part. To be copied before use. */
-  of(part: BlobPart | undefined, digest: Digest, end: number): Promise<Hash> {
-    const hash = this.#byEnd.get(end) ?? hashOfStart(part, digest, end);
-    this.#byEnd.set(end, hash);
-    return hash;
-  }
+/** The blob of a fill. */
+export interface FillBlob {
+  readonly repository: Repository;
+  readonly digest: Digest;
+  /** What names it; undefined: upstream has to say that the repository holds it, even if nothing is missing. */
+  readonly link: Link | undefined;
+  readonly open: OpenBlob;
 }
 
-async function hashOfStart(part: BlobPart | undefined, digest: Digest, end: number): Promise<Hash> {
-  const hasher = digestHasher(digest);
-  const buffer = Buffer.alloc(READ_BYTES);
-  for (let at = 0; at < end;) {
-    const read = (await part?.read(buffer, Math.min(buffer.length, end - at), at)) ?? 0;
-    if (read === 0) throw new BlobBodyError('broken', 'the part file lost bytes that were written to it');
-    hasher.update(buffer.subarray(0, read));
-    at += read;
-  }
-  return hasher;
+/** A fill, as the queue for the slots sees it. */
+export type SlotUser = Pick<Fill, 'isRead' | 'pause'>;
+
+/** The registry, as its fills see it. */
+export interface FillRegistry {
+  readonly blobs: Pick<BlobStore, 'keptPart' | 'createPart'>;
+  readonly segmentLimits: SegmentLimits;
+  /** Resolves when the fill has a slot: it may receive until it leaves. */
+  enter(fill: SlotUser): Promise<void>;
+  leave(fill: SlotUser): void;
+  /** The fill has its first reader. */
+  read(fill: SlotUser): void;
+  /** `client` was the last reader of the fill, and has left. */
+  unread(fill: Fill, client: string): void;
+}
+
+export type FillResult = 'stored' | 'corrupt' | 'broken' | 'disk' | 'abandoned';
+
+/** How a fill ended; `error` unless it was stored. */
+export interface FillEnd {
+  readonly result: FillResult;
+  /** Received from upstream and written. */
+  readonly bytes: number;
+  /** Taken over from an earlier attempt. */
+  readonly resumedBytes: number;
+  /** At how many places it received. */
+  readonly segments: number;
+  readonly error?: unknown;
 }
 
 /** A fill that nobody reads, of a blob that no served manifest names, ends after this time. */
@@ -49,50 +62,59 @@ const ABANDON_AFTER_MS = 10_000;
 interface Work {
   readonly part: BlobPart;
   readonly follower: PartFollower;
-  readonly transfer: Download;
+  readonly download: Download;
 }
 
 /**
- * One transfer of a blob from upstream, which belongs to nobody: it writes a part file that grows, at several places
- * if readers start far apart, every reader follows it from wherever it starts, and the first client going away hurts
- * none of them. The hash runs over everything; only what matches the digest is kept as a blob, and what was written
- * when a transfer had to be given up is where the next one goes on.
+ * One download of a blob from upstream, for all its clients. It writes a part file, at several places if readers start
+ * far apart. Each reader follows the file from its own offset, and none is hurt when another leaves. Only what matches
+ * the digest becomes a blob. If the fill is given up, the next one goes on with what was written.
  */
-export class BlobFill implements FillSource, SlotUser {
+export class Fill implements FillSource {
+  readonly #started = deferred<void>();
+  readonly #ended = deferred<FillEnd>();
   /** Resolves once upstream has answered; rejects with PullError or BlobStoreError. */
-  readonly started: Promise<void>;
+  readonly started = this.#started.promise;
   /** Resolves when everything is over, and the blob is stored or not. Never rejects. */
-  readonly ended: Promise<FillEnd>;
+  readonly ended = this.#ended.promise;
   readonly progress = new FillProgress();
-  readonly #options: FillOptions;
+  readonly starts = new StartHashes();
+  readonly repository: Repository;
+  readonly digest: Digest;
+  readonly #link: Link | undefined;
+  readonly #registry: FillRegistry;
+  /** What an earlier attempt left. */
+  readonly #kept: KeptExtents | undefined;
   readonly #upstream: FillUpstream;
   readonly #abort = new AbortController();
-  readonly #started = deferred<void>();
   readonly #readers = new Set<FillReader>();
   #work: Work | undefined;
-  readonly #starts = new StartHashes();
   #isQueued = true;
   #isPaused = false;
   #isOver = false;
   #receivedBytes = 0;
   #abandonTimer: RunningTimer | undefined;
 
-  constructor(options: FillOptions) {
-    this.#options = options;
+  constructor(blob: FillBlob, registry: FillRegistry) {
+    const { repository, digest, link, open } = blob;
+    this.repository = repository;
+    this.digest = digest;
+    this.#link = link;
+    this.#registry = registry;
+    this.#kept = registry.blobs.keptPart(digest);
     // What was kept may be another repository's: nothing is told of it before upstream has said that this one has it.
-    this.progress.size = options.expectedSize ?? (options.isLinked ? options.kept?.size : undefined);
+    this.progress.size = link === undefined ? undefined : (link.size ?? this.#kept?.size);
     this.#upstream = new FillUpstream({
-      digest: options.digest,
+      digest,
       progress: this.progress,
-      open: options.open,
-      onDecoded: () => this.#work?.transfer.goSequential(),
+      open,
+      onDecoded: () => this.#work?.download.goSequential(),
     });
-    this.started = this.#started.promise;
-    this.ended = this.#run();
   }
 
-  get digest(): Digest {
-    return this.#options.digest;
+  /** To be called once. */
+  start(): void {
+    this.#run().then(this.#ended.resolve, this.#ended.reject);
   }
 
   get open(): OpenBlob {
@@ -113,6 +135,7 @@ export class BlobFill implements FillSource, SlotUser {
     return this.#work?.part;
   }
 
+  /** Whether a client waits for it. */
   get isRead(): boolean {
     return this.#readers.size > 0;
   }
@@ -139,35 +162,29 @@ export class BlobFill implements FillSource, SlotUser {
     const reader = new FillReader({ source: this, cache, onClose: () => this.#leave(reader, client) });
     this.#readers.add(reader);
     this.#abandonTimer?.stop();
-    if (this.#readers.size === 1) {
-      this.#options.onRead();
-      this.#options.slots.reconsider();
-    }
+    if (this.#readers.size === 1) this.#registry.read(this);
     return reader;
   }
 
   /** Ends the fill, whoever reads it. What is written is kept for the next one. */
   abort(): void {
     this.#abort.abort(new PullError('unavailable', `${this.digest} is not fetched any more`));
-    this.#work?.transfer.stop();
+    this.#work?.download.stop();
     this.#work?.follower.stop();
   }
 
+  /** Makes it leave its slot soon, and queue again. */
   pause(): void {
     this.#isPaused = true;
-    this.#work?.transfer.stop();
+    this.#work?.download.stop();
   }
 
   want(demand: Demand): void {
-    this.#work?.transfer.want(demand);
+    this.#work?.download.want(demand);
   }
 
   recent(position: number, maxBytes: number): readonly Buffer[] {
-    return this.#work?.transfer.recent(position, maxBytes) ?? [];
-  }
-
-  hashOfStart(end: number): Promise<Hash> {
-    return this.#starts.of(this.part, this.digest, end);
+    return this.#work?.download.recent(position, maxBytes) ?? [];
   }
 
   async #run(): Promise<FillEnd> {
@@ -180,23 +197,22 @@ export class BlobFill implements FillSource, SlotUser {
     } finally {
       this.#isOver = true;
       this.#abandonTimer?.stop();
-      this.#options.slots.leave(this);
+      this.#registry.leave(this);
       if (!this.isRead) await this.part?.close();
     }
   }
 
   async #takeTurns(): Promise<void> {
-    const { slots } = this.#options;
     const { signal } = this.#abort;
     do {
       this.#isPaused = false;
       // Without a size there are no headers to be sent early: such a blob is not made to wait.
-      if (this.size !== undefined) await Promise.race([slots.enter(this), aborted(signal)]);
+      if (this.size !== undefined) await Promise.race([this.#registry.enter(this), aborted(signal)]);
       signal.throwIfAborted();
       const first = this.#work === undefined ? await this.#start() : undefined;
       if (this.#isPaused || signal.aborted) first?.close();
-      else await this.#work?.transfer.receive(first);
-      slots.leave(this);
+      else await this.#work?.download.receive(first);
+      this.#registry.leave(this);
       signal.throwIfAborted();
     } while (this.#isPaused);
   }
@@ -204,19 +220,21 @@ export class BlobFill implements FillSource, SlotUser {
   /** Asks upstream, and makes the part. The answer is undefined if nothing is missing. */
   async #start(): Promise<BlobStream | undefined> {
     this.#isQueued = false;
-    const { host, kept, isLinked, createPart } = this.#options;
-    const missing = firstMissing(kept, this.size);
+    const { digest, repository } = this;
+    const missing = firstMissing(this.#kept, this.size);
     const isWhole = missing === undefined;
     const { signal } = this.#abort;
     const outcome =
-      isWhole && isLinked ? undefined : await this.#upstream.first(missing ?? { start: 0 }, signal);
+      isWhole && this.#link !== undefined
+        ? undefined
+        : await this.#upstream.first(missing ?? { start: 0 }, signal);
     if (outcome !== undefined && outcome.kind !== 'ok')
-      throw failureError(outcome, { what: this.digest, host, absent: 'blob-unknown' });
+      throw failureError(outcome, { what: digest, host: repository.host, absent: 'blob-unknown' });
     const stream = outcome?.value;
     try {
       signal.throwIfAborted();
-      this.progress.size ??= stream?.totalSize ?? kept?.size;
-      this.#begin(await createPart(this.size));
+      this.progress.size ??= stream?.totalSize ?? this.#kept?.size;
+      this.#begin(await this.#registry.blobs.createPart(digest, this.size));
     } catch (error) {
       stream?.close();
       throw error;
@@ -231,13 +249,13 @@ export class BlobFill implements FillSource, SlotUser {
   #begin(part: BlobPart): void {
     const { digest, progress, open } = this;
     for (const extent of part.kept) progress.wrote(extent);
-    const follower = new PartFollower(part, progress.written, (error) => transfer.fail(error));
-    const transfer = new Download({
+    const follower = new PartFollower(part, progress.written, (error) => download.fail(error));
+    const download = new Download({
       digest,
       part,
       progress,
       open,
-      limits: this.#options.limits,
+      limits: this.#registry.segmentLimits,
       demands: () => [...this.#readers].flatMap(({ demand }) => demand ?? []),
       onWritten: (extent) => {
         this.#receivedBytes += extent.end - extent.start;
@@ -245,8 +263,8 @@ export class BlobFill implements FillSource, SlotUser {
         follower.wrote();
       },
     });
-    if (this.#upstream.isDecoded) transfer.goSequential();
-    this.#work = { part, follower, transfer };
+    if (this.#upstream.isDecoded) download.goSequential();
+    this.#work = { part, follower, download };
     follower.wrote();
   }
 
@@ -300,7 +318,7 @@ export class BlobFill implements FillSource, SlotUser {
       result,
       bytes: this.#receivedBytes,
       resumedBytes: new Extents(this.part?.kept).bytes,
-      segments: this.#work?.transfer.opened ?? 0,
+      segments: this.#work?.download.opened ?? 0,
       ...(error === undefined ? {} : { error }),
     };
   }
@@ -317,12 +335,11 @@ export class BlobFill implements FillSource, SlotUser {
     // Then its end takes care of all.
     if (this.isOver) return;
     this.#considerAbandoning();
-    this.#options.onUnread(client);
-    this.#options.slots.reconsider();
+    this.#registry.unread(this, client);
   }
 
   #considerAbandoning(): void {
-    if (this.#options.isNamed || this.isRead) return;
+    if (this.#link?.by === 'manifest' || this.isRead) return;
     this.#abandonTimer?.stop();
     this.#abandonTimer = runningTime.timer(ABANDON_AFTER_MS, () => this.abort());
   }

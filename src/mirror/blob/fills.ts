@@ -1,67 +1,12 @@
 import type { SegmentLimits } from '../../download/plan.ts';
 import type { OpenBlob } from '../../download/source.ts';
-import { withinMs } from '../../lib/promises.ts';
+import { deferred, withinMs, type Deferred } from '../../lib/promises.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
-import type { BlobStore } from '../../store/blobs.ts';
 import type { Link } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import type { BlobBody } from '../answer/answers.ts';
-import { BlobFill } from './fill.ts';
-import { type FillEnd, FillSlots } from './slots.ts';
-
-/** What is known of a fill here. */
-export interface Abandonable {
-  abort(): void;
-}
-
-/**
- * Bounds what a client can make the mirror fetch for nobody by asking for blobs and going away: so many of the fills
- * that it left go on, the next one ends.
- */
-export class UnreadFills {
-  readonly #max: number;
-  readonly #byClient = new Map<string, Set<Abandonable>>();
-  readonly #clientOf = new Map<Abandonable, string>();
-
-  constructor(maxPerClient: number) {
-    this.#max = maxPerClient;
-  }
-
-  /** `client` was the last to leave the fill. */
-  add(fill: Abandonable, client: string): void {
-    this.remove(fill);
-    const left = this.#byClient.get(client) ?? new Set();
-    if (left.size >= this.#max) {
-      fill.abort();
-      return;
-    }
-    this.#byClient.set(client, left.add(fill));
-    this.#clientOf.set(fill, client);
-  }
-
-  /** It has a reader again, or is over. */
-  remove(fill: Abandonable): void {
-    const client = this.#clientOf.get(fill);
-    if (client === undefined) return;
-    this.#clientOf.delete(fill);
-    const left = this.#byClient.get(client);
-    left?.delete(fill);
-    if (left?.size === 0) this.#byClient.delete(client);
-  }
-}
-
-/** Fills that go on although the client that asked for them has gone. */
-const MAX_UNREAD_PER_CLIENT = 4;
-
-export interface RunningFillsOptions {
-  readonly blobs: BlobStore;
-  /** How many blobs are transferred at a time. */
-  readonly maxFills: number;
-  readonly segmentLimits: SegmentLimits;
-  /** Told of every fill that has ended, for logs and metrics. */
-  readonly onFillEnd: (end: FillEnd & { readonly repository: Repository; readonly digest: Digest }) => void;
-}
+import { Fill, type FillEnd, type FillRegistry, type SlotUser } from './fill.ts';
 
 /** What is filled, for whom. */
 export interface WantedBlob {
@@ -70,22 +15,36 @@ export interface WantedBlob {
   readonly digest: Digest;
 }
 
-export interface RunningFill {
-  readonly fill: BlobFill;
-  readonly repository: Repository;
+export interface FillsOptions {
+  readonly blobs: FillRegistry['blobs'];
+  /** How many fills receive at a time. */
+  readonly maxFills: number;
+  readonly segmentLimits: SegmentLimits;
+  /** Told of every fill that has ended, for logs and metrics. */
+  readonly onFillEnd: (end: FillEnd & { readonly repository: Repository; readonly digest: Digest }) => void;
 }
 
-/** The fills under way, those that wait for their turn included; at most one per digest. */
-export class RunningFills {
-  readonly #options: RunningFillsOptions;
-  readonly #fills = new Map<Digest, RunningFill>();
-  readonly #slots: FillSlots;
-  readonly #unread = new UnreadFills(MAX_UNREAD_PER_CLIENT);
+/** Fills that go on although the client that asked for them has gone. */
+const MAX_UNREAD_PER_CLIENT = 4;
+
+/**
+ * The fills under way, at most one per digest. Some receive, and others queue: those with a reader first, and in the
+ * order in which they came. More at a time would not be faster and would cost each its share; a queued one loses only
+ * time. What a client can make the mirror fetch for nobody, by asking for blobs and going away, is bounded.
+ */
+export class Fills implements FillRegistry {
+  readonly #options: FillsOptions;
+  readonly #fills = new Map<Digest, Fill>();
+  readonly #receiving = new Set<SlotUser>();
+  /** Those of them that were asked to leave. */
+  readonly #pausing = new Set<SlotUser>();
+  readonly #queue = new Map<SlotUser, Deferred<void>>();
+  /** Of each fill that lost its readers, the client that left last. */
+  readonly #leftBy = new Map<SlotUser, string>();
   #isClosed = false;
 
-  constructor(options: RunningFillsOptions) {
+  constructor(options: FillsOptions) {
     this.#options = options;
-    this.#slots = new FillSlots(options.maxFills);
   }
 
   get size(): number {
@@ -93,55 +52,95 @@ export class RunningFills {
   }
 
   get queued(): number {
-    return this.#slots.queued;
+    return this.#queue.size;
   }
 
   get isClosed(): boolean {
     return this.#isClosed;
   }
 
+  get blobs(): FillRegistry['blobs'] {
+    return this.#options.blobs;
+  }
+
+  get segmentLimits(): SegmentLimits {
+    return this.#options.segmentLimits;
+  }
+
   has(digest: Digest): boolean {
     return this.#fills.has(digest);
   }
 
-  get(digest: Digest): RunningFill | undefined {
+  get(digest: Digest): Fill | undefined {
     return this.#fills.get(digest);
   }
 
   /** Begins a fill of a blob that has none. */
-  start(wanted: WantedBlob, link: Link | undefined): BlobFill {
+  start(wanted: WantedBlob, link: Link | undefined): Fill {
     const { repository, digest } = wanted;
-    const { blobs, segmentLimits, onFillEnd } = this.#options;
-    const fill: BlobFill = new BlobFill({
-      digest,
-      host: repository.host,
-      expectedSize: link?.size,
-      isNamed: link?.by === 'manifest',
-      isLinked: link !== undefined,
-      open: opener(wanted, link?.size),
-      kept: blobs.keptPart(digest),
-      createPart: (expectedSize) => blobs.createPart(digest, expectedSize),
-      slots: this.#slots,
-      limits: segmentLimits,
-      onUnread: (client) => this.#unread.add(fill, client),
-      onRead: () => this.#unread.remove(fill),
-    });
-    this.#fills.set(digest, { fill, repository });
+    const fill = new Fill({ repository, digest, link, open: opener(wanted, link?.size) }, this);
+    this.#fills.set(digest, fill);
     if (this.#isClosed) fill.abort();
+    fill.start();
     void fill.ended.then((end) => {
       this.#fills.delete(digest);
-      this.#unread.remove(fill);
-      onFillEnd({ ...end, repository, digest });
+      this.#leftBy.delete(fill);
+      this.#options.onFillEnd({ ...end, repository, digest });
     });
     return fill;
+  }
+
+  enter(fill: SlotUser): Promise<void> {
+    if (this.#receiving.size < this.#options.maxFills) {
+      this.#receiving.add(fill);
+      return Promise.resolve();
+    }
+    const turn = deferred<void>();
+    this.#queue.set(fill, turn);
+    this.#makeWay();
+    return turn.promise;
+  }
+
+  leave(fill: SlotUser): void {
+    this.#queue.delete(fill);
+    this.#pausing.delete(fill);
+    if (!this.#receiving.delete(fill)) return;
+    const queue = [...this.#queue];
+    const [next, turn] = queue.find(([{ isRead }]) => isRead) ?? queue[0] ?? [];
+    if (next === undefined) return;
+    this.#receiving.add(next);
+    this.#queue.delete(next);
+    turn?.resolve();
+  }
+
+  read(fill: SlotUser): void {
+    this.#leftBy.delete(fill);
+    this.#makeWay();
+  }
+
+  unread(fill: Fill, client: string): void {
+    const left = [...this.#leftBy.values()].filter((other) => other === client).length;
+    if (left < MAX_UNREAD_PER_CLIENT) this.#leftBy.set(fill, client);
+    else fill.abort();
+    this.#makeWay();
   }
 
   /** Ends all fills; resolves when what they have is kept for the next start. */
   async close(): Promise<void> {
     this.#isClosed = true;
     const fills = [...this.#fills.values()];
-    for (const { fill } of fills) fill.abort();
-    await Promise.all(fills.map(({ fill }) => fill.ended));
+    for (const fill of fills) fill.abort();
+    await Promise.all(fills.map(({ ended }) => ended));
+  }
+
+  /** Fills that receive for nobody leave their slots to those that somebody reads. */
+  #makeWay(): void {
+    const waiting = [...this.#queue.keys()].filter(({ isRead }) => isRead).length;
+    const idle = [...this.#receiving].filter((fill) => !fill.isRead && !this.#pausing.has(fill));
+    for (const fill of idle.slice(0, Math.max(0, waiting - this.#pausing.size))) {
+      this.#pausing.add(fill);
+      fill.pause();
+    }
   }
 }
 
@@ -169,7 +168,7 @@ const LATEST_HEADERS_MS = 9500;
  * while it waits. Throws what the start of the fill does.
  */
 export async function followed(
-  fill: BlobFill,
+  fill: Fill,
   cache: 'stored' | 'collapsed',
   client: string,
 ): Promise<BlobBody | undefined> {
@@ -190,7 +189,7 @@ export async function followed(
  * Resolves when bodies that follow the fill can be read: upstream has answered, or it takes so long that headers have
  * to go out, for which the size must be known. Throws what the start of the fill does.
  */
-async function readyToRead(fill: BlobFill): Promise<void> {
+async function readyToRead(fill: Fill): Promise<void> {
   await withinMs(fill.started, EARLY_HEADERS_MS);
   if (fill.isQueued && fill.size !== undefined) return;
   await withinMs(fill.started, LATEST_HEADERS_MS - EARLY_HEADERS_MS);

@@ -4,7 +4,7 @@ import type { Demand } from '../../download/plan.ts';
 import { DIVERTED, type FillProgress } from '../../download/progress.ts';
 import { upstreamBytes, type OpenBlob } from '../../download/source.ts';
 import { fairTurn } from '../../lib/turns.ts';
-import { hasherMatches, type Digest } from '../../oci/digest.ts';
+import { digestHasher, hasherMatches, type Digest } from '../../oci/digest.ts';
 import type { ByteRange } from '../../oci/range.ts';
 import type { BlobPart } from '../../store/blobs.ts';
 import { type BlobSection, isHeldBack, type BlobBody, type CacheStatus } from '../answer/answers.ts';
@@ -64,8 +64,8 @@ export interface FillSource {
   want(demand: Demand): void;
   /** For readers of what the disk does not take. */
   readonly open: OpenBlob;
-  /** For the same: the hash of the first `end` bytes, all of which were read. To be copied before use. */
-  hashOfStart(end: number): Promise<Hash>;
+  /** For the same. */
+  readonly starts: StartHashes;
 }
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
@@ -166,7 +166,7 @@ export class FillReader implements BlobBody {
   }
 
   async #ownSection(start: number, range: ByteRange | undefined, isHeld: boolean): Promise<BlobSection> {
-    const { digest, open } = this.#source;
+    const { digest, open, part, starts } = this.#source;
     const { signal } = this.#abort;
     const chunks = upstreamBytes({
       digest,
@@ -178,7 +178,33 @@ export class FillReader implements BlobBody {
     });
     // What began in the middle cannot be verified without the bytes before it, which nobody fetches for that.
     if (!isHeld || (range?.start ?? 0) > 0) return sectionOf(chunks, signal);
-    const hasher = (await this.#source.hashOfStart(start)).copy();
+    const hasher = (await starts.of(part, digest, start)).copy();
     return sectionOf(verifiedAtEnd(chunks, hasher, digest), signal);
   }
+}
+
+const READ_BYTES = 256 * 1024;
+
+/** Hashes of the start of a part, for readers that go on without it: one for all who do so at the same byte. */
+export class StartHashes {
+  readonly #byEnd = new Map<number, Promise<Hash>>();
+
+  /** Of the first `end` bytes, all of which are written; of nothing if there is no part. To be copied before use. */
+  of(part: BlobPart | undefined, digest: Digest, end: number): Promise<Hash> {
+    const hash = this.#byEnd.get(end) ?? hashOfStart(part, digest, end);
+    this.#byEnd.set(end, hash);
+    return hash;
+  }
+}
+
+async function hashOfStart(part: BlobPart | undefined, digest: Digest, end: number): Promise<Hash> {
+  const hasher = digestHasher(digest);
+  const buffer = Buffer.alloc(READ_BYTES);
+  for (let at = 0; at < end;) {
+    const read = (await part?.read(buffer, Math.min(buffer.length, end - at), at)) ?? 0;
+    if (read === 0) throw new BlobBodyError('broken', 'the part file lost bytes that were written to it');
+    hasher.update(buffer.subarray(0, read));
+    at += read;
+  }
+  return hasher;
 }

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { OpenBlob } from '../../../src/download/source.ts';
-import { BlobFill } from '../../../src/mirror/blob/fill.ts';
-import { FillSlots } from '../../../src/mirror/blob/slots.ts';
+import { Fill } from '../../../src/mirror/blob/fill.ts';
+import { Fills } from '../../../src/mirror/blob/fills.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { openDiskBlobStore } from '../../../src/store/blob/disk.ts';
 import type { BlobStore } from '../../../src/store/blobs.ts';
@@ -17,6 +17,7 @@ const KIB = 1024;
 const SIZE = 12 * KIB * KIB + 4321;
 const CONTENT = numberedBytes(SIZE);
 const DIGEST = digestOf(CONTENT);
+const REPOSITORY = { host: 'docker.io', name: 'library/any' };
 const LIMITS = { maxStreams: 8, minGapBytes: 512 * KIB };
 
 /** Times are in turns of the event loop. */
@@ -61,25 +62,18 @@ function upstreamOf({ latency, chunk }: { latency: number; chunk: number }) {
   return { open, sent };
 }
 
-function startFill(blobs: BlobStore, open: OpenBlob): BlobFill {
-  return new BlobFill({
-    digest: DIGEST,
-    host: 'docker.io',
-    expectedSize: SIZE,
-    isNamed: true,
-    isLinked: true,
-    open,
-    kept: undefined,
-    createPart: (size) => blobs.createPart(DIGEST, size),
-    slots: new FillSlots(1),
-    limits: LIMITS,
-    onUnread: () => undefined,
-    onRead: () => undefined,
-  });
+function startFill(blobs: BlobStore, open: OpenBlob): Fill {
+  const fills = new Fills({ blobs, maxFills: 1, segmentLimits: LIMITS, onFillEnd: () => undefined });
+  const fill = new Fill(
+    { repository: REPOSITORY, digest: DIGEST, link: { by: 'manifest', size: SIZE }, open },
+    fills,
+  );
+  fill.start();
+  return fill;
 }
 
 /** Reads its pieces at all of its places, and hangs up after each; a piece of a fill that is over is on the disk. */
-async function pull(fill: BlobFill, client: Client): Promise<void> {
+async function pull(fill: Fill, client: Client): Promise<void> {
   await turns(client.joins);
   const starts = Array.from({ length: Math.ceil(SIZE / client.chunk) }, (_, index) => index * client.chunk);
   if (client.isBackwards) starts.reverse();

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { BlobBodyError } from '../../../src/download/errors.ts';
 import type { OpenBlob } from '../../../src/download/source.ts';
 import type { BlobBody } from '../../../src/mirror/answer/answers.ts';
-import { BlobFill } from '../../../src/mirror/blob/fill.ts';
-import { type FillEnd, FillSlots } from '../../../src/mirror/blob/slots.ts';
+import { Fill, type FillEnd } from '../../../src/mirror/blob/fill.ts';
+import { Fills } from '../../../src/mirror/blob/fills.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { openDiskBlobStore } from '../../../src/store/blob/disk.ts';
 import { BlobStoreError, type BlobPart, type BlobStore } from '../../../src/store/blobs.ts';
@@ -18,6 +18,7 @@ import { withDeadline } from '../../support/wait.ts';
 const SIZE = 700_000;
 const CONTENT = numberedBytes(SIZE);
 const DIGEST = digestOf(CONTENT);
+const REPOSITORY = { host: 'docker.io', name: 'library/any' };
 /** Segments that are launched without a turn of the event loop could be ended by no deadline. */
 const MAX_LAUNCHES = 100_000;
 
@@ -158,42 +159,40 @@ async function read(body: BlobBody, wanted: Reading): Promise<Got> {
   }
 }
 
-function startFill(blobs: BlobStore, slots: FillSlots, what: Script): BlobFill {
+/** A registry with a single slot. */
+function fillsOn(blobs: BlobStore, what: Script): Fills {
   let asked = 0;
-  return new BlobFill({
-    digest: DIGEST,
-    host: 'docker.io',
-    expectedSize: SIZE,
-    isNamed: true,
-    isLinked: true,
-    open: upstreamOf(what),
-    kept: blobs.keptPart(DIGEST),
-    createPart: async (size) => onSlowDisk(await blobs.createPart(DIGEST, size), what),
-    slots,
-    limits: {
+  return new Fills({
+    blobs: {
+      keptPart: (digest) => blobs.keptPart(digest),
+      createPart: async (digest, size) => onSlowDisk(await blobs.createPart(digest, size), what),
+    },
+    maxFills: 1,
+    segmentLimits: {
       minGapBytes: 64 * 1024,
       get maxStreams() {
         if (++asked > MAX_LAUNCHES) throw new Error('segments are launched without end');
         return 3;
       },
     },
-    onUnread: () => undefined,
-    onRead: () => undefined,
+    onFillEnd: () => undefined,
   });
 }
 
 async function play(blobs: BlobStore, what: Script): Promise<{ got: Got[]; end: FillEnd }> {
-  const slots = new FillSlots(1);
-  const fill = startFill(blobs, slots, what);
+  const fills = fillsOn(blobs, what);
+  const link = { by: 'manifest', size: SIZE } as const;
+  const fill = new Fill({ repository: REPOSITORY, digest: DIGEST, link, open: upstreamOf(what) }, fills);
+  fill.start();
   const others = async (): Promise<void> => {
     if (what.pausesAt === Infinity) return;
     await turns(what.pausesAt);
     const other = { isRead: true, pause: () => undefined };
     if (fill.isOver) return;
     fill.pause();
-    await slots.enter(other);
+    await fills.enter(other);
     await turns(5);
-    slots.leave(other);
+    fills.leave(other);
   };
   const stop = async (): Promise<void> => {
     if (what.stopsAt === Infinity) return;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { FillProgress } from '../../../src/download/progress.ts';
-import { FillReader, type FillSource } from '../../../src/mirror/blob/reader.ts';
+import { FillReader, StartHashes, type FillSource } from '../../../src/mirror/blob/reader.ts';
 import { RecentWrites } from '../../../src/download/segment.ts';
 
 const KIB = 1024;
@@ -25,7 +25,7 @@ function runningFill(): FillSource {
     recent: (position, maxBytes) => recent.from(position, maxBytes),
     want: () => true,
     open: () => Promise.reject(new Error('asks for nothing')),
-    hashOfStart: () => Promise.reject(new Error('hashes nothing')),
+    starts: new StartHashes(),
   };
 }
 
