@@ -44,13 +44,15 @@ const NETWORKS = {
   schema: list(parseNetwork),
 } as const;
 
-/** The settings of who may do what by key. */
+/** Who may pull. */
 export const ACCESS_SETTINGS = {
   allowNetworks: {
     env: 'PIERHEAD_ALLOW_NETWORKS',
     flag: '--allow-networks',
     argument: '<networks>',
-    help: 'Networks whose clients are served at listen; others get 403.',
+    example: ['127.0.0.0/8', '10.0.0.0/8'],
+    help: 'Networks whose clients may use `listen`.',
+    more: 'Other clients get 403.',
     ...NETWORKS,
   },
   trustedProxies: {
@@ -59,7 +61,8 @@ export const ACCESS_SETTINGS = {
     argument: '<networks>',
     example: ['10.0.0.5'],
     allowed: NETWORKS.allowed,
-    help: 'Proxies in front whose X-Forwarded-For tells the address of a client, for networks, rules, limits and the log.',
+    help: 'Reverse proxies whose X-Forwarded-For names the client.',
+    more: 'That address counts for networks, rules, limits and the log.',
     schema: list(parseNetwork).default([]),
   },
   authListen: {
@@ -68,7 +71,8 @@ export const ACCESS_SETTINGS = {
     argument: '<address>',
     example: '0.0.0.0:5443',
     allowed: 'host:port, [IPv6]:port or :port (every IPv4 address), together with htpasswdFile or tokensFile',
-    help: 'A second address of the registry API, where every client needs an account; not for registry-mirrors of Docker, which would send it the password of Docker Hub.',
+    help: 'Second address of the registry API, for clients with an account.',
+    more: 'Not for `registry-mirrors` of Docker: a Docker Engine would send it the password of Docker Hub.',
     needs: ['htpasswdFile', 'tokensFile'],
     schema: text(parseListen).exactOptional(),
   },
@@ -76,7 +80,9 @@ export const ACCESS_SETTINGS = {
     env: 'PIERHEAD_AUTH_NETWORKS',
     flag: '--auth-networks',
     argument: '<networks>',
-    help: 'Networks whose clients are served at authListen; others get 403.',
+    example: ['10.0.0.0/8'],
+    help: 'Networks whose clients may use `authListen`.',
+    more: 'Other clients get 403.',
     ...NETWORKS,
   },
   htpasswdFile: {
@@ -85,7 +91,8 @@ export const ACCESS_SETTINGS = {
     argument: '<file>',
     example: '/etc/pierhead/htpasswd',
     allowed: 'a readable file with a line name:hash for each account, the hash by bcrypt (htpasswd -B)',
-    help: 'Accounts with passwords for authListen; read again when it changes.',
+    help: 'File of accounts with passwords for `authListen`.',
+    more: 'Read again when it changes.',
     holds: 'file',
     schema: line().exactOptional(),
   },
@@ -96,9 +103,23 @@ export const ACCESS_SETTINGS = {
     example: '/run/secrets/pierhead-tokens',
     allowed:
       'a readable file with a line name:token for each token of an account, of at least 20 characters before any padding',
-    help: 'Accounts with bearer tokens for authListen; read again when it changes.',
+    help: 'File of accounts with bearer tokens for `authListen`.',
+    more: 'Read again when it changes.',
     holds: 'file',
     schema: line().exactOptional(),
+  },
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** What the admin address serves to whom. */
+export const ADMIN_SETTINGS = {
+  adminListen: {
+    env: 'PIERHEAD_ADMIN_LISTEN',
+    flag: '--admin-listen',
+    argument: '<address>',
+    default: '127.0.0.1:5001',
+    allowed: 'host:port, [IPv6]:port or :port (every IPv4 address), port 0 to 65535; or off',
+    help: 'Address of metrics, health and admin API.',
+    schema: text((value) => (value === 'off' ? undefined : parseListen(value))),
   },
   adminHosts: {
     env: 'PIERHEAD_ADMIN_HOSTS',
@@ -106,7 +127,8 @@ export const ACCESS_SETTINGS = {
     argument: '<names>',
     example: ['mirror.example.net'],
     allowed: 'host names without a port; a list, or separated by commas',
-    help: 'Names of this server at the admin address; requests for another name, and for no IP address, get 403.',
+    help: 'Host names of this server at `adminListen`.',
+    more: 'A request for another name gets 403. A request for an IP address or `localhost` needs no name here.',
     schema: list(parseHostName).default([]),
   },
   adminToken: {
@@ -115,7 +137,8 @@ export const ACCESS_SETTINGS = {
     argument: '<token>',
     example: 'a-long-random-text',
     allowed: 'text without control characters',
-    help: 'Token that every request to the admin API needs, from loopback too; without one the API serves loopback alone. Metrics and health need none. On a command line others can read it.',
+    help: 'Token for the admin API.',
+    more: 'With a token every request to the API needs it, from loopback too. Without one the API takes requests from loopback only. Metrics and health need none. Other users can read a command line.',
     holds: 'secret',
     excludes: ['adminTokenFile'],
     schema: secret().exactOptional(),
@@ -126,7 +149,7 @@ export const ACCESS_SETTINGS = {
     argument: '<file>',
     example: '/run/secrets/admin-token',
     allowed: 'a readable file, one line of text',
-    help: 'File that holds the admin token.',
+    help: 'File with the admin token.',
     holds: 'file',
     holdsValueOf: 'adminToken',
     excludes: ['adminToken'],
@@ -139,18 +162,19 @@ export const ACCOUNT_SETTINGS = {
   name: {
     example: 'ci',
     allowed: 'a name of htpasswdFile or tokensFile, or "*" for all that no item before names',
-    help: 'Whom the item is for.',
+    help: 'Name of the account.',
     schema: text(parseAccountName),
   },
   allow: {
     example: ['docker.io/library/*', 'ghcr.io/acme/**'],
     allowed: 'patterns of registry and repository, * within a path component, ** across; a list',
-    help: 'What it may pull. Without any item each account may pull all that is served, with some the others nothing.',
+    help: 'Repositories that the account may pull.',
+    more: 'Without `accounts` each account may pull all that is served. With it, an account that no item names may pull nothing.',
     schema: list(parseAccountPattern),
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** The settings of TLS by key. */
+/** Certificates of the server and of clients. */
 export const TLS_SETTINGS = {
   tlsCert: {
     env: 'PIERHEAD_TLS_CERT',
@@ -158,7 +182,8 @@ export const TLS_SETTINGS = {
     argument: '<file>',
     example: '/etc/pierhead/tls.crt',
     allowed: 'a readable file in PEM form, together with tlsKey',
-    help: 'Certificate, and those between it and its root, for listen, authListen and, off loopback, adminListen; read again when it changes. None: plain HTTP.',
+    help: 'Certificate chain for `listen`, `authListen` and, off loopback, `adminListen`.',
+    more: 'Read again when it changes. None: plain HTTP.',
     holds: 'file',
     fileProblem: certificateProblem,
     needs: ['tlsKey'],
@@ -170,7 +195,8 @@ export const TLS_SETTINGS = {
     argument: '<file>',
     example: '/etc/pierhead/tls.key',
     allowed: 'a readable file in PEM form, together with tlsCert',
-    help: 'The key of that certificate.',
+    help: 'Private key of `tlsCert`.',
+    more: 'Read again when it changes.',
     holds: 'file',
     needs: ['tlsCert'],
     schema: line().exactOptional(),
@@ -181,7 +207,8 @@ export const TLS_SETTINGS = {
     argument: '<file>',
     example: '/etc/pierhead/client-ca.crt',
     allowed: 'a readable file in PEM form, together with tlsCert',
-    help: 'Authorities whose certificates clients need at listen, besides being of allowNetworks; none: they need none.',
+    help: 'Authorities of the client certificates that `listen` demands.',
+    more: 'A client must be in `allowNetworks` as well. None: no client certificate is needed.',
     holds: 'file',
     fileProblem: certificateProblem,
     needs: ['tlsCert'],

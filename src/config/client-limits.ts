@@ -40,7 +40,8 @@ export const CLIENT_LIMIT_SETTINGS = {
     argument: '<number>',
     default: '4000',
     allowed: CONNECTIONS_ALLOWED,
-    help: 'Connections of clients at a time, at each address; more are closed at once.',
+    help: 'Most connections of clients at each address.',
+    more: 'Further ones are closed at once.',
     schema: wholeNumber(CONNECTIONS),
   },
   maxClientConnections: {
@@ -49,7 +50,8 @@ export const CLIENT_LIMIT_SETTINGS = {
     argument: '<number>',
     default: '1000',
     allowed: CONNECTIONS_ALLOWED,
-    help: 'The same for those from one IP address, unless it is of trustedProxies.',
+    help: 'Most connections of one IP address at each address.',
+    more: 'Further ones are closed at once. `trustedProxies` are exempt.',
     schema: wholeNumber(CONNECTIONS),
   },
   clientHeadersTimeout: {
@@ -58,7 +60,7 @@ export const CLIENT_LIMIT_SETTINGS = {
     argument: '<duration>',
     default: '10s',
     allowed: TIMEOUT_ALLOWED,
-    help: 'By when a client must have sent the headers of its request, and before that be done with TLS.',
+    help: 'Time limit for the headers of a request, and for the TLS handshake before it.',
     schema: durationMs(TIMEOUT),
   },
   clientIdleTimeout: {
@@ -67,7 +69,8 @@ export const CLIENT_LIMIT_SETTINGS = {
     argument: '<duration>',
     default: '90s',
     allowed: TIMEOUT_ALLOWED,
-    help: 'How long a connection may wait for its next request; longer than clients wait, so that it is them who close it.',
+    help: 'Time limit for a connection that waits for its next request.',
+    more: 'Longer than clients wait, so that the client closes it.',
     schema: durationMs(TIMEOUT),
   },
   clientStallTimeout: {
@@ -76,7 +79,7 @@ export const CLIENT_LIMIT_SETTINGS = {
     argument: '<duration>',
     default: '5m',
     allowed: TIMEOUT_ALLOWED,
-    help: 'How long a client may take nothing of what is sent to it.',
+    help: 'Time limit for a client that takes nothing of its answer.',
     schema: durationMs(TIMEOUT),
   },
   requestRate: {
@@ -84,8 +87,10 @@ export const CLIENT_LIMIT_SETTINGS = {
     flag: '--request-rate',
     argument: '<rate>',
     default: 'off',
+    example: '3000/m',
     allowed: 'a number of requests in a second, minute or hour, such as 50/s, 3000/m or 100000/h; or off',
-    help: 'Requests of one network of clients; more get 429 with a Retry-After, which containerd repeats five times at once.',
+    help: 'Most requests of one network of clients.',
+    more: 'Further ones get 429 with `Retry-After`, which containerd repeats five times at once.',
     schema: text(parseRequestRate),
   },
   requestRateNetworks: {
@@ -93,8 +98,9 @@ export const CLIENT_LIMIT_SETTINGS = {
     flag: '--request-rate-networks',
     argument: '<lengths>',
     default: '32/64',
+    example: '24/56',
     allowed: 'two prefix lengths, that of IPv4 from 1 to 32 and that of IPv6 from 1 to 128, such as 24/56',
-    help: 'How many leading bits of their addresses make clients one network of requestRate.',
+    help: 'Prefix lengths, IPv4 and IPv6, that make one network for `requestRate`.',
     schema: text(parsePrefixLengths),
   },
 } as const satisfies Readonly<Record<string, Setting>>;

@@ -148,11 +148,14 @@ export interface Setting {
   /** What stands for the value in help texts; undefined: a switch, which `--no-…` turns off. */
   readonly argument?: string;
   readonly default?: Raw;
-  /** What a settings file may show where there is no default. */
+  /** What the pages show, and the settings file where there is no default. */
   readonly example?: Raw;
   /** The unit or the allowed values, as the end of a sentence. */
   readonly allowed: string;
+  /** A noun phrase with its unit, as a sentence: all that `--help` says. */
   readonly help: string;
+  /** What the pages and the settings file say besides: full sentences. */
+  readonly more?: string;
   /**
    * - `secret`: never shown · `url`: shown without user name, password and query
    * - `folder`, `file`: a path from the working folder; a file must be readable at the start

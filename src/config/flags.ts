@@ -35,7 +35,7 @@ function flagsOf(setting: Setting): SettingFlag[] {
   if (argument !== undefined) return [{ name: flag, argument, help: `${help}${note}` }];
   return [
     { name: flag, help: `${help}${note}` },
-    { name: flag.replace('--', '--no-'), help: `Takes back ${flag} of a weaker source.` },
+    { name: flag.replace('--', '--no-'), help: `Turns ${flag} off, whatever the file or environment says.` },
   ];
 }
 

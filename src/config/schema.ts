@@ -1,9 +1,9 @@
 import { PLATFORM_FORM } from '../oci/platform.ts';
-import { ACCESS_SETTINGS, TLS_SETTINGS } from './access.ts';
+import { ACCESS_SETTINGS, ADMIN_SETTINGS, TLS_SETTINGS } from './access.ts';
 import { parseListen, parseNetwork } from './addresses.ts';
 import { CLIENT_LIMIT_SETTINGS } from './client-limits.ts';
+import { DOWNLOAD_SETTINGS } from './downloads.ts';
 import {
-  bytes,
   durationMs,
   durationMsOrOff,
   line,
@@ -20,84 +20,66 @@ import { FLEET_SETTINGS, REDIS_SETTINGS } from './redis.ts';
 import { TAG_SETTINGS } from './tags.ts';
 import { parseBoolean } from './units.ts';
 
-const TIMEOUT = { minMs: 1, maxMs: 3_600_000 };
-const TIMEOUT_ALLOWED = 'a duration such as 250ms, 5s or 1m30s, from 1ms to 1h';
-
-/** The settings by key, in the order in which they are shown. */
-export const SETTINGS = {
+/** Where the server is. */
+export const SERVER_SETTINGS = {
   listen: {
     env: 'PIERHEAD_LISTEN',
     flag: '--listen',
     argument: '<address>',
     default: '0.0.0.0:5000',
     allowed: 'host:port, [IPv6]:port or :port (every IPv4 address), port 0 to 65535',
-    help: 'Address of the registry API; port 0 picks a free port and prints it.',
+    help: 'Address of the registry API.',
+    more: 'Port 0 picks a free port and prints it.',
     schema: text(parseListen),
-  },
-  adminListen: {
-    env: 'PIERHEAD_ADMIN_LISTEN',
-    flag: '--admin-listen',
-    argument: '<address>',
-    default: '127.0.0.1:5001',
-    allowed: 'host:port, [IPv6]:port or :port (every IPv4 address), port 0 to 65535; or off',
-    help: 'Address of metrics, health and admin API.',
-    schema: text((value) => (value === 'off' ? undefined : parseListen(value))),
   },
   dataDir: {
     env: 'PIERHEAD_DATA_DIR',
     flag: '--data-dir',
     argument: '<folder>',
     default: './data',
+    example: '/var/lib/pierhead',
     allowed: 'a path, from the working folder if it is relative',
-    help: 'Folder of everything that is kept; one server owns it.',
+    help: 'Folder of blobs, index and history.',
+    more: 'One process owns it. It must be on a local disk.',
     holds: 'folder',
     schema: line(),
   },
-  ...REDIS_SETTINGS,
-  ...FLEET_SETTINGS,
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** What the cache holds. */
+export const CACHE_SETTINGS = {
   cacheSize: {
     env: 'PIERHEAD_CACHE_SIZE',
     flag: '--cache-size',
     argument: '<size>',
     default: '80%',
+    example: '200GiB',
     allowed: '50GB (powers of 1000), 20GiB (of 1024), plain bytes, from 1MiB up; or a share from 1% to 100%',
-    help: 'Hard limit on what is kept; a share is of own use plus what is free when the server starts.',
+    help: 'Hard limit on blobs, downloads and index together.',
+    more: 'A share is of what Pierhead uses plus what is free on the file system, measured at the start.',
     schema: size({ minBytes: 2 ** 20 }),
   },
-  ...TAG_SETTINGS,
   scrubInterval: {
     env: 'PIERHEAD_SCRUB_INTERVAL',
     flag: '--scrub-interval',
     argument: '<duration>',
     default: '30d',
+    example: '7d',
     allowed: 'a duration from 1h to 365d, such as 7d; or off',
-    help: 'How often everything that is cached is hashed again, slowly, while nothing is pulled.',
+    help: 'Time in which all cached content is hashed again.',
+    more: 'At most 16 MiB/s, and only while nobody pulls. A bad blob is removed and downloaded again.',
     schema: durationMsOrOff({ minMs: 3_600_000, maxMs: 365 * 86_400_000 }),
   },
-  historyAge: {
-    env: 'PIERHEAD_HISTORY_AGE',
-    flag: '--history-age',
-    argument: '<duration>',
-    default: '90d',
-    allowed: 'a duration from 1h to 3650d, such as 30d',
-    help: 'How long it is remembered what was pulled, by which network and when, which is what `pierhead lock` writes.',
-    schema: durationMs({ minMs: 3_600_000, maxMs: 3650 * 86_400_000 }),
-  },
-  historyEntries: {
-    env: 'PIERHEAD_HISTORY_ENTRIES',
-    flag: '--history-entries',
-    argument: '<number>',
-    default: '100000',
-    allowed: 'a whole number from 0 to 10000000; 0 keeps no history',
-    help: 'How much of that is remembered: an entry is what one network pulls of one image for one platform within ten minutes.',
-    schema: wholeNumber({ min: 0, max: 10_000_000 }),
-  },
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** What happens when upstreams cannot or may not be asked. */
+export const OUTAGE_SETTINGS = {
   offline: {
     env: 'PIERHEAD_OFFLINE',
     flag: '--offline',
     default: 'false',
     allowed: 'true, false, yes, no, 1 or 0',
-    help: 'Never ask upstream; serve what is cached.',
+    help: 'No request to any upstream; the cache alone is served.',
     schema: text(parseBoolean),
   },
   failMode: {
@@ -105,9 +87,10 @@ export const SETTINGS = {
     flag: '--fail-mode',
     argument: '<mode>',
     default: 'fallthrough',
+    example: 'strict',
     allowed:
       'fallthrough (404, so that clients go on to upstream themselves) or strict (503; 403 for a Docker Engine that would repeat its request after a 503)',
-    help: 'What a client gets for a blob that is not cached while upstream is away.',
+    help: 'Answer for a blob that is not cached while the upstream is unreachable.',
     schema: oneOf(['fallthrough', 'strict']),
   },
   pullBudgetLow: {
@@ -115,8 +98,10 @@ export const SETTINGS = {
     flag: '--pull-budget-low',
     argument: '<share>',
     default: '20%',
+    example: '30%',
     allowed: 'a share from 0% to 100%',
-    help: "Below this share of upstream's pull limit only what is not in the cache is pulled; tags that moved stay where they are.",
+    help: 'Share of the pull limit at which few pulls are left.',
+    more: 'Then only images that are not cached are pulled, and a tag that moved stays at the cached image.',
     schema: share(),
   },
   pullBudgetReserve: {
@@ -124,17 +109,23 @@ export const SETTINGS = {
     flag: '--pull-budget-reserve',
     argument: '<pulls>',
     default: '10',
+    example: '50',
     allowed: 'a whole number from 0 to 100000',
-    help: 'The same for the last so many pulls, however small a share they are.',
+    help: 'Number of pulls at which few pulls are left, whatever their share.',
     schema: wholeNumber({ min: 0, max: 100_000 }),
   },
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** For which platforms images are kept. */
+export const PLATFORM_SETTINGS = {
   defaultPlatform: {
     env: 'PIERHEAD_DEFAULT_PLATFORM',
     flag: '--default-platform',
     argument: '<platform>',
     default: 'linux/amd64',
+    example: 'linux/arm64',
     allowed: PLATFORM_FORM,
-    help: 'Platform of a client that takes no manifest lists and does not tell its own.',
+    help: 'Platform of clients that accept no index and name no platform.',
     schema: text(parsePlatformText),
   },
   platforms: {
@@ -143,7 +134,8 @@ export const SETTINGS = {
     argument: '<platforms>',
     example: ['linux/amd64', 'linux/arm64'],
     allowed: `${PLATFORM_FORM}; a list, or separated by commas`,
-    help: 'The platforms of all clients: nothing of others is fetched ahead or needed to be complete; none: any.',
+    help: 'Platforms of all clients.',
+    more: 'Images for other platforms are not prefetched, and an index is complete without them. None: any platform.',
     schema: list(parsePlatformText).default([]),
   },
   readAhead: {
@@ -151,16 +143,22 @@ export const SETTINGS = {
     flag: '--read-ahead',
     argument: '<what>',
     default: 'manifests',
+    example: 'off',
     allowed: 'manifests (manifest and config, when a list goes to a client whose platform is known) or off',
-    help: 'What is fetched before a client asks for it, as long as pulls are left for that. Attestations are fetched with off too.',
+    help: 'Content to prefetch.',
+    more: 'Prefetching stops while few pulls are left. Attestations are prefetched with `off` too.',
     schema: oneOf(['off', 'manifests']),
   },
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** How bundles are imported. */
+export const BUNDLE_SETTINGS = {
   importPins: {
     env: 'PIERHEAD_IMPORT_PINS',
     flag: '--import-pins',
     default: 'true',
     allowed: 'true, false, yes, no, 1 or 0',
-    help: 'Whether what a bundle brings is pinned.',
+    help: 'Pins for imported images.',
     schema: text(parseBoolean),
   },
   importVerify: {
@@ -169,20 +167,47 @@ export const SETTINGS = {
     argument: '<file>',
     example: '/etc/pierhead/site-a.pub',
     allowed: 'a readable file, an Ed25519 public key in PEM form',
-    help: 'Key by which every bundle that is imported must be signed.',
+    help: 'Public key by which every imported bundle must be signed.',
     holds: 'file',
     schema: line().exactOptional(),
   },
-  ...ACCESS_SETTINGS,
-  ...TLS_SETTINGS,
-  ...CLIENT_LIMIT_SETTINGS,
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** What is remembered of pulls. */
+export const HISTORY_SETTINGS = {
+  historyAge: {
+    env: 'PIERHEAD_HISTORY_AGE',
+    flag: '--history-age',
+    argument: '<duration>',
+    default: '90d',
+    example: '30d',
+    allowed: 'a duration from 1h to 3650d, such as 30d',
+    help: 'Age at which a pull is forgotten.',
+    more: 'The history is what `pierhead lock` reads: image, platform, network and time.',
+    schema: durationMs({ minMs: 3_600_000, maxMs: 3650 * 86_400_000 }),
+  },
+  historyEntries: {
+    env: 'PIERHEAD_HISTORY_ENTRIES',
+    flag: '--history-entries',
+    argument: '<number>',
+    default: '100000',
+    allowed: 'a whole number from 0 to 10000000; 0 keeps no history',
+    help: 'Most entries in the history.',
+    more: 'One entry is what one network pulls of one image for one platform within ten minutes.',
+    schema: wholeNumber({ min: 0, max: 10_000_000 }),
+  },
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** What is logged. */
+export const LOG_SETTINGS = {
   logLevel: {
     env: 'PIERHEAD_LOG_LEVEL',
     flag: '--log-level',
     argument: '<level>',
     default: 'info',
+    example: 'warn',
     allowed: 'trace, debug, info, warn, error, fatal or silent',
-    help: 'The least level that is logged.',
+    help: 'Least level of log lines.',
     schema: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
   },
   logFormat: {
@@ -190,64 +215,30 @@ export const SETTINGS = {
     flag: '--log-format',
     argument: '<format>',
     default: 'auto',
+    example: 'json',
     allowed: 'auto (pretty on a terminal, else json), json or pretty',
-    help: 'Form of the log lines.',
+    help: 'Form of log lines.',
     schema: oneOf(['auto', 'json', 'pretty']),
   },
-  connectTimeout: {
-    env: 'PIERHEAD_CONNECT_TIMEOUT',
-    flag: '--connect-timeout',
-    argument: '<duration>',
-    default: '5s',
-    allowed: TIMEOUT_ALLOWED,
-    help: 'By when a connection to upstream, a proxy or Redis must stand, TLS included.',
-    schema: durationMs(TIMEOUT),
-  },
-  headersTimeout: {
-    env: 'PIERHEAD_HEADERS_TIMEOUT',
-    flag: '--headers-timeout',
-    argument: '<duration>',
-    default: '8s',
-    allowed: TIMEOUT_ALLOWED,
-    help: "By when upstream's answer must begin.",
-    schema: durationMs(TIMEOUT),
-  },
-  idleTimeout: {
-    env: 'PIERHEAD_IDLE_TIMEOUT',
-    flag: '--idle-timeout',
-    argument: '<duration>',
-    default: '20s',
-    allowed: TIMEOUT_ALLOWED,
-    help: 'How long a body from upstream may pause before it counts as broken.',
-    schema: durationMs(TIMEOUT),
-  },
-  fills: {
-    env: 'PIERHEAD_FILLS',
-    flag: '--fills',
-    argument: '<number>',
-    default: '16',
-    allowed: 'a whole number from 1 to 1000',
-    help: 'How many blobs are transferred from upstream at a time; further ones wait for their turn.',
-    schema: wholeNumber({ min: 1, max: 1000 }),
-  },
-  fillSegments: {
-    env: 'PIERHEAD_FILL_SEGMENTS',
-    flag: '--fill-segments',
-    argument: '<number>',
-    default: '16',
-    allowed: 'a whole number from 1 to 64',
-    help: 'Connections to upstream for one blob, if clients read it at several places at a time.',
-    schema: wholeNumber({ min: 1, max: 64 }),
-  },
-  fillSegmentGap: {
-    env: 'PIERHEAD_FILL_SEGMENT_GAP',
-    flag: '--fill-segment-gap',
-    argument: '<size>',
-    default: '1MiB',
-    allowed: 'a size such as 4MiB or 10MB, from 64KiB up',
-    help: 'Clients that read less than this ahead of a transfer wait for it; others get a connection of their own.',
-    schema: bytes({ minBytes: 2 ** 16 }),
-  },
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** The settings at the top, by key, in the order in which they are shown. */
+export const SETTINGS = {
+  ...SERVER_SETTINGS,
+  ...CACHE_SETTINGS,
+  ...TAG_SETTINGS,
+  ...OUTAGE_SETTINGS,
+  ...PLATFORM_SETTINGS,
+  ...ACCESS_SETTINGS,
+  ...TLS_SETTINGS,
+  ...CLIENT_LIMIT_SETTINGS,
+  ...ADMIN_SETTINGS,
+  ...BUNDLE_SETTINGS,
+  ...HISTORY_SETTINGS,
+  ...LOG_SETTINGS,
+  ...REDIS_SETTINGS,
+  ...FLEET_SETTINGS,
+  ...DOWNLOAD_SETTINGS,
 } as const satisfies Readonly<Record<string, Setting>>;
 
 /** The keys of an item of `clients`; the first item whose network holds a client's address counts. */
@@ -255,25 +246,25 @@ export const CLIENT_SETTINGS = {
   network: {
     example: '10.2.0.0/16',
     allowed: 'an IPv4 or IPv6 network such as 10.0.0.0/8, or an address',
-    help: 'Whose clients the item is for.',
+    help: 'Network of the clients.',
     schema: text(parseNetwork),
   },
   failMode: {
     example: 'strict',
     allowed: 'fallthrough or strict',
-    help: 'failMode for these clients.',
+    help: 'Top setting `failMode` for these clients.',
     schema: oneOf(['fallthrough', 'strict']).exactOptional(),
   },
   platform: {
     example: 'linux/arm/v7',
     allowed: PLATFORM_FORM,
-    help: 'What these clients run, whatever their User-Agent says.',
+    help: 'Platform of these clients, whatever their User-Agent says.',
     schema: text(parsePlatformText).exactOptional(),
   },
   resolve: {
     example: 'always',
     allowed: 'negotiate (clients that take manifest lists get those) or always, together with platform',
-    help: 'Whether these clients get the manifest for their platform by tag even if they take lists.',
+    help: 'Answer for a tag: the index, or the manifest for `platform`.',
     needs: ['platform'],
     schema: oneOf(['negotiate', 'always']).exactOptional(),
   },

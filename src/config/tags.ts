@@ -77,9 +77,11 @@ export const TAG_SETTINGS = {
     flag: '--tag-ttl',
     argument: '<durations>',
     default: '60s',
+    example: ['60s', 'library/*:latest=1m', '*:sha-*=never'],
     allowed:
       'a duration such as 250ms, 60s, 1h30m or 1d, up to 365d; 0s checks every time; never; and, for tags that fit a pattern, repository:tag=duration, * within a path component, ** across, the first that fits counts; a list, or separated by commas',
-    help: 'How long a tag is served before upstream is asked whether it moved. For example 60s, library/*:latest=1m, *:sha-*=never.',
+    help: 'Time that a tag is served before a tag check.',
+    more: 'The first pattern that fits counts. A duration without a pattern is for all other tags.',
     schema: wholeList(parseTagTtl),
   },
   backgroundChecks: {
@@ -88,7 +90,8 @@ export const TAG_SETTINGS = {
     argument: '<number>',
     default: '60',
     allowed: 'a whole number from 0 (none) to 6000',
-    help: 'How many tags a minute are checked at most before anyone asks, of those that are asked for regularly.',
+    help: 'Most tag checks a minute that run before a client asks.',
+    more: 'They are for tags that clients ask for regularly.',
     schema: wholeNumber({ min: 0, max: 6000 }),
   },
   deletedTags: {
@@ -96,8 +99,9 @@ export const TAG_SETTINGS = {
     flag: '--deleted-tags',
     argument: '<mode>',
     default: 'drop',
+    example: 'keep',
     allowed: 'drop (404, unless it is pinned) or keep (served on, marked stale)',
-    help: 'What becomes of a cached tag that upstream no longer has.',
+    help: 'Answer for a cached tag that the upstream deleted.',
     schema: oneOf(['drop', 'keep']),
   },
   negativeTtl: {
@@ -105,8 +109,9 @@ export const TAG_SETTINGS = {
     flag: '--negative-ttl',
     argument: '<duration>',
     default: '10s',
+    example: '1m',
     allowed: 'a duration such as 5s, from 0s (not at all) to 1h',
-    help: 'How long it is remembered that upstream does not have a manifest.',
+    help: 'Time that a missing manifest is remembered.',
     schema: durationMs({ minMs: 0, maxMs: 3_600_000 }),
   },
 } as const satisfies Readonly<Record<string, Setting>>;

@@ -1,6 +1,7 @@
 import { certificateProblem } from '../lib/certificates.ts';
 import { isRegistryHost, parseNetwork, parseUpstreamUrl } from './addresses.ts';
 import { parseBandwidth } from './bandwidth.ts';
+import { TIMEOUT, TIMEOUT_ALLOWED } from './downloads.ts';
 import { durationMs, line, list, secret, text, type Setting } from './fields.ts';
 import { quoted, UnitError } from './units.ts';
 
@@ -47,8 +48,6 @@ export function parseUsername(value: string): string {
   return value;
 }
 
-const TIMEOUT = { minMs: 1, maxMs: 3_600_000 };
-const TIMEOUT_ALLOWED = 'a duration such as 250ms, 5s or 1m30s, from 1ms to 1h';
 const PULL_PATTERNS_ALLOWED =
   'patterns such as acme/** or library/golang:1.*, * within a path component, ** across; a list, or separated by commas';
 /** The ways to log in, of which an upstream has one. */
@@ -62,7 +61,8 @@ export const UPSTREAM_SETTINGS = {
     argument: '<url>',
     default: 'https://registry-1.docker.io',
     allowed: 'http:// or https:// with host, optionally port and path; no user name, query or fragment',
-    help: 'Address of the registry, for another host than docker.io https:// and that host unless it is given; http:// allows plain HTTP. An upstream that is just a text is its url.',
+    help: 'Address of the registry.',
+    more: 'Of another host than docker.io the default is https:// and that host. http:// allows plain HTTP. An upstream that is just a text is its url.',
     holds: 'url',
     schema: text(parseUpstreamUrl),
   },
@@ -70,7 +70,8 @@ export const UPSTREAM_SETTINGS = {
     env: 'PIERHEAD_UPSTREAM_FALLBACK_URLS',
     example: ['https://mirror.example.net'],
     allowed: 'as url; a list, or separated by commas',
-    help: 'Other addresses of the same content, asked in this order while those before are out of reach or limit us.',
+    help: 'Further addresses of the same content, in order.',
+    more: 'An address is asked while those before are unreachable or limit Pierhead.',
     schema: list(parseUpstreamUrl).exactOptional(),
   },
   username: {
@@ -85,7 +86,7 @@ export const UPSTREAM_SETTINGS = {
     env: 'PIERHEAD_UPSTREAM_PASSWORD',
     example: 'an-access-token',
     allowed: 'text without control characters, together with username',
-    help: 'Password or access token of that user.',
+    help: 'Password or access token of `username`.',
     holds: 'secret',
     excludes: ['passwordFile', 'token', 'tokenFile', ...OTHER_LOGINS],
     schema: secret().exactOptional(),
@@ -94,7 +95,7 @@ export const UPSTREAM_SETTINGS = {
     env: 'PIERHEAD_UPSTREAM_PASSWORD_FILE',
     example: '/run/secrets/docker-password',
     allowed: 'a readable file, together with username',
-    help: 'File that holds the password, instead of password.',
+    help: 'File with the password, instead of `password`.',
     holds: 'file',
     excludes: ['password', 'token', 'tokenFile', ...OTHER_LOGINS],
     schema: line().exactOptional(),
@@ -103,7 +104,7 @@ export const UPSTREAM_SETTINGS = {
     env: 'PIERHEAD_UPSTREAM_TOKEN',
     example: 'a-bearer-token',
     allowed: 'text without control characters, without username',
-    help: 'Bearer token to send as it is, instead of user name and password.',
+    help: 'Bearer token, sent as it is.',
     holds: 'secret',
     excludes: ['tokenFile', 'username', 'password', 'passwordFile', ...OTHER_LOGINS],
     schema: secret().exactOptional(),
@@ -112,7 +113,7 @@ export const UPSTREAM_SETTINGS = {
     env: 'PIERHEAD_UPSTREAM_TOKEN_FILE',
     example: '/run/secrets/docker-token',
     allowed: 'a readable file, without username',
-    help: 'File that holds the bearer token, instead of token.',
+    help: 'File with the bearer token, instead of `token`.',
     holds: 'file',
     excludes: ['token', 'username', 'password', 'passwordFile', ...OTHER_LOGINS],
     schema: line().exactOptional(),
@@ -121,7 +122,8 @@ export const UPSTREAM_SETTINGS = {
     env: 'PIERHEAD_UPSTREAM_CREDENTIAL_HELPER',
     example: 'ecr-login',
     allowed: 'letters, digits, dots and dashes, such as ecr-login, gcloud or acr-env',
-    help: 'Docker credential helper to ask for user name and password: the program docker-credential-<name>.',
+    help: 'Docker credential helper that returns user name and password.',
+    more: 'Pierhead runs the program docker-credential-<name>.',
     excludes: ['token', 'tokenFile', 'username', 'password', 'passwordFile', 'dockerConfig'],
     schema: text(parseHelperName).exactOptional(),
   },
@@ -129,7 +131,8 @@ export const UPSTREAM_SETTINGS = {
     env: 'PIERHEAD_UPSTREAM_DOCKER_CONFIG',
     example: '/run/secrets/config.json',
     allowed: 'a readable file as docker login writes it',
-    help: 'File with the login of this registry (auths, credHelpers, credsStore).',
+    help: "Docker's config file with the login of this registry.",
+    more: 'Pierhead reads auths, credHelpers and credsStore.',
     holds: 'file',
     excludes: ['token', 'tokenFile', 'username', 'password', 'passwordFile', 'credentialHelper'],
     schema: line().exactOptional(),
@@ -138,21 +141,23 @@ export const UPSTREAM_SETTINGS = {
     env: 'PIERHEAD_UPSTREAM_CREDENTIAL_HOSTS',
     example: ['login.example.net'],
     allowed: 'hosts in lower case, optionally with a port; a list, or separated by commas',
-    help: "Hosts of token services and fallback URLs that get the registry's credentials, besides its own host.",
+    help: "Hosts that get the credentials, besides the registry's own.",
+    more: 'They are for token services and `fallbackUrls` at other hosts.',
     schema: list(parseHost).exactOptional(),
   },
   allow: {
     env: 'PIERHEAD_UPSTREAM_ALLOW',
     example: ['library/*', 'acme/**', 'grafana/grafana:11.*'],
     allowed: PULL_PATTERNS_ALLOWED,
-    help: 'What may be pulled; all else is 403, cached or not. None: everything.',
+    help: 'Repositories and tags that may be pulled.',
+    more: 'All others get 403, cached or not. None: everything may be pulled.',
     schema: list(parsePullPattern).exactOptional(),
   },
   deny: {
     env: 'PIERHEAD_UPSTREAM_DENY',
     example: ['library/python:2*'],
     allowed: PULL_PATTERNS_ALLOWED,
-    help: 'What may not be pulled, even if allow names it.',
+    help: 'Repositories and tags that may not be pulled, even if `allow` names them.',
     schema: list(parsePullPattern).exactOptional(),
   },
   private: {
@@ -160,7 +165,7 @@ export const UPSTREAM_SETTINGS = {
     example: ['acme/*', 'acme-internal/**'],
     allowed:
       'patterns of whole repository names, * within a path component, ** across; a list, or separated by commas',
-    help: 'Repositories that may be served although only the credentials can see them.',
+    help: 'Repositories that are served although only the credentials can see them.',
     schema: list(parseRepositoryPattern).default([]),
   },
   ca: {
@@ -176,7 +181,8 @@ export const UPSTREAM_SETTINGS = {
     env: 'PIERHEAD_UPSTREAM_INTERNAL_NETWORKS',
     example: ['10.20.0.0/16'],
     allowed: 'IPv4 and IPv6 networks such as 10.0.0.0/8, or addresses; a list, or separated by commas',
-    help: 'Networks that redirects and token services may lead to although the registry itself is elsewhere.',
+    help: 'Networks that redirects and token services may lead to.',
+    more: 'They need to be named only if the registry itself is elsewhere.',
     schema: list(parseNetwork).exactOptional(),
   },
   bandwidth: {
@@ -184,28 +190,29 @@ export const UPSTREAM_SETTINGS = {
     example: ['08:00-18:00=50Mbit/s', '200Mbit/s'],
     allowed:
       'rates such as 200Mbit/s, 10MB/s or unlimited, and with a time of day, start-end=rate, local time, the first that fits counts; a list, or separated by commas',
-    help: 'How fast it may send, all transfers together. None: as fast as it can.',
+    help: 'Limit on all downloads from this upstream together.',
+    more: 'None: no limit.',
     schema: list(parseBandwidth).exactOptional(),
   },
   connectTimeout: {
     env: 'PIERHEAD_UPSTREAM_CONNECT_TIMEOUT',
     example: '10s',
     allowed: TIMEOUT_ALLOWED,
-    help: 'connectTimeout for this upstream.',
+    help: 'Top setting `connectTimeout` for this upstream.',
     schema: durationMs(TIMEOUT).exactOptional(),
   },
   headersTimeout: {
     env: 'PIERHEAD_UPSTREAM_HEADERS_TIMEOUT',
     example: '15s',
     allowed: TIMEOUT_ALLOWED,
-    help: 'headersTimeout for this upstream.',
+    help: 'Top setting `headersTimeout` for this upstream.',
     schema: durationMs(TIMEOUT).exactOptional(),
   },
   idleTimeout: {
     env: 'PIERHEAD_UPSTREAM_IDLE_TIMEOUT',
     example: '1m',
     allowed: TIMEOUT_ALLOWED,
-    help: 'idleTimeout for this upstream.',
+    help: 'Top setting `idleTimeout` for this upstream.',
     schema: durationMs(TIMEOUT).exactOptional(),
   },
 } as const satisfies Readonly<Record<string, Setting>>;
@@ -217,7 +224,8 @@ export const IDENTITY_SETTINGS = {
   pattern: {
     example: 'acme/**',
     allowed: 'a pattern of whole repository names, * within a path component, ** across',
-    help: 'Repositories that are pulled as this identity, with a pull limit of its own.',
+    help: 'Repositories that are pulled with these credentials.',
+    more: 'Each identity has a pull limit of its own.',
     needs: ['username', 'token', 'tokenFile'],
     schema: text(parseRepositoryPattern),
   },

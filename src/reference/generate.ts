@@ -1,12 +1,17 @@
-import { readFileSync, writeFileSync, mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { exampleFiles } from './examples.ts';
-import { settingsYaml, withSettingsTable } from './settings.ts';
+import { withSections } from './markdown.ts';
+import { settingsYaml } from './settings-file.ts';
+import { settingsSections } from './settings.ts';
 
-const SETTINGS_PAGE = 'docs/reference/settings.md';
+/** Run in the project's folder, writes anew what comes from the code: docs/reference, config/pierhead.yaml, config/clients. */
 
-/** Run in the project's folder, writes anew what comes from the code: config/pierhead.yaml, the table of docs/reference/settings.md, config/clients. */
+function fill(page: string, sections: Readonly<Record<string, string>>): void {
+  const path = `docs/reference/${page}.md`;
+  writeFileSync(path, withSections(readFileSync(path, 'utf8'), sections));
+}
 
+fill('settings', settingsSections());
 writeFileSync('config/pierhead.yaml', settingsYaml());
-writeFileSync(SETTINGS_PAGE, withSettingsTable(readFileSync(SETTINGS_PAGE, 'utf8')));
 mkdirSync('config/clients/tls', { recursive: true });
 for (const { name, text } of exampleFiles()) writeFileSync(`config/clients/${name}`, text);

@@ -2,12 +2,16 @@ import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { ACCOUNT_SETTINGS } from '../../src/config/access.ts';
-import { settingsYaml, withSettingsTable } from '../../src/reference/settings.ts';
+import { withSections } from '../../src/reference/markdown.ts';
+import { settingsYaml } from '../../src/reference/settings-file.ts';
+import { settingsSections } from '../../src/reference/settings.ts';
 import { SETTING_FLAGS } from '../../src/config/flags.ts';
+import { SETTING_GROUPS } from '../../src/config/groups.ts';
 import { loadSettings } from '../../src/config/load.ts';
 import { CLIENT_SETTINGS, SETTINGS } from '../../src/config/schema.ts';
 import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from '../../src/config/upstreams.ts';
 import type { Setting } from '../../src/config/fields.ts';
+import { slugs } from '../support/markdown.ts';
 import { fileFor, neededBeside } from '../support/needed-settings.ts';
 
 const ROOT = new URL('../../', import.meta.url);
@@ -67,14 +71,50 @@ describe('config/pierhead.yaml', () => {
 });
 
 describe('docs/reference/settings.md', () => {
-  it('holds the table that the settings generate', async () => {
-    const page = await readFile(new URL('docs/reference/settings.md', ROOT), 'utf8');
-    expect(withSettingsTable(page)).toBe(page);
+  const read = () => readFile(new URL('docs/reference/settings.md', ROOT), 'utf8');
+
+  it('is what the settings generate', async () => {
+    const page = await read();
+    expect(withSections(page, settingsSections())).toBe(page);
+  });
+
+  it('has an anchor for each setting and each group', async () => {
+    const anchors = slugs(await read());
+    const keys = SETTING_GROUPS.flatMap(({ prefix, settings }) =>
+      Object.keys(settings).map((key) => `${prefix}${key}`.replaceAll(/[^\w]/g, '').toLowerCase()),
+    );
+    expect(anchors).toEqual(expect.arrayContaining(keys));
+    // A second heading of the same name would get a number.
+    expect(new Set(anchors).size).toBe(1 + keys.length + SETTING_GROUPS.length);
   });
 
   it('must have the markers', () => {
-    expect(() => withSettingsTable('# Pierhead\n')).toThrow('lacks <!-- settings -->');
+    expect(() => withSections('# Pierhead\n', settingsSections())).toThrow(
+      'lacks <!-- groups: by npm run docs -->',
+    );
   });
+});
+
+describe('the groups of settings', () => {
+  const all = SETTING_GROUPS.flatMap(({ settings }) => Object.entries<Setting>(settings));
+
+  it('hold each setting once, in the order of `pierhead config`', () => {
+    const top = SETTING_GROUPS.filter(({ prefix }) => prefix === '').map(({ settings }) => settings);
+    expect(top.flatMap((settings) => Object.keys(settings))).toEqual(Object.keys(SETTINGS));
+    expect(all.length).toBe([TOP, UPSTREAM, CLIENT, ACCOUNT, IDENTITY].flat().length);
+  });
+
+  it.each(all)('say of %s in one short sentence what it is', (_key, { help, more = '.' }) => {
+    expect(help).toMatch(/^(?:[^.]|\.(?=[a-z/])){10,90}\.$/);
+    expect(more).toMatch(/\.$/);
+  });
+
+  it.each(all.filter(([, { example }]) => example !== undefined))(
+    'show a valid example of %s',
+    (_key, { schema, example }) => {
+      expect(schema.safeParse(example).success).toBe(true);
+    },
+  );
 });
 
 describe('the table of settings', () => {

@@ -31,20 +31,13 @@ describe('what `pierhead config` prints', () => {
     expect(configText(sources)).toBe(
       `\
 listen                        :7000                          flag --listen
-adminListen                   127.0.0.1:5001                 default
 dataDir                       /srv/data                      default
-redisUrl                      redis://********@redis:6379/0  env PIERHEAD_REDIS_URL
-redisTimeout                  40ms                           default
-fleetSecret                   ********                       env PIERHEAD_FLEET_SECRET
-fleetSecretFile               none                           default
 cacheSize                     1500 MB                        file pierhead.yaml:2
+scrubInterval                 30d                            default
 tagTtl                        5m                             file pierhead.yaml:1
 backgroundChecks              60                             default
 deletedTags                   drop                           default
 negativeTtl                   10s                            default
-scrubInterval                 30d                            default
-historyAge                    90d                            default
-historyEntries                100000                         default
 offline                       true                           env PIERHEAD_OFFLINE
 failMode                      fallthrough                    default
 pullBudgetLow                 20%                            default
@@ -52,17 +45,12 @@ pullBudgetReserve             10                             default
 defaultPlatform               linux/amd64                    default
 platforms                     none                           default
 readAhead                     manifests                      default
-importPins                    true                           default
-importVerify                  none                           default
 allowNetworks                 10.0.0.0/8, 192.0.2.7/32       env PIERHEAD_ALLOW_NETWORKS
 trustedProxies                none                           default
 authListen                    none                           default
 authNetworks                  10.0.0.0/8                     file pierhead.yaml:9
 htpasswdFile                  none                           default
 tokensFile                    none                           default
-adminHosts                    none                           default
-adminToken                    ********                       env PIERHEAD_ADMIN_TOKEN
-adminTokenFile                none                           default
 tlsCert                       none                           default
 tlsKey                        none                           default
 tlsClientCa                   none                           default
@@ -73,8 +61,20 @@ clientIdleTimeout             90s                            default
 clientStallTimeout            5m                             default
 requestRate                   off                            default
 requestRateNetworks           32/64                          default
+adminListen                   127.0.0.1:5001                 default
+adminHosts                    none                           default
+adminToken                    ********                       env PIERHEAD_ADMIN_TOKEN
+adminTokenFile                none                           default
+importPins                    true                           default
+importVerify                  none                           default
+historyAge                    90d                            default
+historyEntries                100000                         default
 logLevel                      info                           default
 logFormat                     auto                           default
+redisUrl                      redis://********@redis:6379/0  env PIERHEAD_REDIS_URL
+redisTimeout                  40ms                           default
+fleetSecret                   ********                       env PIERHEAD_FLEET_SECRET
+fleetSecretFile               none                           default
 connectTimeout                5s                             default
 headersTimeout                8s                             default
 idleTimeout                   20s                            default
