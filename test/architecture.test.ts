@@ -16,7 +16,6 @@ const FLOORS: readonly string[] = [
   'bundle',
   'image-files',
   'config',
-  'reference',
   'store',
   'store/part',
   'store/blob',
@@ -53,6 +52,8 @@ const FLOORS: readonly string[] = [
   'cli',
   'cli/commands',
   '',
+  // It writes about all the rooms.
+  'reference',
 ];
 
 /** The files at the root of a room are its contract; those of its sub-rooms are its inside. */

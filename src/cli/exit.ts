@@ -6,8 +6,14 @@ import { redactText } from '../lib/text.ts';
 import { OperationError } from '../operations/protocol.ts';
 import { DataDirError } from '../store/data-dir.ts';
 
-/** Exit codes of all commands: 1 failed, 2 wrong usage or settings. */
-export type ExitCode = 0 | 1 | 2;
+/** Exit codes of all commands, and what each means. */
+export const EXIT_CODES = {
+  0: 'done',
+  1: 'failed, or found something',
+  2: 'wrong arguments or settings; a data directory of other files, of a running server or of another version; an old Node',
+} as const;
+
+export type ExitCode = keyof typeof EXIT_CODES;
 
 /** What is wrong, for people. */
 export function messageOf(error: unknown): string {

@@ -19,7 +19,7 @@ export type Flags = Readonly<Record<string, string | boolean | readonly string[]
 export const CONFIG_FLAG: SettingFlag = {
   name: '--config',
   argument: '<file>',
-  help: 'Settings file (YAML), instead of PIERHEAD_CONFIG.',
+  help: 'Settings file (YAML), instead of PIERHEAD_CONFIG',
 };
 
 /** The flags of all settings, `--config` first. */
@@ -29,13 +29,14 @@ export const SETTING_FLAGS: readonly SettingFlag[] = [
 ];
 
 function flagsOf(setting: Setting): SettingFlag[] {
-  const { flag, argument, help } = setting;
+  const { flag, argument } = setting;
   if (flag === undefined) return [];
   const note = setting.default === undefined ? '' : ` (default: ${[setting.default].flat().join(', ')})`;
-  if (argument !== undefined) return [{ name: flag, argument, help: `${help}${note}` }];
+  const help = `${setting.help.replace(/\.$/, '')}${note}`;
+  if (argument !== undefined) return [{ name: flag, argument, help }];
   return [
-    { name: flag, help: `${help}${note}` },
-    { name: flag.replace('--', '--no-'), help: `Turns ${flag} off, whatever the file or environment says.` },
+    { name: flag, help },
+    { name: flag.replace('--', '--no-'), help: `Turns ${flag} off, whatever the file or environment says` },
   ];
 }
 

@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { exampleFiles } from './examples.ts';
+import { commandsSections } from './commands.ts';
 import { withSections } from './markdown.ts';
 import { settingsYaml } from './settings-file.ts';
 import { settingsSections } from './settings.ts';
@@ -12,6 +13,7 @@ function fill(page: string, sections: Readonly<Record<string, string>>): void {
 }
 
 fill('settings', settingsSections());
+fill('commands', commandsSections());
 writeFileSync('config/pierhead.yaml', settingsYaml());
 mkdirSync('config/clients/tls', { recursive: true });
 for (const { name, text } of exampleFiles()) writeFileSync(`config/clients/${name}`, text);
