@@ -38,87 +38,102 @@ export interface GaugeSources {
   readonly fleetWaiting: () => number;
 }
 
+export interface ListedMetric {
+  readonly name: string;
+  /** `counter`, `gauge`, … */
+  readonly type: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+}
+
 /** Prometheus metrics (text format 0.0.4), and Node's own: event-loop lag, memory, collections. */
 export class Metrics implements Listener {
   readonly #registry = new Registry();
   readonly upstreams = new UpstreamMetrics(this.#registry);
-  readonly #requests = this.#counter('requests_total', 'Requests of clients', ['kind', 'status', 'cache']);
+  readonly #requests = this.#counter('requests_total', 'Number of client requests', [
+    'kind',
+    'status',
+    'cache',
+  ]);
   readonly #refusedConnections = this.#counter(
     'refused_connections_total',
-    'Connections of clients that came to nothing',
+    'Number of client connections that were refused or never became a request',
     ['reason'],
   );
   #certificateExpiry: Gauge | undefined;
-  readonly #clientBytes = this.#counter('response_body_bytes_total', 'Bytes of bodies sent to clients', [
+  readonly #clientBytes = this.#counter('response_body_bytes_total', 'Number of body bytes sent to clients', [
     'kind',
   ]);
-  readonly #upstreamBytes = this.#counter('upstream_body_bytes_total', 'Bytes of bodies received', [
-    'upstream',
-  ]);
-  readonly #upstreamRequests = this.#counter('upstream_requests_total', 'Requests to upstreams', [
+  readonly #upstreamBytes = this.#counter(
+    'upstream_body_bytes_total',
+    'Number of body bytes received from upstreams',
+    ['upstream'],
+  );
+  readonly #upstreamRequests = this.#counter('upstream_requests_total', 'Number of requests to upstreams', [
     'upstream',
     'kind',
     'method',
     'outcome',
   ]);
-  readonly #fills = this.#counter('fills_total', 'Transfers of blobs that have ended', ['result']);
+  readonly #fills = this.#counter('fills_total', 'Number of blob downloads that ended', ['result']);
   readonly #resumedBytes = this.#counter(
     'fill_resumed_bytes_total',
-    'Bytes that transfers took over from earlier ones instead of fetching them',
+    'Number of bytes that downloads took over from earlier, broken ones',
     [],
   );
   readonly #segments = this.#counter(
     'fill_segments_total',
-    'Places at which transfers of blobs received: one each, and one for each reader far ahead',
+    'Number of segments of downloads: one each, and one for each reader far ahead',
     [],
   );
-  readonly #pulls = this.#counter('pulls_total', 'Manifests of images that clients got', [
+  readonly #pulls = this.#counter('pulls_total', 'Number of image manifests that clients got', [
     'image',
     'platform',
   ]);
-  readonly #readAhead = this.#counter('read_ahead_total', 'What was fetched before a client asked for it', [
-    'kind',
-  ]);
-  readonly #blobFaults = this.#counter('blob_faults_total', 'Stored blobs that were found wrong', [
-    'problem',
-    'found_by',
-    'outcome',
-  ]);
-  readonly #scrubbedBytes = this.#counter('scrubbed_bytes_total', 'Bytes hashed again in idle time', []);
-  readonly #redisErrors = this.#counter('redis_errors_total', 'Calls that Redis failed', ['kind']);
+  readonly #readAhead = this.#counter(
+    'read_ahead_total',
+    'Number of manifests and blobs that were prefetched',
+    ['kind'],
+  );
+  readonly #blobFaults = this.#counter(
+    'blob_faults_total',
+    'Number of stored blobs that were found damaged',
+    ['problem', 'found_by', 'outcome'],
+  );
+  readonly #scrubbedBytes = this.#counter(
+    'scrubbed_bytes_total',
+    'Number of bytes hashed again while nobody pulled',
+    [],
+  );
+  readonly #redisErrors = this.#counter('redis_errors_total', 'Number of Redis calls that failed', ['kind']);
   readonly #removedManifests = this.#counter(
     'evicted_manifests_total',
-    'Manifests removed for room or by hand',
+    'Number of manifests evicted or removed',
     ['reason'],
   );
-  readonly #removedBlobs = this.#counter('evicted_blobs_total', 'Blobs removed for room or by hand', [
+  readonly #removedBlobs = this.#counter('evicted_blobs_total', 'Number of blobs evicted or removed', [
     'reason',
   ]);
   readonly #removedBytes = this.#counter(
     'evicted_bytes_total',
-    'Bytes of blobs removed for room or by hand',
+    'Number of bytes of blobs evicted or removed',
     ['reason'],
   );
-  readonly #indexErrors = this.#counter('index_errors_total', 'Calls that the embedded store failed', [
-    'kind',
-  ]);
-  readonly #tagChecks = this.#counter('tag_checks_total', 'Checks whether a cached tag has moved', [
-    'trigger',
-    'result',
-  ]);
+  readonly #indexErrors = this.#counter('index_errors_total', 'Number of index calls that failed', ['kind']);
+  readonly #tagChecks = this.#counter('tag_checks_total', 'Number of tag checks', ['trigger', 'result']);
   readonly #skippedChecks = this.#counter(
     'tag_checks_skipped_total',
-    'Checks in the background that were due and did not take place',
+    'Number of background tag checks that were due and skipped',
     ['reason'],
   );
   readonly #fleetWork = this.#counter(
     'fleet_work_total',
-    'Requests to upstream for manifests that a fleet does once, by how this server came to its part',
+    'Number of manifest requests that a fleet does once, by the part of this server',
     ['end'],
   );
   readonly #durations = new Histogram({
     name: 'pierhead_request_duration_seconds',
-    help: 'From the request to the end of its answer',
+    help: 'Seconds from a request to the end of its answer',
     labelNames: ['kind'] as const,
     buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300],
     registers: [this.#registry],
@@ -130,34 +145,38 @@ export class Metrics implements Listener {
 
   /** Has these read at each scrape from now on; once. */
   read(sources: GaugeSources): void {
-    this.#gauge('fills_running', 'Transfers of blobs that are under way', sources.fills);
-    this.#gauge('fills_queued', 'Transfers of blobs that wait for their turn', sources.queuedFills);
-    this.#gauge('store_blobs', 'Blobs on the disk', () => sources.blobs().blobs);
-    this.#gauge('store_blob_bytes', 'Bytes of blobs on the disk', () => sources.blobs().bytes);
-    this.#gauge('store_manifests', 'Manifests in the embedded store', () => sources.manifests().manifests);
+    this.#gauge('fills_running', 'Number of downloads that run', sources.fills);
+    this.#gauge('fills_queued', 'Number of downloads that wait for their turn', sources.queuedFills);
+    this.#gauge('store_blobs', 'Number of blobs on disk', () => sources.blobs().blobs);
+    this.#gauge('store_blob_bytes', 'Number of bytes of blobs on disk', () => sources.blobs().bytes);
+    this.#gauge('store_manifests', 'Number of manifests in the index', () => sources.manifests().manifests);
     this.#gauge(
       'store_manifest_bytes',
-      'Bytes of manifests in the embedded store',
+      'Number of bytes of manifests in the index',
       () => sources.manifests().bytes,
     );
-    this.#gauge('room_used_bytes', 'Bytes that count towards the limit', () => sources.room().usedBytes);
+    this.#gauge(
+      'room_used_bytes',
+      'Number of bytes that count towards cacheSize',
+      () => sources.room().usedBytes,
+    );
     this.#gauge(
       'room_reserved_bytes',
-      'Bytes of those that are held for transfers under way or kept',
+      'Number of those bytes that are reserved for downloads, running or broken off',
       () => sources.room().reservedBytes,
     );
-    this.#gauge('room_limit_bytes', 'The limit (cacheSize)', () => sources.room().limitBytes);
-    this.#gauge('index_bytes', 'Bytes of the file of the embedded store', sources.indexBytes);
+    this.#gauge('room_limit_bytes', 'Number of bytes that cacheSize allows', () => sources.room().limitBytes);
+    this.#gauge('index_bytes', 'Number of bytes of the index file', sources.indexBytes);
     this.#gauge(
       'coldest_image_age_seconds',
-      'How long ago the image was pulled that would be evicted first',
+      'Seconds since the last pull of the image that would be evicted first',
       () => (sources.coldestAgeMs() ?? 0) / 1000,
     );
     if (sources.redis() !== undefined) {
-      this.#gauge('redis_up', '1 while Redis answers', () => (sources.redis() === 'up' ? 1 : 0));
+      this.#gauge('redis_up', '1 if Redis answers', () => (sources.redis() === 'up' ? 1 : 0));
       const states: Gauge<'state'> = new Gauge({
         name: 'pierhead_redis_state',
-        help: '1 for the state that Redis is in: up, waiting (connected, and too slow to be waited for) or down',
+        help: '1 if Redis is in this state: up, waiting (connected, but too slow) or down',
         labelNames: ['state'],
         registers: [this.#registry],
         collect: () => {
@@ -165,8 +184,16 @@ export class Metrics implements Listener {
         },
       });
     }
-    this.#gauge('fleet_waiting', 'Requests to upstream that wait for another server', sources.fleetWaiting);
-    this.#gauge('tags_watched', 'Tags that will be checked before they are asked for', sources.watchedTags);
+    this.#gauge(
+      'fleet_waiting',
+      'Number of requests to upstreams that wait for another server',
+      sources.fleetWaiting,
+    );
+    this.#gauge(
+      'tags_watched',
+      'Number of tags that will be checked before a client asks',
+      sources.watchedTags,
+    );
   }
 
   request({ kind, status, cache, bytes, durationMs }: RequestEnded): void {
@@ -182,7 +209,7 @@ export class Metrics implements Listener {
   certificate({ notAfter }: Events['certificate']): void {
     this.#certificateExpiry ??= new Gauge({
       name: 'pierhead_tls_certificate_expiry_timestamp_seconds',
-      help: 'When the certificate for clients expires',
+      help: 'Unix time in seconds at which the certificate for clients expires',
       registers: [this.#registry],
     });
     this.#certificateExpiry.set(notAfter.getTime() / 1000);
@@ -255,6 +282,16 @@ export class Metrics implements Listener {
 
   async render(): Promise<{ readonly contentType: string; readonly text: string }> {
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  }
+
+  /** All metrics that there are by now, for the documentation. */
+  async list(): Promise<readonly ListedMetric[]> {
+    const found = await this.#registry.getMetricsAsJSON();
+    return found.map(({ name, help, type }) => {
+      const metric: object = this.#registry.getSingleMetric(name) ?? {};
+      const labels = 'labelNames' in metric && Array.isArray(metric.labelNames) ? metric.labelNames : [];
+      return { name, help, type: String(type), labels: labels.map(String) };
+    });
   }
 
   #counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {

@@ -26,55 +26,55 @@ export class UpstreamMetrics implements Listener {
     const registers = [registry];
     this.#state = new Gauge({
       name: 'pierhead_upstream_breaker_state',
-      help: '0 closed, 1 half-open, 2 open; kind is registry, tokens or blobs',
+      help: '0 if the breaker is closed, 1 if half-open, 2 if open; kind is registry, tokens or blobs',
       labelNames: breaker,
       registers,
     });
     this.#changes = new Counter({
       name: 'pierhead_upstream_breaker_changes_total',
-      help: 'Changes of breakers by the new state',
+      help: 'Number of breaker changes, by new state',
       labelNames: [...breaker, 'to'] as const,
       registers,
     });
     this.#limit = new Gauge({
       name: 'pierhead_pull_budget_limit',
-      help: 'Pulls that upstream allows in its window',
+      help: 'Number of pulls that the upstream allows in its window',
       labelNames: identity,
       registers,
     });
     this.#remaining = new Gauge({
       name: 'pierhead_pull_budget_remaining',
-      help: 'Pulls that are left of it, as upstream told last',
+      help: 'Number of pulls left in the window, by the last answer of the upstream',
       labelNames: identity,
       registers,
     });
     this.#low = new Gauge({
       name: 'pierhead_pull_budget_low',
-      help: '0 enough, 1 only what is not in the cache is pulled, 2 used up',
+      help: '0 if enough pulls are left, 1 if few (only missing images are pulled), 2 if none',
       labelNames: identity,
       registers,
     });
     this.#emptyAt = new Gauge({
       name: 'pierhead_pull_budget_empty_timestamp_seconds',
-      help: 'When the pull limit is used up at the rate of the last hour; 0: not in this window',
+      help: 'Unix time in seconds at which no pulls are left at the rate of the last hour; 0: not in this window',
       labelNames: identity,
       registers,
     });
     this.#foreign = new Counter({
       name: 'pierhead_pull_budget_foreign_pulls_total',
-      help: 'Pulls that upstream counted and this mirror did not make: somebody goes around it',
+      help: 'Number of pulls that the upstream counted and this mirror did not make: clients bypass it',
       labelNames: identity,
       registers,
     });
     this.#fallbacks = new Counter({
       name: 'pierhead_upstream_fallbacks_total',
-      help: 'Answers that a fallback URL gave in place of the registry',
+      help: 'Number of answers of fallback URLs in place of the registry',
       labelNames: ['upstream'] as const,
       registers,
     });
     this.#throttled = new Counter({
       name: 'pierhead_upstream_throttled_seconds_total',
-      help: 'How long pieces of bodies waited for the bandwidth of their upstream, all of them together',
+      help: 'Seconds that downloads waited for the bandwidth of their upstream, in sum',
       labelNames: ['upstream'] as const,
       registers,
     });
@@ -92,7 +92,7 @@ export class UpstreamMetrics implements Listener {
   read(upstreams: () => readonly { readonly host: string; readonly state: UpstreamState }[]): void {
     const states: Gauge<'upstream' | 'state'> = new Gauge({
       name: 'pierhead_upstream_state',
-      help: '1 for the state that an upstream is in: up, silent (somebody has waited in vain), down, or offline by order',
+      help: '1 if the upstream is in this state: up, silent (a request has waited in vain), down, or offline by setting',
       labelNames: ['upstream', 'state'],
       registers: [this.#registry],
       collect: () => {

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { exampleFiles } from './examples.ts';
 import { commandsSections } from './commands.ts';
 import { withSections } from './markdown.ts';
+import { metricsSections } from './metrics.ts';
 import { settingsYaml } from './settings-file.ts';
 import { settingsSections } from './settings.ts';
 
@@ -14,6 +15,7 @@ function fill(page: string, sections: Readonly<Record<string, string>>): void {
 
 fill('settings', settingsSections());
 fill('commands', commandsSections());
+fill('metrics', await metricsSections());
 writeFileSync('config/pierhead.yaml', settingsYaml());
 mkdirSync('config/clients/tls', { recursive: true });
 for (const { name, text } of exampleFiles()) writeFileSync(`config/clients/${name}`, text);

@@ -4,16 +4,24 @@ import { COMMANDS } from '../../src/commands.ts';
 import { createProgram } from '../../src/program.ts';
 import { commandsSections } from '../../src/reference/commands.ts';
 import { withSections } from '../../src/reference/markdown.ts';
+import { metricsSections } from '../../src/reference/metrics.ts';
 
 const read = (page: string) => readFile(new URL(`../../docs/reference/${page}.md`, import.meta.url), 'utf8');
 
-it.each([['commands', commandsSections]] as const)(
-  'docs/reference/%s.md is what the code generates',
-  async (name, sections) => {
-    const page = await read(name);
-    expect(withSections(page, sections())).toBe(page);
-  },
-);
+it.each([
+  ['commands', commandsSections],
+  ['metrics', metricsSections],
+] as const)('docs/reference/%s.md is what the code generates', async (name, sections) => {
+  const page = await read(name);
+  expect(withSections(page, await sections())).toBe(page);
+});
+
+it('The help of a metric says what it counts, until or since when, or when it is 1', async () => {
+  const rows = [...(await read('metrics')).matchAll(/^\| `pierhead_.*\| (.+?) +\|$/gm)];
+  expect(rows.length).toBeGreaterThan(40);
+  for (const [, help] of rows)
+    expect(help).toMatch(/^(?:Number of|Seconds|Unix time in seconds at which|[01] if) /);
+});
 
 describe('--help', () => {
   it.each(COMMANDS)('of $name says in 70 characters what the command does', ({ description }) => {
