@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { exampleFiles } from './examples.ts';
+import { apiSections } from './api.ts';
 import { commandsSections } from './commands.ts';
 import { withSections } from './markdown.ts';
 import { metricsSections } from './metrics.ts';
@@ -16,6 +17,7 @@ function fill(page: string, sections: Readonly<Record<string, string>>): void {
 fill('settings', settingsSections());
 fill('commands', commandsSections());
 fill('metrics', await metricsSections());
+fill('api', apiSections());
 writeFileSync('config/pierhead.yaml', settingsYaml());
 mkdirSync('config/clients/tls', { recursive: true });
 for (const { name, text } of exampleFiles()) writeFileSync(`config/clients/${name}`, text);

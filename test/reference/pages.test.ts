@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { COMMANDS } from '../../src/commands.ts';
 import { createProgram } from '../../src/program.ts';
+import { apiSections } from '../../src/reference/api.ts';
 import { commandsSections } from '../../src/reference/commands.ts';
 import { withSections } from '../../src/reference/markdown.ts';
 import { metricsSections } from '../../src/reference/metrics.ts';
@@ -11,6 +12,7 @@ const read = (page: string) => readFile(new URL(`../../docs/reference/${page}.md
 it.each([
   ['commands', commandsSections],
   ['metrics', metricsSections],
+  ['api', apiSections],
 ] as const)('docs/reference/%s.md is what the code generates', async (name, sections) => {
   const page = await read(name);
   expect(withSections(page, await sections())).toBe(page);

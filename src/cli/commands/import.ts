@@ -86,7 +86,7 @@ export async function importBundles(
       worst = Math.max(worst, exitCodeOf(error)) as ExitCode;
     }
   }
-  if (flags['json'] === true) print(`${JSON.stringify(summaries, undefined, 2)}\n`);
+  if (flags['json'] === true) print(importJson(summaries));
   return worst;
 }
 
@@ -130,6 +130,10 @@ async function importOne(
   } finally {
     progress.clear();
   }
+}
+
+export function importJson(summaries: readonly ImportSummary[]): string {
+  return `${JSON.stringify(summaries, undefined, 2)}\n`;
 }
 
 export function importText(name: string, summary: ImportSummary): string {

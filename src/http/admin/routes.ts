@@ -87,7 +87,8 @@ function runOf({ req }: AdminContext): OperationRun<never> {
   return { signal: req.raw.signal, onEvent: () => undefined };
 }
 
-function statusOf({ code }: OperationError): 400 | 404 | 409 | 500 | 503 {
+/** The status for an operation that failed. */
+export function statusOf({ code }: OperationError): 400 | 404 | 409 | 500 | 503 {
   switch (code) {
     case 'usage':
     case 'protocol':
