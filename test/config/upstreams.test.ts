@@ -1,9 +1,10 @@
 import { rootCertificates } from 'node:tls';
 import { describe, expect, it } from 'vitest';
-import { SettingsError } from '../../src/config/units.ts';
+import { SettingsError, UnitError } from '../../src/config/units.ts';
 import { loadSettings } from '../../src/config/load.ts';
 import type { Settings } from '../../src/config/settings.ts';
 import type { Environment } from '../../src/config/sources.ts';
+import { parseRepositoryPattern } from '../../src/config/upstreams.ts';
 
 const BAD_CERTIFICATE = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
 const HUB = 'https://registry-1.docker.io';
@@ -325,5 +326,29 @@ describe('a wrong upstream', () => {
     expect(() => loadSettings({ flags: { config: 'p.yaml' }, env: {}, cwd: '/srv', readFile })).toThrow(
       'upstreams (file p.yaml:1): takes a map of hosts to upstreams',
     );
+  });
+});
+
+describe('a repository pattern', () => {
+  it.each(['acme/*', '**', 'acme-internal/**', 'library/alpine', 'a*b/c_d.e', '*/*'])('may be %s', (text) => {
+    expect(parseRepositoryPattern(text)).toBe(text);
+  });
+
+  it.each([
+    '',
+    '/',
+    'acme/',
+    '/acme',
+    'a//b',
+    'ACME/*',
+    'a b',
+    'acme/***',
+    'acme:latest',
+    'a?',
+    '[ab]',
+    '^acme$',
+    'a'.repeat(256),
+  ])('is not %j', (text) => {
+    expect(() => parseRepositoryPattern(text)).toThrow(UnitError);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Events } from '../../../src/events/events.ts';
 import { PullStatistics } from '../../../src/mirror/after-pull/statistics.ts';
 import type { PullClient } from '../../../src/mirror/answer/answers.ts';
-import { ClientPlatforms } from '../../../src/mirror/manifest/clients.ts';
+import { ClientPlatforms, platformOfUserAgent } from '../../../src/mirror/manifest/clients.ts';
 import { IndexEntries } from '../../../src/mirror/manifest/entries.ts';
 import type { ServedManifest } from '../../../src/mirror/manifest/manifests.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
@@ -128,5 +128,40 @@ describe('the pulls that are counted', () => {
     const pulls = counted(platforms);
     expect(new Set(pulls.map(({ image, platform }) => `${image} ${platform}`)).size).toBe(5001);
     expect(pulls.at(-1)).toEqual({ image: 'other', platform: 'other' });
+  });
+});
+
+describe('a User-Agent', () => {
+  it('tells the platform of a Docker Engine, and not that of its command line', () => {
+    const docker =
+      'docker/28.5.2 go/go1.24 git-commit/abc kernel/6.1 os/linux arch/arm64 containerd-client/2.1.5 storage-driver/overlayfs UpstreamClient(Docker-Client/28.5.2 \\(darwin\\) os/darwin arch/amd64)';
+    expect(platformOfUserAgent(docker)).toEqual({ os: 'linux', architecture: 'arm64' });
+    expect(platformOfUserAgent('cri-o/1.30.0 go/go1.22 os/linux arch/s390x')).toEqual({
+      os: 'linux',
+      architecture: 's390x',
+    });
+  });
+
+  it('tells it in whatever order its words come', () => {
+    expect(platformOfUserAgent('docker/30.0 arch/amd64 kernel/os/darwin os/windows')).toEqual({
+      os: 'windows',
+      architecture: 'amd64',
+    });
+  });
+
+  it('tells nothing for other clients', () => {
+    for (const userAgent of [
+      undefined,
+      '',
+      'containerd/v2.3.4',
+      'skopeo/1.9.3',
+      'UpstreamClient(os/linux arch/amd64)',
+      'docker/28 UpstreamClient(os/linux) arch/amd64',
+      'x os/ arch/',
+      'x os/li(nux arch/amd64',
+      `x os/linux arch/${'a'.repeat(300)}`,
+    ]) {
+      expect(platformOfUserAgent(userAgent)).toBeUndefined();
+    }
   });
 });

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { startTestApp, type TestApp } from '../support/app.ts';
-import { filledHub, PLAIN } from '../support/filled-hub.ts';
-import { freePort } from '../support/free-port.ts';
-import { fetchRaw, rawRequest } from '../support/http.ts';
-import { eventually } from '../support/wait.ts';
+import { startTestApp, type TestApp } from '../../support/app.ts';
+import { filledHub, PLAIN } from '../../support/filled-hub.ts';
+import { freePort } from '../../support/free-port.ts';
+import { fetchRaw, rawRequest } from '../../support/http.ts';
+import { eventually } from '../../support/wait.ts';
 
 const metric = async (app: TestApp, name: string): Promise<number> => {
   const { body } = await fetchRaw(`${app.adminUrl}/metrics`);
