@@ -157,7 +157,7 @@ describe('the tests', () => {
   });
 
   it('lie in a room of src, if they are not of a kind that has a folder of its own', () => {
-    const kinds = ['bench', 'e2e', 'fake', 'fixtures', 'fuzz', 'printed', 'support'];
+    const kinds = ['bench', 'coverage', 'e2e', 'fake', 'fixtures', 'fuzz', 'printed', 'support'];
     const rooms = new Set(sources.map((file) => file.slice(0, Math.max(file.lastIndexOf('/'), 0))));
     const folders = [...texts.keys()]
       .filter((file) => file.startsWith('test/') && file.endsWith('.test.ts'))

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { configDefaults, defineConfig } from 'vitest/config';
+import { builtSource } from './coverage/built-source.ts';
 import { stuckTests } from './support/requirements.mjs';
 
 // CI leaves nothing out: there, what is missing has failed the run before it came here.
@@ -14,9 +15,16 @@ const printed = mkdtempSync(join(tmpdir(), 'pierhead-printed-'));
 process.once('exit', () => rmSync(printed, { recursive: true, force: true }));
 const env = { PIERHEAD_TEST_PRINTED: printed };
 
+const root = new URL('..', import.meta.url).pathname;
+const coverage = process.env['NODE_V8_COVERAGE'] !== undefined;
+
 export default defineConfig({
+  plugins: coverage ? [builtSource(root)] : [],
   test: {
-    root: new URL('..', import.meta.url).pathname,
+    root,
+    // Loaded by Node itself, as it loads the program.
+    server: { deps: { external: coverage ? [/\/dist\/.*\.js$/] : [] } },
+    setupFiles: coverage ? ['test/coverage/take.ts'] : [],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     // Tests wait for others most of the time; by default two processors have one worker.

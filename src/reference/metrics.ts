@@ -47,6 +47,6 @@ function allMetrics(): Metrics {
   const metrics = new Metrics();
   metrics.read(nothing);
   metrics.upstreams.read(() => []);
-  metrics.certificate(new Date(0));
+  metrics.certificate({ notAfter: new Date(0) });
   return metrics;
 }
