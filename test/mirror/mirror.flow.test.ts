@@ -192,7 +192,7 @@ describe('Many manifests that are in memory', () => {
         await eventually(() => app.log.length >= before + MANY, 'all lines in the log');
       });
       expect(writes).toBeGreaterThanOrEqual(MANY);
-      expect(writes).toBeLessThan(1.5 * MANY);
+      expect(writes).toBeLessThan(2 * MANY);
     },
   );
 });
