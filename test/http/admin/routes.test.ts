@@ -69,6 +69,13 @@ describe('the guard of the admin API', () => {
     }
   });
 
+  it.each(['X-Forwarded-For', 'Forwarded', 'Via'])(
+    'needs the token for what a proxy on this machine passes on and marks by %s',
+    async (name) => {
+      expect(await statusFor({ from: '127.0.0.1' }, { [name]: '192.0.2.7' })).toBe(403);
+    },
+  );
+
   const OWN = ['localhost:5001', 'LOCALHOST', '127.0.0.1', '127.0.0.1:15001', '[::1]:5001', '10.1.2.3:5001'];
   const NAMED = ['mirror.example.net', 'Mirror.Example.Net:5001'];
   const FOREIGN = ['rebound.example.net:5001', 'mirror.example.net.evil.example', 'localhost.evil.example'];

@@ -108,6 +108,11 @@ describe('the pulls that are counted', () => {
     expect(platforms).toEqual(['linux/amd64', 'linux/arm/v6', 'other', 'other', 'other']);
   });
 
+  it('are no pulls of attestations', () => {
+    const platforms = counted([linux('amd64'), { os: 'unknown', architecture: 'unknown' }]);
+    expect(platforms.map((pull) => pull.platform)).toEqual(['linux/amd64']);
+  });
+
   it('of what nobody runs teach nothing of the client', () => {
     const clients = new ClientPlatforms(linux('amd64'));
     counted([linux('a'.repeat(5000))], clients);
