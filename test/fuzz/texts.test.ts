@@ -4,7 +4,6 @@ import { accepts } from '../../src/oci/media-types.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { parseImageName } from '../../src/oci/image-name.ts';
 import { OCI_INDEX } from '../../src/oci/media-types.ts';
-import { parseRegistryPath } from '../../src/http/registry/path.ts';
 import { parsePlatform } from '../../src/oci/platform.ts';
 import { MAX_RANGES, parseRange } from '../../src/oci/range.ts';
 import { isRepositoryName, isTag, parseReference } from '../../src/oci/reference.ts';
@@ -19,6 +18,7 @@ import { pullLimitReading } from '../../src/upstream/limits/pull-limit.ts';
 import { parseChallenges } from '../../src/upstream/auth/challenge.ts';
 import { nextLinks, nextPage } from '../../src/upstream/registry/answers.ts';
 import { fuzz, FUZZ_TIMEOUT_MS, textNear } from '../support/fuzz.ts';
+import { routeOf } from '../support/registry-routes.ts';
 
 const RUNS = 20_000;
 const HEX = 'a1'.repeat(32);
@@ -49,11 +49,11 @@ describe('however hostile the text,', () => {
     ];
     fc.assert(
       fc.property(textNear(words), (text) => {
-        const path = parseRegistryPath(text);
-        if (!('name' in path) || !isRepositoryName(path.name)) return;
-        expect(path.name).toMatch(/^[a-z0-9][a-z0-9._/-]*$/);
-        expect(path.name).not.toContain('..');
-        const reference = path.kind === 'manifest' ? parseReference(path.reference) : undefined;
+        const { name = '', reference: named } = routeOf(text).params;
+        if (!isRepositoryName(name)) return;
+        expect(name).toMatch(/^[a-z0-9][a-z0-9._/-]*$/);
+        expect(name).not.toContain('..');
+        const reference = named === undefined ? undefined : parseReference(named);
         if (reference?.kind === 'tag') expect(reference.tag).toMatch(/^\w[\w.-]{0,127}$/);
       }),
       fuzz(RUNS),

@@ -4,7 +4,6 @@ import { accepts } from '../../src/oci/media-types.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { ManifestInvalidError, parseManifest } from '../../src/oci/manifest.ts';
 import { OCI_INDEX } from '../../src/oci/media-types.ts';
-import { parseRegistryPath } from '../../src/http/registry/path.ts';
 import { parsePlatform } from '../../src/oci/platform.ts';
 import { parseRange } from '../../src/oci/range.ts';
 import {
@@ -13,6 +12,7 @@ import {
   parseRepositoryKey,
   repositoryKey,
 } from '../../src/oci/reference.ts';
+import { routeOf } from '../support/registry-routes.ts';
 
 const component = fc.stringMatching(/^[a-z0-9]{1,8}(?:(?:\.|_|__|-{1,3})[a-z0-9]{1,8}){0,2}$/);
 const name = fc.array(component, { minLength: 1, maxLength: 4 }).map((parts) => parts.join('/'));
@@ -23,10 +23,9 @@ describe('parsers', () => {
     fc.assert(
       fc.property(name, tag, (repository, reference) => {
         expect(isRepositoryName(repository)).toBe(true);
-        expect(parseRegistryPath(`/v2/${repository}/manifests/${reference}`)).toEqual({
+        expect(routeOf(`/v2/${repository}/manifests/${reference}`)).toEqual({
           kind: 'manifest',
-          name: repository,
-          reference,
+          params: { name: repository, reference },
         });
         expect(parseReference(reference)).toEqual({ kind: 'tag', tag: reference });
       }),
@@ -41,7 +40,7 @@ describe('parsers', () => {
     );
     fc.assert(
       fc.property(text, (input) => {
-        parseRegistryPath(input);
+        routeOf(input);
         parseReference(input);
         parseDigest(input);
         parsePlatform(input);

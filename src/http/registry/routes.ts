@@ -1,118 +1,161 @@
-import type { PlatformRule } from '../../mirror/answer/answers.ts';
+import { Hono } from 'hono';
+import { RegExpRouter } from 'hono/router/reg-exp-router';
 import type { Mirror } from '../../mirror/mirror.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import { parsePlatform, PLATFORM_FORM, type Platform } from '../../oci/platform.ts';
 import { parseReference, repositoryKey, type Repository } from '../../oci/reference.ts';
-import type { TagPage } from '../../oci/tag-page.ts';
+import { ALIVE, readiness, type Health } from '../server/health.ts';
 import { sendBlob, sendBlobHead } from './blob.ts';
 import { RequestError } from './errors.ts';
 import { isHead, isRead, sendBytes, type Exchange } from './exchange.ts';
 import { cacheStatusHeader } from './headers.ts';
 import { catalogLimit, pageQuery, sendCatalog, sendTags, sendReferrers } from './lists.ts';
 import { sendManifest } from './manifest.ts';
-import { parseRegistryPath, type RegistryPath } from './path.ts';
+import type { Answer, Asked, PlatformRules, RegistryEnv, Route } from './route.ts';
 
-const EMPTY_OBJECT = Buffer.from('{}');
 /** Only read. */
 const NO_QUERY = new URLSearchParams();
+/** In no route. */
+const NOWHERE = '/';
 
-/** What a request is answered with, and how. */
-export interface RegistryContext {
+/**
+ * A repository may itself contain route words (`a/manifests/b`); the last one counts, since nothing may follow it but one
+ * segment. Lazy, so that what is no repository is tried last.
+ */
+const NAME = ':name{[^]+?}';
+
+export interface RoutesOptions {
   readonly pull: Mirror;
-  readonly platforms: PlatformRules;
-  /** Whether who asks may see a repository (`docker.io/library/golang`); undefined: all that are served. */
-  readonly mayPull: ((repository: string) => boolean) | undefined;
+  readonly health: () => Health;
 }
 
-export interface PlatformRules {
-  /** Of the client's network. */
-  readonly rule: PlatformRule | undefined;
-  /** What, besides `?platform=`, an answer by tag depends on: headers, or the networks of clients too. */
-  readonly varies: 'by-headers' | 'by-network';
+/** The routes of the registry API (OCI distribution-spec, "Endpoints", pull and discovery), and of health checks. */
+export function createRoutes({ pull, health }: RoutesOptions, route: Route): Hono<RegistryEnv> {
+  const app = new Hono<RegistryEnv>({
+    getPath: (_request, options) => routePath(options?.env?.incoming.url ?? NOWHERE),
+    // Of those that Hono would choose from, the other one takes `/manifests-2` for `/manifests`.
+    router: new RegExpRouter(),
+  });
+  const inRepository = (answer: AnswerInRepository): Answer => {
+    return (asked) => answer(pull, asked, findRepository(pull, asked));
+  };
+  app.get(
+    '/healthz',
+    route('health', ({ exchange }) => sendHealth(exchange, 200, ALIVE)),
+  );
+  app.get(
+    '/readyz',
+    route('health', ({ exchange }) => {
+      const { status, body } = readiness(health());
+      sendHealth(exchange, status, body);
+    }),
+  );
+  app.on('GET', ['/v2', '/v2/'], route('ping', answerPing));
+  app.get(`/v2/${NAME}/manifests/:reference`, route('manifest', inRepository(answerManifest)));
+  app.get(`/v2/${NAME}/blobs/:digest`, route('blob', inRepository(answerBlob)));
+  app.get(`/v2/${NAME}/tags/list`, route('tags', inRepository(answerTags)));
+  app.get(`/v2/${NAME}/referrers/:digest`, route('referrers', inRepository(answerReferrers)));
+  // Beside a name the router takes no other word.
+  app.get(
+    `/v2/${NAME}`,
+    route('catalog', (asked) =>
+      asked.params['name'] === '_catalog' ? answerCatalog(pull, asked) : answerOther(asked),
+    ),
+  );
+  app.notFound(route('other', answerOther));
+  return app;
 }
 
 /**
- * Answers a request to the registry API (OCI distribution-spec, pull and discovery): parses, calls the product,
- * renders. Throws RequestError or PullError as long as no headers are out.
+ * The path of a request target as the routes know it. It is never normalised: dot segments stay, and an encoded slash
+ * makes the path unknown instead of a separator, so that no spelling reaches a name that the grammar would not let
+ * through. Some clients encode the colon of a digest (`sha256%3A…`), so segments are decoded, each on its own and once;
+ * Hono decodes parameters, so a `%` that is left is spelled for it.
  */
-export function answerRegistryRequest(
-  context: RegistryContext,
-  exchange: Exchange,
-  target: string,
-): Promise<void> | undefined {
-  if (!isRead(exchange)) {
-    throw new RequestError(405, 'UNSUPPORTED', 'this is a read-only mirror: push to the registry itself');
-  }
-  const question = target.indexOf('?');
-  const path = parseRegistryPath(question < 0 ? target : target.slice(0, question));
-  const query = question < 0 ? NO_QUERY : new URLSearchParams(target.slice(question + 1));
-  const namespace = query.get('ns') ?? undefined;
-  switch (path.kind) {
-    case 'ping':
-      exchange.kind = 'ping';
-      sendBytes(exchange, 200, {
-        headers: {
-          'Content-Type': 'application/json',
-          'Docker-Distribution-API-Version': 'registry/2.0',
-          'Cache-Status': cacheStatusHeader('local'),
-        },
-        body: EMPTY_OBJECT,
-      });
-      return;
-    case 'catalog':
-      exchange.kind = 'catalog';
-      return answerCatalog(context, exchange, query);
-    case 'unknown':
-      throw new RequestError(404, 'NAME_UNKNOWN', 'no such resource in the registry API');
-    case 'manifest':
-    case 'blob':
-    case 'tags':
-    case 'referrers':
-      return answerInRepository(context, exchange, { path, query, namespace });
+export function routePath(target: string): string {
+  // Health checks are known by their whole target only.
+  if (!target.startsWith('/v2')) return target;
+  const path = target.slice(0, queryAt(target));
+  if (!path.includes('%')) return path;
+  if (!path.startsWith('/v2/')) return NOWHERE;
+  try {
+    const segments = path.split('/').map(decodeURIComponent);
+    if (segments.some((segment) => segment.includes('/'))) return NOWHERE;
+    return segments.join('/').replaceAll('%', '%25');
+  } catch {
+    return NOWHERE;
   }
 }
 
-type RepositoryPath = Extract<RegistryPath, { readonly name: string }>;
+function queryAt(target: string): number {
+  const question = target.indexOf('?');
+  return question < 0 ? target.length : question;
+}
 
-function answerInRepository(
-  context: RegistryContext,
-  exchange: Exchange,
-  { path, query, namespace }: { path: RepositoryPath; query: URLSearchParams; namespace: string | undefined },
-): Promise<void> {
-  const { pull } = context;
-  exchange.kind = path.kind;
-  const repository = pull.locate(path.name, namespace);
+function queryOf({ request: { url = '' } }: Exchange): URLSearchParams {
+  const at = queryAt(url);
+  return at === url.length ? NO_QUERY : new URLSearchParams(url.slice(at + 1));
+}
+
+function sendHealth(exchange: Exchange, status: number, body: object): void {
+  sendBytes(exchange, status, {
+    headers: { 'Content-Type': 'application/json', 'Cache-Status': cacheStatusHeader('local') },
+    body: Buffer.from(`${JSON.stringify(body)}\n`),
+  });
+}
+
+function answerPing({ exchange }: Asked): void {
+  sendBytes(exchange, 200, {
+    headers: {
+      'Content-Type': 'application/json',
+      'Docker-Distribution-API-Version': 'registry/2.0',
+      'Cache-Status': cacheStatusHeader('local'),
+    },
+    body: Buffer.from('{}'),
+  });
+}
+
+function answerOther({ exchange }: Asked): never {
+  exchange.kind = 'other';
+  if (isRead(exchange)) throw new RequestError(404, 'NAME_UNKNOWN', 'no such resource in the registry API');
+  throw new RequestError(405, 'UNSUPPORTED', 'this is a read-only mirror: push to the registry itself');
+}
+
+async function answerCatalog(pull: Mirror, { exchange, mayPull }: Asked): Promise<void> {
+  const page = pageQuery(queryOf(exchange));
+  const limit = catalogLimit(page);
+  const after = page.last === undefined ? {} : { after: page.last };
+  sendCatalog(exchange, await pull.repositories({ ...after, limit: limit + 1, mayPull }), limit);
+}
+
+interface InRepository {
+  readonly repository: Repository;
+  readonly query: URLSearchParams;
+}
+
+type AnswerInRepository = (pull: Mirror, asked: Asked, found: InRepository) => Promise<void>;
+
+/** Throws RequestError unless there can be such a repository, and who asks may see it. */
+function findRepository(pull: Mirror, { exchange, params, mayPull }: Asked): InRepository {
+  const query = queryOf(exchange);
+  const namespace = query.get('ns') ?? undefined;
+  const repository = pull.locate(params['name'] ?? '', namespace);
   if (repository === undefined)
     throw new RequestError(404, 'NAME_INVALID', 'the repository name is malformed');
   exchange.repository = repositoryKey(repository);
-  if (context.mayPull?.(exchange.repository) === false) {
+  if (mayPull?.(exchange.repository) === false) {
     throw new RequestError(403, 'DENIED', `this account may not pull from ${exchange.repository}`);
   }
   if (namespace !== undefined) exchange.namespace = namespace;
-  switch (path.kind) {
-    case 'manifest':
-      return answerManifest(context, exchange, { repository, reference: path.reference, query });
-    case 'blob':
-      return answerBlob(pull, exchange, { repository, digest: requireDigest(exchange, path.digest) });
-    case 'tags':
-      return answerTags(pull, exchange, { repository, name: path.name, page: pageQuery(query) });
-    case 'referrers': {
-      const artifactTypes = query.getAll('artifactType');
-      const digest = requireDigest(exchange, path.digest);
-      return answerReferrers(pull, exchange, { repository, digest, artifactTypes });
-    }
-  }
+  return { repository, query };
 }
 
 async function answerManifest(
-  { pull, platforms }: RegistryContext,
-  exchange: Exchange,
-  {
-    repository,
-    reference: text,
-    query,
-  }: { repository: Repository; reference: string; query: URLSearchParams },
+  pull: Mirror,
+  { exchange, params, platforms }: Asked,
+  { repository, query }: InRepository,
 ): Promise<void> {
+  const { reference: text = '' } = params;
   const reference = parseReference(text);
   if (reference === undefined) {
     if (text.includes(':')) throw new RequestError(400, 'DIGEST_INVALID', 'the digest is malformed');
@@ -137,11 +180,9 @@ function varyOf({ varies }: PlatformRules): string {
   return varies === 'by-network' ? '*' : 'Accept, User-Agent';
 }
 
-async function answerBlob(
-  pull: Mirror,
-  exchange: Exchange,
-  { repository, digest }: { repository: Repository; digest: Digest },
-): Promise<void> {
+async function answerBlob(pull: Mirror, asked: Asked, { repository }: InRepository): Promise<void> {
+  const { exchange } = asked;
+  const digest = requireDigest(asked);
   if (isHead(exchange)) {
     sendBlobHead(exchange, digest, await pull.headBlob(repository, digest));
     return;
@@ -156,33 +197,23 @@ async function answerBlob(
 
 async function answerTags(
   pull: Mirror,
-  exchange: Exchange,
-  { repository, name, page }: { repository: Repository; name: string; page: TagPage },
+  { exchange, params }: Asked,
+  { repository, query }: InRepository,
 ): Promise<void> {
-  sendTags(exchange, name, await pull.tags(repository, page));
+  sendTags(exchange, params['name'] ?? '', await pull.tags(repository, pageQuery(query)));
 }
 
 async function answerReferrers(
   pull: Mirror,
-  exchange: Exchange,
-  asked: { repository: Repository; digest: Digest; artifactTypes: readonly string[] },
+  asked: Asked,
+  { repository, query }: InRepository,
 ): Promise<void> {
-  const answer = await pull.referrers(asked.repository, asked.digest);
-  sendReferrers(exchange, answer, asked.artifactTypes);
+  const artifactTypes = query.getAll('artifactType');
+  const answer = await pull.referrers(repository, requireDigest(asked));
+  sendReferrers(asked.exchange, answer, artifactTypes);
 }
 
-async function answerCatalog(
-  { pull, mayPull }: RegistryContext,
-  exchange: Exchange,
-  query: URLSearchParams,
-): Promise<void> {
-  const page = pageQuery(query);
-  const limit = catalogLimit(page);
-  const after = page.last === undefined ? {} : { after: page.last };
-  sendCatalog(exchange, await pull.repositories({ ...after, limit: limit + 1, mayPull }), limit);
-}
-
-function requireDigest(exchange: Exchange, text: string): Digest {
+function requireDigest({ exchange, params: { digest: text = '' } }: Asked): Digest {
   const digest = parseDigest(text);
   if (digest === undefined) throw new RequestError(400, 'DIGEST_INVALID', 'the digest is malformed');
   exchange.reference = text;

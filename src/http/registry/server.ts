@@ -1,14 +1,11 @@
-import type { ServerResponse, IncomingMessage, Server } from 'node:http';
+import type { ServerResponse, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Mirror } from '../../mirror/mirror.ts';
-import { clientAddress } from '../server/addresses.ts';
-import { ALIVE, readiness, type Health } from '../server/health.ts';
+import { getRequestListener } from '@hono/node-server';
 import { createHttpServer, type HttpServerOptions } from '../server/server.ts';
-import { admit, checkNetwork, type AdmissionOptions, clientRuleFinder, type ClientRule } from './clients.ts';
-import { isInternal, sendError, type FailMode, RequestError } from './errors.ts';
-import { type Exchange, isRead, sendBytes, type Unreadable } from './exchange.ts';
-import { answerRegistryRequest, type PlatformRules } from './routes.ts';
+import type { Exchange, Unreadable } from './exchange.ts';
+import { createRoute, type RouteOptions } from './route.ts';
+import { createRoutes, type RoutesOptions } from './routes.ts';
 import { refuseUnreadable, statusOf } from './unreadable.ts';
 
 /** Answers that are not over yet, by connection: a client may send requests ahead (RFC 9112 section 9.3.2). */
@@ -47,44 +44,26 @@ function endWaiting(response: ServerResponse): void {
   response.emit('close');
 }
 
-export interface RegistryServerOptions extends HttpServerOptions {
-  readonly pull: Mirror;
-  readonly admission: AdmissionOptions;
-  readonly failMode: FailMode;
-  /** What is different for some clients. */
-  readonly clients: readonly ClientRule[];
-  readonly health: () => Health;
+export interface RegistryServerOptions extends HttpServerOptions, RouteOptions, RoutesOptions {
   /** Called once per request, when its answer is over or its client gone. */
   readonly onExchange: (exchange: Exchange) => void;
   /** Called for what is no request, once it is refused. */
   readonly onUnreadable: (unreadable: Unreadable) => void;
-  /** Called with errors that are faults of this program. */
-  readonly onInternalError: (error: unknown, exchange: Exchange) => void;
 }
 
-/**
- * The server for clients. It reads request targets exactly as they were sent, which is why it stands on node:http
- * alone: a framework would normalise `/v2/a/../b` before anybody can refuse it.
- */
+/** The server for clients: the door before the routes, on node:http itself for what is no ordinary request. */
 export function createRegistryServer(options: RegistryServerOptions): Server {
   const open = new OpenAnswers();
-  const ruleFor = clientRuleFinder(options.clients);
-  const varies = options.clients.some(({ platform }) => platform !== undefined) ? 'by-network' : 'by-headers';
+  const route = createRoute(options, (exchange) => open.begin(exchange, options.onExchange));
+  const answer = getRequestListener(createRoutes(options, route).fetch, {
+    overrideGlobalObjects: false,
+    autoCleanupIncoming: false,
+  });
   const server = createHttpServer(options, (request, response) => {
-    const exchange = startExchange(request, response, options.isTrustedProxy);
-    open.begin(exchange, options.onExchange);
-    if (options.health().isStopping) response.setHeader('Connection', 'close');
-    answer(options, exchange, { rule: ruleFor(exchange.client), varies })
-      .catch((error: unknown) => {
-        if (isInternal(error)) options.onInternalError(error, exchange);
-        if (response.headersSent || response.destroyed) response.destroy();
-        else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
-      })
-      .catch((error: unknown) => {
-        // Not even that could be said: it must end this one answer, and not the server.
-        options.onInternalError(error, exchange);
-        response.destroy();
-      });
+    // The adapter makes a URL of these for every request, and refuses one with which it cannot. No route reads them so.
+    request.headers.host = 'mirror';
+    request.url = originForm(request.url ?? '/');
+    void answer(request, response);
   });
   const { onUnreadable } = options;
   server.on('clientError', (error, connection) => refuseMalformed(error, connection, { open, onUnreadable }));
@@ -102,58 +81,13 @@ export function createRegistryServer(options: RegistryServerOptions): Server {
   return server;
 }
 
-function startExchange(
-  request: IncomingMessage,
-  response: ServerResponse,
-  isTrustedProxy: (address: string) => boolean,
-): Exchange {
-  const client = clientAddress(request, isTrustedProxy);
-  return { request, response, client, startedAt: performance.now(), kind: 'other', cache: 'local', bytes: 0 };
-}
-
-async function answer(
-  options: RegistryServerOptions,
-  exchange: Exchange,
-  platforms: PlatformRules,
-): Promise<void> {
-  const { request } = exchange;
-  checkNetwork(options.admission, exchange);
-  // RFC 9112 section 3.2; HTTP/1.0 may do without.
-  const hosts = hostLines(request.rawHeaders);
-  if (hosts > 1 || (hosts === 0 && request.httpVersion === '1.1')) {
-    throw new RequestError(400, 'UNSUPPORTED', 'a request needs one Host header');
-  }
-  const target = originForm(request.url ?? '/');
-  if (isRead(exchange) && (target === '/healthz' || target === '/readyz')) {
-    exchange.kind = 'health';
-    const { status, body } =
-      target === '/healthz' ? { status: 200, body: ALIVE } : readiness(options.health());
-    const headers = { 'Content-Type': 'application/json', 'Cache-Status': 'pierhead; detail=local' };
-    sendBytes(exchange, status, { headers, body: Buffer.from(`${JSON.stringify(body)}\n`) });
-    return;
-  }
-  const admitted = admit(options.admission, exchange);
-  const account = admitted === undefined ? undefined : await admitted;
-  if (account !== undefined) exchange.account = account.name;
-  const context = { pull: options.pull, platforms, mayPull: account?.mayPull };
-  await answerRegistryRequest(context, exchange, target);
-}
-
-/** How many of the lines `name, value, name, value, …` are Host. */
-function hostLines(rawHeaders: readonly string[]): number {
-  let hosts = 0;
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at];
-    if (name?.length === 4 && name.toLowerCase() === 'host') hosts++;
-  }
-  return hosts;
-}
-
-/** Clients of a forward proxy send the absolute form (RFC 9112 section 3.2.2); only its path matters here. */
+/**
+ * The target as a path and a query. Clients of a forward proxy send the absolute form (RFC 9112 section 3.2.2); only its
+ * path matters here. `*` and other schemes are no path. The adapter refuses a backslash, which says the same encoded.
+ */
 function originForm(target: string): string {
-  if (target.startsWith('/')) return target;
-  const match = /^https?:\/\/[^/?#]*/i.exec(target);
-  return match === null ? target : target.slice(match[0].length) || '/';
+  const path = target.startsWith('/') ? target : (/^https?:\/\/[^/?#]*(\/.*)$/is.exec(target)?.[1] ?? '/');
+  return path.includes('\\') ? path.replaceAll('\\', '%5C') : path;
 }
 
 /** What cannot be parsed as HTTP gets an OCI error too, as far as the connection still allows. */

@@ -1,0 +1,117 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { HttpBindings } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import type { Context } from 'hono';
+import type { PlatformRule } from '../../mirror/answer/answers.ts';
+import { clientAddress } from '../server/addresses.ts';
+import type { Health } from '../server/health.ts';
+import { admit, checkNetwork, clientRuleFinder, type AdmissionOptions, type ClientRule } from './clients.ts';
+import { isInternal, RequestError, sendError, type FailMode } from './errors.ts';
+import type { Exchange, RequestKind } from './exchange.ts';
+
+export interface RouteOptions {
+  readonly admission: AdmissionOptions;
+  readonly failMode: FailMode;
+  /** What is different for some clients. */
+  readonly clients: readonly ClientRule[];
+  readonly isTrustedProxy: (address: string) => boolean;
+  readonly health: () => Health;
+  /** Called with errors that are faults of this program. */
+  readonly onInternalError: (error: unknown, exchange: Exchange) => void;
+}
+
+export interface PlatformRules {
+  /** Of the client's network. */
+  readonly rule: PlatformRule | undefined;
+  /** What, besides `?platform=`, an answer by tag depends on: headers, or the networks of clients too. */
+  readonly varies: 'by-headers' | 'by-network';
+}
+
+/** A request that may be answered. */
+export interface Asked {
+  readonly exchange: Exchange;
+  /** The parts of the path that its route names. */
+  readonly params: Readonly<Record<string, string>>;
+  readonly platforms: PlatformRules;
+  /** Whether who asks may see a repository (`docker.io/library/golang`); undefined: all that are served. */
+  readonly mayPull: ((repository: string) => boolean) | undefined;
+}
+
+/** Sends the answer. Throws RequestError or PullError, or rejects with it, as long as no headers are out. */
+export type Answer = (asked: Asked) => Promise<void> | void;
+
+export interface RegistryEnv {
+  readonly Bindings: HttpBindings;
+}
+
+/** Makes a route's handler of what sends its answers. */
+export type Route = (kind: RequestKind, answer: Answer) => (context: Context<RegistryEnv>) => Response;
+
+/**
+ * What all requests of clients have in common: who may ask, and errors. Answers are written to Node's response: as
+ * `Response` of the framework a manifest would cost twice as much. `onBegin` is called first.
+ */
+export function createRoute(options: RouteOptions, onBegin: (exchange: Exchange) => void): Route {
+  const ruleFor = clientRuleFinder(options.clients);
+  const varies = options.clients.some(({ platform }) => platform !== undefined) ? 'by-network' : 'by-headers';
+
+  async function respond(
+    exchange: Exchange,
+    context: Context<RegistryEnv>,
+    kind: RequestKind,
+    answer: Answer,
+  ) {
+    checkNetwork(options.admission, exchange);
+    checkHost(exchange.request);
+    // What watches the server has no account.
+    const admitted = kind === 'health' ? undefined : admit(options.admission, exchange);
+    const account = admitted === undefined ? undefined : await admitted;
+    if (account !== undefined) exchange.account = account.name;
+    exchange.kind = kind;
+    const platforms = { rule: ruleFor(exchange.client), varies } as const;
+    await answer({ exchange, params: context.req.param(), platforms, mayPull: account?.mayPull });
+  }
+
+  function refuse(exchange: Exchange, error: unknown): void {
+    const { response } = exchange;
+    if (isInternal(error)) options.onInternalError(error, exchange);
+    if (response.headersSent || response.destroyed) response.destroy();
+    else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
+  }
+
+  return (kind, answer) => (context) => {
+    const { incoming, outgoing } = context.env;
+    const exchange = startExchange(incoming, outgoing, options.isTrustedProxy);
+    onBegin(exchange);
+    if (options.health().isStopping) outgoing.setHeader('Connection', 'close');
+    respond(exchange, context, kind, answer)
+      .catch((error: unknown) => refuse(exchange, error))
+      .catch((error: unknown) => {
+        // Not even that could be said: it must end this one answer, and not the server.
+        options.onInternalError(error, exchange);
+        outgoing.destroy();
+      });
+    return RESPONSE_ALREADY_SENT;
+  };
+}
+
+function startExchange(
+  request: IncomingMessage,
+  response: ServerResponse,
+  isTrustedProxy: (address: string) => boolean,
+): Exchange {
+  const client = clientAddress(request, isTrustedProxy);
+  return { request, response, client, startedAt: performance.now(), kind: 'other', cache: 'local', bytes: 0 };
+}
+
+/** Throws RequestError unless there is one Host header (RFC 9112 section 3.2); HTTP/1.0 may do without. */
+function checkHost({ rawHeaders, httpVersion }: IncomingMessage): void {
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at];
+    if (name?.length === 4 && name.toLowerCase() === 'host') hosts++;
+  }
+  if (hosts > 1 || (hosts === 0 && httpVersion === '1.1')) {
+    throw new RequestError(400, 'UNSUPPORTED', 'a request needs one Host header');
+  }
+}

@@ -1,0 +1,42 @@
+import type { HttpBindings } from '@hono/node-server';
+import type { Asked, Route } from '../../src/http/registry/route.ts';
+import { createRoutes } from '../../src/http/registry/routes.ts';
+import type { RequestKind } from '../../src/http/registry/exchange.ts';
+import type { Mirror } from '../../src/mirror/mirror.ts';
+
+export interface ChosenRoute {
+  readonly kind: RequestKind;
+  readonly params: Readonly<Record<string, string>>;
+}
+
+/** A mirror that has no repository, and never says so of all of them. */
+const pull = {
+  locate: () => undefined,
+  repositories: () => new Promise(() => undefined),
+} as unknown as Mirror;
+
+/** Only its method counts. */
+const GET = new Request('http://mirror/');
+const RESPONSE = new Response();
+const chosen: ChosenRoute[] = [];
+
+const record: Route = (kind, answer) => (context) => {
+  const params = context.req.param();
+  const exchange = { kind, request: context.env.incoming } as Asked['exchange'];
+  // It alone can find that it has no such resource after all.
+  if (kind === 'catalog') void (async () => answer({ exchange, params } as Asked))().catch(() => undefined);
+  chosen.push({ kind: exchange.kind, params });
+  return RESPONSE;
+};
+
+const app = createRoutes({ pull, health: () => ({ isStopping: false, degraded: [] }) }, record);
+
+/** The route that the registry API takes for a GET of this target. */
+export function routeOf(target: string): ChosenRoute {
+  const env = { incoming: { method: 'GET', url: target } } as HttpBindings;
+  void app.fetch(GET, env);
+  const [found, ...others] = chosen.splice(0);
+  if (found === undefined || others.length > 0)
+    throw new Error(`${target} has ${others.length} routes too many`);
+  return found;
+}
