@@ -117,7 +117,7 @@ const PACKAGE_HOME: Readonly<Record<string, readonly string[]>> = {
   pino: ['log'],
   'pino-pretty': ['log'],
   commander: ['cli', ''],
-  zod: ['config'],
+  zod: ['config', 'operations'],
   yaml: ['config', 'reference', 'image-files'],
 };
 

@@ -1,13 +1,53 @@
+import { z } from 'zod';
 import type { SignatureState } from '../bundle/reader.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobState } from '../store/blobs.ts';
 import type { CacheState } from '../store/images.ts';
 import type { Allowance } from '../upstream/upstream.ts';
 
-export interface ImageRequest {
-  /** As people call it: `golang`, `golang:1.22`, `ghcr.io/org/app@sha256:…`. */
-  readonly image: string;
-}
+const flag = z.boolean('must be true or false');
+/** As people call it: `golang`, `golang:1.22`, `ghcr.io/org/app@sha256:…`. */
+const image = z.string('must be the name of an image');
+const names = (message: string) => z.array(z.string(message), message).readonly();
+
+/** What operations are asked for. All of it is JSON; the messages follow the name of what they are about. */
+export const REQUESTS = {
+  /** `repair`: remove what is wrong and fetch it anew. */
+  verify: z.object({ repair: flag }),
+  resolve: z.object({
+    image,
+    /** `os/architecture[/variant]`, or `all`; absent: those of the settings. */
+    platform: z.string('must be a platform').exactOptional(),
+    /** Whether manifests that are missing are to be fetched, each of which is a pull. Default false. */
+    fetch: flag.exactOptional(),
+  }),
+  pin: z.object({ image }),
+  unpin: z.object({ image }),
+  remove: z.object({ image }),
+  refresh: z.object({ image }),
+  warm: z.object({
+    /** A line each, as lists have them: `golang:1.22@sha256:… linux/amd64,linux/arm64`. */
+    images: names('must be a list of names of images'),
+    /** For these platforms where a line names none; `all` among them: for all that there are. */
+    platforms: names('must be a list of platforms').exactOptional(),
+  }),
+  flush: z.object({}),
+  /** The bundle itself comes beside it. */
+  import: z.object({
+    /** Whether what comes is pinned; absent: by the settings. */
+    pin: flag.exactOptional(),
+    /** PEM: the bundle must be signed by its private key. */
+    publicKey: z.string('must be a text').exactOptional(),
+  }),
+};
+
+export type OperationName = keyof typeof REQUESTS;
+export type RequestOf<N extends OperationName> = Readonly<z.infer<(typeof REQUESTS)[N]>>;
+export type ImageRequest = RequestOf<'pin'>;
+export type ImagesRequest = RequestOf<'warm'>;
+export type ImportRequest = RequestOf<'import'>;
+export type ResolveRequest = RequestOf<'resolve'>;
+export type VerifyRequest = RequestOf<'verify'>;
 
 export interface Pinned {
   /** What the name was taken for. */
@@ -21,8 +61,7 @@ export interface RemovedImage {
   readonly bytes: number;
 }
 
-export interface Unpinned {
-  readonly image: string;
+export interface Unpinned extends Pinned {
   readonly wasPinned: boolean;
 }
 
@@ -35,11 +74,6 @@ export type Refreshed = { readonly image: string } & (
   /** It could not be told, or the new manifest not be had: `digest` is served on. */
   | { readonly result: 'unchecked'; readonly reason: string; readonly digest: Digest }
 );
-
-export interface VerifyRequest {
-  /** Remove what is wrong and fetch it anew. */
-  readonly repair: boolean;
-}
 
 export type Problem = Exclude<BlobState, 'sound' | 'adopted' | 'gone'>;
 
@@ -84,23 +118,6 @@ export interface Whereabouts {
   readonly images: readonly string[];
 }
 
-/** Images that a command asks for. All of it is JSON. */
-export interface ImagesRequest {
-  /** A line each, as lists have them: `golang:1.22@sha256:… linux/amd64,linux/arm64`. */
-  readonly images: readonly string[];
-  /** For these platforms where a line names none; `all` among them: for all that there are. */
-  readonly platforms?: readonly string[];
-}
-
-/* What `import` asks for and gets. All of it is JSON; the bundle itself comes beside it. */
-
-export interface ImportRequest {
-  /** Whether what comes is pinned; absent: by the settings. */
-  readonly pin?: boolean;
-  /** PEM: the bundle must be signed by its private key. */
-  readonly publicKey?: string;
-}
-
 export interface ImportProgress {
   readonly images: number;
   /** Of the blobs that the bundle holds, whether they were there already or not. */
@@ -133,15 +150,6 @@ export interface ImportSummary {
  * An image as it is drawn: the tag, the index that it names, an entry per platform, and for each the config and the
  * layers. All of it is JSON: it is told to commands and by the admin API.
  */
-
-export interface ResolveRequest {
-  /** As people call it: `golang`, `golang:1.22`, `ghcr.io/org/app@sha256:…`. */
-  readonly image: string;
-  /** `os/architecture[/variant]`, or `all`; absent: those of the settings. */
-  readonly platform?: string;
-  /** Whether manifests that are missing are to be fetched, each of which is a pull. Default false. */
-  readonly fetch?: boolean;
-}
 
 /** Something that an image is made of. Sizes in bytes. */
 export interface ResolvedPart {
@@ -268,7 +276,6 @@ export interface WarmSummary {
   readonly durationMs: number;
 }
 
-export type FlushRequest = Readonly<Record<string, never>>;
 export type Flushed = Readonly<Record<string, never>>;
 
 /** How an operation is watched and ended by whoever asked for it. */
@@ -298,12 +305,10 @@ export interface Operations {
   readonly refresh: Operation<ImageRequest, never, Refreshed>;
   readonly warm: Operation<ImagesRequest, WarmEvent, WarmSummary>;
   /** Writes what is noted in memory, so that commands which read the index see all that has happened. */
-  readonly flush: Operation<FlushRequest, never, Flushed>;
+  readonly flush: Operation<RequestOf<'flush'>, never, Flushed>;
   readonly import: IntakeOperation<ImportRequest, ImportProgress, ImportSummary>;
 }
 
-export type OperationName = keyof Operations;
-export type RequestOf<N extends OperationName> = Parameters<Operations[N]>[0];
 export type EventOf<N extends OperationName> = Parameters<Parameters<Operations[N]>[1]['onEvent']>[0];
 export type ResultOf<N extends OperationName> = Awaited<ReturnType<Operations[N]>>;
 

@@ -7,19 +7,17 @@ import { messageOf } from '../../lib/errors.ts';
 import { OWN_JSON, parseJson } from '../../lib/json.ts';
 import {
   CONTROL_PROTOCOL,
+  OperationError,
   PROTOCOL_HEADER,
   REQUEST_PARAMETER,
+  REQUESTS,
   type ControlLine,
-  type ImportRequest,
-  type ImageRequest,
-  type ResolveRequest,
-  OperationError,
   type IntakeOperation,
   type Operation,
+  type OperationName,
   type OperationRun,
   type Operations,
-  type VerifyRequest,
-  type ImagesRequest,
+  type RequestOf,
 } from '../../operations/protocol.ts';
 
 export interface ControlOptions {
@@ -54,15 +52,15 @@ export function createControl(options: ControlOptions): Control {
     return refuse(context, 400, new OperationError('protocol', message));
   });
   app.get('/v1/owner', (context) => context.json({ version, protocol: CONTROL_PROTOCOL, pid: process.pid }));
-  app.post('/v1/verify', (context) => runs.answer(context, verifyRequest, operations.verify));
-  app.post('/v1/resolve', (context) => runs.answer(context, resolveRequest, operations.resolve));
-  app.post('/v1/pin', (context) => runs.answer(context, imageRequest, operations.pin));
-  app.post('/v1/unpin', (context) => runs.answer(context, imageRequest, operations.unpin));
-  app.post('/v1/remove', (context) => runs.answer(context, imageRequest, operations.remove));
-  app.post('/v1/refresh', (context) => runs.answer(context, imageRequest, operations.refresh));
-  app.post('/v1/warm', (context) => runs.answer(context, imagesRequest, operations.warm));
-  app.post('/v1/flush', (context) => runs.answer(context, () => ({}), operations.flush));
-  app.post('/v1/import', (context) => runs.answerIntake(context, importRequest, operations.import));
+  app.post('/v1/verify', (context) => runs.answer(context, 'verify', operations.verify));
+  app.post('/v1/resolve', (context) => runs.answer(context, 'resolve', operations.resolve));
+  app.post('/v1/pin', (context) => runs.answer(context, 'pin', operations.pin));
+  app.post('/v1/unpin', (context) => runs.answer(context, 'unpin', operations.unpin));
+  app.post('/v1/remove', (context) => runs.answer(context, 'remove', operations.remove));
+  app.post('/v1/refresh', (context) => runs.answer(context, 'refresh', operations.refresh));
+  app.post('/v1/warm', (context) => runs.answer(context, 'warm', operations.warm));
+  app.post('/v1/flush', (context) => runs.answer(context, 'flush', operations.flush));
+  app.post('/v1/import', (context) => runs.answerIntake(context, 'import', operations.import));
   app.notFound((context) =>
     refuse(context, 404, new OperationError('usage', `pierhead ${version} knows no such operation`)),
   );
@@ -79,49 +77,6 @@ export function createControl(options: ControlOptions): Control {
   };
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
-function verifyRequest({ repair }: Json): VerifyRequest {
-  if (typeof repair !== 'boolean') throw new OperationError('usage', 'repair must be true or false');
-  return { repair };
-}
-
-function imageRequest({ image }: Json): ImageRequest {
-  if (typeof image !== 'string') throw new OperationError('usage', 'image must be the name of an image');
-  return { image };
-}
-
-function resolveRequest({ image, platform, fetch }: Json): ResolveRequest {
-  if (platform !== undefined && typeof platform !== 'string')
-    throw new OperationError('usage', 'platform must be a platform');
-  if (fetch !== undefined && typeof fetch !== 'boolean')
-    throw new OperationError('usage', 'fetch must be true or false');
-  return {
-    ...imageRequest({ image }),
-    ...(platform === undefined ? {} : { platform }),
-    ...(fetch === undefined ? {} : { fetch }),
-  };
-}
-
-function imagesRequest({ images, platforms }: Json): ImagesRequest {
-  if (!isTexts(images)) throw new OperationError('usage', 'images must be a list of names of images');
-  if (platforms === undefined) return { images };
-  if (!isTexts(platforms)) throw new OperationError('usage', 'platforms must be a list of platforms');
-  return { images, platforms };
-}
-
-function isTexts(value: unknown): value is string[] {
-  return Array.isArray(value) && value.every((each) => typeof each === 'string');
-}
-
-function importRequest({ pin, publicKey }: Json): ImportRequest {
-  if (pin !== undefined && typeof pin !== 'boolean')
-    throw new OperationError('usage', 'pin must be true or false');
-  if (publicKey !== undefined && typeof publicKey !== 'string')
-    throw new OperationError('usage', 'publicKey must be a text');
-  return { ...(pin === undefined ? {} : { pin }), ...(publicKey === undefined ? {} : { publicKey }) };
-}
-
 /** The operations that are being done for callers. */
 class OperationRuns {
   readonly #tell: Tell<'fault'>;
@@ -133,22 +88,22 @@ class OperationRuns {
     this.#tell = tell;
   }
 
-  async answer<Q, E, R>(
+  async answer<N extends OperationName, E, R>(
     context: Context,
-    parse: (json: Json) => Q,
-    operation: Operation<Q, E, R>,
+    name: N,
+    operation: Operation<RequestOf<N>, E, R>,
   ): Promise<Response> {
-    const request = parse(jsonIn(await context.req.text().catch(() => '')));
+    const request = readRequest(name, await context.req.text().catch(() => ''));
     return this.#stream<E, R>(context, (run) => operation(request, run));
   }
 
   /** The answer begins before there is anything to tell: until then the caller keeps its bytes, and can go elsewhere. */
-  async answerIntake<Q, E, R>(
+  async answerIntake<N extends OperationName, E, R>(
     context: Context<{ Bindings: HttpBindings }>,
-    parse: (json: Json) => Q,
-    operation: IntakeOperation<Q, E, R>,
+    name: N,
+    operation: IntakeOperation<RequestOf<N>, E, R>,
   ): Promise<Response> {
-    const request = parse(jsonIn(context.req.query(REQUEST_PARAMETER) ?? ''));
+    const request = readRequest(name, context.req.query(REQUEST_PARAMETER) ?? '');
     // Through a web stream they would take several times as long.
     const chunks: AsyncIterator<Buffer> = context.env.incoming[Symbol.asyncIterator]();
     // Without a `return` whoever reads less than all does not close the connection on which the answer goes out.
@@ -211,10 +166,18 @@ async function readAway(chunks: AsyncIterator<Buffer>): Promise<void> {
   }
 }
 
-function jsonIn(text: string): Json {
+/** Throws OperationError, which says what is wrong in the request. */
+function readRequest<N extends OperationName>(name: N, text: string): RequestOf<N> {
+  const { data, error } = REQUESTS[name].safeParse(jsonIn(text));
+  if (error === undefined) return data as RequestOf<N>;
+  const [problem] = error.issues;
+  throw new OperationError('usage', `${String(problem?.path[0])} ${problem?.message}`);
+}
+
+function jsonIn(text: string): object {
   try {
-    const json: unknown = parseJson(text, OWN_JSON);
-    if (typeof json === 'object' && json !== null) return json as Json;
+    const json = parseJson(text, OWN_JSON);
+    if (typeof json === 'object' && json !== null && !Array.isArray(json)) return json;
   } catch {
     // Said below.
   }
