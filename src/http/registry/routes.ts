@@ -33,7 +33,7 @@ export interface RoutesOptions {
 export function createRoutes({ pull, health }: RoutesOptions, route: Route): Hono<RegistryEnv> {
   const app = new Hono<RegistryEnv>({
     getPath: (_request, options) => routePath(options?.env?.incoming.url ?? NOWHERE),
-    // Of those that Hono would choose from, the other one takes `/manifests-2` for `/manifests`.
+    // Hono would choose TrieRouter where this one fails, which takes `/manifests-2` for `/manifests`.
     router: new RegExpRouter(),
   });
   const inRepository = (answer: AnswerInRepository): Answer => {
@@ -55,7 +55,7 @@ export function createRoutes({ pull, health }: RoutesOptions, route: Route): Hon
   app.get(`/v2/${NAME}/blobs/:digest`, route('blob', inRepository(answerBlob)));
   app.get(`/v2/${NAME}/tags/list`, route('tags', inRepository(answerTags)));
   app.get(`/v2/${NAME}/referrers/:digest`, route('referrers', inRepository(answerReferrers)));
-  // Beside a name the router takes no other word.
+  // RegExpRouter takes no fixed word where another route has a parameter.
   app.get(
     `/v2/${NAME}`,
     route('catalog', (asked) =>
