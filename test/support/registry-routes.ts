@@ -9,11 +9,8 @@ export interface ChosenRoute {
   readonly params: Readonly<Record<string, string>>;
 }
 
-/** A mirror that has no repository, and never says so of all of them. */
-const pull = {
-  locate: () => undefined,
-  repositories: () => new Promise(() => undefined),
-} as unknown as Mirror;
+/** A mirror that never says what it has. */
+const pull = { repositories: () => new Promise(() => undefined) } as unknown as Mirror;
 
 /** Only its method counts. */
 const GET = new Request('http://mirror/');
@@ -23,8 +20,9 @@ const chosen: ChosenRoute[] = [];
 const record: Route = (kind, answer) => (context) => {
   const params = context.req.param();
   const exchange = { kind, request: context.env.incoming } as Asked['exchange'];
-  // It alone can find that it has no such resource after all.
-  if (kind === 'catalog') void (async () => answer({ exchange, params } as Asked))().catch(() => undefined);
+  const asked = { exchange, param: (name: string) => params[name] } as Asked;
+  // This one alone finds out in its answer that there is no such resource.
+  if (kind === 'catalog') void (async () => answer(asked))().catch(() => undefined);
   chosen.push({ kind: exchange.kind, params });
   return RESPONSE;
 };
@@ -35,8 +33,7 @@ const app = createRoutes({ pull, health: () => ({ isStopping: false, degraded: [
 export function routeOf(target: string): ChosenRoute {
   const env = { incoming: { method: 'GET', url: target } } as HttpBindings;
   void app.fetch(GET, env);
-  const [found, ...others] = chosen.splice(0);
-  if (found === undefined || others.length > 0)
-    throw new Error(`${target} has ${others.length} routes too many`);
-  return found;
+  const [route, ...others] = chosen.splice(0);
+  if (route === undefined || others.length > 0) throw new Error(`${target} has not one route`);
+  return route;
 }

@@ -78,7 +78,7 @@ function jsonIn(text: string): unknown {
 
 /** The same for a server of node:http. */
 export function createAdminListener(options: AdminRoutesOptions): RequestListener {
-  const answer = getRequestListener(createAdminRoutes(options).fetch, { overrideGlobalObjects: false });
+  const answer = getRequestListener(createAdminRoutes(options).fetch);
   return (request, response) => void answer(request, response);
 }
 

@@ -69,7 +69,7 @@ export function createControl(options: ControlOptions): Control {
     options.tell('fault', { where: 'control', error });
     return refuse(context, 500, new OperationError('failed', 'internal error'));
   });
-  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const listener = getRequestListener(app.fetch);
   return {
     listener: (request, response) => void listener(request, response),
     drain: () => runs.drain(),

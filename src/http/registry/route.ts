@@ -30,8 +30,8 @@ export interface PlatformRules {
 /** A request that may be answered. */
 export interface Asked {
   readonly exchange: Exchange;
-  /** The parts of the path that its route names. */
-  readonly params: Readonly<Record<string, string>>;
+  /** The part of the path that its route gives this name; empty if there is none. */
+  readonly param: (name: 'name' | 'reference' | 'digest') => string;
   readonly platforms: PlatformRules;
   /** Whether who asks may see a repository (`docker.io/library/golang`); undefined: all that are served. */
   readonly mayPull: ((repository: string) => boolean) | undefined;
@@ -39,6 +39,13 @@ export interface Asked {
 
 /** Sends the answer. Throws RequestError or PullError, or rejects with it, as long as no headers are out. */
 export type Answer = (asked: Asked) => Promise<void> | void;
+
+interface Asking {
+  readonly exchange: Exchange;
+  readonly kind: RequestKind;
+  readonly answer: Answer;
+  readonly context: Context<RegistryEnv>;
+}
 
 export interface RegistryEnv {
   readonly Bindings: HttpBindings;
@@ -55,28 +62,34 @@ export function createRoute(options: RouteOptions, onBegin: (exchange: Exchange)
   const ruleFor = clientRuleFinder(options.clients);
   const varies = options.clients.some(({ platform }) => platform !== undefined) ? 'by-network' : 'by-headers';
 
-  async function respond(
-    exchange: Exchange,
-    context: Context<RegistryEnv>,
-    kind: RequestKind,
-    answer: Answer,
-  ) {
-    checkNetwork(options.admission, exchange);
-    checkHost(exchange.request);
-    // What watches the server has no account.
-    const admitted = kind === 'health' ? undefined : admit(options.admission, exchange);
-    const account = admitted === undefined ? undefined : await admitted;
-    if (account !== undefined) exchange.account = account.name;
-    exchange.kind = kind;
-    const platforms = { rule: ruleFor(exchange.client), varies } as const;
-    await answer({ exchange, params: context.req.param(), platforms, mayPull: account?.mayPull });
+  async function respond({ exchange, kind, answer, context }: Asking): Promise<void> {
+    try {
+      checkNetwork(options.admission, exchange);
+      checkHost(exchange.request);
+      // What watches the server has no account.
+      const admitted = kind === 'health' ? undefined : admit(options.admission, exchange);
+      const account = admitted === undefined ? undefined : await admitted;
+      if (account !== undefined) exchange.account = account.name;
+      exchange.kind = kind;
+      const platforms = { rule: ruleFor(exchange.client), varies } as const;
+      const param = (name: string): string => context.req.param(name) ?? '';
+      await answer({ exchange, param, platforms, mayPull: account?.mayPull });
+    } catch (error) {
+      refuse(exchange, error);
+    }
   }
 
   function refuse(exchange: Exchange, error: unknown): void {
     const { response } = exchange;
-    if (isInternal(error)) options.onInternalError(error, exchange);
-    if (response.headersSent || response.destroyed) response.destroy();
-    else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
+    try {
+      if (isInternal(error)) options.onInternalError(error, exchange);
+      if (response.headersSent || response.destroyed) response.destroy();
+      else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
+    } catch (unsaid) {
+      // Not even that could be said: it must end this one answer, and not the server.
+      options.onInternalError(unsaid, exchange);
+      response.destroy();
+    }
   }
 
   return (kind, answer) => (context) => {
@@ -84,13 +97,7 @@ export function createRoute(options: RouteOptions, onBegin: (exchange: Exchange)
     const exchange = startExchange(incoming, outgoing, options.isTrustedProxy);
     onBegin(exchange);
     if (options.health().isStopping) outgoing.setHeader('Connection', 'close');
-    respond(exchange, context, kind, answer)
-      .catch((error: unknown) => refuse(exchange, error))
-      .catch((error: unknown) => {
-        // Not even that could be said: it must end this one answer, and not the server.
-        options.onInternalError(error, exchange);
-        outgoing.destroy();
-      });
+    void respond({ exchange, kind, answer, context });
     return RESPONSE_ALREADY_SENT;
   };
 }

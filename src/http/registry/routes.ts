@@ -59,7 +59,7 @@ export function createRoutes({ pull, health }: RoutesOptions, route: Route): Hon
   app.get(
     `/v2/${NAME}`,
     route('catalog', (asked) =>
-      asked.params['name'] === '_catalog' ? answerCatalog(pull, asked) : answerOther(asked),
+      asked.param('name') === '_catalog' ? answerCatalog(pull, asked) : answerOther(asked),
     ),
   );
   app.notFound(route('other', answerOther));
@@ -136,10 +136,10 @@ interface InRepository {
 type AnswerInRepository = (pull: Mirror, asked: Asked, found: InRepository) => Promise<void>;
 
 /** Throws RequestError unless there can be such a repository, and who asks may see it. */
-function findRepository(pull: Mirror, { exchange, params, mayPull }: Asked): InRepository {
+function findRepository(pull: Mirror, { exchange, param, mayPull }: Asked): InRepository {
   const query = queryOf(exchange);
   const namespace = query.get('ns') ?? undefined;
-  const repository = pull.locate(params['name'] ?? '', namespace);
+  const repository = pull.locate(param('name'), namespace);
   if (repository === undefined)
     throw new RequestError(404, 'NAME_INVALID', 'the repository name is malformed');
   exchange.repository = repositoryKey(repository);
@@ -152,10 +152,10 @@ function findRepository(pull: Mirror, { exchange, params, mayPull }: Asked): InR
 
 async function answerManifest(
   pull: Mirror,
-  { exchange, params, platforms }: Asked,
+  { exchange, param, platforms }: Asked,
   { repository, query }: InRepository,
 ): Promise<void> {
-  const { reference: text = '' } = params;
+  const text = param('reference');
   const reference = parseReference(text);
   if (reference === undefined) {
     if (text.includes(':')) throw new RequestError(400, 'DIGEST_INVALID', 'the digest is malformed');
@@ -197,10 +197,10 @@ async function answerBlob(pull: Mirror, asked: Asked, { repository }: InReposito
 
 async function answerTags(
   pull: Mirror,
-  { exchange, params }: Asked,
+  { exchange, param }: Asked,
   { repository, query }: InRepository,
 ): Promise<void> {
-  sendTags(exchange, params['name'] ?? '', await pull.tags(repository, pageQuery(query)));
+  sendTags(exchange, param('name'), await pull.tags(repository, pageQuery(query)));
 }
 
 async function answerReferrers(
@@ -213,7 +213,8 @@ async function answerReferrers(
   sendReferrers(asked.exchange, answer, artifactTypes);
 }
 
-function requireDigest({ exchange, params: { digest: text = '' } }: Asked): Digest {
+function requireDigest({ exchange, param }: Asked): Digest {
+  const text = param('digest');
   const digest = parseDigest(text);
   if (digest === undefined) throw new RequestError(400, 'DIGEST_INVALID', 'the digest is malformed');
   exchange.reference = text;

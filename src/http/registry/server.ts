@@ -1,7 +1,8 @@
 import type { ServerResponse, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { getRequestListener } from '@hono/node-server';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { createHttpServer, type HttpServerOptions } from '../server/server.ts';
 import type { Exchange, Unreadable } from './exchange.ts';
 import { createRoute, type RouteOptions } from './route.ts';
@@ -55,10 +56,15 @@ export interface RegistryServerOptions extends HttpServerOptions, RouteOptions, 
 export function createRegistryServer(options: RegistryServerOptions): Server {
   const open = new OpenAnswers();
   const route = createRoute(options, (exchange) => open.begin(exchange, options.onExchange));
-  const answer = getRequestListener(createRoutes(options, route).fetch, {
-    overrideGlobalObjects: false,
-    autoCleanupIncoming: false,
-  });
+  const routes = createRoutes(options, route);
+  const answer = getRequestListener(
+    (request, env) => {
+      void routes.fetch(request, env as HttpBindings);
+      // To a HEAD Hono makes a response of its own from the one of the route, which would be sent.
+      return RESPONSE_ALREADY_SENT;
+    },
+    { overrideGlobalObjects: false, autoCleanupIncoming: false },
+  );
   const server = createHttpServer(options, (request, response) => {
     // The adapter makes a URL of these for every request, and refuses one with which it cannot. No route reads them so.
     request.headers.host = 'mirror';
