@@ -41,7 +41,7 @@ it.each([
   [`import?${REQUEST_PARAMETER}={"publicKey":{}}`, '', 'publicKey must be a text'],
 ])('refuses %s %s and says what is wrong in it', async (operation, body, message) => {
   const operations = {} as ControlOptions['operations'];
-  const control = createControl({ operations, version: '1.2.3', onInternalError: () => undefined });
+  const control = createControl({ operations, version: '1.2.3', tell: tellNobody });
   const listener = await listen(createServer(control.listener), { host: '127.0.0.1', port: 0 });
   onTestFinished(() => listener.cut());
   const answer = await rawRequest({
