@@ -1,7 +1,7 @@
 import type { ServerResponse, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { getRequestListener, type HttpBindings } from '@hono/node-server';
+import { getRequestListener } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { createHttpServer, type HttpServerOptions } from '../server/server.ts';
 import type { Exchange, Unreadable } from './exchange.ts';
@@ -59,7 +59,7 @@ export function createRegistryServer(options: RegistryServerOptions): Server {
   const routes = createRoutes(options, route);
   const answer = getRequestListener(
     (request, env) => {
-      void routes.fetch(request, env as HttpBindings);
+      void routes.fetch(request, env);
       // To a HEAD Hono makes a response of its own from the one of the route, which would be sent.
       return RESPONSE_ALREADY_SENT;
     },
