@@ -7,14 +7,14 @@ import {
   parseManifest,
   type Descriptor,
   type ManifestContent,
+  type Manifest,
 } from '../oci/manifest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { repositoryKey, type Repository } from '../oci/reference.ts';
 import { BundleError } from './error.ts';
 import type { BundleHead, ReferrersList } from './reader.ts';
-import type { BundledManifest } from './writer.ts';
 
-export interface ReadManifest extends BundledManifest {
+export interface ReadManifest extends Manifest {
   readonly content: ManifestContent;
   /** Its foreign layers that the bundle holds. Naming one shows nothing: whoever makes images need not have them. */
   readonly foreign: readonly Descriptor[];
@@ -32,23 +32,24 @@ export type BundledUnit = { readonly repository: Repository; readonly manifests:
  */
 export function unitsOf(
   { images, contents }: BundleHead,
-  manifests: ReadonlyMap<Digest, BundledManifest>,
+  manifests: ReadonlyMap<Digest, Manifest>,
   referrers: readonly ReferrersList[],
 ): BundledUnit[] {
   const held = new Set([...contents.blobs, ...contents.base].map(({ digest }) => digest));
   const read = new Map([...manifests].map(([digest, manifest]) => [digest, parsed(manifest, held)]));
-  for (const { digest, content } of read.values()) {
+  for (const { descriptor, content } of read.values()) {
     // What attestations lack was said when the bundle was made; clients other than Docker 29 do without.
     if (!isRunnableImage(content)) continue;
     const missing = blobsOf(content).find((blob) => !held.has(blob.digest));
     if (missing === undefined) continue;
-    throw new BundleError('corrupt', `${digest} names ${missing.digest}, which the bundle does not speak of`);
+    const names = `${descriptor.digest} names ${missing.digest}`;
+    throw new BundleError('corrupt', `${names}, which the bundle does not speak of`);
   }
   // An image often has several names, and whoever makes a bundle can give it a hundred thousand.
   const parts = new Map<Digest, ReadManifest[]>();
-  const partsOf = (root: ReadManifest): ReadManifest[] => {
-    const known = parts.get(root.digest) ?? below([root], read);
-    parts.set(root.digest, known);
+  const partsOf = ({ descriptor }: ReadManifest): ReadManifest[] => {
+    const known = parts.get(descriptor.digest) ?? below([descriptor], read);
+    parts.set(descriptor.digest, known);
     return known;
   };
   return [
@@ -66,14 +67,14 @@ export function unitsOf(
   ];
 }
 
-function parsed(manifest: BundledManifest, held: ReadonlySet<Digest>): ReadManifest {
+function parsed({ descriptor, bytes }: Manifest, held: ReadonlySet<Digest>): ReadManifest {
   try {
-    const { mediaType, content } = parseManifest(manifest.bytes, manifest.mediaType);
+    const { mediaType, content } = parseManifest(bytes, descriptor.mediaType);
     const foreign = content.kind === 'index' ? [] : content.foreign.filter(({ digest }) => held.has(digest));
-    return { ...manifest, mediaType, content, foreign };
+    return { descriptor: { ...descriptor, mediaType }, bytes, content, foreign };
   } catch (error) {
     if (!(error instanceof ManifestInvalidError)) throw error;
-    throw new BundleError('corrupt', `${manifest.digest}: ${error.message}`, error);
+    throw new BundleError('corrupt', `${descriptor.digest}: ${error.message}`, error);
   }
 }
 

@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { digestMatches, type Digest } from '../oci/digest.ts';
-import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
+import { MAX_MANIFEST_BYTES, manifestOf, type Manifest } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import { parseBundleIndex, type BundledImage } from './bundle-index.ts';
 import {
@@ -15,7 +15,6 @@ import { BundleError } from './error.ts';
 import { isSignedBy } from './signature.ts';
 import { TarReader } from './tar-reader.ts';
 import type { TarEntry } from './tar.ts';
-import type { BundledManifest } from './writer.ts';
 
 /** What is read into memory before anything is known to be right. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
@@ -83,16 +82,16 @@ export class BundleReader {
   }
 
   async manifests(): Promise<{
-    readonly manifests: ReadonlyMap<Digest, BundledManifest>;
+    readonly manifests: ReadonlyMap<Digest, Manifest>;
     readonly referrers: readonly ReferrersList[];
   }> {
     const { manifests, referrers } = this.#contents;
     const lists = new Map(referrers.map(({ list }) => [list.digest, list]));
     const total = [...manifests, ...lists.values()].reduce((sum, { size }) => sum + size, 0);
     if (total > MAX_MANIFESTS_BYTES) throw new BundleError('corrupt', `its manifests have ${total} bytes`);
-    const read = new Map<Digest, BundledManifest>();
+    const read = new Map<Digest, Manifest>();
     for (const { digest, mediaType, size } of manifests) {
-      read.set(digest, { digest, mediaType, bytes: await this.#blob({ digest, size }) });
+      read.set(digest, manifestOf({ digest, mediaType, bytes: await this.#blob({ digest, size }) }));
     }
     const bytes = new Map<Digest, Buffer>();
     for (const list of lists.values()) bytes.set(list.digest, await this.#blob(list));

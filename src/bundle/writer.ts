@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { digestHasher, digestOf, hasherMatches, type Digest } from '../oci/digest.ts';
+import type { Manifest } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import {
   renderBundleIndex,
@@ -19,16 +20,10 @@ import { BundleError } from './error.ts';
 import { signatureOf } from './signature.ts';
 import { tarEnd, tarFile, tarFileBytes } from './tar.ts';
 
-export interface BundledManifest {
-  readonly digest: Digest;
-  readonly mediaType: string;
-  readonly bytes: Buffer;
-}
-
 /** What is to be bundled, each list in the order in which it will lie there. Nothing is in one of them twice. */
 export interface BundleDraft {
   readonly images: readonly BundledImage[];
-  readonly manifests: readonly BundledManifest[];
+  readonly manifests: readonly Manifest[];
   readonly referrers: readonly {
     readonly repository: Repository;
     readonly subject: Digest;
@@ -110,18 +105,14 @@ function headOf(draft: BundleDraft, key: KeyObject | undefined): SmallFile[] {
     ...(key === undefined ? [] : [{ name: FILES.signature, bytes: signatureOf(index, key) }]),
     { name: FILES.contents, bytes: contents },
     ...(docker === undefined ? [] : [{ name: FILES.docker, bytes: docker }]),
-    ...draft.manifests.map(({ digest, bytes }) => ({ name: blobName(digest), bytes })),
+    ...draft.manifests.map(({ descriptor, bytes }) => ({ name: blobName(descriptor.digest), bytes })),
     ...[...lists].map(([digest, bytes]) => ({ name: blobName(digest), bytes })),
   ];
 }
 
 function contentsOf(draft: BundleDraft, docker: Buffer | undefined): BundleContents {
   return {
-    manifests: draft.manifests.map(({ digest, mediaType, bytes }) => ({
-      digest,
-      mediaType,
-      size: bytes.length,
-    })),
+    manifests: draft.manifests.map(({ descriptor }) => descriptor),
     referrers: draft.referrers.map(({ repository, subject, bytes }) => ({
       repository,
       subject,

@@ -21,6 +21,21 @@ export interface Descriptor {
   readonly size: number;
 }
 
+/** A manifest exactly as its registry sent it. `bytes` always hash to the digest: stores that others can write verify. */
+export interface Manifest {
+  /** As a tag or an index names it. */
+  readonly descriptor: Descriptor;
+  readonly bytes: Buffer;
+}
+
+export function manifestOf({
+  digest,
+  mediaType,
+  bytes,
+}: Omit<Descriptor, 'size'> & { readonly bytes: Buffer }): Manifest {
+  return { descriptor: { digest, mediaType, size: bytes.length }, bytes };
+}
+
 /** An entry of an index, with those of its annotations that say what it belongs to. */
 export interface IndexEntry extends Descriptor {
   readonly platform?: Platform;

@@ -1,18 +1,19 @@
 import { parseJson } from '../lib/json.ts';
 import { parseDigest, type Digest } from '../oci/digest.ts';
+import { manifestOf, type Manifest } from '../oci/manifest.ts';
 import { isManifestType } from '../oci/media-types.ts';
-import type { Link, StoredManifest, TagRecord } from './manifests.ts';
+import type { Link, TagRecord } from './manifests.ts';
 
 /** A manifest as one value: its media type, a NUL, and its bytes as they are. */
-export function encodeManifest(manifest: StoredManifest): Buffer {
-  return Buffer.concat([Buffer.from(`${manifest.mediaType}\0`), manifest.bytes]);
+export function encodeManifest(manifest: Manifest): Buffer {
+  return Buffer.concat([Buffer.from(`${manifest.descriptor.mediaType}\0`), manifest.bytes]);
 }
 
 /** Undefined if the value was not made by `encodeManifest`. */
-export function decodeManifest(digest: Digest, value: Buffer): StoredManifest | undefined {
+export function decodeManifest(digest: Digest, value: Buffer): Manifest | undefined {
   const end = value.indexOf(0);
   if (end < 1) return undefined;
-  return { digest, mediaType: value.toString('latin1', 0, end), bytes: value.subarray(end + 1) };
+  return manifestOf({ digest, mediaType: value.toString('latin1', 0, end), bytes: value.subarray(end + 1) });
 }
 
 /** Undefined if the text is not the JSON of a TagRecord: what is in it becomes header fields of answers. */

@@ -1,18 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
-import type { Descriptor } from '../oci/manifest.ts';
+import type { Descriptor, Manifest } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
-
-/** A manifest exactly as upstream sent it. `bytes` always hash to `digest`: stores that others can write verify. */
-export interface StoredManifest {
-  readonly digest: Digest;
-  readonly mediaType: string;
-  readonly bytes: Buffer;
-}
-
-/** As a tag or an index names it. */
-export function descriptorOf({ digest, mediaType, bytes }: StoredManifest): Descriptor {
-  return { digest, mediaType, size: bytes.length };
-}
 
 /** What is known of a tag. The manifest that it names need not be stored yet (a HEAD alone tells the digest). */
 export interface TagRecord {
@@ -47,8 +35,8 @@ export interface RepositoryRecord {
  * (a Redis that is out of reach excepted: it forgets puts and misses gets, and never throws).
  */
 export interface ManifestStore {
-  getManifest(digest: Digest): Promise<StoredManifest | undefined>;
-  putManifest(manifest: StoredManifest): Promise<void>;
+  getManifest(digest: Digest): Promise<Manifest | undefined>;
+  putManifest(manifest: Manifest): Promise<void>;
   /** `notBefore`, ms since the epoch: slower tiers are asked as well unless a faster one was checked since. */
   getTag(repository: Repository, tag: string, notBefore?: number): Promise<TagRecord | undefined>;
   /** Keeps `record` unless one that counts for more (tag-order.ts) is there already. */
@@ -68,7 +56,7 @@ export interface ManifestStore {
 
 /** What a store has at hand, told at once. Undefined: it has to be asked. */
 export interface Remembered {
-  manifest(digest: Digest): StoredManifest | undefined;
+  manifest(digest: Digest): Manifest | undefined;
   tag(repository: Repository, tag: string): TagRecord | undefined;
   link(repository: Repository, digest: Digest): Link | undefined;
   repository(repository: Repository): RepositoryRecord | undefined;
@@ -95,7 +83,7 @@ export interface ManifestAudit {
   listManifests(options: {
     readonly after?: Digest | undefined;
     readonly limit: number;
-  }): { readonly digest: Digest; readonly manifest: StoredManifest | undefined }[];
+  }): { readonly digest: Digest; readonly manifest: Manifest | undefined }[];
   deleteManifest(digest: Digest): Promise<void>;
   manifestTotals(): { readonly manifests: number; readonly bytes: number };
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { parseArgs } from 'node:util';
+import { manifestOf } from '../../src/oci/manifest.ts';
 import { Bundle } from '../../src/bundle/writer.ts';
 import { humanBytes, humanDuration } from '../../src/lib/text.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
@@ -121,7 +122,7 @@ async function writeBundle(path: string, bytes: number): Promise<number> {
   const bundle = new Bundle(
     {
       images: [{ name, root: { digest: root.digest, mediaType: root.mediaType, size: root.bytes.length } }],
-      manifests: [root],
+      manifests: [manifestOf(root)],
       referrers: [],
       blobs: blobs.map(({ digest, size }) => ({ digest, size })),
       base: [],

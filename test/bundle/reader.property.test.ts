@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { manifestOf } from '../../src/oci/manifest.ts';
 import { BundleError } from '../../src/bundle/error.ts';
 import { BundleReader } from '../../src/bundle/reader.ts';
 import { parsePublicKey } from '../../src/bundle/signature.ts';
@@ -30,11 +31,11 @@ const made = fc
     );
     const all = manifests.map((text) => {
       const bytes = Buffer.from(`manifest ${text}`);
-      return { digest: digestOf(bytes), mediaType: OCI_INDEX, bytes };
+      return manifestOf({ digest: digestOf(bytes), mediaType: OCI_INDEX, bytes });
     });
-    const images = all.flatMap(({ digest, mediaType, bytes }, at) => {
+    const images = all.flatMap(({ descriptor }, at) => {
       const name = parseImageName(`image-${at}:v1`);
-      return name === undefined ? [] : [{ name, root: { digest, mediaType, size: bytes.length } }];
+      return name === undefined ? [] : [{ name, root: descriptor }];
     });
     const draft: BundleDraft = {
       images,

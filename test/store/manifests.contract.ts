@@ -1,25 +1,25 @@
 import { describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
+import { manifestOf, type Manifest } from '../../src/oci/manifest.ts';
 import { OCI_MANIFEST } from '../../src/oci/media-types.ts';
-import type { ManifestStore, StoredManifest, TagRecord } from '../../src/store/manifests.ts';
+import type { ManifestStore, TagRecord } from '../../src/store/manifests.ts';
 
 export const GOLANG = { host: 'docker.io', name: 'library/golang' };
 export const OTHER = { host: 'docker.io', name: 'library/golang-other' };
 
-export function manifest(text: string): StoredManifest {
+export function manifest(text: string): Manifest {
   const config = {
     mediaType: 'application/vnd.oci.image.config.v1+json',
     digest: digestOf(Buffer.from(text)),
     size: 1,
   };
   const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, config, layers: [] }));
-  return { digest: digestOf(bytes), mediaType: OCI_MANIFEST, bytes };
+  return manifestOf({ digest: digestOf(bytes), mediaType: OCI_MANIFEST, bytes });
 }
 
 export function record(text: string, checkedAt: number, more: Partial<TagRecord> = {}): TagRecord {
-  const { digest, mediaType, bytes } = manifest(text);
   return {
-    descriptor: { digest, mediaType, size: bytes.length },
+    descriptor: manifest(text).descriptor,
     checkedAt,
     confirmedAt: checkedAt,
     ...more,
@@ -31,9 +31,9 @@ export function manifestStoreContract(name: string, open: () => Promise<Manifest
   describe(`${name}, as a manifest store,`, () => {
     it('knows nothing at first', async () => {
       const store = await open();
-      expect(await store.getManifest(manifest('a').digest)).toBeUndefined();
+      expect(await store.getManifest(manifest('a').descriptor.digest)).toBeUndefined();
       expect(await store.getTag(GOLANG, 'latest')).toBeUndefined();
-      expect(await store.getLink(GOLANG, manifest('a').digest)).toBeUndefined();
+      expect(await store.getLink(GOLANG, manifest('a').descriptor.digest)).toBeUndefined();
       expect(await store.getRepository(GOLANG)).toBeUndefined();
     });
 
@@ -41,8 +41,8 @@ export function manifestStoreContract(name: string, open: () => Promise<Manifest
       const store = await open();
       await store.putManifest(manifest('a'));
       await store.putManifest(manifest('b'));
-      expect(await store.getManifest(manifest('a').digest)).toEqual(manifest('a'));
-      expect(await store.getManifest(manifest('b').digest)).toEqual(manifest('b'));
+      expect(await store.getManifest(manifest('a').descriptor.digest)).toEqual(manifest('a'));
+      expect(await store.getManifest(manifest('b').descriptor.digest)).toEqual(manifest('b'));
     });
 
     it('keeps tags apart by repository and name', async () => {
@@ -87,7 +87,7 @@ export function manifestStoreContract(name: string, open: () => Promise<Manifest
 
     it('keeps links by repository, and prefers what a manifest says', async () => {
       const store = await open();
-      const { digest } = manifest('a');
+      const { digest } = manifest('a').descriptor;
       await store.putLinks(GOLANG, new Map([[digest, { by: 'manifest', size: 5 }]]));
       await store.putLinks(GOLANG, new Map([[digest, { by: 'upstream' }]]));
       expect(await store.getLink(GOLANG, digest)).toEqual({ by: 'manifest', size: 5 });
@@ -99,7 +99,7 @@ export function manifestStoreContract(name: string, open: () => Promise<Manifest
 
     it('keeps offers by repository, and takes none for a link, nor a link for one', async () => {
       const store = await open();
-      const [one, two] = [manifest('a').digest, manifest('b').digest];
+      const [one, two] = [manifest('a').descriptor.digest, manifest('b').descriptor.digest];
       await store.putOffers(GOLANG, [one]);
       await store.putLinks(GOLANG, new Map([[two, { by: 'upstream' }]]));
       expect([await store.isOffered(GOLANG, one), await store.isOffered(GOLANG, two)]).toEqual([true, false]);

@@ -83,8 +83,9 @@ describe('Tiers', () => {
 describe('LMDB', () => {
   it('gives no manifest that has rotted: it is a miss, and replaced', async () => {
     const store = closing(await index());
-    const { digest, ...rest } = manifest('a');
-    await store.putManifest({ digest, ...rest, bytes: Buffer.from('{"schemaVersion":2}') });
+    const { descriptor } = manifest('a');
+    const { digest } = descriptor;
+    await store.putManifest({ descriptor, bytes: Buffer.from('{"schemaVersion":2}') });
     expect(await store.getManifest(digest)).toBeUndefined();
     await store.putManifest(manifest('a'));
     expect(await store.getManifest(digest)).toEqual(manifest('a'));
@@ -95,16 +96,16 @@ describe('LMDB', () => {
     const first = openIndex(path);
     await first.putManifest(manifest('a'));
     await first.putTag(GOLANG, 'latest', record('a', 1));
-    await first.putBlob(manifest('a').digest, { size: 10 });
-    await first.putBlob(manifest('a').digest, { size: 12 });
-    await first.putBlob(manifest('b').digest, { size: 5 });
-    await first.deleteBlob(manifest('b').digest);
-    await first.deleteBlob(manifest('b').digest);
+    await first.putBlob(manifest('a').descriptor.digest, { size: 10 });
+    await first.putBlob(manifest('a').descriptor.digest, { size: 12 });
+    await first.putBlob(manifest('b').descriptor.digest, { size: 5 });
+    await first.deleteBlob(manifest('b').descriptor.digest);
+    await first.deleteBlob(manifest('b').descriptor.digest);
     await first.close();
     const second = closing(openIndex(path));
-    expect(await second.getManifest(manifest('a').digest)).toEqual(manifest('a'));
+    expect(await second.getManifest(manifest('a').descriptor.digest)).toEqual(manifest('a'));
     expect(await second.getTag(GOLANG, 'latest')).toEqual(record('a', 1));
-    expect(second.getBlob(manifest('a').digest)).toEqual({ size: 12 });
+    expect(second.getBlob(manifest('a').descriptor.digest)).toEqual({ size: 12 });
     expect(second.blobTotals()).toEqual({ blobs: 1, bytes: 12 });
     expect(second.manifestTotals().manifests).toBe(1);
   });
@@ -131,12 +132,12 @@ describe('Redis', () => {
     const store = await redis(server.url, { onFailure: (kind) => errors.push(kind) });
     await store.putManifest(manifest('a'));
     server.pause();
-    expect(await store.getManifest(manifest('a').digest)).toBeUndefined();
+    expect(await store.getManifest(manifest('a').descriptor.digest)).toBeUndefined();
     await store.putTag(GOLANG, 'latest', record('a', 1));
     expect(errors).toContain('timeout');
     server.resume();
     await eventually(
-      async () => (await store.getManifest(manifest('a').digest)) !== undefined,
+      async () => (await store.getManifest(manifest('a').descriptor.digest)) !== undefined,
       'Redis to be used again',
     );
   });
@@ -146,8 +147,8 @@ describe('Redis', () => {
     const store = await tiered(server.url);
     await store.putManifest(manifest('a'));
     await server.stop();
-    expect(await store.getManifest(manifest('b').digest)).toBeUndefined();
-    expect(await store.getManifest(manifest('a').digest)).toEqual(manifest('a'));
+    expect(await store.getManifest(manifest('b').descriptor.digest)).toBeUndefined();
+    expect(await store.getManifest(manifest('a').descriptor.digest)).toEqual(manifest('a'));
     await store.putTag(GOLANG, 'latest', record('a', 1));
     expect(await store.getTag(GOLANG, 'latest')).toEqual(record('a', 1));
   });
@@ -156,9 +157,9 @@ describe('Redis', () => {
     const server = await startRedis();
     const errors: string[] = [];
     const store = await redis(server.url, { onFailure: (kind) => errors.push(kind) });
-    const key = `pierhead:v1:manifest:${manifest('a').digest}`;
+    const key = `pierhead:v1:manifest:${manifest('a').descriptor.digest}`;
     await server.client.set(key, 'application/x\0something else');
-    expect(await store.getManifest(manifest('a').digest)).toBeUndefined();
+    expect(await store.getManifest(manifest('a').descriptor.digest)).toBeUndefined();
     expect(errors).toEqual(['tampered']);
     expect(await server.client.exists(key)).toBe(0);
   });
@@ -167,10 +168,10 @@ describe('Redis', () => {
     const server = await startRedis();
     const errors: string[] = [];
     const store = await redis(server.url, { onFailure: (kind) => errors.push(kind) });
-    const { mediaType, bytes } = manifest('a');
+    const { descriptor, bytes } = manifest('a');
     const long = Buffer.concat([bytes, Buffer.alloc(MAX_MANIFEST_BYTES + 1 - bytes.length, ' ')]);
     const key = `pierhead:v1:manifest:${digestOf(long)}`;
-    await server.client.set(key, Buffer.concat([Buffer.from(`${mediaType}\0`), long]));
+    await server.client.set(key, Buffer.concat([Buffer.from(`${descriptor.mediaType}\0`), long]));
     expect(await store.getManifest(digestOf(long))).toBeUndefined();
     expect(errors).toEqual(['tampered']);
     expect(await server.client.exists(key)).toBe(0);
@@ -190,12 +191,12 @@ describe('Redis', () => {
     const store = await tiered(server.url);
     await store.putManifest(manifest('a'));
     await server.client.flushall();
-    expect(await store.getManifest(manifest('a').digest)).toEqual(manifest('a'));
+    expect(await store.getManifest(manifest('a').descriptor.digest)).toEqual(manifest('a'));
   });
 });
 
 describe('What Redis says of who may see what', () => {
-  const { digest } = manifest('a');
+  const { digest } = manifest('a').descriptor;
   const link = { by: 'manifest', size: 5 } as const;
   const PUBLIC = 'pierhead:v1:public:docker.io/library/golang';
   const LINK = `pierhead:v1:link:public:docker.io/library/golang@${digest}`;
@@ -274,7 +275,7 @@ describe('What Redis says of who may see what', () => {
     const [isPublic, isLinked] = [(await client.get(PUBLIC)) ?? '', (await client.get(LINK)) ?? ''];
     await client.set('pierhead:v1:public:docker.io/library/golang-other', isPublic);
     await client.set(`pierhead:v1:link:public:docker.io/library/golang-other@${digest}`, isLinked);
-    const other = manifest('b').digest;
+    const other = manifest('b').descriptor.digest;
     await client.set(`pierhead:v1:link:public:docker.io/library/golang@${other}`, isLinked);
     expect(await told(store, OTHER)).toEqual(NOTHING);
     expect(await store.getLink(GOLANG, other)).toBeUndefined();
@@ -334,7 +335,7 @@ describe('What Redis says of who may see what', () => {
     await two.putTag(GOLANG, 'latest', record('a', 1));
     await one.putManifest(manifest('b'));
     await one.putTag(GOLANG, 'latest', record('b', 2));
-    const { digest: moved } = manifest('b');
+    const { digest: moved } = manifest('b').descriptor;
     await eventually(async () => (await two.getManifest(moved)) !== undefined, 'the manifest at the other');
     expect(await two.getTag(GOLANG, 'latest', 1)).toEqual(record('a', 1));
     await one.putLinks(GOLANG, new Map([[moved, { by: 'upstream' }]]));
@@ -350,12 +351,12 @@ describe('two nodes on one Redis', () => {
     await one.putManifest(manifest('a'));
     await one.putTag(GOLANG, 'latest', record('a', 1));
     await eventually(
-      async () => (await two.getManifest(manifest('a').digest)) !== undefined,
+      async () => (await two.getManifest(manifest('a').descriptor.digest)) !== undefined,
       'the manifest at the other',
     );
     await eventually(async () => (await two.getTag(GOLANG, 'latest')) !== undefined, 'the tag at the other');
     await one.putManifest(manifest('b'));
-    await one.putLinks(GOLANG, new Map([[manifest('b').digest, { by: 'upstream' }]]));
+    await one.putLinks(GOLANG, new Map([[manifest('b').descriptor.digest, { by: 'upstream' }]]));
     await one.putTag(GOLANG, 'latest', record('b', 2));
     const moved = await eventually(async () => {
       const known = await two.getTag(GOLANG, 'latest');

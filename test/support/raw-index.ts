@@ -1,5 +1,6 @@
 import { open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { manifestOf } from '../../src/oci/manifest.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { openIndex } from '../../src/store/manifest/lmdb.ts';
@@ -57,7 +58,7 @@ export async function fillIndex(dataDir: string): Promise<void> {
         const bytes = Buffer.from(JSON.stringify(document));
         const digest = digestOf(bytes);
         const name = `docker.io/library/image-${each % 7}`;
-        manifests.put({ digest, mediaType: OCI_MANIFEST, bytes }, 1_700_000_000_000 + step);
+        manifests.put(manifestOf({ digest, mediaType: OCI_MANIFEST, bytes }), 1_700_000_000_000 + step);
         links.put(name, digest, { by: 'upstream', size: bytes.length });
         tags.put([name, `${step}.${each}`], record(text, step + 1));
         blobs.put(layer.digest, each, step);

@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import type { Manifest } from '../../src/oci/manifest.ts';
 import { BlobStoreError } from '../../src/store/blobs.ts';
 import { ImageError } from '../../src/store/images.ts';
-import type { StoredManifest } from '../../src/store/manifests.ts';
 import { APP, linksOf, type TestSpace } from './space.ts';
 
 /** More than the grace after a pull, and than the coarseness of what is noted. */
@@ -25,7 +25,7 @@ export interface SpaceWorld {
 }
 
 interface Known {
-  readonly manifest: StoredManifest;
+  readonly manifest: Manifest;
   readonly blobs: readonly Digest[];
   pulledAt: number;
   isPinned: boolean;
@@ -120,7 +120,7 @@ export class SpaceModel {
     const list = await this.#test.addIndex({
       of: children.flatMap((child) => this.#images.get(child)?.manifest ?? []),
     });
-    this.#lists.set(list.digest, children);
+    this.#lists.set(list.descriptor.digest, children);
     await this.#test.pull(list);
     for (const child of children) {
       const known = this.#images.get(child);
@@ -158,7 +158,8 @@ export class SpaceModel {
     const { references } = this.#test.index.tables;
     const isRecent = pulledAt > this.#test.now - HOUR_MS;
     return blobs.some(
-      (digest) => this.#leases.has(digest) && (isRecent || references.isOwn(digest, manifest.digest)),
+      (digest) =>
+        this.#leases.has(digest) && (isRecent || references.isOwn(digest, manifest.descriptor.digest)),
     );
   }
 

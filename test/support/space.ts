@@ -2,6 +2,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import { manifestOf, type Manifest } from '../../src/oci/manifest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { repositoryKey, type Repository } from '../../src/oci/reference.ts';
 import { DiskBlobAudit } from '../../src/store/blob/audit.ts';
@@ -10,7 +11,7 @@ import { ImageCatalog } from '../../src/store/catalog/images.ts';
 import type { Images } from '../../src/store/images.ts';
 import type { Removed } from '../../src/store/index/removal.ts';
 import { openIndex, type Index } from '../../src/store/manifest/lmdb.ts';
-import type { Link, StoredManifest } from '../../src/store/manifests.ts';
+import type { Link } from '../../src/store/manifests.ts';
 import { FileHasher } from '../../src/store/part/hashing.ts';
 import { blobPath } from '../../src/store/part/layout.ts';
 import { type SizeLimit, openSpace, type Space, type SpaceOptions } from '../../src/store/space/space.ts';
@@ -35,17 +36,17 @@ export interface TestSpace {
   /** A blob whose file is what its digest names. */
   addContent(content: Buffer): Promise<Digest>;
   /** An image of these blobs, whether they are there or not, under a tag if one is given. */
-  addImage(options: ImageOptions): Promise<StoredManifest>;
+  addImage(options: ImageOptions): Promise<Manifest>;
   addIndex(options: {
-    readonly of: readonly StoredManifest[];
+    readonly of: readonly Manifest[];
     readonly attestations?: readonly Attestation[];
     readonly tag?: string;
     readonly repository?: Repository;
-  }): Promise<StoredManifest>;
+  }): Promise<Manifest>;
   /** As a GET of the manifest does; resolves when it is written. */
-  pull(manifest: StoredManifest): Promise<void>;
+  pull(manifest: Manifest): Promise<void>;
   files(): Promise<string[]>;
-  isStored(manifest: StoredManifest): boolean;
+  isStored(manifest: Manifest): boolean;
   /** Holds room for `bytes` and gives it back: what had to go for it is gone. */
   want(bytes: number): Promise<void>;
   /** Throws what failed in the background. Done when the test ends, if not before. */
@@ -64,8 +65,8 @@ export interface ImageOptions {
 
 /** A manifest that an index says to speak of another one. */
 export interface Attestation {
-  readonly manifest: StoredManifest;
-  readonly of: StoredManifest;
+  readonly manifest: Manifest;
+  readonly of: Manifest;
 }
 
 export interface TestSpaceOptions {
@@ -115,18 +116,17 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
   };
   onTestFinished(() => (closed ??= close()));
   const put = async (
-    manifest: StoredManifest,
+    manifest: Manifest,
     named: readonly { readonly digest: Digest; readonly size: number }[],
     { tag, repository = APP }: { readonly tag?: string | undefined; readonly repository?: Repository },
-  ): Promise<StoredManifest> => {
-    const { digest, mediaType, bytes } = manifest;
+  ): Promise<Manifest> => {
+    const { descriptor } = manifest;
     await index.putManifest(manifest);
     const links = new Map<Digest, Link>(
       named.map((each) => [each.digest, { by: 'manifest', size: each.size }]),
     );
-    await index.putLinks(repository, links.set(digest, { by: 'upstream', size: bytes.length }));
+    await index.putLinks(repository, links.set(descriptor.digest, { by: 'upstream', size: descriptor.size }));
     const at = state.now;
-    const descriptor = { digest, mediaType, size: bytes.length };
     if (tag !== undefined)
       await index.putTag(repository, tag, { descriptor, checkedAt: at, confirmedAt: at });
     return manifest;
@@ -162,15 +162,15 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
       put(imageManifest(name, blobs, isStatement), blobs, where),
     addIndex: ({ of, attestations = [], ...where }) => {
       const all = [...of, ...attestations.map(({ manifest }) => manifest)];
-      const children = all.map(({ digest, bytes }) => ({ digest, size: bytes.length }));
+      const children = all.map(({ descriptor: { digest, size } }) => ({ digest, size }));
       return put(indexManifest(of, attestations), children, where);
     },
-    pull: async ({ digest }) => {
+    pull: async ({ descriptor: { digest } }) => {
       space.usage.touch(digest);
       await space.usage.flush();
     },
     files: () => blobFiles(dataDir),
-    isStored: ({ digest }) => tables.manifests.has(digest),
+    isStored: ({ descriptor }) => tables.manifests.has(descriptor.digest),
     want: async (bytes) => {
       (await space.room.reserve(bytes)).release();
     },
@@ -182,22 +182,22 @@ export function imageManifest(
   name: string,
   blobs: readonly { readonly digest: Digest; readonly size: number }[],
   isStatement = false,
-): StoredManifest {
+): Manifest {
   const [config = descriptorOf(digestOf(Buffer.from('none')), 4), ...layers] = blobs.map(({ digest, size }) =>
     descriptorOf(digest, size),
   );
   const mediaType = isStatement
     ? 'application/vnd.oci.empty.v1+json'
     : 'application/vnd.oci.image.config.v1+json';
-  return manifestOf(OCI_MANIFEST, { config: { ...config, mediaType }, layers, annotations: { name } });
+  return manifestFrom(OCI_MANIFEST, { config: { ...config, mediaType }, layers, annotations: { name } });
 }
 
 export function indexManifest(
-  children: readonly StoredManifest[],
+  children: readonly Manifest[],
   attestations: readonly Attestation[] = [],
-): StoredManifest {
-  const entry = ({ digest, mediaType, bytes }: StoredManifest) => ({ digest, mediaType, size: bytes.length });
-  return manifestOf(OCI_INDEX, {
+): Manifest {
+  const entry = ({ descriptor }: Manifest) => descriptor;
+  return manifestFrom(OCI_INDEX, {
     manifests: [
       ...children.map((child, at) => ({
         ...entry(child),
@@ -208,16 +208,16 @@ export function indexManifest(
         platform: { os: 'unknown', architecture: 'unknown' },
         annotations: {
           'vnd.docker.reference.type': 'attestation-manifest',
-          'vnd.docker.reference.digest': of.digest,
+          'vnd.docker.reference.digest': of.descriptor.digest,
         },
       })),
     ],
   });
 }
 
-function manifestOf(mediaType: string, document: object): StoredManifest {
+function manifestFrom(mediaType: string, document: object): Manifest {
   const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, ...document }));
-  return { digest: digestOf(bytes), mediaType, bytes };
+  return manifestOf({ digest: digestOf(bytes), mediaType, bytes });
 }
 
 function descriptorOf(digest: Digest, size: number) {

@@ -1,11 +1,11 @@
-import type { ManifestAnswer } from '../../mirror/answer/answers.ts';
-import { isHead, type Exchange, namespaceHeader } from './exchange.ts';
+import { descriptorOf, type ManifestAnswer } from '../../mirror/answer/answers.ts';
+import { type Exchange, namespaceHeader } from './exchange.ts';
 import { cacheStatusHeader, stalenessHeaders, etag, isNotModified } from './headers.ts';
 
 /** Sends a manifest, or its headers to a HEAD, or 304. */
 export function sendManifest(exchange: Exchange, answer: ManifestAnswer): void {
   const { request, response } = exchange;
-  const { descriptor, bytes } = answer;
+  const descriptor = descriptorOf(answer);
   exchange.cache = answer.cache;
   // A flat list, and nothing set before: of whatever else Node makes one first.
   const headers: string[] = [
@@ -27,10 +27,11 @@ export function sendManifest(exchange: Exchange, answer: ManifestAnswer): void {
   }
   headers.push('Content-Type', descriptor.mediaType, 'Content-Length', String(descriptor.size));
   response.writeHead(200, headers);
-  if (isHead(exchange) || bytes === undefined) {
+  if ('head' in answer) {
     response.end();
     return;
   }
+  const { bytes } = answer.manifest;
   exchange.bytes += bytes.length;
   response.end(bytes);
 }

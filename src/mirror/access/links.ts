@@ -4,9 +4,9 @@ import { SingleFlight } from '../../lib/single-flight.ts';
 import { inTurns } from '../../lib/turns.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatRepositoryName } from '../../oci/image-name.ts';
-import { blobsOf, parseManifest, type ManifestContent } from '../../oci/manifest.ts';
+import { blobsOf, parseManifest, type ManifestContent, type Manifest } from '../../oci/manifest.ts';
 import { type Repository, repositoryKey } from '../../oci/reference.ts';
-import type { Link, ManifestStore, StoredManifest } from '../../store/manifests.ts';
+import type { Link, ManifestStore } from '../../store/manifests.ts';
 import type { Outcome } from '../../upstream/upstream.ts';
 import { failureError, isLate, type PullErrorCode } from '../answer/errors.ts';
 
@@ -55,18 +55,18 @@ export class ContentLinks {
    * Links what `manifest` names, which `repository` is known to hold. It may have come into the cache through
    * another repository, and then its content is not linked here yet.
    */
-  async expand(repository: Repository, manifest: StoredManifest): Promise<void> {
-    if (this.isExpanded(repository, manifest.digest)) return;
+  async expand(repository: Repository, manifest: Manifest): Promise<void> {
+    if (this.isExpanded(repository, manifest.descriptor.digest)) return;
     const name = repositoryKey(repository);
-    const links = linksOf(parseManifest(manifest.bytes, manifest.mediaType).content);
+    const links = linksOf(parseManifest(manifest.bytes, manifest.descriptor.mediaType).content);
     for await (const digest of inTurns(links.keys())) {
       if ((await this.#store.getLink(repository, digest)) === undefined) {
         await this.#store.putLinks(repository, links);
         break;
       }
     }
-    const expanded = this.#expanded.get(manifest.digest);
-    if (expanded === undefined) this.#expanded.set(manifest.digest, new Set([name]));
+    const expanded = this.#expanded.get(manifest.descriptor.digest);
+    if (expanded === undefined) this.#expanded.set(manifest.descriptor.digest, new Set([name]));
     else expanded.add(name);
   }
 

@@ -3,14 +3,15 @@ import type { PrefetchKind, Tell } from '../../events/events.ts';
 import { atMost, keptFor, memoOf } from '../../lib/caches.ts';
 import { withinMs } from '../../lib/promises.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { blobsOf, isRunnableImage, parseManifest } from '../../oci/manifest.ts';
+import { blobsOf, isRunnableImage, parseManifest, type Manifest } from '../../oci/manifest.ts';
 import { isIndexType } from '../../oci/media-types.ts';
 import { orderFor } from '../../oci/platform-order.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
 import { repositoryKey, type Repository } from '../../oci/reference.ts';
-import type { ManifestStore, StoredManifest } from '../../store/manifests.ts';
+import type { ManifestStore } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import type { ContentLinks } from '../access/links.ts';
+import { descriptorOf } from '../answer/answers.ts';
 import { PullError } from '../answer/errors.ts';
 import type { NegativeCache } from '../answer/negative-cache.ts';
 import type { BlobPuller } from '../blob/blobs.ts';
@@ -67,11 +68,9 @@ export class ReadAhead {
   }
 
   manifestServed(served: ServedManifest): void {
-    const { headOnly } = served.request;
-    const { descriptor, bytes } = served.answer;
-    if (headOnly || bytes === undefined) return;
-    const manifest = { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes };
-    if (isIndexType(descriptor.mediaType)) {
+    if ('head' in served.answer) return;
+    const { manifest } = served.answer;
+    if (isIndexType(manifest.descriptor.mediaType)) {
       if (this.#options.mode !== 'off') this.#childOf(manifest, served);
       return;
     }
@@ -89,11 +88,11 @@ export class ReadAhead {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
-  #childOf(list: StoredManifest, { upstream, request }: ServedManifest): void {
+  #childOf(list: Manifest, { upstream, request }: ServedManifest): void {
     const { repository, client } = request;
     const wanted = this.#options.clients.expected(client) ?? this.#onlyPlatform();
     if (wanted === undefined) return;
-    const key = `${repositoryKey(repository)}@${list.digest} ${this.#nameOf(wanted)}`;
+    const key = `${repositoryKey(repository)}@${list.descriptor.digest} ${this.#nameOf(wanted)}`;
     this.#runOnce(key, () => this.#getReady(wanted, list, { upstream, repository }));
   }
 
@@ -102,7 +101,7 @@ export class ReadAhead {
    * the manifest is here, what its attestation states costs no pull: an image that lacks it gets it when it is served.
    */
   #attestationsOf({ upstream, request: { repository }, answer }: ServedManifest): void {
-    const { digest } = answer.descriptor;
+    const { digest } = descriptorOf(answer);
     const member = this.#options.members.get(digest);
     if (member === undefined) return;
     const attestations = member.isAttestation ? [digest] : member.attestations;
@@ -117,10 +116,10 @@ export class ReadAhead {
   /** False if not all could be had. Throws PullError. */
   async #getReady(
     wanted: Platform,
-    list: StoredManifest,
+    list: Manifest,
     { upstream, repository }: { readonly upstream: Upstream; readonly repository: Repository },
   ): Promise<boolean> {
-    const load = async ({ digest }: { readonly digest: Digest }): Promise<StoredManifest> => {
+    const load = async ({ digest }: { readonly digest: Digest }): Promise<Manifest> => {
       const nested = await this.#manifest(upstream, repository, { digest, kind: 'manifest' });
       this.#options.members.note(nested);
       return nested;
@@ -149,8 +148,8 @@ export class ReadAhead {
     return platforms.some((each) => orderFor(each).matches(platform));
   }
 
-  async #config(upstream: Upstream, repository: Repository, child: StoredManifest): Promise<boolean> {
-    const { content } = parseManifest(child.bytes, child.mediaType);
+  async #config(upstream: Upstream, repository: Repository, child: Manifest): Promise<boolean> {
+    const { content } = parseManifest(child.bytes, child.descriptor.mediaType);
     if (content.kind !== 'image') return true;
     const { digest } = content.config;
     if (!this.#options.mayPrefetch(upstream, repository.name)) return false;
@@ -174,12 +173,8 @@ export class ReadAhead {
   }
 
   /** One after the other: they are small, and those that somebody waits for go first. */
-  async #statements(
-    upstream: Upstream,
-    repository: Repository,
-    attestation: StoredManifest,
-  ): Promise<boolean> {
-    const { content } = parseManifest(attestation.bytes, attestation.mediaType);
+  async #statements(upstream: Upstream, repository: Repository, attestation: Manifest): Promise<boolean> {
+    const { content } = parseManifest(attestation.bytes, attestation.descriptor.mediaType);
     if (content.kind === 'index' || isRunnableImage(content)) return true;
     const blobs = blobsOf(content);
     const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
@@ -206,7 +201,7 @@ export class ReadAhead {
     upstream: Upstream,
     repository: Repository,
     { digest, kind }: { readonly digest: Digest; readonly kind: PrefetchKind },
-  ): Promise<StoredManifest> {
+  ): Promise<Manifest> {
     const { store, links, fetcher, negative, mayPrefetch, tell } = this.#options;
     const stored = await store.getManifest(digest);
     // One that came through another repository need not be in this one: who asks for it has that found out.

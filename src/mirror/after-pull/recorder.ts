@@ -6,6 +6,7 @@ import { isUnknown } from '../../oci/platform-order.ts';
 import { formatPlatform, normalizePlatform, parsePlatform, type Platform } from '../../oci/platform.ts';
 import { repositoryKey } from '../../oci/reference.ts';
 import type { PullHistory } from '../../store/history.ts';
+import { descriptorOf } from '../answer/answers.ts';
 import type { ClientPlatforms } from '../manifest/clients.ts';
 import type { IndexEntries } from '../manifest/entries.ts';
 import type { ServedManifest } from '../manifest/manifests.ts';
@@ -52,8 +53,8 @@ export class PullRecorder {
   }
 
   manifestServed({ request, answer }: ServedManifest): void {
-    const { reference, headOnly, client } = request;
-    const { digest, mediaType } = answer.descriptor;
+    const { reference, client } = request;
+    const { digest, mediaType } = descriptorOf(answer);
     const repository = repositoryKey(request.repository);
     const visitor = `${client.address} ${repository}`;
     const before = this.#visits.get(visitor) ?? [];
@@ -61,10 +62,10 @@ export class PullRecorder {
       reference.kind === 'tag'
         ? [{ digest, tag: reference.tag, root: answer.list ?? digest }]
         : this.#afterOthers(digest, before);
-    if (reference.kind === 'tag' || (!headOnly && isIndexType(mediaType))) {
+    if (reference.kind === 'tag' || ('manifest' in answer && isIndexType(mediaType))) {
       this.#remember(visitor, visits, before);
     }
-    if (headOnly) return;
+    if ('head' in answer) return;
     const platform = this.#platformOf({ request, answer });
     if (platform !== undefined && isUnknown(platform)) return;
     const name = platform === undefined ? '' : this.#nameOf(platform);
@@ -101,7 +102,7 @@ export class PullRecorder {
 
   /** What a list says of the manifest; of a list itself, what the client most likely takes out of it. */
   #platformOf({ request, answer }: Pick<ServedManifest, 'request' | 'answer'>): Platform | undefined {
-    const { digest, mediaType } = answer.descriptor;
+    const { digest, mediaType } = descriptorOf(answer);
     if (isIndexType(mediaType)) return this.#options.clients.expected(request.client);
     return this.#options.members.get(digest)?.platform;
   }

@@ -40,8 +40,9 @@ export class PullStatistics {
   }
 
   manifestServed({ request, answer }: ServedManifest): void {
-    const { descriptor } = answer;
-    if (request.headOnly || isIndexType(descriptor.mediaType)) return;
+    if ('head' in answer) return;
+    const { descriptor } = answer.manifest;
+    if (isIndexType(descriptor.mediaType)) return;
     const platform = this.#options.members.get(descriptor.digest)?.platform;
     // Statements on an image are no images.
     if (platform !== undefined && isUnknown(platform)) return;

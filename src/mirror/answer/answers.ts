@@ -1,5 +1,5 @@
 import type { Digest } from '../../oci/digest.ts';
-import type { Descriptor } from '../../oci/manifest.ts';
+import type { Descriptor, Manifest } from '../../oci/manifest.ts';
 import type { Platform } from '../../oci/platform.ts';
 import type { ByteRange } from '../../oci/range.ts';
 import type { Reference, Repository } from '../../oci/reference.ts';
@@ -13,14 +13,25 @@ export interface ManifestRequest {
   readonly headOnly: boolean;
 }
 
-export interface ManifestAnswer {
-  readonly descriptor: Descriptor;
-  /** Absent only when `headOnly` was asked and the manifest is not stored. */
-  readonly bytes?: Buffer;
+interface Named {
   readonly cache: CacheStatus;
   readonly stale?: Staleness;
   /** The list that the tag names and that this was chosen out of for the client. */
   readonly list?: Digest;
+}
+
+export interface HeadAnswer extends Named {
+  readonly head: Descriptor;
+}
+
+export interface GetAnswer extends Named {
+  readonly manifest: Manifest;
+}
+
+export type ManifestAnswer = HeadAnswer | GetAnswer;
+
+export function descriptorOf(answer: ManifestAnswer): Descriptor {
+  return 'head' in answer ? answer.head : answer.manifest.descriptor;
 }
 
 /** Cached repositories asked for: at most `limit`, those after `after`. */

@@ -168,7 +168,7 @@ export class Referrers {
     if (named === digest) return undefined;
     const link = await tags.getLink(repository, named);
     const index = link === undefined ? undefined : await tags.getManifest(named);
-    if (index?.mediaType !== OCI_INDEX) return undefined;
+    if (index?.descriptor.mediaType !== OCI_INDEX) return undefined;
     return { bytes: index.bytes, confirmedAt: record.confirmedAt };
   }
 

@@ -2,13 +2,9 @@ import type { TagChecked, Tell } from '../../events/events.ts';
 import { deferred } from '../../lib/promises.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatImageName } from '../../oci/image-name.ts';
+import type { Manifest } from '../../oci/manifest.ts';
 import { repositoryKey, type Reference, type Repository } from '../../oci/reference.ts';
-import {
-  descriptorOf,
-  type ManifestStore,
-  type StoredManifest,
-  type TagRecord,
-} from '../../store/manifests.ts';
+import type { ManifestStore, TagRecord } from '../../store/manifests.ts';
 import { type Outcome, type Upstream, failureReason } from '../../upstream/upstream.ts';
 import type { ContentLinks } from '../access/links.ts';
 import { failureError, requirePulls, saysAbsent, saysLate, PullError } from '../answer/errors.ts';
@@ -182,7 +178,7 @@ export class TagChecker {
       else await this.#link(repository, known);
       const reference: Reference = digest === undefined ? { kind: 'tag', tag } : { kind: 'digest', digest };
       const manifest = known ?? (await fetcher.fetch(upstream, repository, reference).promise);
-      return await this.#confirmed(question, descriptorOf(manifest));
+      return await this.#confirmed(question, manifest.descriptor);
     } catch (error) {
       if (!(error instanceof PullError)) throw error;
       // Where HEAD tells nothing, it is the GET that does.
@@ -198,10 +194,9 @@ export class TagChecker {
   }
 
   /** Upstream has just said that it is of this repository; it may have come through another one. */
-  async #link(repository: Repository, { digest, bytes }: StoredManifest): Promise<void> {
+  async #link(repository: Repository, { descriptor: { digest, size } }: Manifest): Promise<void> {
     const { links } = this.#options;
-    if ((await links.get(repository, digest)) === undefined)
-      await links.add(repository, digest, bytes.length);
+    if ((await links.get(repository, digest)) === undefined) await links.add(repository, digest, size);
   }
 
   async #confirmed(question: TagQuestion, descriptor: TagRecord['descriptor']): Promise<TagCheck> {

@@ -1,9 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../../oci/digest.ts';
-import { attestedDigest, parseManifest, type IndexEntry } from '../../oci/manifest.ts';
+import { attestedDigest, parseManifest, type IndexEntry, type Manifest } from '../../oci/manifest.ts';
 import { isImageManifestType, isIndexType } from '../../oci/media-types.ts';
 import type { Platform } from '../../oci/platform.ts';
-import type { StoredManifest } from '../../store/manifests.ts';
 
 /** What an index said of a manifest that it names. */
 export interface IndexMember {
@@ -52,11 +51,15 @@ export class IndexEntries {
   });
 
   /** `manifest` has gone out, or was looked into; nothing happens unless it is an index. */
-  note(manifest: StoredManifest): void {
-    if (!isIndexType(manifest.mediaType) || this.#lists.get(manifest.digest) !== undefined) return;
-    const { content } = parseManifest(manifest.bytes, manifest.mediaType);
+  note(manifest: Manifest): void {
+    if (
+      !isIndexType(manifest.descriptor.mediaType) ||
+      this.#lists.get(manifest.descriptor.digest) !== undefined
+    )
+      return;
+    const { content } = parseManifest(manifest.bytes, manifest.descriptor.mediaType);
     if (content.kind !== 'index') return;
-    this.#lists.set(manifest.digest, new Set(content.entries.map(({ digest }) => digest)));
+    this.#lists.set(manifest.descriptor.digest, new Set(content.entries.map(({ digest }) => digest)));
     const attestations = attestationsIn(content.entries);
     const seen = new Set<Digest>();
     for (const entry of content.entries) {
@@ -65,7 +68,7 @@ export class IndexEntries {
       if (!isImageManifestType(mediaType) || seen.has(digest)) continue;
       seen.add(digest);
       this.#learn(digest, {
-        list: manifest.digest,
+        list: manifest.descriptor.digest,
         isAttestation: attestedDigest(entry) !== undefined,
         attestations: attestations.get(digest) ?? NO_ATTESTATIONS,
         ...(platform === undefined ? {} : { platform }),

@@ -1,10 +1,17 @@
 import { SingleFlight } from '../../lib/single-flight.ts';
 import { digestMatches, digestOf, type Digest } from '../../oci/digest.ts';
 import { formatImageName } from '../../oci/image-name.ts';
-import { ManifestInvalidError, parseManifest, SCHEMA_1, type Descriptor } from '../../oci/manifest.ts';
+import {
+  ManifestInvalidError,
+  manifestOf,
+  parseManifest,
+  SCHEMA_1,
+  type Descriptor,
+  type Manifest,
+} from '../../oci/manifest.ts';
 import { isManifestType, isSchema1Type } from '../../oci/media-types.ts';
 import { referenceText, repositoryKey, type Reference, type Repository } from '../../oci/reference.ts';
-import { descriptorOf, type ManifestStore, type StoredManifest } from '../../store/manifests.ts';
+import type { ManifestStore } from '../../store/manifests.ts';
 import type { FetchedManifest, Upstream } from '../../upstream/upstream.ts';
 import type { RepositoryAccess } from '../access/access.ts';
 import { linksOf } from '../access/links.ts';
@@ -27,7 +34,7 @@ export interface ManifestFetcherOptions {
 export class ManifestFetcher {
   readonly #options: ManifestFetcherOptions;
   readonly #news: FleetLookup;
-  readonly #flights = new SingleFlight<StoredManifest>(isLate);
+  readonly #flights = new SingleFlight<Manifest>(isLate);
 
   constructor(options: ManifestFetcherOptions) {
     this.#options = options;
@@ -39,7 +46,7 @@ export class ManifestFetcher {
     upstream: Upstream,
     repository: Repository,
     reference: Reference,
-  ): { readonly promise: Promise<StoredManifest>; readonly joined: boolean } {
+  ): { readonly promise: Promise<Manifest>; readonly joined: boolean } {
     const key = `${repositoryKey(repository)}@${referenceText(reference)}`;
     return this.#flights.run(key, () => {
       const find = this.#news.watch(repository, reference);
@@ -50,7 +57,7 @@ export class ManifestFetcher {
     });
   }
 
-  async #get(upstream: Upstream, repository: Repository, reference: Reference): Promise<StoredManifest> {
+  async #get(upstream: Upstream, repository: Repository, reference: Reference): Promise<Manifest> {
     const { store, access, negative, now } = this.#options;
     const name = formatImageName({ repository, reference });
     const outcome = await upstream.getManifest(repository.name, reference, { identity: 'configured' });
@@ -65,7 +72,7 @@ export class ManifestFetcher {
     await store.putManifest(manifest);
     await store.putLinks(repository, links);
     if (reference.kind === 'tag') {
-      const descriptor = descriptorOf(manifest);
+      const { descriptor } = manifest;
       await store.putTag(repository, reference.tag, { descriptor, checkedAt: now(), confirmedAt: now() });
     }
     if (!upstream.hasCredentials) await access.confirmPublic(repository);
@@ -81,10 +88,10 @@ export class ManifestFetcher {
     upstream: Upstream,
     repository: Repository,
     news: News | undefined,
-  ): Promise<StoredManifest | undefined> {
+  ): Promise<Manifest | undefined> {
     const manifest = news?.manifest;
     if (news === undefined || manifest === undefined) return undefined;
-    const { digest, mediaType, bytes } = manifest;
+    const { digest, mediaType } = manifest.descriptor;
     if (!news.isProven) {
       const reference = { kind: 'digest', digest } as const;
       const outcome = await upstream.headManifest(repository.name, reference, { identity: 'configured' });
@@ -92,7 +99,7 @@ export class ManifestFetcher {
     }
     await this.#options.store.putLinks(
       repository,
-      verified({ mediaType, bytes }, digest, { name: digest, host: repository.host }).links,
+      verified({ mediaType, bytes: manifest.bytes }, digest, { name: digest, host: repository.host }).links,
     );
     return manifest;
   }
@@ -114,7 +121,7 @@ function verified(
   try {
     const { mediaType, content } = parseManifest(bytes, fetched.mediaType);
     const links = linksOf(content).set(digest, { by: 'upstream', size: bytes.length });
-    return { manifest: { digest, mediaType, bytes }, links };
+    return { manifest: manifestOf({ digest, mediaType, bytes }), links };
   } catch (cause) {
     if (!(cause instanceof ManifestInvalidError)) throw cause;
     // What has the digest that it was sent as is what upstream has, and will never be anything else; what nobody names can

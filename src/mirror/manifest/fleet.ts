@@ -2,15 +2,9 @@ import type { FleetWorkEnd, Tell } from '../../events/events.ts';
 import { runningTime } from '../../lib/clock.ts';
 import { parseJson } from '../../lib/json.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { Descriptor } from '../../oci/manifest.ts';
+import type { Descriptor, Manifest } from '../../oci/manifest.ts';
 import type { Reference, Repository } from '../../oci/reference.ts';
-import {
-  type FleetLock,
-  type Lease,
-  descriptorOf,
-  type ManifestStore,
-  type StoredManifest,
-} from '../../store/manifests.ts';
+import type { FleetLock, Lease, ManifestStore } from '../../store/manifests.ts';
 import { PullError, type PullErrorCode } from '../answer/errors.ts';
 
 export interface FleetSingleFlightOptions {
@@ -132,7 +126,7 @@ export interface News {
   /** Whether the repository is known to hold that. What another server says that a tag names does not prove it. */
   readonly isProven: boolean;
   /** Undefined: only a HEAD has told what the tag names. */
-  readonly manifest: StoredManifest | undefined;
+  readonly manifest: Manifest | undefined;
 }
 
 /** What was checked so short a time before is as good as what is checked now: another server was a little faster. */
@@ -156,7 +150,7 @@ export class FleetLookup {
       return async () => {
         const manifest = await store.getManifest(digest);
         if (manifest === undefined) return undefined;
-        return { descriptor: descriptorOf(manifest), isProven: await isProven(digest), manifest };
+        return { descriptor: manifest.descriptor, isProven: await isProven(digest), manifest };
       };
     }
     const notBefore = now() - SLACK_MS;

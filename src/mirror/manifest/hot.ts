@@ -1,12 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
+import type { Manifest } from '../../oci/manifest.ts';
 import type { Repository } from '../../oci/reference.ts';
-import {
-  descriptorOf,
-  type ImageUsage,
-  type Remembered,
-  type StoredManifest,
-  type TagRecord,
-} from '../../store/manifests.ts';
+import type { ImageUsage, Remembered, TagRecord } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import type { RepositoryAccess } from '../access/access.ts';
 import type { ContentLinks } from '../access/links.ts';
@@ -53,29 +48,31 @@ export class HotManifests {
     if (manifest === undefined) return undefined;
     if (reference.kind === 'tag') this.#options.watch.asked(upstream, repository, reference.tag);
     members.note(manifest);
-    if (!headOnly) usage.touch(manifest.digest);
-    return { descriptor: descriptorOf(manifest), bytes: manifest.bytes, cache: 'hit' };
+    if (!headOnly) usage.touch(manifest.descriptor.digest);
+    return headOnly ? { head: manifest.descriptor, cache: 'hit' } : { manifest, cache: 'hit' };
   }
 
   /** What a fresh tag names, if the client takes it as it is. */
-  #tagged({ repository, client }: ManifestRequest, tag: string): StoredManifest | undefined {
+  #tagged({ repository, client }: ManifestRequest, tag: string): Manifest | undefined {
     const { remembered, resolver } = this.#options;
     const record = remembered.tag(repository, tag);
     if (record === undefined || !this.#isFresh(repository, tag, record)) return undefined;
     const manifest = this.#expanded(repository, record.descriptor.digest);
-    return manifest !== undefined && resolver.takes(client, manifest.mediaType) ? manifest : undefined;
+    return manifest !== undefined && resolver.takes(client, manifest.descriptor.mediaType)
+      ? manifest
+      : undefined;
   }
 
   #isFresh(repository: Repository, tag: string, record: TagRecord): boolean {
     return record.failure === undefined && this.#options.freshness.isFresh(repository, tag, record);
   }
 
-  #linked(repository: Repository, digest: Digest): StoredManifest | undefined {
+  #linked(repository: Repository, digest: Digest): Manifest | undefined {
     const link = this.#options.remembered.link(repository, digest);
     return link === undefined ? undefined : this.#expanded(repository, digest);
   }
 
-  #expanded(repository: Repository, digest: Digest): StoredManifest | undefined {
+  #expanded(repository: Repository, digest: Digest): Manifest | undefined {
     if (!this.#options.links.isExpanded(repository, digest)) return undefined;
     return this.#options.remembered.manifest(digest);
   }

@@ -1,19 +1,21 @@
 import type { Digest } from '../../oci/digest.ts';
 import { formatImageName } from '../../oci/image-name.ts';
-import { parseManifest, type Descriptor } from '../../oci/manifest.ts';
+import { parseManifest, type Manifest } from '../../oci/manifest.ts';
 import { isIndexType } from '../../oci/media-types.ts';
 import { referenceText, type Reference, type Repository } from '../../oci/reference.ts';
-import {
-  descriptorOf,
-  type ImageUsage,
-  type ManifestStore,
-  type StoredManifest,
-  type TagRecord,
-} from '../../store/manifests.ts';
+import type { ImageUsage, ManifestStore, TagRecord } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import type { RepositoryAccess } from '../access/access.ts';
 import type { ContentLinks } from '../access/links.ts';
-import type { CacheStatus, Staleness, ManifestRequest, ManifestAnswer } from '../answer/answers.ts';
+import {
+  descriptorOf,
+  type CacheStatus,
+  type GetAnswer,
+  type HeadAnswer,
+  type ManifestAnswer,
+  type ManifestRequest,
+  type Staleness,
+} from '../answer/answers.ts';
 import { PullError } from '../answer/errors.ts';
 import type { NegativeCache } from '../answer/negative-cache.ts';
 import type { EarlyChecks } from './early-checks.ts';
@@ -38,13 +40,6 @@ export interface ManifestPullerOptions {
   readonly members: IndexEntries;
 }
 
-/** What a tag names, before it is fitted to the client. */
-interface Target {
-  readonly descriptor: Descriptor;
-  readonly cache: CacheStatus;
-  readonly stale?: Staleness;
-}
-
 /** Serves manifests: from the cache when it can, from upstream when it must, fitted to the client by tag only. */
 export class ManifestPuller {
   readonly #options: ManifestPullerOptions;
@@ -54,19 +49,22 @@ export class ManifestPuller {
   }
 
   /** Throws PullError. */
+  pull(upstream: Upstream, request: ManifestRequest & { readonly headOnly: true }): Promise<HeadAnswer>;
+  pull(upstream: Upstream, request: ManifestRequest & { readonly headOnly: false }): Promise<GetAnswer>;
+  pull(upstream: Upstream, request: ManifestRequest): Promise<ManifestAnswer>;
   async pull(upstream: Upstream, request: ManifestRequest): Promise<ManifestAnswer> {
-    const { repository, reference } = request;
-    await this.#options.access.admit(upstream, repository, { kind: 'manifest', reference });
+    const { access, missingBlobs, usage } = this.#options;
+    const { repository, reference, headOnly } = request;
+    await access.admit(upstream, repository, { kind: 'manifest', reference });
     const answer =
       reference.kind === 'digest'
         ? await this.#byDigest(upstream, request, reference.digest)
         : await this.#byTag(upstream, request, reference.tag);
-    if (reference.kind === 'tag')
-      await this.#options.access.scope.offer(repository, [answer.descriptor.digest]);
-    if (request.headOnly) return answer;
-    await this.#options.access.scope.offer(repository, entriesOf(answer));
-    await this.#options.missingBlobs.require(upstream, repository, manifestOf(answer));
-    this.#options.usage.touch(answer.descriptor.digest);
+    if (reference.kind === 'tag') await access.scope.offer(repository, [descriptorOf(answer).digest]);
+    if (headOnly || 'head' in answer) return headOf(answer);
+    await access.scope.offer(repository, entriesOf(answer.manifest));
+    await missingBlobs.require(upstream, repository, answer.manifest);
+    usage.touch(answer.manifest.descriptor.digest);
     return answer;
   }
 
@@ -75,112 +73,89 @@ export class ManifestPuller {
     const stored = await this.#options.store.getManifest(digest);
     if (stored !== undefined) {
       await this.#requireLink(upstream, repository, digest);
-      return this.#held(upstream, repository, digest, stored);
+      return this.#complete(upstream, repository, { manifest: stored, cache: 'hit' });
     }
-    this.#refuseRemembered(repository, { kind: 'digest', digest });
-    if (request.headOnly) {
-      const descriptor = await this.#options.heads.head(upstream, repository, { kind: 'digest', digest });
-      if (descriptor !== undefined) return { descriptor, cache: 'miss' };
-    }
-    return this.#fetch(upstream, repository, { kind: 'digest', digest });
+    return this.#unseen(upstream, request, { kind: 'digest', digest });
   }
 
   async #byTag(upstream: Upstream, request: ManifestRequest, tag: string): Promise<ManifestAnswer> {
-    const { target, known } = await this.#proven(upstream, request, tag);
-    const { descriptor: named, cache, stale } = target;
     const { repository, client, headOnly } = request;
     const { resolver, store } = this.#options;
-    // Upstream's HEAD may have been wrong about all but the digest.
-    const descriptor = known === undefined ? named : descriptorOf(known);
-    const marks = { cache, ...(stale === undefined ? {} : { stale }) };
-    if (resolver.takes(client, descriptor.mediaType)) {
-      if (headOnly) return { descriptor, ...marks };
-      const answer = await this.#held(upstream, repository, descriptor.digest, known);
-      return { ...answer, ...(answer.cache === 'hit' ? marks : { ...marks, cache: answer.cache }) };
+    const named = await this.#proven(upstream, request, tag);
+    const { mediaType } = descriptorOf(named);
+    if (resolver.takes(client, mediaType)) {
+      return headOnly ? named : this.#complete(upstream, repository, named);
     }
-    if (!isIndexType(descriptor.mediaType)) resolver.requireAccepted(client, descriptor.mediaType);
-    const list = await this.#held(upstream, repository, descriptor.digest, known);
-    const { digest, mediaType, size } = await resolver.choose(client, manifestOf(list), async (nested) =>
-      manifestOf(await this.#loadEntry(upstream, repository, nested.digest)),
+    if (!isIndexType(mediaType)) resolver.requireAccepted(client, mediaType);
+    const list = await this.#complete(upstream, repository, named);
+    const entry = await resolver.choose(client, list.manifest, (nested) =>
+      this.#entry(upstream, repository, nested.digest).then(({ manifest }) => manifest),
     );
+    const chosen = { cache: named.cache, ...staleness(named), list: list.manifest.descriptor.digest };
     if (headOnly) {
-      const stored = await store.getManifest(digest);
-      if (stored !== undefined) await this.#requireLink(upstream, repository, digest);
-      return {
-        descriptor: stored === undefined ? { digest, mediaType, size } : descriptorOf(stored),
-        ...marks,
-        list: list.descriptor.digest,
-      };
+      const stored = await store.getManifest(entry.digest);
+      if (stored !== undefined) await this.#requireLink(upstream, repository, entry.digest);
+      const { digest, size } = entry;
+      return { ...chosen, head: stored?.descriptor ?? { digest, mediaType: entry.mediaType, size } };
     }
-    const answer = await this.#loadEntry(upstream, repository, digest);
+    const { manifest, cache } = await this.#entry(upstream, repository, entry.digest);
     // The list may have been wrong about the type.
-    resolver.requireAccepted(client, answer.descriptor.mediaType);
-    const cached = answer.cache === 'hit' ? marks : { ...marks, cache: answer.cache };
-    return { ...answer, ...cached, list: list.descriptor.digest };
+    resolver.requireAccepted(client, manifest.descriptor.mediaType);
+    return { ...chosen, manifest, cache: cache === 'hit' ? named.cache : cache };
   }
 
   /**
-   * What the tag names, and `known` if that is stored and the repository is known to hold it: records of tags are shared
-   * with whoever can write to Redis, and may name what is of another repository.
+   * What the tag names, with the manifest if that is stored and the repository is known to hold it: records of tags are
+   * shared with whoever can write to Redis, and may name what is of another repository.
    */
-  async #proven(
-    upstream: Upstream,
-    request: ManifestRequest,
-    tag: string,
-  ): Promise<{ readonly target: Target; readonly known: StoredManifest | undefined }> {
+  async #proven(upstream: Upstream, request: ManifestRequest, tag: string): Promise<ManifestAnswer> {
     const { store } = this.#options;
     const { repository } = request;
-    const target = await this.#target(upstream, request, tag);
-    const known = await store.getManifest(target.descriptor.digest);
-    if (known === undefined) return { target, known };
+    const named = await this.#named(upstream, request, tag);
+    if ('manifest' in named) return named;
+    // Upstream's HEAD may have been wrong about all but the digest.
+    const manifest = await store.getManifest(named.head.digest);
+    if (manifest === undefined) return named;
     try {
-      await this.#requireLink(upstream, repository, known.digest);
-      return { target, known };
+      await this.#requireLink(upstream, repository, named.head.digest);
+      return { cache: named.cache, ...staleness(named), manifest };
     } catch (error) {
       const isNo = error instanceof PullError && error.code !== 'unavailable' && !error.noStore;
       if (!isNo) throw error;
     }
     await store.deleteTag(repository, tag);
-    const told = await this.#unseen(upstream, request, tag);
-    return {
-      target: told,
-      known: request.headOnly ? undefined : await store.getManifest(told.descriptor.digest),
-    };
+    return this.#unseen(upstream, request, { kind: 'tag', tag });
   }
 
   /** What the tag names: by what is remembered if that is fresh, by asking upstream if not. */
-  async #target(upstream: Upstream, request: ManifestRequest, tag: string): Promise<Target> {
+  async #named(upstream: Upstream, request: ManifestRequest, tag: string): Promise<ManifestAnswer> {
     const { store, freshness, watch } = this.#options;
     const { repository } = request;
     watch.asked(upstream, repository, tag);
     const record = await store.getTag(repository, tag, freshness.freshSince(repository, tag));
-    if (record === undefined) return this.#unseen(upstream, request, tag);
+    if (record === undefined) return this.#unseen(upstream, request, { kind: 'tag', tag });
     const fresh = freshness.isFresh(repository, tag, record);
     // What only a HEAD told, and nobody fetched since, is of no use once it is old.
     if (!fresh && (await store.getManifest(record.descriptor.digest)) === undefined) {
-      return this.#unseen(upstream, request, tag);
+      return this.#unseen(upstream, request, { kind: 'tag', tag });
     }
     const current = await freshness.current(upstream, repository, tag, record);
-    return targetOf(current.record, current.how === 'fresh' ? 'hit' : current.how);
+    return namedBy(current.record, current.how === 'fresh' ? 'hit' : current.how);
   }
 
-  async #unseen(upstream: Upstream, request: ManifestRequest, tag: string): Promise<Target> {
+  async #unseen(upstream: Upstream, request: ManifestRequest, reference: Reference): Promise<ManifestAnswer> {
     const { repository, headOnly } = request;
-    const reference: Reference = { kind: 'tag', tag };
     this.#refuseRemembered(repository, reference);
-    if (headOnly) {
-      const descriptor = await this.#options.heads.head(upstream, repository, reference);
-      if (descriptor !== undefined) return { descriptor, cache: 'miss' };
-    }
-    const answer = await this.#fetch(upstream, repository, reference);
-    return { descriptor: answer.descriptor, cache: answer.cache };
+    const head = headOnly ? await this.#options.heads.head(upstream, repository, reference) : undefined;
+    return head === undefined ? this.#fetch(upstream, repository, reference) : { head, cache: 'miss' };
   }
 
   /** What a list of this repository names, whether or not the repository holds it. */
-  async #loadEntry(upstream: Upstream, repository: Repository, digest: Digest): Promise<ManifestAnswer> {
-    const known = await this.#options.store.getManifest(digest);
-    if (known !== undefined) await this.#requireLink(upstream, repository, digest);
-    return this.#held(upstream, repository, digest, known);
+  async #entry(upstream: Upstream, repository: Repository, digest: Digest): Promise<GetAnswer> {
+    const manifest = await this.#options.store.getManifest(digest);
+    if (manifest === undefined) return this.#fetch(upstream, repository, { kind: 'digest', digest });
+    await this.#requireLink(upstream, repository, digest);
+    return this.#complete(upstream, repository, { manifest, cache: 'hit' });
   }
 
   async #requireLink(upstream: Upstream, repository: Repository, digest: Digest): Promise<void> {
@@ -191,28 +166,23 @@ export class ManifestPuller {
     });
   }
 
-  /** A manifest that this repository is known to hold; `known` if it is stored. */
-  async #held(
-    upstream: Upstream,
-    repository: Repository,
-    digest: Digest,
-    known: StoredManifest | undefined,
-  ): Promise<ManifestAnswer> {
-    if (known === undefined) return this.#fetch(upstream, repository, { kind: 'digest', digest });
-    await this.#options.links.expand(repository, known);
-    this.#options.members.note(known);
-    return { descriptor: descriptorOf(known), bytes: known.bytes, cache: 'hit' };
+  /** `answer` with its manifest, which this repository is known to hold. */
+  async #complete(upstream: Upstream, repository: Repository, answer: ManifestAnswer): Promise<GetAnswer> {
+    if ('head' in answer) {
+      const { digest } = answer.head;
+      const fetched = await this.#fetch(upstream, repository, { kind: 'digest', digest });
+      return { ...staleness(answer), ...fetched };
+    }
+    await this.#options.links.expand(repository, answer.manifest);
+    this.#options.members.note(answer.manifest);
+    return answer;
   }
 
-  async #fetch(upstream: Upstream, repository: Repository, reference: Reference): Promise<ManifestAnswer> {
+  async #fetch(upstream: Upstream, repository: Repository, reference: Reference): Promise<GetAnswer> {
     const { promise, joined } = this.#options.fetcher.fetch(upstream, repository, reference);
     const manifest = await promise;
     this.#options.members.note(manifest);
-    return {
-      descriptor: descriptorOf(manifest),
-      bytes: manifest.bytes,
-      cache: joined ? 'collapsed' : 'stored',
-    };
+    return { manifest, cache: joined ? 'collapsed' : 'stored' };
   }
 
   #refuseRemembered(repository: Repository, reference: Reference): void {
@@ -228,23 +198,27 @@ export class ManifestPuller {
 }
 
 /** What goes out with a list, and may be asked for next; parsed only if somebody wants to know. */
-function* entriesOf(answer: ManifestAnswer): Generator<Digest, void> {
-  const { content } = parseManifest(manifestOf(answer).bytes, answer.descriptor.mediaType);
+function* entriesOf({ descriptor, bytes }: Manifest): Generator<Digest, void> {
+  const { content } = parseManifest(bytes, descriptor.mediaType);
   if (content.kind === 'index') for (const { digest } of content.entries) yield digest;
 }
 
-function manifestOf(answer: ManifestAnswer): StoredManifest {
-  const { digest, mediaType } = answer.descriptor;
-  return { digest, mediaType, bytes: answer.bytes ?? Buffer.alloc(0) };
+function headOf(answer: ManifestAnswer): HeadAnswer {
+  if ('head' in answer) return answer;
+  const { manifest, ...how } = answer;
+  return { ...how, head: manifest.descriptor };
 }
 
-function targetOf(record: TagRecord, cache: CacheStatus): Target {
-  if (record.failure === undefined) return { descriptor: record.descriptor, cache };
+function namedBy({ descriptor, failure, confirmedAt }: TagRecord, cache: CacheStatus): HeadAnswer {
   return {
-    descriptor: record.descriptor,
+    head: descriptor,
     cache,
-    stale: { reason: record.failure, confirmedAt: record.confirmedAt },
+    ...(failure === undefined ? {} : { stale: { reason: failure, confirmedAt } }),
   };
+}
+
+function staleness({ stale }: ManifestAnswer): { readonly stale?: Staleness } {
+  return stale === undefined ? {} : { stale };
 }
 
 /** A manifest that has just been given to a client, for those who get ready for what comes next. */

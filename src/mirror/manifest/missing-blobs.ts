@@ -1,10 +1,15 @@
 import { inTurns } from '../../lib/turns.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatFullName } from '../../oci/image-name.ts';
-import { blobsOf, isRunnableImage, parseManifest, type Descriptor } from '../../oci/manifest.ts';
+import {
+  blobsOf,
+  isRunnableImage,
+  parseManifest,
+  type Descriptor,
+  type Manifest,
+} from '../../oci/manifest.ts';
 import type { Repository } from '../../oci/reference.ts';
 import type { BlobStore } from '../../store/blobs.ts';
-import type { StoredManifest } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import { PullError } from '../answer/errors.ts';
 
@@ -32,18 +37,18 @@ export class MissingBlobs {
    * Throws PullError `unavailable`, which names what is missing, if `manifest` is an image whose blobs are neither
    * stored nor on their way while upstream is known to be out of reach. Costs nothing while it is in reach.
    */
-  async require(upstream: Upstream, repository: Repository, manifest: StoredManifest): Promise<void> {
+  async require(upstream: Upstream, repository: Repository, manifest: Manifest): Promise<void> {
     const outage = upstream.outage(repository.name);
     if (outage === undefined) return;
     // Other clients than Docker 29 do not ask for the blobs of attestations, and are not to lose an image for them.
-    const { content } = parseManifest(manifest.bytes, manifest.mediaType);
+    const { content } = parseManifest(manifest.bytes, manifest.descriptor.mediaType);
     if (!isRunnableImage(content)) return;
     const missing = await findMissing(blobsOf(content), ({ digest }) => this.#isHere(digest));
     if (missing.length === 0) return;
     const digests = missing.map(({ digest }) => digest);
     const named = digests.slice(0, MAX_NAMED).join(', ');
     const rest = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : '';
-    const name = formatFullName({ repository, digest: manifest.digest });
+    const name = formatFullName({ repository, digest: manifest.descriptor.digest });
     throw new PullError('unavailable', `${name} is cached without its blobs ${named}${rest}, and ${outage}`);
   }
 

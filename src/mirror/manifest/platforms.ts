@@ -5,17 +5,17 @@ import {
   parseManifest,
   type Descriptor,
   type IndexEntry,
+  type Manifest,
 } from '../../oci/manifest.ts';
 import { accepts, isImageManifestType, isIndexType, isSchema1Type } from '../../oci/media-types.ts';
 import { fittingEntries, isUnknown } from '../../oci/platform-order.ts';
 import { formatPlatform, showPlatform, type Platform } from '../../oci/platform.ts';
-import type { StoredManifest } from '../../store/manifests.ts';
 import type { PullClient } from '../answer/answers.ts';
 import { PullError } from '../answer/errors.ts';
 import type { ClientPlatforms } from './clients.ts';
 
 /** Gets a list inside a list. */
-export type LoadList = (descriptor: Descriptor) => Promise<StoredManifest>;
+export type LoadList = (descriptor: Descriptor) => Promise<Manifest>;
 
 /** Lists inside lists: more of them are for nobody, and each costs a pull. */
 const MAX_NESTED_LISTS = 8;
@@ -39,7 +39,7 @@ export class PlatformResolver {
   }
 
   /** The entry of `list` for this client. Throws PullError `platform-unknown`, which names what there is. */
-  async choose(client: PullClient, list: StoredManifest, load: LoadList): Promise<IndexEntry> {
+  async choose(client: PullClient, list: Manifest, load: LoadList): Promise<IndexEntry> {
     const wanted = this.#clients.of(client).platform;
     const search = new EntrySearch(wanted, load);
     const entry = await search.find(list);
@@ -67,11 +67,7 @@ export class PlatformResolver {
 }
 
 /** The entry for a platform in a list and, where an entry is a list itself, in that; undefined if there is none. */
-export function entryFor(
-  wanted: Platform,
-  list: StoredManifest,
-  load: LoadList,
-): Promise<IndexEntry | undefined> {
+export function entryFor(wanted: Platform, list: Manifest, load: LoadList): Promise<IndexEntry | undefined> {
   return new EntrySearch(wanted, load).find(list);
 }
 
@@ -88,7 +84,7 @@ class EntrySearch {
     this.#load = load;
   }
 
-  async find(list: StoredManifest, depth = 1): Promise<IndexEntry | undefined> {
+  async find(list: Manifest, depth = 1): Promise<IndexEntry | undefined> {
     const entries = entriesOf(list).filter((entry) => !isAttestation(entry));
     this.platforms.push(...entries.flatMap(({ platform }) => platform ?? []));
     for (const entry of fittingEntries(this.#wanted, entries)) {
@@ -111,8 +107,8 @@ function mustResolve({ platform, rule }: PullClient): boolean {
   return platform !== undefined || (rule?.resolve === 'always' && rule.platform !== undefined);
 }
 
-function entriesOf(list: StoredManifest): readonly IndexEntry[] {
-  const { content } = parseManifest(list.bytes, list.mediaType);
+function entriesOf(list: Manifest): readonly IndexEntry[] {
+  const { content } = parseManifest(list.bytes, list.descriptor.mediaType);
   return content.kind === 'index' ? content.entries : [];
 }
 

@@ -1,6 +1,6 @@
 import { type DockerImage, type BundledImage, wholeName } from '../../bundle/bundle-index.ts';
 import type { BundledBlob } from '../../bundle/contents.ts';
-import type { BundleDraft, BundledManifest } from '../../bundle/writer.ts';
+import type { BundleDraft } from '../../bundle/writer.ts';
 import type { Digest } from '../../oci/digest.ts';
 import {
   type ImageName,
@@ -8,12 +8,18 @@ import {
   formatListedImage,
   type ListedImage,
 } from '../../oci/image-name.ts';
-import { blobsOf, isRunnableImage, type ManifestContent, parseManifest } from '../../oci/manifest.ts';
+import {
+  blobsOf,
+  isRunnableImage,
+  type ManifestContent,
+  parseManifest,
+  type Manifest,
+} from '../../oci/manifest.ts';
 import { OCI_INDEX } from '../../oci/media-types.ts';
 import { type Platform, formatPlatform } from '../../oci/platform.ts';
 import { repositoryKey, type Repository } from '../../oci/reference.ts';
 import type { BlobFiles } from '../../store/blobs.ts';
-import type { StoredManifest, ManifestStore, ReferrersStore } from '../../store/manifests.ts';
+import type { ManifestStore, ReferrersStore } from '../../store/manifests.ts';
 import { walkImage, type WalkedManifest } from '../images/walk.ts';
 import { isOfUse, selectImage, type Audience, type Selection } from './selection.ts';
 
@@ -21,7 +27,7 @@ export interface DockerImagesOptions {
   readonly platform: Platform;
   /** The blobs that there will be: an image is left out that lacks one. */
   readonly held: ReadonlySet<Digest>;
-  readonly read: (digest: Digest) => Promise<StoredManifest | undefined>;
+  readonly read: (digest: Digest) => Promise<Manifest | undefined>;
 }
 
 /** The images that a client of one platform would get by these names, and the names by which it would get none. */
@@ -265,8 +271,8 @@ class Planning {
     }
   }
 
-  async #read(digests: readonly Digest[]): Promise<BundledManifest[]> {
-    const read: BundledManifest[] = [];
+  async #read(digests: readonly Digest[]): Promise<Manifest[]> {
+    const read: Manifest[] = [];
     for (const digest of digests) {
       const manifest = await this.#options.manifests.getManifest(digest);
       if (manifest !== undefined) read.push(manifest);

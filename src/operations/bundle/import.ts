@@ -271,7 +271,7 @@ function namesOf(unit: BundledUnit): ImageName[] {
     case 'image':
       return [unit.name];
     case 'referrers':
-      return unit.manifests.map(({ digest }) => ({
+      return unit.manifests.map(({ descriptor: { digest } }) => ({
         repository: unit.repository,
         reference: { kind: 'digest', digest },
       }));

@@ -7,7 +7,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { formatImageName } from '../../oci/image-name.ts';
 import { referenceText } from '../../oci/reference.ts';
 import { BlobStoreError } from '../../store/blobs.ts';
-import { descriptorOf, type ImageUsage, type Link, type ManifestStore } from '../../store/manifests.ts';
+import type { ImageUsage, Link, ManifestStore } from '../../store/manifests.ts';
 
 export interface BundlePublisherOptions {
   readonly store: ManifestStore;
@@ -35,11 +35,10 @@ export class BundlePublisher {
   async publish(unit: BundledUnit): Promise<void> {
     const { store, durable, access } = this.#options;
     const { repository, manifests } = unit;
-    await Promise.all(
-      manifests.map(({ digest, mediaType, bytes }) => store.putManifest({ digest, mediaType, bytes })),
-    );
+    await Promise.all(manifests.map(({ descriptor, bytes }) => store.putManifest({ descriptor, bytes })));
     await store.putLinks(repository, linksTo(manifests));
-    for (const { digest } of manifests) {
+    for (const { descriptor } of manifests) {
+      const { digest } = descriptor;
       const isKept =
         (await durable.getManifest(digest)) !== undefined &&
         (await durable.getLink(repository, digest)) !== undefined;
@@ -47,7 +46,7 @@ export class BundlePublisher {
     }
     // Who brings it here wants it served to those who are served here.
     await access.presumePublic(repository);
-    for (const { digest } of manifests) this.#options.negative.forget(repository, digest);
+    for (const { descriptor } of manifests) this.#options.negative.forget(repository, descriptor.digest);
     switch (unit.kind) {
       case 'image':
         return this.#publishName(unit);
@@ -58,9 +57,8 @@ export class BundlePublisher {
 
   async #publishName({ repository, name, root }: BundledUnit & { readonly kind: 'image' }): Promise<void> {
     const { store, durable, negative, usage, now } = this.#options;
-    // By its bytes: of what index.json says of it, the digest alone was held to them.
-    const descriptor = descriptorOf(root);
-    usage.touch(root.digest);
+    const { descriptor } = root;
+    usage.touch(descriptor.digest);
     negative.forget(repository, referenceText(name.reference));
     if (name.reference.kind === 'digest') return;
     // The import is as good as a check: where upstream answers, the next one is due after the tag's usual time.
@@ -68,7 +66,7 @@ export class BundlePublisher {
     const { tag } = name.reference;
     await store.putTag(repository, tag, { descriptor, checkedAt: at, confirmedAt: at });
     const kept = await durable.getTag(repository, tag);
-    if (kept?.descriptor.digest !== root.digest) throw refused(formatImageName(name));
+    if (kept?.descriptor.digest !== descriptor.digest) throw refused(formatImageName(name));
   }
 }
 
@@ -78,8 +76,8 @@ function refused(what: string): BlobStoreError {
 
 function linksTo(manifests: readonly ReadManifest[]): Map<Digest, Link> {
   const links = new Map<Digest, Link>();
-  for (const { digest, bytes, foreign } of manifests) {
-    links.set(digest, { by: 'upstream', size: bytes.length });
+  for (const { descriptor, foreign } of manifests) {
+    links.set(descriptor.digest, { by: 'upstream', size: descriptor.size });
     for (const layer of foreign) links.set(layer.digest, { by: 'upstream', size: layer.size });
   }
   for (const { content } of manifests) for (const [digest, link] of linksOf(content)) links.set(digest, link);

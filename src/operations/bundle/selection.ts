@@ -1,8 +1,7 @@
 import { findMissing } from '../../mirror/manifest/missing-blobs.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { blobsOf, type Descriptor } from '../../oci/manifest.ts';
+import { blobsOf, type Descriptor, type Manifest } from '../../oci/manifest.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
-import type { StoredManifest } from '../../store/manifests.ts';
 import { walkedBlobs, walkImage, type ImageWalk, type WalkedManifest } from '../images/walk.ts';
 
 /**
@@ -23,7 +22,7 @@ export interface Selection {
 }
 
 export interface SelectionOptions {
-  readonly read: (digest: Digest) => Promise<StoredManifest | undefined>;
+  readonly read: (digest: Digest) => Promise<Manifest | undefined>;
   readonly referrers: (subject: Digest) => Promise<readonly Descriptor[]>;
   readonly hasBlob: (blob: Descriptor) => Promise<boolean>;
   readonly withForeign: boolean;

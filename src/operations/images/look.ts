@@ -6,7 +6,7 @@ import type { TagFreshness } from '../../mirror/manifest/freshness.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatImageName, type ImageName } from '../../oci/image-name.ts';
 import type { Descriptor } from '../../oci/manifest.ts';
-import { descriptorOf, type ManifestStore, type TagRecord } from '../../store/manifests.ts';
+import type { ManifestStore, TagRecord } from '../../store/manifests.ts';
 import { type Upstream, failureReason } from '../../upstream/upstream.ts';
 
 /** What a name stands for. */
@@ -65,7 +65,7 @@ export class ManifestLook {
     const { store, links } = this.#options;
     const stored = await store.getManifest(digest);
     const isKnown = stored !== undefined && (await links.get(name.repository, digest)) !== undefined;
-    const descriptor = isKnown ? descriptorOf(stored) : await this.#head(upstream, name);
+    const descriptor = isKnown ? stored.descriptor : await this.#head(upstream, name);
     return { descriptor, cache: isKnown ? 'hit' : 'revalidated' };
   }
 

@@ -5,12 +5,12 @@ import type { ManifestPuller } from '../../mirror/manifest/manifests.ts';
 import { entryFor } from '../../mirror/manifest/platforms.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatImageName, parseImageName, type ImageName } from '../../oci/image-name.ts';
-import { attestedDigest, type Descriptor } from '../../oci/manifest.ts';
+import { attestedDigest, type Descriptor, type Manifest } from '../../oci/manifest.ts';
 import { isIndexType } from '../../oci/media-types.ts';
 import { formatPlatform, parsePlatform, PLATFORM_FORM, type Platform } from '../../oci/platform.ts';
 import type { Repository } from '../../oci/reference.ts';
 import type { BlobStore } from '../../store/blobs.ts';
-import { descriptorOf, type ManifestStore, type StoredManifest } from '../../store/manifests.ts';
+import type { ManifestStore } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import {
   type ResolvedChoice,
@@ -117,7 +117,7 @@ export class ImageResolver {
       return { descriptor, source: sourceOf(cache, reason) };
     }
     const answer = await manifests.pull(upstream, { ...name, client: NOBODY, headOnly: true });
-    return { descriptor: answer.descriptor, source: sourceOf(answer.cache, answer.stale?.reason) };
+    return { descriptor: answer.head, source: sourceOf(answer.cache, answer.stale?.reason) };
   }
 
   /** A tag that moved while nothing could be cached names something new in part, and the old one is whole. */
@@ -136,7 +136,7 @@ export class ImageResolver {
     return undefined;
   }
 
-  async #draw(work: Work, root: StoredManifest, whom: Whom): Promise<Drawn> {
+  async #draw(work: Work, root: Manifest, whom: Whom): Promise<Drawn> {
     const choices = whom === ALL ? [] : await this.#choices(work, root, whom);
     const chosen = new Map<Digest, string[]>();
     for (const { digest, why, platform } of choices) {
@@ -150,12 +150,12 @@ export class ImageResolver {
       load: (digest) => this.#load(work, digest),
       whoGets: (digest) => chosen.get(digest) ?? [],
     });
-    return { root: await tree.draw(descriptorOf(root)), choices };
+    return { root: await tree.draw(root.descriptor), choices };
   }
 
   async #choices(
     work: Work,
-    root: StoredManifest,
+    root: Manifest,
     whom: ImageResolverOptions['clients'],
   ): Promise<ResolvedChoice[]> {
     const choices: ResolvedChoice[] = [];
@@ -170,10 +170,10 @@ export class ImageResolver {
   /** What is no list is for everybody. */
   async #choose(
     work: Work,
-    root: StoredManifest,
+    root: Manifest,
     platform: Platform,
   ): Promise<Pick<ResolvedChoice, 'digest' | 'failure'>> {
-    if (!isIndexType(root.mediaType)) return { digest: root.digest };
+    if (!isIndexType(root.descriptor.mediaType)) return { digest: root.descriptor.digest };
     try {
       const entry = await entryFor(platform, root, ({ digest }) => this.#loadIndex(work, digest));
       return entry === undefined ? {} : { digest: entry.digest };
@@ -183,14 +183,14 @@ export class ImageResolver {
     }
   }
 
-  async #loadIndex(work: Work, digest: Digest): Promise<StoredManifest> {
+  async #loadIndex(work: Work, digest: Digest): Promise<Manifest> {
     const index = await this.#load(work, digest);
     if (index === undefined) throw new PullError('unavailable', `the index ${digest} in it is not cached`);
     return index;
   }
 
   /** Undefined: it is not cached, and not to be fetched. Throws PullError. */
-  async #load(work: Work, digest: Digest): Promise<StoredManifest | undefined> {
+  async #load(work: Work, digest: Digest): Promise<Manifest | undefined> {
     const { name, upstream, mayFetch, unfetched } = work;
     const stored = await this.#options.store.getManifest(digest);
     if (stored !== undefined) return stored;

@@ -6,11 +6,12 @@ import {
   parseManifest,
   type Descriptor,
   type IndexEntry,
+  type Manifest,
 } from '../../oci/manifest.ts';
 import { showPlatform } from '../../oci/platform.ts';
 import type { BlobStore } from '../../store/blobs.ts';
 import { stateOf, type CacheState } from '../../store/images.ts';
-import type { ManifestStore, StoredManifest } from '../../store/manifests.ts';
+import type { ManifestStore } from '../../store/manifests.ts';
 import type { ResolvedLayer, ResolvedManifest, ResolvedPart } from '../protocol.ts';
 
 export interface ManifestTreeOptions {
@@ -20,7 +21,7 @@ export interface ManifestTreeOptions {
   /** Whether an entry is to be looked into even if its manifest has to be fetched for that. */
   readonly isWanted: (entry: IndexEntry) => boolean;
   /** Of what is not cached; undefined: it is not to be fetched. Throws PullError. */
-  readonly load: (digest: Digest) => Promise<StoredManifest | undefined>;
+  readonly load: (digest: Digest) => Promise<Manifest | undefined>;
   readonly whoGets: (digest: Digest) => readonly string[];
 }
 
@@ -54,7 +55,7 @@ export class ManifestTree {
     const part = this.#outline(entry, stored !== undefined);
     if (failure !== undefined) return { ...part, failure };
     if (stored === undefined || depth >= MAX_INDEX_DEPTH) return part;
-    const { content } = parseManifest(stored.bytes, stored.mediaType);
+    const { content } = parseManifest(stored.bytes, stored.descriptor.mediaType);
     if (content.kind === 'index') return { ...part, ...(await this.#entries(content.entries, depth)) };
     this.#parts += 1 + content.layers.length + content.foreign.length;
     if (this.#parts > MAX_PARTS)
@@ -71,7 +72,7 @@ export class ManifestTree {
   async #open(
     entry: IndexEntry,
     depth: number,
-  ): Promise<{ readonly stored?: StoredManifest | undefined; readonly failure?: string }> {
+  ): Promise<{ readonly stored?: Manifest | undefined; readonly failure?: string }> {
     const { store, isWanted, load } = this.#options;
     const stored = await store.getManifest(entry.digest);
     if (stored !== undefined || (depth > 0 && !isWanted(entry))) return { stored };

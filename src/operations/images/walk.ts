@@ -12,10 +12,10 @@ import {
   type Descriptor,
   type IndexEntry,
   type ManifestContent,
+  type Manifest,
 } from '../../oci/manifest.ts';
 import { isImageManifestType, isIndexType } from '../../oci/media-types.ts';
 import type { Platform } from '../../oci/platform.ts';
-import type { StoredManifest } from '../../store/manifests.ts';
 
 /** What a manifest is to its image. A `referrer` speaks of it from outside: a signature, a bill of materials. */
 export type ManifestRole = 'index' | 'image' | 'attestation' | 'referrer';
@@ -64,7 +64,7 @@ export interface WalkOptions {
   /** For whom: for each the manifest that it would be served. Empty: everything that there is. */
   readonly platforms: readonly Platform[];
   /** Undefined: it is not to be had here. Throws PullError if upstream was asked in vain. */
-  readonly read: (digest: Digest) => Promise<StoredManifest | undefined>;
+  readonly read: (digest: Digest) => Promise<Manifest | undefined>;
   /** What refers to a manifest, as far as the caller knows; absent: referrers are left out. */
   readonly referrers?: (subject: Digest) => Promise<readonly Pick<Descriptor, 'digest'>[]>;
   /** Absent: blobs are not looked for. */
@@ -123,7 +123,7 @@ class Walk {
     const { platforms } = this.#options;
     const manifest = await this.#open({ digest, role: 'image' });
     if (manifest === undefined) return;
-    if (!isIndexType(manifest.mediaType)) return;
+    if (!isIndexType(manifest.descriptor.mediaType)) return;
     if (platforms.length === 0) return this.#entries(digest, 1);
     for (const platform of platforms) await this.#forPlatform(manifest, platform);
   }
@@ -139,7 +139,7 @@ class Walk {
   }
 
   /** The choice is that of serving, so the lists that it looks into on its way belong to the image. */
-  async #forPlatform(index: StoredManifest, platform: Platform): Promise<void> {
+  async #forPlatform(index: Manifest, platform: Platform): Promise<void> {
     try {
       const entry = await entryFor(platform, index, async (nested) => {
         const list = await this.#open({ digest: nested.digest, role: 'index' });
@@ -185,7 +185,7 @@ class Walk {
   }
 
   /** Reads a manifest and takes it in, with what refers to it; undefined if it is not to be had. */
-  async #open(wanted: Part, depth = 1): Promise<StoredManifest | undefined> {
+  async #open(wanted: Part, depth = 1): Promise<Manifest | undefined> {
     const { digest } = wanted;
     this.#options.signal?.throwIfAborted();
     if (this.#missing.has(digest)) return undefined;
@@ -204,7 +204,7 @@ class Walk {
     }
   }
 
-  async #read(wanted: Part): Promise<StoredManifest | undefined> {
+  async #read(wanted: Part): Promise<Manifest | undefined> {
     try {
       const manifest = await this.#options.read(wanted.digest);
       if (manifest === undefined) return this.#miss(wanted, 'it is not cached');
@@ -217,12 +217,12 @@ class Walk {
   }
 
   /** Throws ManifestInvalidError. */
-  async #take(wanted: Part, { digest, mediaType, bytes }: StoredManifest): Promise<void> {
+  async #take(wanted: Part, { descriptor, bytes }: Manifest): Promise<void> {
     const { hasBlob } = this.#options;
-    const { content } = parseManifest(bytes, mediaType);
+    const { content } = parseManifest(bytes, descriptor.mediaType);
     const role = content.kind === 'index' && wanted.role === 'image' ? 'index' : wanted.role;
     const missing = hasBlob === undefined ? [] : await findMissing(blobsOf(content), hasBlob);
-    this.#manifests.set(digest, { ...wanted, role, mediaType, size: bytes.length, content, missing });
+    this.#manifests.set(descriptor.digest, { ...wanted, ...descriptor, role, content, missing });
   }
 
   #miss(wanted: Part, reason: string): undefined {

@@ -5,11 +5,11 @@ import type { BlobPuller } from '../../mirror/blob/blobs.ts';
 import type { Referrers } from '../../mirror/lists/referrers.ts';
 import type { ManifestPuller } from '../../mirror/manifest/manifests.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { Descriptor } from '../../oci/manifest.ts';
+import type { Descriptor, Manifest } from '../../oci/manifest.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import { referrerDigests } from '../../oci/referrers.ts';
 import { BlobStoreError, type BlobStore } from '../../store/blobs.ts';
-import type { ManifestStore, StoredManifest } from '../../store/manifests.ts';
+import type { ManifestStore } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import { blobsBesideAttestations, walkImage, type ImageWalk } from '../images/walk.ts';
 import { platformNames } from '../images/wanted.ts';
@@ -158,7 +158,7 @@ export class WarmImage {
     };
   }
 
-  async #manifest(upstream: Upstream, digest: Digest): Promise<StoredManifest> {
+  async #manifest(upstream: Upstream, digest: Digest): Promise<Manifest> {
     const { manifests, store, tally } = this.#options;
     const { repository } = this.#target.wanted.image;
     if ((await store.getManifest(digest)) === undefined) {
@@ -169,8 +169,7 @@ export class WarmImage {
     }
     const reference = { kind: 'digest', digest } as const;
     const answer = await manifests.pull(upstream, { repository, reference, client: NOBODY, headOnly: false });
-    const { mediaType } = answer.descriptor;
-    return { digest, mediaType, bytes: answer.bytes ?? Buffer.alloc(0) };
+    return answer.manifest;
   }
 
   async #referrersOf(upstream: Upstream, subject: Digest): Promise<readonly { readonly digest: Digest }[]> {
@@ -209,9 +208,9 @@ export class WarmImage {
   async #checkTag(upstream: Upstream): Promise<void> {
     const { wanted } = this.#target;
     try {
-      const { descriptor } = await askForTag(wanted, upstream, this.#options.manifests);
-      if (descriptor.digest === wanted.image.digest) return;
-      this.#notes.push(`its tag names ${descriptor.digest} by now`);
+      const { head } = await askForTag(wanted, upstream, this.#options.manifests);
+      if (head.digest === wanted.image.digest) return;
+      this.#notes.push(`its tag names ${head.digest} by now`);
     } catch (error) {
       if (!(error instanceof PullError)) throw error;
       this.#fail('its tag', error.message);

@@ -1,4 +1,4 @@
-import { type ManifestAnswer, NOBODY } from '../../mirror/answer/answers.ts';
+import { type HeadAnswer, NOBODY } from '../../mirror/answer/answers.ts';
 import { PullError } from '../../mirror/answer/errors.ts';
 import type { ManifestPuller } from '../../mirror/manifest/manifests.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -35,9 +35,9 @@ export async function findWarmTarget(
   }
   if (digest !== undefined) return { wanted, upstream, root: { digest }, failures: [] };
   try {
-    const { descriptor, stale } = await askForTag(wanted, upstream, options.manifests);
+    const { head, stale } = await askForTag(wanted, upstream, options.manifests);
     const failures = stale === undefined ? [] : [`its tag could not be checked: ${stale.reason}`];
-    return { wanted, upstream, root: descriptor, failures };
+    return { wanted, upstream, root: head, failures };
   } catch (error) {
     if (!(error instanceof PullError)) throw error;
     return { wanted, upstream, root: undefined, failures: [error.message] };
@@ -49,7 +49,7 @@ export function askForTag(
   { image: { repository, tag = '' } }: WantedImage,
   upstream: Upstream,
   manifests: ManifestPuller,
-): Promise<ManifestAnswer> {
+): Promise<HeadAnswer> {
   return manifests.pull(upstream, {
     repository,
     reference: { kind: 'tag', tag },

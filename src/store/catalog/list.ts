@@ -31,7 +31,7 @@ function entriesOf(tables: IndexTables, digest: Digest): ImageEntry[] {
   const indexes = tables.references.namersOf(digest);
   const shared = {
     digest,
-    mediaType: manifest.mediaType,
+    mediaType: manifest.descriptor.mediaType,
     kind: content.kind,
     platform: content.kind === 'index' ? undefined : platformOf(tables, digest, indexes),
     indexes,

@@ -7,9 +7,10 @@ import {
   parseManifest,
   type Descriptor,
   type ManifestContent,
+  type Manifest,
 } from '../../oci/manifest.ts';
 import { decodeManifest, encodeManifest } from '../codec.ts';
-import type { StoredManifest, ReferrersRecord } from '../manifests.ts';
+import type { ReferrersRecord } from '../manifests.ts';
 import type { ReferenceTable, BlobTable, UsageTable } from './blobs.ts';
 import type { IndexEnvironment } from './environment.ts';
 import { openTable, type Table, type TotalsTable, under } from './table.ts';
@@ -100,7 +101,7 @@ export class ManifestTable {
     return this.#manifests.has(digest);
   }
 
-  get(digest: Digest): StoredManifest | undefined {
+  get(digest: Digest): Manifest | undefined {
     const value = this.#manifests.getBinary(digest);
     return value === undefined ? undefined : decodeManifest(digest, value);
   }
@@ -117,8 +118,8 @@ export class ManifestTable {
   }
 
   /** Within a transaction. One that is new counts as pulled at `usedAt`. What it names is to be entered as well. */
-  put(manifest: StoredManifest, usedAt: number): void {
-    const { digest } = manifest;
+  put(manifest: Manifest, usedAt: number): void {
+    const { digest } = manifest.descriptor;
     const value = encodeManifest(manifest);
     const known = this.#manifests.getBinary(digest);
     this.#manifests.put(digest, value);
@@ -188,9 +189,9 @@ function descriptorsOf(content: ManifestContent): readonly Descriptor[] {
 }
 
 /** What a manifest names; nothing if it is none that we can read. */
-export function contentOf(manifest: StoredManifest): ManifestContent {
+export function contentOf(manifest: Manifest): ManifestContent {
   try {
-    return parseManifest(manifest.bytes, manifest.mediaType).content;
+    return parseManifest(manifest.bytes, manifest.descriptor.mediaType).content;
   } catch (error) {
     if (error instanceof ManifestInvalidError) return NAMES_NOTHING;
     throw error;

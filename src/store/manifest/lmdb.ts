@@ -1,5 +1,6 @@
 import type { Tell } from '../../events/events.ts';
 import { digestMatches, type Digest } from '../../oci/digest.ts';
+import type { Manifest } from '../../oci/manifest.ts';
 import { repositoryKey, type Repository } from '../../oci/reference.ts';
 import type { ListedBlobIndex } from '../blob/audit.ts';
 import type { ListedBlob, Bookmark, Bookmarks } from '../blobs.ts';
@@ -15,7 +16,6 @@ import type {
   Link,
   ManifestStore,
   RepositoryRecord,
-  StoredManifest,
   TagRecord,
   ReferrersRecord,
   ReferrersStore,
@@ -92,15 +92,15 @@ class LmdbIndex implements Index {
   }
 
   /** One that has rotted is a miss: it is fetched anew and replaced. */
-  async getManifest(digest: Digest): Promise<StoredManifest | undefined> {
+  async getManifest(digest: Digest): Promise<Manifest | undefined> {
     const manifest = this.tables.manifests.get(digest);
     return manifest !== undefined && digestMatches(digest, manifest.bytes) ? manifest : undefined;
   }
 
-  async putManifest(manifest: StoredManifest): Promise<void> {
+  async putManifest(manifest: Manifest): Promise<void> {
     const { environment, manifests } = this.tables;
     const names = [...namedBy(contentOf(manifest))];
-    const enter = (named: Digest): void => manifests.enter(manifest.digest, named);
+    const enter = (named: Digest): void => manifests.enter(manifest.descriptor.digest, named);
     const putFirst = (): void => {
       manifests.put(manifest, this.#now());
       names.slice(0, CHANGES_PER_TURN).forEach(enter);

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Tell } from '../../events/events.ts';
 import { atMost } from '../../lib/caches.ts';
 import type { Digest } from '../../oci/digest.ts';
+import type { Manifest } from '../../oci/manifest.ts';
 import { repositoryKey, type Repository } from '../../oci/reference.ts';
 import { IndexWriteError } from '../index/environment.ts';
 import type { Removed } from '../index/removal.ts';
@@ -10,7 +11,6 @@ import {
   type ManifestStore,
   type Remembered,
   type RepositoryRecord,
-  type StoredManifest,
   type TagRecord,
   replaces,
 } from '../manifests.ts';
@@ -31,7 +31,7 @@ export interface MemoryStore extends ManifestStore {
 
 /** The fastest tier: what was used lately, as long as there is room. It forgets, and never lies. */
 export function createMemoryStore(options: { readonly maxManifestBytes: number }): MemoryStore {
-  const manifests = new LRUCache<Digest, StoredManifest>({
+  const manifests = new LRUCache<Digest, Manifest>({
     maxSize: options.maxManifestBytes,
     sizeCalculation: (manifest) => BYTES_PER_BYTE * manifest.bytes.length + ENTRY_BYTES,
   });
@@ -49,7 +49,7 @@ export function createMemoryStore(options: { readonly maxManifestBytes: number }
     remembered,
     getManifest: async (digest) => remembered.manifest(digest),
     putManifest: async (manifest) => {
-      manifests.set(manifest.digest, manifest);
+      manifests.set(manifest.descriptor.digest, manifest);
     },
     getTag: async (repository, tag) => remembered.tag(repository, tag),
     putTag: async (repository, tag, record) => {
@@ -118,11 +118,11 @@ class Guarded implements GuardedStore {
     return this.#timer !== undefined;
   }
 
-  getManifest(digest: Digest): Promise<StoredManifest | undefined> {
+  getManifest(digest: Digest): Promise<Manifest | undefined> {
     return this.#try(() => this.#store.getManifest(digest));
   }
 
-  async putManifest(manifest: StoredManifest): Promise<void> {
+  async putManifest(manifest: Manifest): Promise<void> {
     if (this.#hasRoom(manifest.bytes.length)) await this.#try(() => this.#store.putManifest(manifest));
   }
 

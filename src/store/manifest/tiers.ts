@@ -1,12 +1,12 @@
 import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
 import type { Digest } from '../../oci/digest.ts';
+import type { Manifest } from '../../oci/manifest.ts';
 import type { Repository } from '../../oci/reference.ts';
 import {
   type Link,
   type ManifestStore,
   type Remembered,
   type RepositoryRecord,
-  type StoredManifest,
   type TagRecord,
   replaces,
 } from '../manifests.ts';
@@ -57,14 +57,14 @@ export class TieredStore implements ManifestStore {
     });
   }
 
-  getManifest(digest: Digest): Promise<StoredManifest | undefined> {
+  getManifest(digest: Digest): Promise<Manifest | undefined> {
     return this.#find(
       (tier) => tier.getManifest(digest),
       (tier, manifest) => tier.putManifest(manifest),
     );
   }
 
-  putManifest(manifest: StoredManifest): Promise<void> {
+  putManifest(manifest: Manifest): Promise<void> {
     return this.#put((tier) => tier.putManifest(manifest));
   }
 

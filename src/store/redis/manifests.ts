@@ -2,7 +2,12 @@ import { randomUUID } from 'node:crypto';
 import type { Tell } from '../../events/events.ts';
 import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
 import { digestMatches, type Digest } from '../../oci/digest.ts';
-import { MAX_MANIFEST_BYTES, ManifestInvalidError, parseManifest } from '../../oci/manifest.ts';
+import {
+  MAX_MANIFEST_BYTES,
+  ManifestInvalidError,
+  parseManifest,
+  type Manifest,
+} from '../../oci/manifest.ts';
 import {
   isRepositoryName,
   isTag,
@@ -11,7 +16,7 @@ import {
   type Repository,
 } from '../../oci/reference.ts';
 import { decodeLink, decodeManifest, decodeTag, encodeManifest, parseObject } from '../codec.ts';
-import type { Link, ManifestStore, RepositoryRecord, StoredManifest, TagRecord } from '../manifests.ts';
+import type { Link, ManifestStore, RepositoryRecord, TagRecord } from '../manifests.ts';
 import { Claims, type Claim } from './claims.ts';
 import type { RedisClient } from './clients.ts';
 import { REDIS_PREFIX, type RedisConnection } from './connection.ts';
@@ -104,7 +109,7 @@ class RedisStore implements SharedStore {
     });
   }
 
-  async getManifest(digest: Digest): Promise<StoredManifest | undefined> {
+  async getManifest(digest: Digest): Promise<Manifest | undefined> {
     const key = `${REDIS_PREFIX}manifest:${digest}`;
     const value = await this.#redis.ask((client) => client.getBuffer(key));
     if (value === undefined || value === null) return undefined;
@@ -115,8 +120,8 @@ class RedisStore implements SharedStore {
     return undefined;
   }
 
-  async putManifest(manifest: StoredManifest): Promise<void> {
-    const key = `${REDIS_PREFIX}manifest:${manifest.digest}`;
+  async putManifest(manifest: Manifest): Promise<void> {
+    const key = `${REDIS_PREFIX}manifest:${manifest.descriptor.digest}`;
     await this.#redis.try((client) => client.set(key, encodeManifest(manifest), 'EX', EXPIRY_SECONDS));
   }
 
@@ -261,7 +266,7 @@ class RedisStore implements SharedStore {
 }
 
 /** The bytes are those of the digest, and of the type that they are said to be, which no digest covers. */
-function isIntact({ digest, mediaType, bytes }: StoredManifest): boolean {
+function isIntact({ descriptor: { digest, mediaType }, bytes }: Manifest): boolean {
   if (bytes.length > MAX_MANIFEST_BYTES || !digestMatches(digest, bytes)) return false;
   try {
     return parseManifest(bytes, mediaType).mediaType === mediaType;

@@ -10,9 +10,10 @@ import { ManifestFetcher } from '../../../src/mirror/manifest/fetch.ts';
 import { FleetSingleFlight } from '../../../src/mirror/manifest/fleet.ts';
 import type { ServedManifest } from '../../../src/mirror/manifest/manifests.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
+import { manifestOf } from '../../../src/oci/manifest.ts';
 import { OCI_MANIFEST } from '../../../src/oci/media-types.ts';
 import { createMemoryStore } from '../../../src/store/manifest/local.ts';
-import type { StoredManifest } from '../../../src/store/manifests.ts';
+import type { StoredManifest } from '../../fake/library.ts';
 import { image, LINUX_AMD64, manifestDescriptor, storedManifest } from '../../fixtures/images.ts';
 import { absentEntry, entryOf, listOf } from '../../fixtures/lists.ts';
 import { GOLANG } from '../../support/filled-hub.ts';
@@ -52,13 +53,14 @@ async function readAhead(pulls: number) {
     mayPrefetch: () => left-- > 0,
     tell: tellTo({ fault: ({ error }) => errors.push(error) }),
   });
-  const serve = async ({ digest, mediaType, bytes }: StoredManifest): Promise<void> => {
-    members.note({ digest, mediaType, bytes });
+  const serve = async (stored: StoredManifest): Promise<void> => {
+    const manifest = manifestOf(stored);
+    members.note(manifest);
     const served: ServedManifest = {
       upstream,
       request: {
         repository,
-        reference: { kind: 'digest', digest },
+        reference: { kind: 'digest', digest: stored.digest },
         client: {
           address: '10.0.0.1',
           accept: undefined,
@@ -68,7 +70,7 @@ async function readAhead(pulls: number) {
         },
         headOnly: false,
       },
-      answer: { descriptor: { digest, mediaType, size: bytes.length }, bytes, cache: 'stored' },
+      answer: { manifest, cache: 'stored' },
     };
     ahead.manifestServed(served);
     await ahead.settled();

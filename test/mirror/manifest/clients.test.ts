@@ -6,6 +6,7 @@ import { ClientPlatforms, platformOfUserAgent } from '../../../src/mirror/manife
 import { IndexEntries } from '../../../src/mirror/manifest/entries.ts';
 import type { ServedManifest } from '../../../src/mirror/manifest/manifests.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
+import { manifestOf } from '../../../src/oci/manifest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../../src/oci/media-types.ts';
 import type { Platform } from '../../../src/oci/platform.ts';
 import { storedManifest } from '../../fixtures/images.ts';
@@ -86,7 +87,7 @@ describe('the pulls that are counted', () => {
       size: 1,
       platform,
     }));
-    members.note(storedManifest(OCI_INDEX, { manifests: entries }));
+    members.note(manifestOf(storedManifest(OCI_INDEX, { manifests: entries })));
     for (const { digest } of entries) {
       const served = {
         request: {
@@ -95,7 +96,7 @@ describe('the pulls that are counted', () => {
           client: engine('amd64'),
           headOnly: false,
         },
-        answer: { descriptor: { digest, mediaType: OCI_MANIFEST, size: 1 }, cache: 'hit' },
+        answer: { manifest: { descriptor: { digest, mediaType: OCI_MANIFEST, size: 1 } }, cache: 'hit' },
       } as const;
       statistics.manifestServed(served as unknown as ServedManifest);
     }

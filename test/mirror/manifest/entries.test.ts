@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { manifestOf } from '../../../src/oci/manifest.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../../src/oci/media-types.ts';
 import { IndexEntries } from '../../../src/mirror/manifest/entries.ts';
@@ -28,7 +29,7 @@ function list(...entries: readonly Entry[]) {
           },
         }),
   }));
-  return storedManifest(OCI_INDEX, { manifests });
+  return manifestOf(storedManifest(OCI_INDEX, { manifests }));
 }
 
 const linux = (architecture: string) => ({ os: 'linux', architecture });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
+import { manifestOf, type Manifest } from '../../../src/oci/manifest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../../src/oci/media-types.ts';
 import { entryFor } from '../../../src/mirror/manifest/platforms.ts';
-import type { StoredManifest } from '../../../src/store/manifests.ts';
 
 const AMD64 = { os: 'linux', architecture: 'amd64' };
 const digest = (name: string): Digest => digestOf(Buffer.from(name));
@@ -10,7 +10,7 @@ const digest = (name: string): Digest => digestOf(Buffer.from(name));
 /** Lists by name, each of which names others or images; their digests are claims, as only verified ones come in. */
 function lists(content: Readonly<Record<string, readonly string[]>>) {
   const loaded: Digest[] = [];
-  const stored = new Map<Digest, StoredManifest>(
+  const stored = new Map<Digest, Manifest>(
     Object.entries(content).map(([name, named]) => {
       const manifests = named.map((each) => ({
         mediaType: each in content ? OCI_INDEX : OCI_MANIFEST,
@@ -19,10 +19,10 @@ function lists(content: Readonly<Record<string, readonly string[]>>) {
         platform: { os: 'linux', architecture: each in content ? 'amd64' : each },
       }));
       const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests }));
-      return [digest(name), { digest: digest(name), mediaType: OCI_INDEX, bytes }];
+      return [digest(name), manifestOf({ digest: digest(name), mediaType: OCI_INDEX, bytes })];
     }),
   );
-  const get = (wanted: Digest): StoredManifest => {
+  const get = (wanted: Digest): Manifest => {
     const list = stored.get(wanted);
     if (list === undefined) throw new Error(`no list ${wanted}`);
     return list;

@@ -5,10 +5,11 @@ import { RepositoryAccess } from '../../../src/mirror/access/access.ts';
 import { PullRules, TagScope } from '../../../src/mirror/access/rules.ts';
 import { NegativeCache } from '../../../src/mirror/answer/negative-cache.ts';
 import { Referrers } from '../../../src/mirror/lists/referrers.ts';
-import { parseManifest } from '../../../src/oci/manifest.ts';
+import { manifestOf, parseManifest } from '../../../src/oci/manifest.ts';
 import { BundlePublisher } from '../../../src/operations/bundle/publish.ts';
 import { createReferrersStore, openIndex, type Index } from '../../../src/store/manifest/lmdb.ts';
 import type { ManifestStore } from '../../../src/store/manifests.ts';
+import type { StoredManifest } from '../../fake/library.ts';
 import { GOLANG } from '../../support/filled-hub.ts';
 import { testFolder } from '../../support/temp.ts';
 import { tellNobody } from '../../support/told.ts';
@@ -16,12 +17,9 @@ import { tellNobody } from '../../support/told.ts';
 const repository = { host: 'docker.io', name: 'library/golang' };
 const TAG = '1.22';
 
-function read({
-  digest,
-  mediaType,
-  bytes,
-}: Pick<ReadManifest, 'digest' | 'mediaType' | 'bytes'>): ReadManifest {
-  return { digest, bytes, ...parseManifest(bytes, mediaType), foreign: [] };
+function read(stored: StoredManifest): ReadManifest {
+  const { content } = parseManifest(stored.bytes, stored.mediaType);
+  return { ...manifestOf(stored), content, foreign: [] };
 }
 
 function unitOf(): BundledUnit {
@@ -106,7 +104,7 @@ describe('an image of a bundle', () => {
       await publisherOn(index, index).publish(unit);
       expect(await visible(index)).toBe(total);
       expect((await index.getTag(repository, TAG))?.descriptor.digest).toBe(
-        unit.kind === 'image' && unit.root.digest,
+        unit.kind === 'image' && unit.root.descriptor.digest,
       );
       await index.close();
       if (failure === undefined) break;

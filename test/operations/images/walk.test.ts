@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { manifestOf } from '../../../src/oci/manifest.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { OCI_INDEX } from '../../../src/oci/media-types.ts';
 import { formatPlatform, parsePlatform, type Platform } from '../../../src/oci/platform.ts';
@@ -22,7 +23,8 @@ function reading(manifests: readonly StoredManifest[]) {
   return {
     read: (digest: Digest) => {
       read.push(digest);
-      return Promise.resolve(manifests.find((each) => each.digest === digest));
+      const found = manifests.find((each) => each.digest === digest);
+      return Promise.resolve(found === undefined ? undefined : manifestOf(found));
     },
     asked: read,
   };

@@ -1,6 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { manifestOf } from '../../../src/oci/manifest.ts';
 import { askOwner } from '../../../src/cli/control-client.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import type { EventOf, ResultOf } from '../../../src/operations/protocol.ts';
@@ -167,7 +168,8 @@ describe('a verification', () => {
     await app.stop();
     const { root } = PLAIN.image;
     const index = openIndex(join(app.dataDir, 'index'));
-    await index.putManifest({ ...root, bytes: Buffer.concat([root.bytes, Buffer.from(' ')]) });
+    const bytes = Buffer.concat([root.bytes, Buffer.from(' ')]);
+    await index.putManifest(manifestOf({ ...root, bytes }));
     await index.close();
     const next = await startTestApp({ hub, dataDir: app.dataDir, flags: { scrubInterval: 'off' } });
     expect((await verify(next)).findings).toMatchObject([

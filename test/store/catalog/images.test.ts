@@ -44,11 +44,11 @@ describe('the list of images', () => {
       pulledAt: test.now,
       isPinned: true,
     };
-    expect(of(list.digest)).toEqual({
+    expect(of(list.descriptor.digest)).toEqual({
       ...shared,
       tags: ['latest'],
-      digest: list.digest,
-      mediaType: list.mediaType,
+      digest: list.descriptor.digest,
+      mediaType: list.descriptor.mediaType,
       kind: 'index',
       platform: undefined,
       indexes: [],
@@ -60,18 +60,23 @@ describe('the list of images', () => {
       platforms: [{ platform: 'linux/amd64', state: 'cached', missingBlobs: 0, missingAttestations: 0 }],
       before: [],
     });
-    expect(of(amd.digest)).toMatchObject({
+    expect(of(amd.descriptor.digest)).toMatchObject({
       ...shared,
       tags: [],
       kind: 'image',
       platform: { os: 'linux', architecture: 'amd64' },
-      indexes: [list.digest],
+      indexes: [list.descriptor.digest],
       bytes: 1100,
       ownBytes: 100,
       state: 'cached',
       missingBlobs: 0,
     });
-    expect(of(arm.digest)).toMatchObject({ bytes: 1000, ownBytes: 0, state: 'partial', missingBlobs: 1 });
+    expect(of(arm.descriptor.digest)).toMatchObject({
+      bytes: 1000,
+      ownBytes: 0,
+      state: 'partial',
+      missingBlobs: 1,
+    });
     expect(entries).toHaveLength(3);
   });
 
@@ -96,10 +101,14 @@ describe('the state of an index', () => {
 
   it('is missing once its images were evicted', async () => {
     const { test, amd, arm, list } = await filled();
-    for (const { digest } of [amd, arm]) {
+    for (const { digest } of [amd.descriptor, arm.descriptor]) {
       await test.images.remove(APP, { kind: 'digest', digest });
     }
-    expect(await stateIn(test, list.digest)).toMatchObject({ state: 'missing', bytes: 0, platforms: [] });
+    expect(await stateIn(test, list.descriptor.digest)).toMatchObject({
+      state: 'missing',
+      bytes: 0,
+      platforms: [],
+    });
   });
 
   it('is missing though manifests of it were fetched, which no client has pulled', async () => {
@@ -108,7 +117,7 @@ describe('the state of an index', () => {
       ['a', 'b'].map((name) => test.addImage({ name, blobs: [absent(`${name}1`), absent(`${name}2`)] })),
     );
     const list = await test.addIndex({ of, tag: 'latest' });
-    expect(await stateIn(test, list.digest)).toMatchObject({ state: 'missing', missingBlobs: 0 });
+    expect(await stateIn(test, list.descriptor.digest)).toMatchObject({ state: 'missing', missingBlobs: 0 });
   });
 
   it('is partial, by platform, as soon as something of an image is cached that no other one has', async () => {
@@ -116,7 +125,7 @@ describe('the state of an index', () => {
     const own = { digest: await test.addBlob('own', 10), size: 10 };
     const half = await test.addImage({ name: 'half', blobs: [base, own, absent('lost')] });
     const list = await test.addIndex({ of: [amd, half] });
-    expect(await stateIn(test, list.digest)).toMatchObject({
+    expect(await stateIn(test, list.descriptor.digest)).toMatchObject({
       state: 'partial',
       missingBlobs: 1,
       platforms: [{ platform: 'linux/amd64', state: 'cached' }, ARM],
@@ -134,7 +143,7 @@ describe('the state of an index', () => {
         ? imageManifest('other', blobs, true)
         : await test.addImage({ name: 'attestation', blobs, isStatement: true });
     const list = await test.addIndex({ of: [amd], attestations: [{ manifest, of: amd }] });
-    expect(await stateIn(test, list.digest)).toMatchObject({
+    expect(await stateIn(test, list.descriptor.digest)).toMatchObject({
       state: 'partial',
       platforms: [{ platform: 'linux/amd64', state: 'partial', ...lacks }],
     });
@@ -144,7 +153,7 @@ describe('the state of an index', () => {
     const { test, base, layer, amd } = await filled();
     const manifest = await test.addImage({ name: 'attestation', blobs: [base, layer], isStatement: true });
     const list = await test.addIndex({ of: [amd], attestations: [{ manifest, of: amd }] });
-    expect(await stateIn(test, list.digest)).toMatchObject({ state: 'cached', missingBlobs: 0 });
+    expect(await stateIn(test, list.descriptor.digest)).toMatchObject({ state: 'cached', missingBlobs: 0 });
   });
 
   it('that a tag has moved to while the cache was full goes with the one before, which is cached', async () => {
@@ -152,12 +161,16 @@ describe('the state of an index', () => {
     const lost = await test.addImage({ name: 'renewed', blobs: [absent('renewed')] });
     test.now += 60_000;
     const renewed = await test.addIndex({ of: [lost], tag: 'latest' });
-    expect(await stateIn(test, renewed.digest)).toMatchObject({
+    expect(await stateIn(test, renewed.descriptor.digest)).toMatchObject({
       tags: ['latest'],
       state: 'missing',
-      before: [{ tag: 'latest', digest: list.digest }],
+      before: [{ tag: 'latest', digest: list.descriptor.digest }],
     });
-    expect(await stateIn(test, list.digest)).toMatchObject({ tags: [], state: 'cached', before: [] });
+    expect(await stateIn(test, list.descriptor.digest)).toMatchObject({
+      tags: [],
+      state: 'cached',
+      before: [],
+    });
   });
 });
 
@@ -196,7 +209,7 @@ describe('a pin', () => {
   it('of what is not stored is refused', async () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     const image = await oneImage(test, 100);
-    const digest = { kind: 'digest', digest: image.digest } as const;
+    const digest = { kind: 'digest', digest: image.descriptor.digest } as const;
     await expect(test.images.pin(APP, tag('none'))).rejects.toMatchObject({ code: 'unknown' });
     await expect(test.images.pin(OTHER, digest)).rejects.toMatchObject({ code: 'unknown' });
     await test.images.pin(APP, digest);
@@ -227,16 +240,20 @@ describe('removing by hand', () => {
 
   it('leaves what another tag, another repository or another index still names', async () => {
     const { test, amd, list } = await filled();
-    const descriptor = { digest: amd.digest, mediaType: amd.mediaType, size: amd.bytes.length };
+    const descriptor = {
+      digest: amd.descriptor.digest,
+      mediaType: amd.descriptor.mediaType,
+      size: amd.bytes.length,
+    };
     await test.index.putTag(APP, 'amd', { descriptor, checkedAt: 1, confirmedAt: 1 });
     await test.images.remove(APP, tag('latest'));
     expect([amd, list].map((each) => test.isStored(each))).toEqual([true, false]);
     expect(await test.files()).toHaveLength(2);
-    await test.index.putLinks(OTHER, new Map([[amd.digest, { by: 'upstream' }]]));
-    await test.images.remove(APP, { kind: 'digest', digest: amd.digest });
+    await test.index.putLinks(OTHER, new Map([[amd.descriptor.digest, { by: 'upstream' }]]));
+    await test.images.remove(APP, { kind: 'digest', digest: amd.descriptor.digest });
     expect(test.isStored(amd)).toBe(true);
     expect(linksOf(test)).toEqual([]);
-    await test.images.remove(OTHER, { kind: 'digest', digest: amd.digest });
+    await test.images.remove(OTHER, { kind: 'digest', digest: amd.descriptor.digest });
     expect(test.isStored(amd)).toBe(false);
     expect(await test.files()).toEqual([]);
   });
@@ -244,7 +261,7 @@ describe('removing by hand', () => {
   it('refuses what is pinned, directly or through an index, and what is not stored', async () => {
     const { test, amd, list } = await filled();
     await test.images.pin(APP, tag('latest'));
-    for (const digest of [amd.digest, list.digest]) {
+    for (const digest of [amd.descriptor.digest, list.descriptor.digest]) {
       await expect(test.images.remove(APP, { kind: 'digest', digest })).rejects.toMatchObject({
         code: 'pinned',
       });
@@ -259,7 +276,7 @@ describe('the images of a digest', () => {
   it('are named by their tags, or those of the index around them, and by digest without one', async () => {
     const { test, base, layer, amd, list } = await filled();
     const { index } = test;
-    for (const { digest } of [base, layer, amd, list]) {
+    for (const { digest } of [base, layer, amd.descriptor, list.descriptor]) {
       expect(await index.listImagesOf(digest)).toEqual(['docker.io/library/app:latest']);
     }
     const other = await test.addImage({ name: 'other', blobs: [base], repository: OTHER, tag: 'v1' });
@@ -269,9 +286,11 @@ describe('the images of a digest', () => {
     ]);
     const loose = await test.addImage({ name: 'loose', blobs: [layer], repository: OTHER });
     await test.images.remove(APP, tag('latest'));
-    expect(await index.listImagesOf(layer.digest)).toEqual([`docker.io/library/other@${loose.digest}`]);
-    expect(await index.listImagesOf(other.digest)).toEqual(['docker.io/library/other:v1']);
-    await test.images.remove(OTHER, { kind: 'digest', digest: loose.digest });
+    expect(await index.listImagesOf(layer.digest)).toEqual([
+      `docker.io/library/other@${loose.descriptor.digest}`,
+    ]);
+    expect(await index.listImagesOf(other.descriptor.digest)).toEqual(['docker.io/library/other:v1']);
+    await test.images.remove(OTHER, { kind: 'digest', digest: loose.descriptor.digest });
     expect(await index.listImagesOf(layer.digest)).toEqual([]);
   });
 

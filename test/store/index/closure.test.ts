@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { StoredManifest } from '../../../src/store/manifests.ts';
+import type { Manifest } from '../../../src/oci/manifest.ts';
 import { APP, linksOf, openTestSpace, type TestSpace } from '../../support/space.ts';
 
 const DAY = 24 * 60 * 60_000;
@@ -19,7 +19,7 @@ async function attested() {
     tag: 'latest',
   });
   test.now += DAY;
-  const stored = (...manifests: readonly StoredManifest[]) => manifests.map((each) => test.isStored(each));
+  const stored = (...manifests: readonly Manifest[]) => manifests.map((each) => test.isStored(each));
   return { test, image, statement, list, stored };
 }
 
@@ -45,7 +45,7 @@ describe('an attestation', () => {
     const other = await add(test, 'other');
     test.now += DAY;
     const { usage, environment } = test.index.tables;
-    await environment.write(() => usage.set('manifest', image.digest, test.now));
+    await environment.write(() => usage.set('manifest', image.descriptor.digest, test.now));
     test.now += DAY;
     await test.want(590);
     expect(stored(image, statement, other)).toEqual([true, true, false]);
@@ -56,7 +56,7 @@ describe('an attestation', () => {
     const other = await add(test, 'other');
     test.now += DAY;
     const { usage, environment } = test.index.tables;
-    await environment.write(() => usage.set('manifest', image.digest, test.now));
+    await environment.write(() => usage.set('manifest', image.descriptor.digest, test.now));
     test.now += DAY;
     environment.isCramped = () => Promise.resolve(true);
     await test.want(490);
@@ -77,7 +77,7 @@ describe('an attestation', () => {
 
   it('is spared while it is being served, and goes when that is over', async () => {
     const { test, image, statement, stored } = await attested();
-    test.space.usage.touch(statement.digest);
+    test.space.usage.touch(statement.descriptor.digest);
     await test.want(790);
     expect(stored(image, statement)).toEqual([false, true]);
     test.now += DAY;
@@ -87,29 +87,28 @@ describe('an attestation', () => {
 
   it('is kept by a pin of the image, which counts what it takes', async () => {
     const { test, image, statement, stored } = await attested();
-    await test.images.pin(APP, { kind: 'digest', digest: image.digest });
+    await test.images.pin(APP, { kind: 'digest', digest: image.descriptor.digest });
     await expect(test.want(690)).rejects.toMatchObject({ code: 'no-space' });
     expect(stored(image, statement)).toEqual([true, true]);
-    await test.images.unpin(APP, { kind: 'digest', digest: image.digest });
+    await test.images.unpin(APP, { kind: 'digest', digest: image.descriptor.digest });
     await test.want(990);
     expect(stored(image, statement)).toEqual([false, false]);
   });
 
   it('is removed by hand with the image, unless another repository has it or a tag names it', async () => {
     const { test, image, statement, list, stored } = await attested();
-    await test.index.putLinks(OTHER, new Map([[statement.digest, { by: 'upstream' }]]));
-    await test.images.remove(APP, { kind: 'digest', digest: image.digest });
+    await test.index.putLinks(OTHER, new Map([[statement.descriptor.digest, { by: 'upstream' }]]));
+    await test.images.remove(APP, { kind: 'digest', digest: image.descriptor.digest });
     expect(stored(image, statement, list)).toEqual([false, true, true]);
-    expect(linksOf(test)).toEqual([list.digest]);
+    expect(linksOf(test)).toEqual([list.descriptor.digest]);
     const again = await attested();
-    await again.test.images.remove(APP, { kind: 'digest', digest: again.image.digest });
+    await again.test.images.remove(APP, { kind: 'digest', digest: again.image.descriptor.digest });
     expect(again.stored(again.image, again.statement)).toEqual([false, false]);
     expect(await again.test.files()).toEqual([]);
     const tagged = await attested();
-    const { digest, mediaType, bytes } = tagged.statement;
-    const descriptor = { digest, mediaType, size: bytes.length };
+    const { descriptor } = tagged.statement;
     await tagged.test.index.putTag(APP, 'sbom', { descriptor, checkedAt: 1, confirmedAt: 1 });
-    await tagged.test.images.remove(APP, { kind: 'digest', digest: tagged.image.digest });
+    await tagged.test.images.remove(APP, { kind: 'digest', digest: tagged.image.descriptor.digest });
     expect(tagged.stored(tagged.statement)).toEqual([true]);
   });
 

@@ -107,16 +107,16 @@ describe('a disk that fails the index', () => {
       .spyOn(index.tables.environment.root, 'transaction')
       .mockRejectedValue(Object.assign(new Error('faked'), { code }));
     await store.putManifest(manifest('b'));
-    await store.putLinks(REPOSITORY, new Map([[manifest('a').digest, { by: 'upstream' }]]));
-    expect(await store.getManifest(manifest('b').digest)).toBeUndefined();
-    expect(await store.getManifest(manifest('a').digest)).toEqual(manifest('a'));
+    await store.putLinks(REPOSITORY, new Map([[manifest('a').descriptor.digest, { by: 'upstream' }]]));
+    expect(await store.getManifest(manifest('b').descriptor.digest)).toBeUndefined();
+    expect(await store.getManifest(manifest('a').descriptor.digest)).toEqual(manifest('a'));
     expect(errors).toHaveLength(2);
     expect(errors[0]).toMatchObject({ name: 'IndexWriteError', code: 'failed' });
     expect([store.isFailing, changes]).toEqual([true, [true]]);
     failing.mockRestore();
     await eventually(() => !store.isFailing, 'the index to be tried again');
     await store.putManifest(manifest('b'));
-    expect(await store.getManifest(manifest('b').digest)).toEqual(manifest('b'));
+    expect(await store.getManifest(manifest('b').descriptor.digest)).toEqual(manifest('b'));
     expect(changes).toEqual([true, false]);
     await store.close();
   });

@@ -16,9 +16,15 @@ it('an offer goes with the last index that names the digest, unless the manifest
   const first = await test.addIndex({ of: [missing, held], tag: 'first' });
   await test.addIndex({ of: [missing], attestations: [{ manifest: held, of: missing }], tag: 'second' });
   for (const repository of [APP, OTHER])
-    await test.index.putOffers(repository, [first.digest, missing.digest, held.digest]);
+    await test.index.putOffers(repository, [
+      first.descriptor.digest,
+      missing.descriptor.digest,
+      held.descriptor.digest,
+    ]);
   const offered = async (): Promise<boolean[]> =>
-    Promise.all([first, missing, held].map(({ digest }) => test.index.isOffered(OTHER, digest)));
+    Promise.all(
+      [first, missing, held].map(({ descriptor }) => test.index.isOffered(OTHER, descriptor.digest)),
+    );
   await test.images.remove(APP, { kind: 'tag', tag: 'first' });
   expect(await offered()).toEqual([false, true, true]);
   await test.images.remove(APP, { kind: 'tag', tag: 'second' });
@@ -31,7 +37,10 @@ it('an offer that nobody has followed goes by the sweep, that of what is here or
   const test = await openTestSpace({ blobLimit: 1000 });
   const missing = imageManifest('missing', []);
   const root = await test.addIndex({ of: [missing], tag: 'latest' });
-  const [followed, loose] = [[root.digest, missing.digest], digestOf(Buffer.from('loose'))];
+  const [followed, loose] = [
+    [root.descriptor.digest, missing.descriptor.digest],
+    digestOf(Buffer.from('loose')),
+  ];
   await test.index.putOffers(APP, [...followed, loose]);
   test.now += DAY;
   const sweep = new Sweep({

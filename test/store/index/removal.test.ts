@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
+import { manifestOf } from '../../../src/oci/manifest.ts';
 import { removeManifest, nothingRemoved } from '../../../src/store/index/removal.ts';
 import { openIndex, createReferrersStore } from '../../../src/store/manifest/lmdb.ts';
 import { PLAIN } from '../../support/filled-hub.ts';
@@ -22,7 +23,7 @@ it('lists of referrers stay for as long as the manifest that they are about, if 
   });
   await store.putReferrers(repository, manifest.digest, record);
   expect(store.getReferrers(repository, manifest.digest)).toBeUndefined();
-  await index.putManifest(manifest);
+  await index.putManifest(manifestOf(manifest));
   await store.putReferrers(repository, manifest.digest, record);
   await store.putReferrers(other, manifest.digest, record);
   expect(store.getReferrers(repository, manifest.digest)).toEqual(record);

@@ -50,7 +50,7 @@ describe('eviction', () => {
       APP,
       new Map(layers.map(({ digest, size }) => [digest, { by: 'manifest', size }])),
     );
-    expect(test.index.tables.references.isNamed(layers[4499]?.digest ?? image.digest)).toBe(true);
+    expect(test.index.tables.references.isNamed(layers[4499]?.digest ?? image.descriptor.digest)).toBe(true);
     test.now += DAY;
     await test.want(900);
     expect(test.isStored(image)).toBe(false);
@@ -67,8 +67,8 @@ describe('eviction', () => {
     const layer = await test.addBlob('layer', 200);
     const loose = await test.addBlob('loose', 200);
     const image = await test.addImage({ name: 'everywhere', blobs: [{ digest: layer, size: 200 }] });
-    const { digest, mediaType, bytes } = image;
-    const descriptor = { digest, mediaType, size: bytes.length };
+    const { descriptor } = image;
+    const { digest } = descriptor;
     const places = Array.from({ length: 2500 }, (_, at) => at);
     await environment.writeEach(places, (at) => {
       tags.put(['docker.io/library/app', `${at}`], { descriptor, checkedAt: 1, confirmedAt: 1 });
@@ -123,8 +123,8 @@ describe('eviction', () => {
     test.now += DAY;
     await test.addImage({ name: 'fresh', blobs: [base] });
     test.now += DAY;
-    await test.images.remove(OTHER, { kind: 'digest', digest: old.digest });
-    await test.images.remove(APP, { kind: 'digest', digest: old.digest });
+    await test.images.remove(OTHER, { kind: 'digest', digest: old.descriptor.digest });
+    await test.images.remove(APP, { kind: 'digest', digest: old.descriptor.digest });
     expect(linksOf(test, OTHER)).toEqual([]);
     expect(linksOf(test)).toContain(base.digest);
     expect(await test.index.listRepositories({ limit: 10 })).toEqual(['docker.io/library/app']);
@@ -209,7 +209,7 @@ describe('eviction', () => {
     const [loser] = await days(test, 'loser');
     if (byDigest === undefined || loser === undefined) throw new Error('no images');
     await test.images.pin(APP, { kind: 'tag', tag: 'latest' });
-    await test.images.pin(APP, { kind: 'digest', digest: byDigest.digest });
+    await test.images.pin(APP, { kind: 'digest', digest: byDigest.descriptor.digest });
     await test.images.pin(APP, { kind: 'tag', tag: 'by-tag' });
     test.now += DAY;
     await test.want(588);
@@ -229,7 +229,11 @@ describe('eviction', () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     const { environment, tags } = test.index.tables;
     const image = await simpleImage(test, 'many', 200);
-    const descriptor = { digest: image.digest, mediaType: image.mediaType, size: image.bytes.length };
+    const descriptor = {
+      digest: image.descriptor.digest,
+      mediaType: image.descriptor.mediaType,
+      size: image.bytes.length,
+    };
     const names = Array.from({ length: 300 }, (_, at) => `${at}`);
     await environment.writeEach(names, (tag) => {
       tags.put(['docker.io/library/app', tag], { descriptor, checkedAt: 1, confirmedAt: 1 });
@@ -264,8 +268,8 @@ describe('eviction', () => {
     const list = await test.addIndex({ of: [amd] });
     test.now += DAY;
     if (first === undefined) throw new Error('no image');
-    test.space.usage.touch(first.digest);
-    test.space.usage.touch(list.digest);
+    test.space.usage.touch(first.descriptor.digest);
+    test.space.usage.touch(list.descriptor.digest);
     test.now += 9000;
     await expect(test.want(800)).rejects.toMatchObject({ code: 'no-space' });
     expect([first, amd, list].map((each) => test.isStored(each))).toEqual([true, true, true]);

@@ -37,7 +37,8 @@ describe('what is pulled', () => {
   const setUp = async () => {
     const test = await openTestSpace({ blobLimit: 1000 });
     const image = await test.addImage({ name: 'image', blobs: [] });
-    const pulledAt = (digest: Digest = image.digest) => test.index.tables.usage.usedAt('manifest', digest);
+    const pulledAt = (digest: Digest = image.descriptor.digest) =>
+      test.index.tables.usage.usedAt('manifest', digest);
     return { test, image, pulledAt };
   };
 
@@ -45,7 +46,7 @@ describe('what is pulled', () => {
     const { test, image, pulledAt } = await setUp();
     const start = test.now;
     test.now += MINUTE;
-    test.space.usage.touch(image.digest);
+    test.space.usage.touch(image.descriptor.digest);
     expect(pulledAt()).toBe(start);
     await test.space.usage.flush();
     expect(pulledAt()).toBe(start + MINUTE);
@@ -60,10 +61,10 @@ describe('what is pulled', () => {
   it('is written when the server stops', async () => {
     const { test, image } = await setUp();
     test.now += DAY;
-    test.space.usage.touch(image.digest);
+    test.space.usage.touch(image.descriptor.digest);
     await test.close();
     const index = openIndex(join(test.dataDir, 'index'), { readOnly: true });
-    expect(index.tables.usage.usedAt('manifest', image.digest)).toBe(test.now);
+    expect(index.tables.usage.usedAt('manifest', image.descriptor.digest)).toBe(test.now);
     await index.close();
   });
 
@@ -73,7 +74,7 @@ describe('what is pulled', () => {
     const list = await test.addIndex({ of: [image, absent] });
     test.now += DAY;
     await test.pull(list);
-    expect([pulledAt(), pulledAt(list.digest), pulledAt(absent.digest)]).toEqual([
+    expect([pulledAt(), pulledAt(list.descriptor.digest), pulledAt(absent.descriptor.digest)]).toEqual([
       test.now,
       test.now,
       undefined,
@@ -222,7 +223,7 @@ describe('the sweep', () => {
     const other = { host: 'docker.io', name: 'library/other' };
     await test.index.putLinks(APP, new Map([[DIGEST, { by: 'upstream' }]]));
     await test.index.putLinks(other, new Map([[DIGEST, { by: 'upstream' }]]));
-    const descriptor = { digest: DIGEST, mediaType: image.mediaType, size: 10 };
+    const descriptor = { digest: DIGEST, mediaType: image.descriptor.mediaType, size: 10 };
     await test.index.putTag(APP, 'seen', { descriptor, checkedAt: test.now, confirmedAt: test.now });
     test.now += DAY + 1;
     await test.index.putTag(APP, 'fresh', { descriptor, checkedAt: test.now, confirmedAt: test.now });
@@ -285,15 +286,19 @@ describe('an index of layout 1', () => {
     const root = open({ path: join(dataDir, 'index'), maxDbs: 16 });
     const table = (name: string, encoding: 'msgpack' | 'binary' = 'msgpack') =>
       root.openDB({ name, encoding });
-    const descriptor = { digest: list.digest, mediaType: list.mediaType, size: list.bytes.length };
+    const descriptor = {
+      digest: list.descriptor.digest,
+      mediaType: list.descriptor.mediaType,
+      size: list.bytes.length,
+    };
     const repository = 'docker.io/library/app';
     for (const each of [child, list])
-      await table('manifests', 'binary').put(each.digest, encodeManifest(each));
+      await table('manifests', 'binary').put(each.descriptor.digest, encodeManifest(each));
     for (const digest of [DIGEST, loose]) await table('blobs').put(digest, { size: 10 });
-    for (const digest of [child.digest, DIGEST]) {
+    for (const digest of [child.descriptor.digest, DIGEST]) {
       await table('links').put([repository, digest], { by: 'manifest', size: 10 });
     }
-    await table('links').put([repository, list.digest], { by: 'upstream', size: 10 });
+    await table('links').put([repository, list.descriptor.digest], { by: 'upstream', size: 10 });
     await table('tags').put([repository, 'latest'], {
       record: { descriptor, checkedAt: 1, confirmedAt: 1 },
       history: [],
@@ -315,12 +320,12 @@ describe('an index of layout 1', () => {
     expect(usage.coldest(10).map(([at, unit, digest]) => [at, unit, digest])).toEqual(
       [
         [test.now, 'blob', loose],
-        [test.now, 'manifest', child.digest],
-        [test.now, 'manifest', list.digest],
+        [test.now, 'manifest', child.descriptor.digest],
+        [test.now, 'manifest', list.descriptor.digest],
       ].sort((a, b) => (String(a) < String(b) ? -1 : 1)),
     );
-    expect(references.namersOf(DIGEST)).toEqual([child.digest]);
-    expect(links.holdersOf(child.digest)).toEqual(['docker.io/library/app']);
+    expect(references.namersOf(DIGEST)).toEqual([child.descriptor.digest]);
+    expect(links.holdersOf(child.descriptor.digest)).toEqual(['docker.io/library/app']);
     test.now += DAY;
     await test.images.remove(APP, { kind: 'tag', tag: 'latest' });
     expect(test.index.blobTotals()).toEqual({ blobs: 1, bytes: 10 });
