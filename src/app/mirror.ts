@@ -14,7 +14,6 @@ import { IndexEntries } from '../mirror/manifest/entries.ts';
 import { ManifestFetcher, ManifestHeads } from '../mirror/manifest/fetch.ts';
 import { FleetSingleFlight } from '../mirror/manifest/fleet.ts';
 import { TagFreshness, TagTtls } from '../mirror/manifest/freshness.ts';
-import { HotManifests } from '../mirror/manifest/hot.ts';
 import { ManifestPuller } from '../mirror/manifest/manifests.ts';
 import { MissingBlobs } from '../mirror/manifest/missing-blobs.ts';
 import { PlatformResolver } from '../mirror/manifest/platforms.ts';
@@ -164,11 +163,14 @@ export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
   const followUps = createFollowUps({ settings, tell, history: storage.history, ...ahead });
   cleanup.push(() => followUps.close());
   const resolver = new PlatformResolver(clients);
-  const looks = { ...parts, access, links, resolver, members, usage: space.usage };
-  const hot = new HotManifests({ ...looks, remembered: store.remembered });
   const manifests = new ManifestPuller({
-    ...looks,
+    ...parts,
     store,
+    access,
+    links,
+    resolver,
+    members,
+    usage: space.usage,
     missingBlobs: new MissingBlobs({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
   });
   const referrers = new Referrers({
@@ -186,7 +188,6 @@ export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
   });
   const service = new Mirror({
     upstreams,
-    hot,
     manifests,
     blobs: blobPuller,
     listing: new Listing({ catalogue: index, access, upstreams }),

@@ -74,7 +74,7 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
     tell,
   });
   cleanup.push(() => control.stop());
-  const { index, embedded, blobs, space } = storage;
+  const { index, local, blobs, space } = storage;
   const diskTrouble = (): string[] => {
     if (space.isCramped) return ['disk full'];
     return blobs.isFailing ? ['disk'] : [];
@@ -110,7 +110,7 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
     degraded: () => [
       ...(redis === undefined || redis.state === 'up' ? [] : ['redis']),
       ...diskTrouble(),
-      ...(embedded.isFailing || indexReason(storage) !== undefined ? ['index'] : []),
+      ...(local.isFailing || indexReason(storage) !== undefined ? ['index'] : []),
       // One that is offline by its settings works as it is meant to.
       ...(settings.offline ? [] : unreachable()),
     ],

@@ -11,8 +11,8 @@ import type { Images } from '../store/images.ts';
 import { indexPath, setDamagedAside } from '../store/index/inspection.ts';
 import type { Removed } from '../store/index/removal.ts';
 import { openIndex, type Index } from '../store/manifest/lmdb.ts';
-import { createGuardedStore, type GuardedStore, createMemoryStore } from '../store/manifest/local.ts';
-import { createTieredStore, type TieredStore } from '../store/manifest/tiers.ts';
+import { LocalStore } from '../store/manifest/local.ts';
+import { TieredStore } from '../store/manifest/tiers.ts';
 import { FileHasher } from '../store/part/hashing.ts';
 import type { SharedStore } from '../store/redis/manifests.ts';
 import type { RemovalReason } from '../store/space/remover.ts';
@@ -36,9 +36,9 @@ export interface StorageOptions {
 /** What is kept: manifests in their tiers, blobs on the disk, and the room for both. */
 export interface Storage {
   readonly index: Index;
-  /** `index`, whose faults are misses. */
-  readonly embedded: GuardedStore;
-  /** Memory, `embedded` and Redis as one. */
+  /** Memory and `index`, whose faults are misses. */
+  readonly local: LocalStore;
+  /** `local` and Redis as one. */
   readonly manifests: TieredStore;
   readonly blobs: BlobStore;
   readonly audit: BlobAudit;
@@ -73,29 +73,26 @@ export async function openStorage(options: StorageOptions, cleanup: Cleanup): Pr
     tell,
   });
   const hasRoom = (bytes: number): boolean => space.mayGrow(bytes);
-  const memory = createMemoryStore({ maxManifestBytes: MEMORY_MANIFEST_BYTES });
-  const embedded = createGuardedStore(index, {
+  const local = new LocalStore({
+    index,
+    maxManifestBytes: MEMORY_MANIFEST_BYTES,
     probe: () => index.probe(),
     hasRoom,
     tell,
-  });
-  const manifests = createTieredStore({
-    memory,
-    embedded,
-    ...(shared === undefined ? {} : { shared }),
     now,
   });
+  const manifests = new TieredStore({ local, ...(shared === undefined ? {} : { shared }) });
   cleanup.push(() => manifests.close());
   cleanup.push(() => hasher.close());
   cleanup.push(() => space.close());
   const links = new ContentLinks(manifests);
   space.listen({
     onRemoved: (removed, reason) => {
-      memory.forget(removed);
+      local.forget(removed);
       links.forget(removed);
       tellRemoved(removed, reason, tell);
     },
-    onUnknownManifest: (digest) => manifests.restore(digest),
+    onUnknownManifest: (digest) => local.restore(digest),
   });
   const blobs = await openDiskBlobStore({
     dataDir,
@@ -119,7 +116,7 @@ export async function openStorage(options: StorageOptions, cleanup: Cleanup): Pr
   cleanup.push(() => history.close());
   // Last: a move of a tag goes through all of the above.
   manifests.start();
-  return { index, embedded, manifests, blobs, audit, links, space, images, history };
+  return { index, local, manifests, blobs, audit, links, space, images, history };
 }
 
 function tellRemoved({ manifests, blobs }: Removed, reason: RemovalReason, tell: Tell<'removed'>): void {

@@ -24,6 +24,14 @@ export function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
+/** A value, or the promise of it where it has to be waited for. */
+export type MaybePromise<T> = T | Promise<T>;
+
+/** What `use` makes of a value: at once if it is there. A promise for each step of a way costs more than most answers. */
+export function after<T, U>(value: MaybePromise<T>, use: (value: T) => MaybePromise<U>): MaybePromise<U> {
+  return value instanceof Promise ? value.then(use) : use(value);
+}
+
 const LATE = Symbol('late');
 
 /**

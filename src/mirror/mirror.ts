@@ -1,4 +1,4 @@
-import { withinMs } from '../lib/promises.ts';
+import { type MaybePromise, withinMs } from '../lib/promises.ts';
 import type { Digest } from '../oci/digest.ts';
 import { DOCKER_HUB, isRepositoryName, registryHost, type Repository } from '../oci/reference.ts';
 import type { TagPage } from '../oci/tag-page.ts';
@@ -16,18 +16,16 @@ import { PullError } from './answer/errors.ts';
 import type { BlobPuller } from './blob/blobs.ts';
 import type { Listing } from './lists/listing.ts';
 import type { Referrers } from './lists/referrers.ts';
-import type { HotManifests } from './manifest/hot.ts';
 import type { ManifestPuller, ServedManifest } from './manifest/manifests.ts';
 
 export interface MirrorOptions {
   readonly upstreams: ReadonlyMap<string, Upstream>;
-  readonly hot: HotManifests;
   readonly manifests: ManifestPuller;
   readonly blobs: BlobPuller;
   readonly listing: Listing;
   readonly referrers: Referrers;
   /** Runs all work of one request: what that waits for in a store that may be slow can be limited by it. */
-  readonly duringRequest: <T>(work: () => Promise<T>) => Promise<T>;
+  readonly duringRequest: <T>(work: () => MaybePromise<T>) => MaybePromise<T>;
   /** Told of what clients get, before they have it. */
   readonly onManifest: (served: ServedManifest) => void;
 }
@@ -68,14 +66,13 @@ export class Mirror {
 
   async manifest(request: ManifestRequest): Promise<ManifestAnswer> {
     const upstream = this.#upstream(request.repository);
-    const { hot, manifests } = this.#options;
-    const answer =
-      hot.answer(upstream, request) ?? (await this.#inTime(() => manifests.pull(upstream, request), request));
+    const pulled = this.#inTime(() => this.#options.manifests.pull(upstream, request), request);
+    const answer = pulled instanceof Promise ? await pulled : pulled;
     this.#options.onManifest({ upstream, request, answer });
     return answer;
   }
 
-  headBlob(
+  async headBlob(
     repository: Repository,
     digest: Digest,
   ): Promise<{ readonly size: number | undefined; readonly cache: CacheStatus }> {
@@ -84,25 +81,25 @@ export class Mirror {
   }
 
   /** `client` is the address of who asks. */
-  openBlob(repository: Repository, digest: Digest, client: string): Promise<BlobBody> {
+  async openBlob(repository: Repository, digest: Digest, client: string): Promise<BlobBody> {
     const asked = { upstream: this.#upstream(repository), repository, digest, client };
     const discard = (body: BlobBody): void => body.close();
     return this.#inTime(() => this.#options.blobs.open(asked), { repository, discard });
   }
 
-  tags(repository: Repository, query: TagPage): Promise<TagAnswer> {
+  async tags(repository: Repository, query: TagPage): Promise<TagAnswer> {
     const upstream = this.#upstream(repository);
     return this.#inTime(() => this.#options.listing.tags(upstream, repository, query), { repository });
   }
 
   /** What refers to the manifest `digest`, not filtered. */
-  referrers(repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
+  async referrers(repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
     const upstream = this.#upstream(repository);
     return this.#options.duringRequest(() => this.#options.referrers.list(upstream, repository, digest));
   }
 
   /** Cached repositories that may be shown, by key, in ascending order. */
-  repositories(options: CatalogQuery): Promise<string[]> {
+  async repositories(options: CatalogQuery): Promise<string[]> {
     return this.#options.duringRequest(() => this.#options.listing.repositories(options));
   }
 
@@ -110,11 +107,18 @@ export class Mirror {
    * What `work` comes to, if it does before clients lose patience; it goes on behind their backs, and what comes too
    * late is discarded. Several questions to a slow upstream may be needed for one answer.
    */
-  async #inTime<T>(
-    start: () => Promise<T>,
+  #inTime<T>(
+    start: () => MaybePromise<T>,
+    context: { readonly repository: Repository; readonly discard?: (value: T) => void },
+  ): MaybePromise<T> {
+    const work = this.#options.duringRequest(start);
+    return work instanceof Promise ? this.#unlessLate(work, context) : work;
+  }
+
+  async #unlessLate<T>(
+    work: Promise<T>,
     context: { readonly repository: Repository; readonly discard?: (value: T) => void },
   ): Promise<T> {
-    const work = this.#options.duringRequest(start);
     const result = await withinMs(
       work.then((value) => ({ value })),
       ANSWER_WITHIN_MS,

@@ -1,3 +1,4 @@
+import type { MaybePromise } from '../lib/promises.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor, Manifest } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
@@ -35,31 +36,32 @@ export interface RepositoryRecord {
  * (a Redis that is out of reach excepted: it forgets puts and misses gets, and never throws).
  */
 export interface ManifestStore {
-  getManifest(digest: Digest): Promise<Manifest | undefined>;
+  getManifest(digest: Digest): MaybePromise<Manifest | undefined>;
   putManifest(manifest: Manifest): Promise<void>;
   /** `notBefore`, ms since the epoch: slower tiers are asked as well unless a faster one was checked since. */
-  getTag(repository: Repository, tag: string, notBefore?: number): Promise<TagRecord | undefined>;
+  getTag(repository: Repository, tag: string, notBefore?: number): MaybePromise<TagRecord | undefined>;
   /** Keeps `record` unless one that counts for more (tag-order.ts) is there already. */
   putTag(repository: Repository, tag: string, record: TagRecord): Promise<void>;
   deleteTag(repository: Repository, tag: string): Promise<void>;
-  getLink(repository: Repository, digest: Digest): Promise<Link | undefined>;
+  getLink(repository: Repository, digest: Digest): MaybePromise<Link | undefined>;
   /** A link `by: 'manifest'` is never replaced by one `by: 'upstream'`. */
   putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>): Promise<void>;
   /** Whether a client may ask the repository for the digest. It is no proof that the repository holds it. */
-  isOffered(repository: Repository, digest: Digest): Promise<boolean>;
+  isOffered(repository: Repository, digest: Digest): MaybePromise<boolean>;
   /** Clients were told these digests by a tag, an index or a list of referrers that they may pull. */
   putOffers(repository: Repository, digests: readonly Digest[]): Promise<void>;
-  getRepository(repository: Repository): Promise<RepositoryRecord | undefined>;
+  getRepository(repository: Repository): MaybePromise<RepositoryRecord | undefined>;
   putRepository(repository: Repository, record: RepositoryRecord): Promise<void>;
   close(): Promise<void>;
 }
 
-/** What a store has at hand, told at once. Undefined: it has to be asked. */
-export interface Remembered {
-  manifest(digest: Digest): Manifest | undefined;
-  tag(repository: Repository, tag: string): TagRecord | undefined;
-  link(repository: Repository, digest: Digest): Link | undefined;
-  repository(repository: Repository): RepositoryRecord | undefined;
+/** One that has all it knows in this process, and so keeps nobody waiting who asks it. */
+export interface LocalManifestStore extends ManifestStore {
+  getManifest(digest: Digest): Manifest | undefined;
+  getTag(repository: Repository, tag: string): TagRecord | undefined;
+  getLink(repository: Repository, digest: Digest): Link | undefined;
+  isOffered(repository: Repository, digest: Digest): boolean;
+  getRepository(repository: Repository): RepositoryRecord | undefined;
 }
 
 /** What a store that keeps everything can list, in ascending code-unit order. */

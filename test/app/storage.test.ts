@@ -40,6 +40,6 @@ it('a tag that the fleet moves while the data directory is opened is moved in th
     cleanup,
   );
   const moved = record('b', 2);
-  await eventually(async () => (await index.getTag(GOLANG, 'latest'))?.checkedAt === 2, 'the move');
-  expect(await index.getTag(GOLANG, 'latest')).toEqual(moved);
+  await eventually(async () => index.getTag(GOLANG, 'latest')?.checkedAt === 2, 'the move');
+  expect(index.getTag(GOLANG, 'latest')).toEqual(moved);
 });

@@ -4,8 +4,8 @@ import { deferred } from '../../src/lib/promises.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../../src/oci/manifest.ts';
 import { openIndex, type Index } from '../../src/store/manifest/lmdb.ts';
-import { createMemoryStore } from '../../src/store/manifest/local.ts';
-import { createTieredStore } from '../../src/store/manifest/tiers.ts';
+import { createMemoryStore, LocalStore } from '../../src/store/manifest/local.ts';
+import { TieredStore } from '../../src/store/manifest/tiers.ts';
 import type { ManifestStore } from '../../src/store/manifests.ts';
 import { RedisConnection } from '../../src/store/redis/connection.ts';
 import { createRedisStore, type SharedStore } from '../../src/store/redis/manifests.ts';
@@ -22,6 +22,14 @@ function closing<T extends ManifestStore>(store: T): T {
 
 const memory = () => createMemoryStore({ maxManifestBytes: 1_000_000 });
 const index = async (): Promise<Index> => openIndex(join(await testFolder(), 'index'));
+const local = async (): Promise<LocalStore> => localOn(await index());
+const localOn = (embedded: Index): LocalStore =>
+  new LocalStore({
+    index: embedded,
+    maxManifestBytes: 1_000_000,
+    probe: () => embedded.probe(),
+    tell: tellTo({ indexFailed: ({ error }) => expect.unreachable(String(error)) }),
+  });
 const SECRET = 'the secret of a fleet';
 interface RedisOptions {
   readonly onFailure?: (failure: string) => void;
@@ -38,7 +46,7 @@ const redis = async (url: string, options: RedisOptions = {}): Promise<SharedSto
 };
 const tiered = async (url: string, options: RedisOptions = {}) => {
   const shared = await redis(url, options);
-  const store = createTieredStore({ memory: memory(), embedded: await index(), shared });
+  const store = new TieredStore({ local: await local(), shared });
   store.start();
   return closing(store);
 };
@@ -46,16 +54,15 @@ const tiered = async (url: string, options: RedisOptions = {}) => {
 manifestStoreContract('memory', async () => closing(memory()));
 manifestStoreContract('LMDB', async () => closing(await index()));
 manifestStoreContract('Redis', async () => redis((await startRedis()).url));
-manifestStoreContract('tiers without Redis', async () =>
-  closing(createTieredStore({ memory: memory(), embedded: await index() })),
-);
+manifestStoreContract('memory before LMDB', async () => closing(await local()));
+manifestStoreContract('tiers without Redis', async () => closing(new TieredStore({ local: await local() })));
 manifestStoreContract('all tiers', async () => tiered((await startRedis()).url));
 
 describe('a store of one server', () => {
   it.each([
     ['memory', async () => memory()],
     ['LMDB', index],
-    ['tiers', async () => createTieredStore({ memory: memory(), embedded: await index() })],
+    ['tiers', async () => new TieredStore({ local: await local() })],
   ])('(%s) keeps that a repository is restricted', async (_name, open) => {
     const store: ManifestStore = closing(await open());
     await store.putRepository(GOLANG, { restricted: true });
@@ -70,13 +77,13 @@ describe('Tiers', () => {
     const disk = deferred<void>();
     const put = embedded.putTag.bind(embedded);
     embedded.putTag = (...args) => disk.promise.then(() => put(...args));
-    const tiers = createTieredStore({ memory: memory(), embedded });
+    const tiers = new TieredStore({ local: localOn(embedded) });
     const failed = record('a', 20, { confirmedAt: 10, failure: 'why' });
     await tiers.putTag(GOLANG, 'latest', failed);
     expect(await tiers.getTag(GOLANG, 'latest')).toEqual(failed);
     expect(await tiers.getTag(GOLANG, 'latest', 30)).toEqual(failed);
     disk.resolve();
-    await eventually(async () => (await embedded.getTag(GOLANG, 'latest'))?.checkedAt === 20, 'the disk');
+    await eventually(async () => embedded.getTag(GOLANG, 'latest')?.checkedAt === 20, 'the disk');
   });
 });
 
@@ -86,9 +93,9 @@ describe('LMDB', () => {
     const { descriptor } = manifest('a');
     const { digest } = descriptor;
     await store.putManifest({ descriptor, bytes: Buffer.from('{"schemaVersion":2}') });
-    expect(await store.getManifest(digest)).toBeUndefined();
+    expect(store.getManifest(digest)).toBeUndefined();
     await store.putManifest(manifest('a'));
-    expect(await store.getManifest(digest)).toEqual(manifest('a'));
+    expect(store.getManifest(digest)).toEqual(manifest('a'));
   });
 
   it('keeps everything over a restart, and its totals in step', async () => {
@@ -103,8 +110,8 @@ describe('LMDB', () => {
     await first.deleteBlob(manifest('b').descriptor.digest);
     await first.close();
     const second = closing(openIndex(path));
-    expect(await second.getManifest(manifest('a').descriptor.digest)).toEqual(manifest('a'));
-    expect(await second.getTag(GOLANG, 'latest')).toEqual(record('a', 1));
+    expect(second.getManifest(manifest('a').descriptor.digest)).toEqual(manifest('a'));
+    expect(second.getTag(GOLANG, 'latest')).toEqual(record('a', 1));
     expect(second.getBlob(manifest('a').descriptor.digest)).toEqual({ size: 12 });
     expect(second.blobTotals()).toEqual({ blobs: 1, bytes: 12 });
     expect(second.manifestTotals().manifests).toBe(1);

@@ -1,5 +1,6 @@
 import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
 import { compileGlob } from '../../lib/glob.ts';
+import { after, type MaybePromise } from '../../lib/promises.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatRepositoryName } from '../../oci/image-name.ts';
@@ -53,17 +54,39 @@ export class RepositoryAccess {
     );
   }
 
-  /** Resolves if that may be served. Throws PullError: denied or unknown if it may not, unavailable if unclear. */
-  async admit(upstream: Upstream, repository: Repository, probe: Probe): Promise<void> {
-    await this.scope.require(repository, wantedBy(probe));
-    const record = await this.#store.getRepository(repository);
-    if (this.#isNamedPrivate(repository)) {
-      if (upstream.hasCredentials && record?.restricted !== true && !this.#isPublic(record)) {
-        await this.#store.putRepository(repository, { ...record, restricted: true });
-      }
-      return;
-    }
-    if (this.#isVisible(upstream, record)) return;
+  /**
+   * Ends, at once if nothing has to be asked, if that may be served. Throws PullError, or rejects with one: denied or
+   * unknown if it may not, unavailable if unclear.
+   */
+  admit(upstream: Upstream, repository: Repository, probe: Probe): MaybePromise<void> {
+    if (this.scope.holdsBackNothing(repository)) return this.#admit(upstream, repository, probe);
+    const inScope = this.scope.require(repository, wantedBy(probe));
+    return inScope.then(() => this.#admit(upstream, repository, probe));
+  }
+
+  #admit(upstream: Upstream, repository: Repository, probe: Probe): MaybePromise<void> {
+    return after(this.#store.getRepository(repository), (record) => {
+      if (this.#isNamedPrivate(repository)) return this.#notePrivate(upstream, repository, record);
+      if (this.#isVisible(upstream, record)) return undefined;
+      return this.#confirm(upstream, repository, record, probe);
+    });
+  }
+
+  #notePrivate(
+    upstream: Upstream,
+    repository: Repository,
+    record: RepositoryRecord | undefined,
+  ): MaybePromise<void> {
+    if (!upstream.hasCredentials || record?.restricted === true || this.#isPublic(record)) return undefined;
+    return this.#store.putRepository(repository, { ...record, restricted: true });
+  }
+
+  async #confirm(
+    upstream: Upstream,
+    repository: Repository,
+    record: RepositoryRecord | undefined,
+    probe: Probe,
+  ): Promise<void> {
     const { promise } = this.#probes.run(`${repositoryKey(repository)} ${JSON.stringify(probe)}`, () =>
       this.#ask(upstream, repository, probe),
     );
@@ -73,15 +96,6 @@ export class RepositoryAccess {
       if (error instanceof PullError && error.code !== 'unavailable' && !error.noStore) throw error;
     });
     await withinTimeLimit(renewed, upstream, repository);
-  }
-
-  /** Whether all of a repository of which `record` is known may be served, with nothing to ask or to learn first. */
-  isOpen(upstream: Upstream, repository: Repository, record: RepositoryRecord): boolean {
-    return (
-      this.scope.holdsBackNothing(repository) &&
-      !this.#isNamedPrivate(repository) &&
-      this.#isVisible(upstream, record)
-    );
   }
 
   /** Whether the repository may be shown in lists, by what is known without asking. */

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../../lib/caches.ts';
+import { after, type MaybePromise } from '../../lib/promises.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import { inTurns } from '../../lib/turns.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -22,6 +23,11 @@ export function linksOf(content: ManifestContent): Map<Digest, Link> {
   return new Map(named.map(({ digest, size }) => [digest, { by: 'manifest', size }]));
 }
 
+interface Confirmation {
+  readonly head: () => Promise<Outcome<{ readonly size?: number }>>;
+  readonly absent: PullErrorCode;
+}
+
 /** Proofs that content belongs to a repository, so that a layer is not had by its digest through another one. */
 export class ContentLinks {
   readonly #store: ManifestStore;
@@ -42,7 +48,7 @@ export class ContentLinks {
     for (const [repository, digest] of removed.links) this.#expanded.get(digest)?.delete(repository);
   }
 
-  get(repository: Repository, digest: Digest): Promise<Link | undefined> {
+  get(repository: Repository, digest: Digest): MaybePromise<Link | undefined> {
     return this.#store.getLink(repository, digest);
   }
 
@@ -70,7 +76,7 @@ export class ContentLinks {
     else expanded.add(name);
   }
 
-  /** Whether that has been done. */
+  /** Whether that has been done, and so the repository is known to hold the manifest. */
   isExpanded(repository: Repository, manifest: Digest): boolean {
     return this.#expanded.get(manifest)?.has(repositoryKey(repository)) === true;
   }
@@ -79,13 +85,14 @@ export class ContentLinks {
    * The link of content that is in the cache already; asks upstream by `head` if there is none yet.
    * Throws PullError `absent` or `unavailable`.
    */
-  async require(
-    repository: Repository,
-    digest: Digest,
-    confirm: { head: () => Promise<Outcome<{ readonly size?: number }>>; absent: PullErrorCode },
-  ): Promise<Link> {
-    const known = await this.#store.getLink(repository, digest);
-    if (known !== undefined) return known;
+  require(repository: Repository, digest: Digest, confirmation: Confirmation): MaybePromise<Link> {
+    return after(
+      this.#store.getLink(repository, digest),
+      (known) => known ?? this.#confirm(repository, digest, confirmation),
+    );
+  }
+
+  #confirm(repository: Repository, digest: Digest, confirm: Confirmation): Promise<Link> {
     return this.#confirmations.run(`${repositoryKey(repository)}@${digest}`, async () => {
       const outcome = await confirm.head();
       if (outcome.kind !== 'ok') {

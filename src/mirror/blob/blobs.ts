@@ -275,7 +275,7 @@ export class BlobPuller {
     return new BypassBody({ digest, size: totalSize ?? link?.size, first: outcome.value, open });
   }
 
-  #requireLink(upstream: Upstream, repository: Repository, digest: Digest): Promise<Link> {
+  async #requireLink(upstream: Upstream, repository: Repository, digest: Digest): Promise<Link> {
     return this.#options.links.require(repository, digest, {
       head: () => upstream.headBlob(repository.name, digest, { identity: 'configured' }),
       absent: 'blob-unknown',

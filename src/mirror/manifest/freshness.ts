@@ -42,7 +42,7 @@ const SLACK_MS = 1000;
 
 export interface CurrentTag {
   readonly record: TagRecord;
-  readonly how: 'fresh' | 'revalidated' | 'stale';
+  readonly how: 'revalidated' | 'stale';
 }
 
 export interface FreshnessOptions {
@@ -71,15 +71,12 @@ export class TagFreshness {
   }
 
   /** What the tag names now, as far as can be told in time. Throws PullError if upstream says that it is gone. */
-  async current(
+  async check(
     upstream: Upstream,
     repository: Repository,
     tag: string,
     record: TagRecord,
   ): Promise<CurrentTag> {
-    if (this.isFresh(repository, tag, record)) {
-      return { record, how: record.failure === undefined ? 'fresh' : 'stale' };
-    }
     const { checker, ttls } = this.#options;
     const ttlMs = ttls.of(repository, tag);
     const slackMs = ttlMs === 'never' ? 0 : Math.min(ttlMs, SLACK_MS);

@@ -1,9 +1,10 @@
+import { after, type MaybePromise } from '../../lib/promises.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatImageName } from '../../oci/image-name.ts';
-import { parseManifest, type Manifest } from '../../oci/manifest.ts';
+import { parseManifest, type Descriptor, type Manifest } from '../../oci/manifest.ts';
 import { isIndexType } from '../../oci/media-types.ts';
 import { referenceText, type Reference, type Repository } from '../../oci/reference.ts';
-import type { ImageUsage, ManifestStore, TagRecord } from '../../store/manifests.ts';
+import type { ImageUsage, Link, ManifestStore, TagRecord } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import type { RepositoryAccess } from '../access/access.ts';
 import type { ContentLinks } from '../access/links.ts';
@@ -40,6 +41,11 @@ export interface ManifestPullerOptions {
   readonly members: IndexEntries;
 }
 
+interface How {
+  readonly cache: CacheStatus;
+  readonly stale?: Staleness | undefined;
+}
+
 /** Serves manifests: from the cache when it can, from upstream when it must, fitted to the client by tag only. */
 export class ManifestPuller {
   readonly #options: ManifestPullerOptions;
@@ -48,99 +54,153 @@ export class ManifestPuller {
     this.#options = options;
   }
 
-  /** Throws PullError. */
-  pull(upstream: Upstream, request: ManifestRequest & { readonly headOnly: true }): Promise<HeadAnswer>;
-  pull(upstream: Upstream, request: ManifestRequest & { readonly headOnly: false }): Promise<GetAnswer>;
-  pull(upstream: Upstream, request: ManifestRequest): Promise<ManifestAnswer>;
-  async pull(upstream: Upstream, request: ManifestRequest): Promise<ManifestAnswer> {
-    const { access, missingBlobs, usage } = this.#options;
-    const { repository, reference, headOnly } = request;
-    await access.admit(upstream, repository, { kind: 'manifest', reference });
-    const answer =
-      reference.kind === 'digest'
-        ? await this.#byDigest(upstream, request, reference.digest)
-        : await this.#byTag(upstream, request, reference.tag);
-    if (reference.kind === 'tag') await access.scope.offer(repository, [descriptorOf(answer).digest]);
-    if (headOnly || 'head' in answer) return headOf(answer);
-    await access.scope.offer(repository, entriesOf(answer.manifest));
-    await missingBlobs.require(upstream, repository, answer.manifest);
-    usage.touch(answer.manifest.descriptor.digest);
-    return answer;
+  /** At once if all of it is known here. Throws PullError, or rejects with one. */
+  pull(upstream: Upstream, request: ManifestRequest & { readonly headOnly: true }): MaybePromise<HeadAnswer>;
+  pull(upstream: Upstream, request: ManifestRequest & { readonly headOnly: false }): MaybePromise<GetAnswer>;
+  pull(upstream: Upstream, request: ManifestRequest): MaybePromise<ManifestAnswer>;
+  pull(upstream: Upstream, request: ManifestRequest): MaybePromise<ManifestAnswer> {
+    const { repository, reference } = request;
+    const admitted = this.#options.access.admit(upstream, repository, { kind: 'manifest', reference });
+    return after(admitted, () => {
+      const found =
+        reference.kind === 'digest'
+          ? this.#byDigest(upstream, request, reference.digest)
+          : this.#byTag(upstream, request, reference.tag);
+      return after(found, (answer) => this.#given(upstream, request, answer));
+    });
   }
 
-  async #byDigest(upstream: Upstream, request: ManifestRequest, digest: Digest): Promise<ManifestAnswer> {
+  /** `answer`, as a client gets it. */
+  #given(upstream: Upstream, request: ManifestRequest, answer: ManifestAnswer): MaybePromise<ManifestAnswer> {
+    const { repository, headOnly } = request;
+    const given = headOnly ? headOf(answer) : answer;
+    const hasNoRules = this.#options.access.scope.holdsBackNothing(repository);
+    if (hasNoRules) return this.#served(upstream, repository, given);
+    return this.#name(request, given).then(() => this.#served(upstream, repository, given));
+  }
+
+  #served(upstream: Upstream, repository: Repository, given: ManifestAnswer): MaybePromise<ManifestAnswer> {
+    if ('head' in given) return given;
+    const { missingBlobs, usage } = this.#options;
+    return after(missingBlobs.require(upstream, repository, given.manifest), () => {
+      usage.touch(given.manifest.descriptor.digest);
+      return given;
+    });
+  }
+
+  /** What the client learns by `given` it may ask for next. */
+  async #name({ repository, reference }: ManifestRequest, given: ManifestAnswer): Promise<void> {
+    const { scope } = this.#options.access;
+    if (reference.kind === 'tag') await scope.offer(repository, [descriptorOf(given).digest]);
+    if ('manifest' in given) await scope.offer(repository, entriesOf(given.manifest));
+  }
+
+  #byDigest(upstream: Upstream, request: ManifestRequest, digest: Digest): MaybePromise<ManifestAnswer> {
     const { repository } = request;
-    const stored = await this.#options.store.getManifest(digest);
-    if (stored !== undefined) {
-      await this.#requireLink(upstream, repository, digest);
-      return this.#complete(upstream, repository, { manifest: stored, cache: 'hit' });
-    }
-    return this.#unseen(upstream, request, { kind: 'digest', digest });
+    return after(this.#options.store.getManifest(digest), (manifest) => {
+      if (manifest === undefined) return this.#unseen(upstream, request, { kind: 'digest', digest });
+      return this.#linked(upstream, repository, manifest);
+    });
   }
 
-  async #byTag(upstream: Upstream, request: ManifestRequest, tag: string): Promise<ManifestAnswer> {
+  #byTag(upstream: Upstream, request: ManifestRequest, tag: string): MaybePromise<ManifestAnswer> {
     const { repository, client, headOnly } = request;
-    const { resolver, store } = this.#options;
-    const named = await this.#proven(upstream, request, tag);
-    const { mediaType } = descriptorOf(named);
-    if (resolver.takes(client, mediaType)) {
+    return after(this.#proven(upstream, request, tag), (named) => {
+      const isTaken = this.#options.resolver.takes(client, descriptorOf(named).mediaType);
+      if (!isTaken) return this.#chosen(upstream, request, named);
       return headOnly ? named : this.#complete(upstream, repository, named);
-    }
+    });
+  }
+
+  /** What the client is to get out of the list that a tag names. */
+  async #chosen(
+    upstream: Upstream,
+    { repository, client, headOnly }: ManifestRequest,
+    named: ManifestAnswer,
+  ): Promise<ManifestAnswer> {
+    const { resolver, store } = this.#options;
+    const { mediaType } = descriptorOf(named);
     if (!isIndexType(mediaType)) resolver.requireAccepted(client, mediaType);
     const list = await this.#complete(upstream, repository, named);
-    const entry = await resolver.choose(client, list.manifest, (nested) =>
-      this.#entry(upstream, repository, nested.digest).then(({ manifest }) => manifest),
-    );
-    const chosen = { cache: named.cache, ...staleness(named), list: list.manifest.descriptor.digest };
+    const entry = await resolver.choose(client, list.manifest, async (nested) => {
+      const { manifest } = await this.#entry(upstream, repository, nested.digest);
+      return manifest;
+    });
+    const fromList = { list: list.manifest.descriptor.digest };
     if (headOnly) {
       const stored = await store.getManifest(entry.digest);
       if (stored !== undefined) await this.#requireLink(upstream, repository, entry.digest);
       const { digest, size } = entry;
-      return { ...chosen, head: stored?.descriptor ?? { digest, mediaType: entry.mediaType, size } };
+      const head = stored?.descriptor ?? { digest, mediaType: entry.mediaType, size };
+      return { ...headAnswer(head, named), ...fromList };
     }
     const { manifest, cache } = await this.#entry(upstream, repository, entry.digest);
     // The list may have been wrong about the type.
     resolver.requireAccepted(client, manifest.descriptor.mediaType);
-    return { ...chosen, manifest, cache: cache === 'hit' ? named.cache : cache };
+    return { ...getAnswer(manifest, named), ...fromList, ...(cache === 'hit' ? {} : { cache }) };
   }
 
   /**
    * What the tag names, with the manifest if that is stored and the repository is known to hold it: records of tags are
    * shared with whoever can write to Redis, and may name what is of another repository.
    */
-  async #proven(upstream: Upstream, request: ManifestRequest, tag: string): Promise<ManifestAnswer> {
-    const { store } = this.#options;
-    const { repository } = request;
-    const named = await this.#named(upstream, request, tag);
-    if ('manifest' in named) return named;
-    // Upstream's HEAD may have been wrong about all but the digest.
-    const manifest = await store.getManifest(named.head.digest);
-    if (manifest === undefined) return named;
+  #proven(upstream: Upstream, request: ManifestRequest, tag: string): MaybePromise<ManifestAnswer> {
+    return after(this.#named(upstream, request, tag), (named) => {
+      if ('manifest' in named) return named;
+      // Upstream's HEAD may have been wrong about all but the digest.
+      return after(this.#options.store.getManifest(named.head.digest), (manifest) => {
+        if (manifest === undefined) return named;
+        const proven = getAnswer(manifest, named);
+        if (this.#options.links.isExpanded(request.repository, named.head.digest)) return proven;
+        const link = this.#requireLink(upstream, request.repository, named.head.digest);
+        return link instanceof Promise ? this.#confirmed(upstream, request, { tag, proven, link }) : proven;
+      });
+    });
+  }
+
+  /** `proven`, if `link` comes to be; else upstream is asked anew what the tag names. */
+  async #confirmed(
+    upstream: Upstream,
+    request: ManifestRequest,
+    { tag, proven, link }: { readonly tag: string; readonly proven: GetAnswer; readonly link: Promise<Link> },
+  ): Promise<ManifestAnswer> {
     try {
-      await this.#requireLink(upstream, repository, named.head.digest);
-      return { cache: named.cache, ...staleness(named), manifest };
+      await link;
+      return proven;
     } catch (error) {
       const isNo = error instanceof PullError && error.code !== 'unavailable' && !error.noStore;
       if (!isNo) throw error;
     }
-    await store.deleteTag(repository, tag);
+    await this.#options.store.deleteTag(request.repository, tag);
     return this.#unseen(upstream, request, { kind: 'tag', tag });
   }
 
   /** What the tag names: by what is remembered if that is fresh, by asking upstream if not. */
-  async #named(upstream: Upstream, request: ManifestRequest, tag: string): Promise<ManifestAnswer> {
+  #named(upstream: Upstream, request: ManifestRequest, tag: string): MaybePromise<ManifestAnswer> {
     const { store, freshness, watch } = this.#options;
     const { repository } = request;
     watch.asked(upstream, repository, tag);
-    const record = await store.getTag(repository, tag, freshness.freshSince(repository, tag));
-    if (record === undefined) return this.#unseen(upstream, request, { kind: 'tag', tag });
-    const fresh = freshness.isFresh(repository, tag, record);
+    const freshSince = freshness.freshSince(repository, tag);
+    return after(store.getTag(repository, tag, freshSince), (record) => {
+      if (record === undefined) return this.#unseen(upstream, request, { kind: 'tag', tag });
+      if (record.checkedAt <= freshSince) return this.#checked(upstream, request, tag, record);
+      return namedBy(record, record.failure === undefined ? 'hit' : 'stale');
+    });
+  }
+
+  async #checked(
+    upstream: Upstream,
+    request: ManifestRequest,
+    tag: string,
+    old: TagRecord,
+  ): Promise<ManifestAnswer> {
+    const { store, freshness } = this.#options;
     // What only a HEAD told, and nobody fetched since, is of no use once it is old.
-    if (!fresh && (await store.getManifest(record.descriptor.digest)) === undefined) {
+    if ((await store.getManifest(old.descriptor.digest)) === undefined) {
       return this.#unseen(upstream, request, { kind: 'tag', tag });
     }
-    const current = await freshness.current(upstream, repository, tag, record);
-    return namedBy(current.record, current.how === 'fresh' ? 'hit' : current.how);
+    const { record, how } = await freshness.check(upstream, request.repository, tag, old);
+    return namedBy(record, how);
   }
 
   async #unseen(upstream: Upstream, request: ManifestRequest, reference: Reference): Promise<ManifestAnswer> {
@@ -154,12 +214,20 @@ export class ManifestPuller {
   async #entry(upstream: Upstream, repository: Repository, digest: Digest): Promise<GetAnswer> {
     const manifest = await this.#options.store.getManifest(digest);
     if (manifest === undefined) return this.#fetch(upstream, repository, { kind: 'digest', digest });
-    await this.#requireLink(upstream, repository, digest);
-    return this.#complete(upstream, repository, { manifest, cache: 'hit' });
+    return this.#linked(upstream, repository, manifest);
   }
 
-  async #requireLink(upstream: Upstream, repository: Repository, digest: Digest): Promise<void> {
-    await this.#options.links.require(repository, digest, {
+  #linked(upstream: Upstream, repository: Repository, manifest: Manifest): MaybePromise<GetAnswer> {
+    const { digest } = manifest.descriptor;
+    const answer: GetAnswer = { manifest, cache: 'hit' };
+    if (this.#options.links.isExpanded(repository, digest)) return this.#noted(answer);
+    return after(this.#requireLink(upstream, repository, digest), () =>
+      this.#complete(upstream, repository, answer),
+    );
+  }
+
+  #requireLink(upstream: Upstream, repository: Repository, digest: Digest): MaybePromise<Link> {
+    return this.#options.links.require(repository, digest, {
       head: () =>
         upstream.confirmManifest(repository.name, { kind: 'digest', digest }, { identity: 'configured' }),
       absent: 'manifest-unknown',
@@ -167,13 +235,17 @@ export class ManifestPuller {
   }
 
   /** `answer` with its manifest, which this repository is known to hold. */
-  async #complete(upstream: Upstream, repository: Repository, answer: ManifestAnswer): Promise<GetAnswer> {
+  #complete(upstream: Upstream, repository: Repository, answer: ManifestAnswer): MaybePromise<GetAnswer> {
     if ('head' in answer) {
-      const { digest } = answer.head;
-      const fetched = await this.#fetch(upstream, repository, { kind: 'digest', digest });
-      return { ...staleness(answer), ...fetched };
+      const fetched = this.#fetch(upstream, repository, { kind: 'digest', digest: answer.head.digest });
+      return fetched.then(({ manifest, cache }) => getAnswer(manifest, { cache, stale: answer.stale }));
     }
-    await this.#options.links.expand(repository, answer.manifest);
+    const { links } = this.#options;
+    if (links.isExpanded(repository, answer.manifest.descriptor.digest)) return this.#noted(answer);
+    return links.expand(repository, answer.manifest).then(() => this.#noted(answer));
+  }
+
+  #noted(answer: GetAnswer): GetAnswer {
     this.#options.members.note(answer.manifest);
     return answer;
   }
@@ -203,22 +275,22 @@ function* entriesOf({ descriptor, bytes }: Manifest): Generator<Digest, void> {
   if (content.kind === 'index') for (const { digest } of content.entries) yield digest;
 }
 
+/** Spreads of these objects cost more than the rest of an answer that is at hand. */
 function headOf(answer: ManifestAnswer): HeadAnswer {
-  if ('head' in answer) return answer;
-  const { manifest, ...how } = answer;
-  return { ...how, head: manifest.descriptor };
+  return 'head' in answer ? answer : headAnswer(answer.manifest.descriptor, answer);
+}
+
+function headAnswer(head: Descriptor, { cache, stale }: How): HeadAnswer {
+  return stale === undefined ? { head, cache } : { head, cache, stale };
+}
+
+function getAnswer(manifest: Manifest, { cache, stale }: How): GetAnswer {
+  return stale === undefined ? { manifest, cache } : { manifest, cache, stale };
 }
 
 function namedBy({ descriptor, failure, confirmedAt }: TagRecord, cache: CacheStatus): HeadAnswer {
-  return {
-    head: descriptor,
-    cache,
-    ...(failure === undefined ? {} : { stale: { reason: failure, confirmedAt } }),
-  };
-}
-
-function staleness({ stale }: ManifestAnswer): { readonly stale?: Staleness } {
-  return stale === undefined ? {} : { stale };
+  const stale = failure === undefined ? undefined : { reason: failure, confirmedAt };
+  return headAnswer(descriptor, { cache, stale });
 }
 
 /** A manifest that has just been given to a client, for those who get ready for what comes next. */

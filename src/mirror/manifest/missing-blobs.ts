@@ -1,3 +1,4 @@
+import type { MaybePromise } from '../../lib/promises.ts';
 import { inTurns } from '../../lib/turns.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatFullName } from '../../oci/image-name.ts';
@@ -37,9 +38,12 @@ export class MissingBlobs {
    * Throws PullError `unavailable`, which names what is missing, if `manifest` is an image whose blobs are neither
    * stored nor on their way while upstream is known to be out of reach. Costs nothing while it is in reach.
    */
-  async require(upstream: Upstream, repository: Repository, manifest: Manifest): Promise<void> {
+  require(upstream: Upstream, repository: Repository, manifest: Manifest): MaybePromise<void> {
     const outage = upstream.outage(repository.name);
-    if (outage === undefined) return;
+    return outage === undefined ? undefined : this.#requireIn(outage, repository, manifest);
+  }
+
+  async #requireIn(outage: string, repository: Repository, manifest: Manifest): Promise<void> {
     // Other clients than Docker 29 do not ask for the blobs of attestations, and are not to lose an image for them.
     const { content } = parseManifest(manifest.bytes, manifest.descriptor.mediaType);
     if (!isRunnableImage(content)) return;

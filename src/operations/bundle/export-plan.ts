@@ -163,7 +163,7 @@ class Planning {
     const docker = await dockerImages(chosen, {
       platform: this.#options.dockerPlatform,
       held: new Set(fresh.map(({ digest }) => digest)),
-      read: (digest) => this.#options.manifests.getManifest(digest),
+      read: async (digest) => this.#options.manifests.getManifest(digest),
     });
     const draft: BundleDraft = {
       images: chosen.map(bundled),

@@ -45,7 +45,7 @@ export async function findWarmTarget(
 }
 
 /** Throws PullError. */
-export function askForTag(
+export async function askForTag(
   { image: { repository, tag = '' } }: WantedImage,
   upstream: Upstream,
   manifests: ManifestPuller,
@@ -97,7 +97,7 @@ class Planning {
     const { store, blobs, signal } = this.#options;
     const walk = await walkImage(root.digest, {
       platforms: wanted.platforms,
-      read: (digest) => store.getManifest(digest),
+      read: async (digest) => store.getManifest(digest),
       hasBlob: async ({ digest }) => (await blobs.stat(digest)) !== undefined,
       signal,
     });

@@ -14,7 +14,7 @@ import type {
   ManifestAudit,
   Catalogue,
   Link,
-  ManifestStore,
+  LocalManifestStore,
   RepositoryRecord,
   TagRecord,
   ReferrersRecord,
@@ -31,7 +31,7 @@ export interface IndexOptions {
  * The embedded store: everything that is known besides the blobs' bytes, in one LMDB environment. Changes throw
  * IndexWriteError when the disk refuses them.
  */
-export interface Index extends ManifestStore, Catalogue, ListedBlobIndex, ManifestAudit, Bookmarks {
+export interface Index extends LocalManifestStore, Catalogue, ListedBlobIndex, ManifestAudit, Bookmarks {
   /** For what works on the whole of it. */
   readonly tables: IndexTables;
   /** To be called once before anything is changed: an index that an earlier version made gets what it lacks. */
@@ -92,7 +92,7 @@ class LmdbIndex implements Index {
   }
 
   /** One that has rotted is a miss: it is fetched anew and replaced. */
-  async getManifest(digest: Digest): Promise<Manifest | undefined> {
+  getManifest(digest: Digest): Manifest | undefined {
     const manifest = this.tables.manifests.get(digest);
     return manifest !== undefined && digestMatches(digest, manifest.bytes) ? manifest : undefined;
   }
@@ -122,7 +122,7 @@ class LmdbIndex implements Index {
       .map((digest) => ({ digest, manifest: manifests.get(digest) }));
   }
 
-  async getTag(repository: Repository, tag: string): Promise<TagRecord | undefined> {
+  getTag(repository: Repository, tag: string): TagRecord | undefined {
     return this.tables.tags.get([repositoryKey(repository), tag]);
   }
 
@@ -144,7 +144,7 @@ class LmdbIndex implements Index {
     });
   }
 
-  async getLink(repository: Repository, digest: Digest): Promise<Link | undefined> {
+  getLink(repository: Repository, digest: Digest): Link | undefined {
     return this.tables.links.get(repositoryKey(repository), digest);
   }
 
@@ -157,7 +157,7 @@ class LmdbIndex implements Index {
     });
   }
 
-  async isOffered(repository: Repository, digest: Digest): Promise<boolean> {
+  isOffered(repository: Repository, digest: Digest): boolean {
     return this.tables.offers.has(digest, repositoryKey(repository));
   }
 
@@ -167,7 +167,7 @@ class LmdbIndex implements Index {
     await environment.writeEach(digests, (digest) => offers.put(digest, name));
   }
 
-  async getRepository(repository: Repository): Promise<RepositoryRecord | undefined> {
+  getRepository(repository: Repository): RepositoryRecord | undefined {
     return this.tables.repositories.get(repositoryKey(repository));
   }
 

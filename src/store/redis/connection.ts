@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Tell } from '../../events/events.ts';
 import { RunningTime } from '../../lib/clock.ts';
-import { withinMs } from '../../lib/promises.ts';
+import { type MaybePromise, withinMs } from '../../lib/promises.ts';
 import { createRedisClients, type RedisClient } from './clients.ts';
 import { failureOf, isSilence, type RedisFailure, RedisGuard } from './health.ts';
 
@@ -21,12 +21,17 @@ export class RedisAllowance {
   }
 
   /** Does the work of one request. What it leaves to be done behind its back keeps nobody waiting, and is not limited. */
-  async during<T>(work: () => Promise<T>): Promise<T> {
+  during<T>(work: () => MaybePromise<T>): MaybePromise<T> {
     const request = { leftMs: this.#ms };
-    try {
-      return await this.#requests.run(request, work);
-    } finally {
+    const end = (): void => {
       request.leftMs = Infinity;
+    };
+    let result: MaybePromise<T> | undefined;
+    try {
+      result = this.#requests.run(request, work);
+      return result instanceof Promise ? result.finally(end) : result;
+    } finally {
+      if (!(result instanceof Promise)) end();
     }
   }
 
@@ -145,7 +150,7 @@ export class RedisConnection {
   }
 
   /** Does the work of one request of a client. */
-  duringRequest<T>(work: () => Promise<T>): Promise<T> {
+  duringRequest<T>(work: () => MaybePromise<T>): MaybePromise<T> {
     return this.#allowance.during(work);
   }
 

@@ -229,7 +229,7 @@ describe('the sweep', () => {
     await test.index.putTag(APP, 'fresh', { descriptor, checkedAt: test.now, confirmedAt: test.now });
     sweep(test);
     await eventually(
-      async () => (await test.index.getTag(APP, 'seen')) === undefined,
+      async () => test.index.getTag(APP, 'seen') === undefined,
       'the tag that only a HEAD told of to be forgotten',
     );
     expect(linksOf(test)).toEqual(links);
@@ -248,7 +248,7 @@ describe('the sweep', () => {
     const errors: unknown[] = [];
     sweep(test, {}, ({ error }) => errors.push(error));
     await eventually(
-      async () => (await test.index.getTag(APP, 'seen')) === undefined,
+      async () => test.index.getTag(APP, 'seen') === undefined,
       'the tag to be forgotten after the link could not be',
     );
     expect(errors).toEqual([refusal]);
@@ -266,11 +266,11 @@ describe('the sweep', () => {
     await test.index.putRepository(named('fresh'), { publicAt: test.now });
     sweep(test);
     await eventually(
-      async () => (await test.index.getRepository(named('old'))) === undefined,
+      async () => test.index.getRepository(named('old')) === undefined,
       'the one that nobody has anything of to be forgotten',
     );
     const kept = [APP, named('closed'), named('fresh')];
-    for (const each of kept) expect(await test.index.getRepository(each)).toBeDefined();
+    for (const each of kept) expect(test.index.getRepository(each)).toBeDefined();
   });
 });
 
