@@ -40,7 +40,7 @@ export interface ManifestStore {
   putManifest(manifest: Manifest): Promise<void>;
   /** `notBefore`, ms since the epoch: slower tiers are asked as well unless a faster one was checked since. */
   getTag(repository: Repository, tag: string, notBefore?: number): MaybePromise<TagRecord | undefined>;
-  /** Keeps `record` unless one that counts for more (tag-order.ts) is there already. */
+  /** Keeps `record` unless one that counts for more is there already. */
   putTag(repository: Repository, tag: string, record: TagRecord): Promise<void>;
   deleteTag(repository: Repository, tag: string): Promise<void>;
   getLink(repository: Repository, digest: Digest): MaybePromise<Link | undefined>;

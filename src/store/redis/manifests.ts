@@ -27,7 +27,7 @@ const EXPIRY_SECONDS = 30 * 24 * 60 * 60;
 const PUBLIC_SECONDS = 24 * 60 * 60;
 
 /**
- * Keeps the record that counts (tag-order.ts) in one step: between a GET and a SET of ours another node could have put
+ * Keeps the record that counts in one step: between a GET and a SET of ours another node could have put
  * a newer one. Gives the record that was there, if the new one replaced it. Values of others are replaced, and records
  * from the future (ARGV[4]), which nothing else would ever replace.
  */

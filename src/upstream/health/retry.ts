@@ -102,7 +102,7 @@ const PAUSE_GROWTH = 3;
 /**
  * Sends a request, and again after a pause where that helps: the connection was lost before an answer (a server may
  * end an idle one at any time), or a gateway found nobody behind it (502, 503, 504). Three tries at most, within the
- * limit; the last result counts. One that goes unanswered is sent a second time beside the first (second-try.ts).
+ * limit; the last result counts. One that goes unanswered is sent a second time beside the first.
  * Never after a refused connection or any other answer.
  */
 export async function sendPatiently(
