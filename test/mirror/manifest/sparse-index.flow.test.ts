@@ -95,7 +95,7 @@ describe.each(Object.entries(RULES))(
       }
     }
 
-    it.each(['manifests', 'layers', 'off'])('is not opened by an index (readAhead %s)', async (readAhead) => {
+    it.each(['manifests', 'off'])('is not opened by an index (readAhead %s)', async (readAhead) => {
       const test = await cachedSecret({ readAhead, defaultPlatform: 'linux/amd64' }, rules);
       for (const tag of ['trap', 'trap-of-layer'])
         expect(await test.status(`/v2/library/plain/manifests/${tag}`, OCI_INDEX)).toBe(200);
