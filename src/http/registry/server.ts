@@ -1,8 +1,6 @@
 import type { ServerResponse, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { getRequestListener } from '@hono/node-server';
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { createHttpServer, type HttpServerOptions } from '../server/server.ts';
 import type { Exchange, Unreadable } from './exchange.ts';
 import { createRoute, type RouteOptions } from './route.ts';
@@ -52,24 +50,22 @@ export interface RegistryServerOptions extends HttpServerOptions, RouteOptions, 
   readonly onUnreadable: (unreadable: Unreadable) => void;
 }
 
+/**
+ * What Hono sees of requests: the target and all else are in its bindings. The adapter would make a request of each, for
+ * which it needs a Host and a URL in its own sense.
+ */
+const READ = new Request('http://mirror/');
+const WRITE = new Request('http://mirror/', { method: 'POST' });
+
 /** The server for clients: the door before the routes, on node:http itself for what is no ordinary request. */
 export function createRegistryServer(options: RegistryServerOptions): Server {
   const open = new OpenAnswers();
   const route = createRoute(options, (exchange) => open.begin(exchange, options.onExchange));
   const routes = createRoutes(options, route);
-  const answer = getRequestListener(
-    (request, env) => {
-      void routes.fetch(request, env);
-      // To a HEAD Hono makes a response of its own from the one of the route, which would be sent.
-      return RESPONSE_ALREADY_SENT;
-    },
-    { overrideGlobalObjects: false, autoCleanupIncoming: false },
-  );
-  const server = createHttpServer(options, (request, response) => {
-    // The adapter makes a URL of these for every request, and refuses one with which it cannot. No route reads them so.
-    request.headers.host = 'mirror';
-    request.url = originForm(request.url ?? '/');
-    void answer(request, response);
+  const server = createHttpServer(options, (incoming, outgoing) => {
+    incoming.url = originForm(incoming.url ?? '/');
+    const isRead = incoming.method === 'GET' || incoming.method === 'HEAD';
+    void routes.fetch(isRead ? READ : WRITE, { incoming, outgoing });
   });
   const { onUnreadable } = options;
   server.on('clientError', (error, connection) => refuseMalformed(error, connection, { open, onUnreadable }));
@@ -89,11 +85,11 @@ export function createRegistryServer(options: RegistryServerOptions): Server {
 
 /**
  * The target as a path and a query. Clients of a forward proxy send the absolute form (RFC 9112 section 3.2.2); only its
- * path matters here. `*` and other schemes are no path. The adapter refuses a backslash, which says the same encoded.
+ * path matters here. `*` and other schemes are no path.
  */
 function originForm(target: string): string {
-  const path = target.startsWith('/') ? target : (/^https?:\/\/[^/?#]*(\/.*)$/is.exec(target)?.[1] ?? '/');
-  return path.includes('\\') ? path.replaceAll('\\', '%5C') : path;
+  if (target.startsWith('/')) return target;
+  return /^https?:\/\/[^/?#]*(\/.*)$/is.exec(target)?.[1] ?? '/';
 }
 
 /** What cannot be parsed as HTTP gets an OCI error too, as far as the connection still allows. */
