@@ -1,81 +1,81 @@
 import type { Extent } from '../lib/extents.ts';
 import type { Digest } from '../oci/digest.ts';
 
-/** A verified blob, opened for reading. Its file stays readable until `close`, even if it is removed meanwhile. */
+/** A verified blob, opened for reading. It stays readable until `close`, even if its file is removed meanwhile. */
 export interface StoredBlob {
   readonly size: number;
-  /** All of it, if it is small and in memory; not to be written to. */
+  /** All bytes, if the blob is small and in memory. Callers must not write to the buffer. */
   readonly content: Buffer | undefined;
-  /** Reads up to `length` bytes at `position` into the start of `buffer`; resolves to how many, 0 at the end. */
+  /** Reads up to `length` bytes at `position` into the start of `buffer`; resolves to their number, 0 at the end. */
   read(buffer: Buffer, length: number, position: number): Promise<number>;
   close(): Promise<void>;
 }
 
 /**
- * A blob that is being filled: bytes can be written and read anywhere; nothing is served as stored before `commit`.
- * Every method but `read`, `close` and `discard` throws `BlobStoreError` when the disk refuses.
+ * A blob that is being filled. Bytes can be written and read at any position. The blob is not cached before `commit`.
+ * Every method but `read`, `close` and `discard` throws `BlobStoreError` if the disk fails.
  */
 export interface BlobPart {
-  /** What an earlier attempt left in it: written, but verified by nobody. */
+  /** Bytes that an earlier attempt wrote. They are not verified. */
   readonly kept: readonly Extent[];
   /** Writes all of `chunks`, one after the other, from `position`. */
   write(chunks: readonly Buffer[], position: number): Promise<void>;
   /**
-   * As `StoredBlob.read`; bytes that were never written read as zeros or as the end of the file. `isShared`: others
-   * want the same bytes at nearly the same time.
+   * As `StoredBlob.read`. Bytes that were never written read as zeros or as the end of the file.
+   * `isShared`: other readers read the same bytes at nearly the same time.
    */
   read(buffer: Buffer, length: number, position: number, isShared?: boolean): Promise<number>;
   /**
-   * Hashes on from where it was last to `end`; everything before `end` must be written. Rejects with the reason of
-   * `signal` when that ends it; it can go on later.
+   * Continues the hash to `end`; all bytes before `end` must be written. Rejects with the reason of `signal` if that
+   * aborts; a later call continues.
    */
   hashTo(end: number, signal?: AbortSignal): Promise<void>;
-  /** Whether what was hashed so far is what the digest names. */
+  /** Whether the hash so far equals the digest. */
   isRight(): Promise<boolean>;
-  /** Remembers what is written, so that the next process can go on from there if this one is killed. */
+  /** Records which bytes are written, so that the next process can continue if this one is killed. */
   note(written: readonly Extent[]): Promise<void>;
-  /** The content was verified: makes it durable (fsync), visible (atomic rename) and known (index), in that order. */
+  /** For verified bytes. In this order: fsync, rename to the blob's path, entry in the index. */
   commit(size: number): Promise<void>;
-  /** Leaves what is written to a later part of the same digest. Bytes stay readable until `close`. */
+  /** Keeps the written bytes for a later part of the same digest. They stay readable until `close`. */
   keep(written: readonly Extent[]): Promise<void>;
-  /** Removes the part from the disk. Bytes already written stay readable until `close`. */
+  /** Removes the part from the disk. Written bytes stay readable until `close`. */
   discard(): Promise<void>;
-  /** Gives the file descriptor back; the last use. */
+  /** Closes the file descriptor. No other call may follow. */
   close(): Promise<void>;
 }
 
 export interface KeptExtents {
-  /** Of the whole blob; undefined if nobody had told. */
+  /** Size of the blob in bytes; undefined if unknown. */
   readonly size: number | undefined;
   readonly written: readonly Extent[];
 }
 
-/** Blobs on local disk, by digest. Undefined means not stored: a miss. */
+/** Blobs on local disk, by digest. Undefined: the blob is not cached. */
 export interface BlobStore {
-  /** Opens nothing. */
+  /** Does not open the file. */
   stat(digest: Digest): Promise<{ readonly size: number } | undefined>;
   open(digest: Digest): Promise<StoredBlob | undefined>;
-  /** What was kept of an earlier part of this digest, which the next part begins with. Looks at no file. */
+  /** The bytes of an earlier part of this digest; the next part begins with them. Reads no file. */
   keptPart(digest: Digest): KeptExtents | undefined;
-  /** Begins with what was kept, if its size fits. Throws `BlobStoreError` if there is no room or the disk refuses. */
+  /** Begins with the kept bytes, if the sizes agree. Throws `BlobStoreError` if there is no room or the disk fails. */
   createPart(digest: Digest, expectedSize: number | undefined): Promise<BlobPart>;
   remove(digest: Digest): Promise<void>;
   totals(): { readonly blobs: number; readonly bytes: number };
-  /** Whether the disk refused what it was last asked to keep; cleared as soon as it works again. */
+  /** Whether the last write failed. Cleared as soon as the disk works again. */
   readonly isFailing: boolean;
   close(): Promise<void>;
 }
 
-/** What the blob store remembers of its files. */
+/** The sizes of the blobs on disk. */
 export interface BlobIndex {
   getBlob(digest: Digest): { readonly size: number } | undefined;
-  /** `usedAt`, ms since the epoch: when it was last of use, as far as anybody knows; default now. */
+  /** `usedAt`: time of the last use, ms since the epoch; default now. */
   putBlob(digest: Digest, entry: { readonly size: number; readonly usedAt?: number }): Promise<void>;
   deleteBlob(digest: Digest): Promise<void>;
   blobTotals(): { readonly blobs: number; readonly bytes: number };
 }
 
-/** The disk could not take or give bytes; `cause` is the system's error. */
+/** The disk could not write or read bytes; `cause` is the system's error. */
 export class BlobStoreError extends Error {
   override readonly name = 'BlobStoreError';
   readonly code: 'no-space' | 'disk-failed';
@@ -86,55 +86,54 @@ export class BlobStoreError extends Error {
   }
 }
 
-/** The stored blobs, read beside whoever owns them: any of them can go at any time. */
+/** The cached blobs, read beside the owner of the data directory, which can remove each of them at any time. */
 export interface BlobFiles {
-  /** Bytes; undefined: not stored, or not whole. */
+  /** Bytes; undefined: the blob is not cached, or its file has another size. */
   size(digest: Digest): Promise<number | undefined>;
-  /** All of its bytes, which nobody has verified since they were stored. Throws the system's error. */
+  /** All bytes; they are not verified again. Throws the system's error. */
   read(digest: Digest): AsyncIterable<Buffer>;
 }
 
 /**
- * What a look at a stored blob tells.
- * - `sound`: the file is what the digest names.
- * - `adopted`: it is, and the index has learnt of it only now.
- * - `corrupt`: its bytes are others. `short`: some are missing at the end. `missing`: there is no file.
- * - `unreadable`: the disk cannot read it.
- * - `gone`: it was removed since it was listed, which is nothing to complain of.
+ * Result of the check of a cached blob.
+ * - `sound`: the file matches the digest.
+ * - `adopted`: the file matches the digest, and the index had no entry for it until now.
+ * - `corrupt`: the file has other bytes. `short`: bytes at the end are missing. `missing`: there is no file.
+ * - `unreadable`: the disk cannot read the file.
+ * - `gone`: the blob was removed after it was listed. This is no fault.
  */
 export type BlobState = 'sound' | 'adopted' | 'corrupt' | 'short' | 'missing' | 'unreadable' | 'gone';
 
 export interface ListedBlob {
   readonly digest: Digest;
-  /** Bytes, by the index; by the file where the index does not know it. */
+  /** Bytes by the index, or by the file if the index has no entry. */
   readonly size: number;
 }
 
 export interface CheckOptions {
   readonly signal: AbortSignal;
-  /** Told of every piece that was hashed; hashing waits for what it returns. */
+  /** Called after each hashed piece; hashing waits for the promise. */
   readonly onBytes?: (bytes: number) => Promise<void> | void;
 }
 
-/** Looks after the blobs that are stored: whether they still are what they were. Removes nothing. */
+/** Checks that the cached blobs still match their digests. Removes nothing. */
 export interface BlobAudit {
-  /** What the index knows or the disk holds, in ascending order of digests, from the one after `after` on. */
+  /** Blobs in the index or on the disk, in ascending order of digests, beginning after `after`. */
   list(options: { readonly after?: Digest | undefined }): AsyncIterable<ListedBlob>;
   /** Hashes one file, off the main thread. Rejects with the signal's reason, or BlobStoreError. */
   check(digest: Digest, options: CheckOptions): Promise<BlobState>;
 }
 
-/** How far a walk through all that is stored has come; it takes days, and the server may be started anew meanwhile. */
+/** Progress of a walk over all cached blobs. A walk takes days, so it must survive a restart of the server. */
 export interface Bookmark {
-  /** When the walk began; ms since the epoch. */
+  /** Start of the walk; ms since the epoch. */
   readonly startedAt: number;
-  /** The last one that is done. Undefined: none yet. */
+  /** The last digest that was checked. Undefined: none yet. */
   readonly after?: Digest;
-  /** Everything is done. */
   readonly isDone: boolean;
 }
 
-/** Bookmarks by name. Undefined: there never was such a walk. */
+/** Bookmarks by name. Undefined: no such walk has begun yet. */
 export interface Bookmarks {
   getBookmark(name: string): Bookmark | undefined;
   putBookmark(name: string, bookmark: Bookmark): Promise<void>;

@@ -4,7 +4,7 @@ import { manifestOf, type Manifest } from '../oci/manifest.ts';
 import { isManifestType } from '../oci/media-types.ts';
 import type { Link, TagRecord } from './manifests.ts';
 
-/** A manifest as one value: its media type, a NUL, and its bytes as they are. */
+/** A manifest as one value: its media type, a NUL, and its unchanged bytes. */
 export function encodeManifest(manifest: Manifest): Buffer {
   return Buffer.concat([Buffer.from(`${manifest.descriptor.mediaType}\0`), manifest.bytes]);
 }
@@ -16,7 +16,7 @@ export function decodeManifest(digest: Digest, value: Buffer): Manifest | undefi
   return manifestOf({ digest, mediaType: value.toString('latin1', 0, end), bytes: value.subarray(end + 1) });
 }
 
-/** Undefined if the text is not the JSON of a TagRecord: what is in it becomes header fields of answers. */
+/** Undefined if the text is not the JSON of a TagRecord. It is checked because it becomes response headers. */
 export function decodeTag(text: string): TagRecord | undefined {
   const value = parseObject(text);
   const descriptor = value?.['descriptor'];

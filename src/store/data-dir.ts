@@ -19,12 +19,12 @@ import { errorCode, systemReason } from '../lib/errors.ts';
 import { deferred } from '../lib/promises.ts';
 import { closeToOthers, FILE_MODE, makeFolders, type Exposed } from './owner-only.ts';
 
-/** sun_path holds 108 bytes on Linux and 104 on macOS and the BSDs (unix(7)). */
+/** sun_path has 108 bytes on Linux and 104 on macOS and the BSDs (unix(7)). */
 const MAX_PATH_BYTES = 100;
 
 /**
- * A path that a Unix socket can be bound to or reached by. A longer one goes through a descriptor of its directory,
- * which Linux offers; `release` gives that back.
+ * A path that a Unix socket can be bound or connected to. A longer path is replaced by one through a descriptor of its
+ * directory (Linux only); `release` closes the descriptor.
  */
 export async function socketPath(path: string): Promise<{ readonly path: string; release(): Promise<void> }> {
   if (Buffer.byteLength(path) <= MAX_PATH_BYTES) return { path, release: () => Promise.resolve() };
@@ -34,23 +34,23 @@ export async function socketPath(path: string): Promise<{ readonly path: string;
 
 /** The layout of the data directory that this program reads and writes. */
 const LAYOUT_VERSION = '2';
-/** Layouts that this program takes over and brings up to its own; what made them is then refused. */
+/** Layouts that this program upgrades. The version of Pierhead that made them then refuses the directory. */
 const EARLIER_VERSIONS: readonly string[] = ['1'];
 const VERSION_FILE = 'version';
-/** What a new file system holds, what Kubernetes hides in a volume, and the socket of a server that is starting. */
-const OF_NO_ONE = /^(?:\.|lost\+found$|control\.sock$)/;
+/** Files of a new file system, hidden files of Kubernetes volumes, and the socket of a server that is starting. */
+const IGNORED_NAME = /^(?:\.|lost\+found$|control\.sock$)/;
 const MAX_TAKEOVERS = 10;
-/** How often the owner looks whether its lock is still there. */
+/** How often the owner checks that its socket still exists. */
 const LOOK_EVERY_MS = 1000;
-/** A FIFO in the place of a file is not waited for. */
-const AT_ONCE = constants.O_RDONLY | constants.O_NONBLOCK;
+/** Without O_NONBLOCK, opening a FIFO in place of the file would wait for a writer. */
+const READ_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK;
 /** Characters of a path in a message. */
 const MAX_SHOWN = 200;
 
 /**
- * What lies in a data directory.
- * - `empty`: nothing was ever kept there, or there is no such folder.
- * - `foreign`: files of others, and none of this program.
+ * State of a data directory.
+ * - `empty`: it was never used, or there is no such folder.
+ * - `foreign`: it has only files of other programs.
  */
 export type DataDirState = 'empty' | 'foreign' | 'data';
 
@@ -63,10 +63,10 @@ export async function dataDirState(dataDir: string): Promise<DataDirState> {
       const index = await stat(join(dataDir, 'index', 'data.mdb')).catch(unlessMissing);
       return index === undefined ? 'empty' : 'data';
     }
-    return names.every((name) => OF_NO_ONE.test(name)) ? 'empty' : 'foreign';
+    return names.every((name) => IGNORED_NAME.test(name)) ? 'empty' : 'foreign';
   } catch (error) {
     if (errorCode(error) !== 'EACCES') throw unusable(dataDir, error);
-    const message = `no permission to read the data directory ${shortened(dataDir)}; be the user of its server`;
+    const message = `no permission to read the data directory ${shortened(dataDir)}; run this as the user of the server`;
     throw new DataDirError('unusable', message, error);
   }
 }
@@ -75,7 +75,7 @@ function unlessMissing(error: unknown): undefined {
   if (errorCode(error) !== 'ENOENT') throw error;
 }
 
-/** The data directory cannot be used; the message says why and what to do. */
+/** The data directory cannot be used; the message states the reason and the remedy. */
 export class DataDirError extends Error {
   override readonly name = 'DataDirError';
   readonly code: 'owned' | 'version' | 'unusable';
@@ -86,16 +86,16 @@ export class DataDirError extends Error {
   }
 }
 
-/** The one owner of a data directory. The lock is a listening socket: it is free again however its owner ends. */
+/** Held by the one owner of a data directory. The lock is a listening socket, so it ends with its process. */
 export interface DataDirLock {
   /**
-   * Answers what other processes of this user ask over the socket (HTTP). Requests that came before this call have
-   * waited for it. To be called once at most.
+   * Answers HTTP requests of this user's other processes over the socket. Requests that came before this call wait
+   * for it. May be called once.
    */
   answerBy(listener: RequestListener): void;
-  /** Cuts what is still being answered, and gives the directory free. */
+  /** Closes open connections and releases the directory. */
   release(): Promise<void>;
-  /** What other users of this machine could have read when it was taken. */
+  /** Paths that other users of this machine could read before the lock was taken. */
   readonly exposed: Exposed;
 }
 
@@ -105,12 +105,12 @@ export function controlSocket(dataDir: string): string {
 }
 
 /**
- * Makes the directory ready and takes it for this process tree. Throws DataDirError if another process owns it, if
- * it is of another layout, or cannot be written.
+ * Makes the directory and locks it for this process. Throws DataDirError if another process owns the directory, if
+ * its layout is another one, or if it cannot be written.
  *
- * The lock is `control.sock`. A socket is bound under a random name and then linked to that name, which fails if the
- * name is taken; a taken name that nobody answers at belongs to a dead process and is moved away. Unlike a lock
- * file it holds between containers that share a volume, and needs no process ids, which collide there.
+ * The lock is `control.sock`. A socket is bound under a random name and then linked to that name; the link fails if the
+ * name exists. If connecting to the existing name fails, its process is dead, and the socket is moved away. Unlike a
+ * lock file, this works between containers that share a volume: it needs no process ids, which collide there.
  */
 export async function takeDataDir(dataDir: string): Promise<DataDirLock> {
   try {
@@ -121,20 +121,20 @@ export async function takeDataDir(dataDir: string): Promise<DataDirLock> {
 }
 
 async function take(dataDir: string): Promise<DataDirLock> {
-  // What is cached under `private` patterns is no business of other users of this machine. A directory that is there
-  // already has the permissions that its maker wanted; what is in it is closed all the same.
+  // Private images are cached, so other users of this machine must not read them. The mode of an existing directory is
+  // left alone; `closeToOthers` protects the folders in it.
   await makeFolders(dataDir);
-  // A file is there, or a link that leads nowhere.
+  // Fails if the path is a file or a dangling link.
   await readdir(dataDir);
   const name = controlSocket(dataDir);
   const answering = deferred<RequestListener>();
   const servers = [await listenAs(name, dataDir, answering.promise)];
   let looking = Promise.resolve();
-  // Where something has removed the name, commands would find no owner, and another server would take the directory.
+  // If something removes the socket, commands find no owner, and another server could take the directory.
   const keeper = setInterval(() => {
     looking = looking.then(async () => {
       if (existsSync(name)) return;
-      // Another process was quicker, or the disk refuses: the next look comes.
+      // If another process was quicker or the disk fails, the next interval tries again.
       const server = await listenAs(name, dataDir, answering.promise).catch(() => undefined);
       if (server !== undefined) servers.push(server);
     });
@@ -155,7 +155,7 @@ async function take(dataDir: string): Promise<DataDirLock> {
   }
 }
 
-/** Listens at `name`, if nobody else does. Throws DataDirError. */
+/** Listens at `name`. Throws DataDirError if another process does. */
 async function listenAs(name: string, dataDir: string, answering: Promise<RequestListener>): Promise<Server> {
   const own = join(dataDir, `.control.${randomBytes(6).toString('hex')}`);
   const server = await listen(own, (request, response) => {
@@ -186,7 +186,7 @@ async function claim(name: string, own: string, dataDir: string): Promise<void> 
   throw owned(dataDir);
 }
 
-/** Between the question and the move another process may have claimed the name: then its socket is put back. */
+/** Another process may have claimed the name before the move: then its socket is linked again. */
 async function moveDeadAway(name: string, dataDir: string): Promise<void> {
   const aside = join(dataDir, `.control.${randomBytes(6).toString('hex')}`);
   try {
@@ -196,20 +196,20 @@ async function moveDeadAway(name: string, dataDir: string): Promise<void> {
     throw error;
   }
   if (await answers(aside)) await link(aside, name).catch(() => undefined);
-  // A folder is no socket of ours: it is out of the way, and stays.
+  // A folder under that name is not ours: it stays under the new name.
   await rm(aside, { force: true }).catch(() => undefined);
 }
 
 async function checkVersion(dataDir: string): Promise<void> {
   const path = join(dataDir, VERSION_FILE);
   try {
-    const found = (await readFile(path, { encoding: 'utf8', flag: AT_ONCE })).trim();
+    const found = (await readFile(path, { encoding: 'utf8', flag: READ_FLAGS })).trim();
     if (found === LAYOUT_VERSION) return;
-    // An empty one is left of a start that found no room for it.
+    // A start on a full disk leaves an empty file.
     if (found !== '' && !EARLIER_VERSIONS.includes(found)) {
       throw new DataDirError(
         'version',
-        `the data directory ${dataDir} has layout version ${JSON.stringify(found.slice(0, 20))}; this program reads version ${LAYOUT_VERSION}`,
+        `the data directory ${dataDir} has layout version ${JSON.stringify(found.slice(0, 20))}; this program reads version ${LAYOUT_VERSION}; start the version of pierhead that made it`,
       );
     }
   } catch (error) {
@@ -226,17 +226,17 @@ async function checkVersion(dataDir: string): Promise<void> {
 }
 
 async function listen(path: string, listener: RequestListener): Promise<Server> {
-  // A request may bring a bundle, which takes as long as it takes; Node would give it five minutes.
+  // The import of a bundle can take longer than Node's default limit of five minutes.
   const server = createServer({ requestTimeout: 0 }, listener);
   const short = await socketPath(path);
   try {
     await new Promise<void>((resolve, reject) => {
-      // For as long as it lives: one that cannot accept a connection says so, and nobody who hears it would end the process.
+      // This listener stays: a failed accept emits `error`, which would end the process without a listener.
       server.on('error', reject);
       server.listen(short.path, resolve);
     });
-    // Whoever may write to the socket may command the server: its own user (and root), by permission of the file.
-    // This is done before it gets the name by which it is found. umask(2) would also hit what other threads make.
+    // Write permission on the socket is permission to command the server: only its own user and root have it. The mode
+    // is set before the link makes the socket public. umask(2) would affect the files of other threads too.
     await chmod(path, 0o600);
   } catch (error) {
     await close(server);
@@ -285,7 +285,7 @@ export function diskFailure(dataDir: string, error: unknown): unknown {
   return isOfDisk && errorCode(error) !== undefined ? unusable(dataDir, error) : error;
 }
 
-/** A system's error as a sentence for people. */
+/** The system's error as a message for users. */
 function unusable(dataDir: string, error: unknown): DataDirError {
   const where = `the data directory ${shortened(dataDir)}`;
   return new DataDirError('unusable', sentence(where, error), error);
@@ -319,7 +319,7 @@ function sentence(where: string, error: unknown): string {
   }
 }
 
-/** Of a name that is too long, as much as a reader needs. */
+/** The beginning of a long path. */
 function shortened(path: string): string {
   return path.length <= MAX_SHOWN ? path : `${path.slice(0, MAX_SHOWN)}…`;
 }

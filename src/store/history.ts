@@ -1,30 +1,30 @@
 import type { Digest } from '../oci/digest.ts';
 
-/** What a client was served, as far as it tells one pull from another. All of it is text. */
+/** The pull of a client. Two pulls with equal records are counted in one entry. */
 export interface PullRecord {
-  /** Its key: `docker.io/library/golang`. */
+  /** Repository key: `docker.io/library/golang`. */
   readonly repository: string;
-  /** Under which it was asked for; absent: by digest alone. */
-  readonly tag?: string;
-  /** What the tag named, or what was asked for by digest: a list, where there is one. */
+  /** The requested tag; undefined: the client pulled by digest. */
+  readonly tag?: string | undefined;
+  /** Digest of the tag, or the requested digest: of the index, if there is one. */
   readonly root: Digest;
-  /** The manifest that was served out of that list; absent: the root itself was. */
-  readonly child?: Digest;
-  /** `os/architecture[/variant]` by its usual names; absent: nothing tells. */
-  readonly platform?: string;
-  /** In CIDR notation; empty: unknown. No address of a single client is kept. */
+  /** The manifest that was served from the index; undefined: `root` itself was served. */
+  readonly child?: Digest | undefined;
+  /** `os/architecture[/variant]`; undefined: unknown. */
+  readonly platform?: string | undefined;
+  /** The client's network in CIDR notation; empty: unknown. Addresses of single clients are not kept. */
   readonly network: string;
 }
 
-/** What was pulled from when to when; ms since the epoch. */
+/** Pulls with equal records, between two times in ms since the epoch. */
 export interface PullEntry extends PullRecord {
   readonly firstAt: number;
   readonly lastAt: number;
   readonly pulls: number;
 }
 
-/** Takes down what clients pull. */
+/** Records the pulls of clients. */
 export interface PullHistory {
-  /** Costs next to nothing: it is noted, and written later. */
+  /** Cheap: notes the pull in memory; a batch is written later. */
   note(pull: PullRecord): void;
 }

@@ -3,19 +3,19 @@ import type { ManifestContent } from '../oci/manifest.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Reference, Repository } from '../oci/reference.ts';
 
-/** An image in an index, of which something is cached. */
+/** One platform of an index, cached or partial. */
 export interface PlatformState {
-  /** `unknown`: its index states none. */
+  /** `unknown`: the index names no platform. */
   readonly platform: string;
   readonly state: CacheState;
   readonly missingBlobs: number;
-  /** Attestations of it that are not cached whole, which fail Docker 29. Their blobs are among `missingBlobs`. */
+  /** Number of missing or partial attestations; each fails Docker 29. `missingBlobs` counts their blobs. */
   readonly missingAttestations: number;
 }
 
 /**
- * `unknown`: it is not stored. `too-large`: pins would keep more than they may. `pinned`: it has to be unpinned first.
- * Nothing was changed.
+ * `unknown`: the image is not cached. `too-large`: pins would exceed their limit. `pinned`: the image must be unpinned
+ * first. Nothing was changed.
  */
 export class ImageError extends Error {
   override readonly name = 'ImageError';
@@ -33,58 +33,58 @@ export interface RemovedImages {
   readonly bytes: number;
 }
 
-/** A stored manifest as one repository has it. */
+/** A cached manifest or index in one repository. */
 export interface ImageEntry {
-  /** Its key, `docker.io/library/golang`. */
+  /** Repository key: `docker.io/library/golang`. */
   readonly repository: string;
-  /** The tags of this repository that name it, in order. */
+  /** The tags of this repository for `digest`, in order. */
   readonly tags: readonly string[];
   readonly digest: Digest;
   readonly mediaType: string;
   readonly kind: ManifestContent['kind'];
-  /** As a stored index says; undefined for an index, or if none tells. */
+  /** The platform that a cached index names; undefined for an index, or if no index names one. */
   readonly platform: Platform | undefined;
-  /** The stored indexes that name it. */
+  /** The cached indexes that list this manifest. */
   readonly indexes: readonly Digest[];
-  /** Stored bytes of its blobs; of an index, those of its stored entries. */
+  /** Cached bytes of its blobs; for an index, of the blobs of its cached entries. */
   readonly bytes: number;
-  /** Those of them that nothing else has: what its removal would free. */
+  /** Bytes that its removal would free: no other manifest lists these blobs. */
   readonly ownBytes: number;
   readonly state: CacheState;
-  /** How many of its blobs are not stored; of an index those of `platforms`. */
+  /** Number of missing blobs; for an index, the sum over `platforms`. */
   readonly missingBlobs: number;
-  /** Of an index its images of which something is cached. */
+  /** For an index: its platforms that are cached or partial. */
   readonly platforms: readonly PlatformState[];
-  /** What its tags named before, if that is cached whole and this is not. */
+  /** For each tag, its last digest that is cached, if `state` is not `cached`. */
   readonly before: readonly { readonly tag: string; readonly digest: Digest }[];
-  /** When it was last pulled, to within a minute; ms since the epoch. */
+  /** Time of the last pull, exact to a minute; ms since the epoch. */
   readonly pulledAt: number;
-  /** By a tag or digest of its own, or through an index that names it. */
+  /** By a tag, by its digest, or through an index that lists it. */
   readonly isPinned: boolean;
 }
 
-/** What is cached, for people: to see, to pin, to remove. */
+/** The cached images: to list, pin and remove. */
 export interface Images {
   list(): AsyncGenerator<ImageEntry, void>;
-  /** Keeps it from eviction: a tag with the manifest that it names at the time. Throws ImageError `unknown`, `too-large`. */
+  /** Protects an image from eviction; a tag protects its current digest. Throws ImageError `unknown`, `too-large`. */
   pin(repository: Repository, reference: Reference): Promise<void>;
-  /** Throws ImageError `too-large` if pins could not keep these blobs besides all that they keep already. */
+  /** Throws ImageError `too-large` if pins would exceed their limit with these blobs. */
   requireRoom(added: ReadonlyMap<Digest, number>, what: string): Promise<void>;
-  /** Pins at once what there is room for, by `requireRoom`. Throws ImageError `unknown`. */
+  /** Pins all in one transaction. Callers check `requireRoom` first. Throws ImageError `unknown`. */
   pinAll(names: readonly { readonly repository: Repository; readonly reference: Reference }[]): Promise<void>;
-  /** False if it was not pinned. */
+  /** False if the image was not pinned. */
   unpin(repository: Repository, reference: Reference): Promise<boolean>;
   /**
-   * Takes a tag or a digest out of a repository, and removes what nothing names then: the manifest, an index's entries,
-   * and their blobs. Clients that read a blob read it to its end. Throws ImageError `unknown`, `pinned`.
+   * Removes a tag or a digest from a repository. Then removes its content if no tag, index or pin names it: the
+   * manifest, the entries of an index, and their blobs. Open blobs stay readable. Throws ImageError `unknown`,
+   * `pinned`.
    */
   remove(repository: Repository, reference: Reference): Promise<RemovedImages>;
 }
 
-/** Whether all of an image is on disk, some of it, or nothing. */
+/** Whether all, some or none of an image is on disk. */
 export type CacheState = 'cached' | 'partial' | 'missing';
 
-/** Of what has `parts`, of which so many are cached. */
 export function stateOf({ parts, cached }: { readonly parts: number; readonly cached: number }): CacheState {
   if (cached === 0) return 'missing';
   return cached === parts ? 'cached' : 'partial';

@@ -3,30 +3,30 @@ import { lstat, mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errorCode } from '../lib/errors.ts';
 
-/** Group and others. */
+/** Permissions of group and others. */
 const NOT_OWNER = 0o077;
-/** No link is followed, and no pipe waited for. */
-const AS_IT_IS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+/** Does not follow a link, and does not wait for the writer of a pipe. */
+const OPEN_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 export const FOLDER_MODE = 0o700;
 export const FILE_MODE = 0o600;
 
-/** What holds content. A folder that only its owner may enter protects all that is in it, a million blobs too. */
+/** Folders with cached data. Mode 0700 of a folder protects all files in it, so no blob needs a check of its own. */
 const FOLDERS = ['index', 'blobs', 'parts'];
-/** `blobs` may be a link to another disk: then the folders in it protect what they hold. */
+/** `blobs` may be a link to another disk. Links are left alone, so these folders are protected too. */
 const INNER_FOLDERS = ['blobs/sha256', 'blobs/sha512'];
 const FILES = ['version', 'index/data.mdb', 'index/lock.mdb'];
 
-/** Paths within a data directory that other users could enter or read. */
+/** Paths in a data directory that other users could enter or read. */
 export interface Exposed {
-  /** They cannot any more. */
+  /** Paths that are protected now. */
   readonly mended: readonly string[];
-  /** They still can: another user owns these paths. */
+  /** Paths that other users can still read, because another user owns them. */
   readonly left: readonly string[];
 }
 
 /**
- * Makes a folder and those above it that are missing. Node's own way (`recursive`) never ends where the file system
- * takes no new folders and says ENOENT, as /proc does. Throws the system's error.
+ * Makes a folder and its missing parents. Node's `recursive` never ends on a file system that answers ENOENT, as /proc
+ * does. Throws the system's error.
  */
 export async function makeFolders(path: string): Promise<void> {
   try {
@@ -43,8 +43,8 @@ function unlessThere(error: unknown): void {
 }
 
 /**
- * Makes the folders of a data directory, and takes from other users what they could enter or read, whatever the mode of
- * the data directory itself. Looks at a few paths, however much is stored. Throws the system's error.
+ * Makes the folders of a data directory and closes them to other users. The mode of the data directory itself does not
+ * matter. The cost does not grow with the number of blobs. Throws the system's error.
  */
 export async function closeToOthers(dataDir: string): Promise<Exposed> {
   for (const name of FOLDERS) await mkdir(join(dataDir, name), FOLDER_MODE).catch(unlessThere);
@@ -58,14 +58,14 @@ export async function closeToOthers(dataDir: string): Promise<Exposed> {
 }
 
 /**
- * Takes a folder or file from other users. `closed`: they could not reach it before, or there is none. A link is left
- * alone: what it leads to need not be ours.
+ * Closes a folder or file to other users. `closed`: it was closed before, or does not exist. A link is left alone,
+ * because its target may belong to another program.
  */
 export async function closePath(path: string): Promise<'closed' | 'mended' | 'left'> {
   const state = await lstat(path).catch(() => undefined);
   if (state === undefined || state.isSymbolicLink() || (state.mode & NOT_OWNER) === 0) return 'closed';
-  // By a descriptor: who may write to the data directory could put a link there by now.
-  const file = await open(path, AS_IT_IS).catch(() => undefined);
+  // By a descriptor: a user with write access to the data directory could have put a link there meanwhile.
+  const file = await open(path, OPEN_FLAGS).catch(() => undefined);
   try {
     if (file === undefined) return 'left';
     await file.chmod((await file.stat()).mode & ~NOT_OWNER & 0o777);
