@@ -15,8 +15,8 @@ export interface AdoptionsOptions {
 }
 
 /**
- * Files that the index does not know: left by a process that was killed between rename and index, or all there are
- * where the index was lost. One that is asked for is taken in if it is what its name says, and else removed.
+ * Adopts files without an index entry. A process that was killed between rename and index leaves one; a lost index
+ * leaves all. On request, a file that matches its digest gets an entry, and another one is removed.
  */
 export class Adoptions {
   readonly #options: AdoptionsOptions;
@@ -26,7 +26,7 @@ export class Adoptions {
     this.#options = options;
   }
 
-  /** Its size if there was one to be taken in; whoever asks meanwhile waits for the same. Throws BlobStoreError. */
+  /** The size of the adopted file; undefined: none. Concurrent calls share one adoption. Throws BlobStoreError. */
   adopt(digest: Digest): Promise<number | undefined> {
     const running = this.#running.get(digest);
     if (running !== undefined) return running;
@@ -49,12 +49,12 @@ export class Adoptions {
     try {
       await hash.advance(size);
       if ((await hash.digest()) === digestHex(digest)) {
-        // What the index cannot take now is right all the same, and is looked at again the next time.
+        // If the index fails, the file is correct all the same; the next request adopts it again.
         await index.putBlob(digest, { size }).catch(() => undefined);
         return size;
       }
     } catch (error) {
-      // Removed since it was looked for.
+      // The file was removed after `fileState`.
       if (errorCode(error) === 'ENOENT') return undefined;
       throw diskError(error, `reading ${digest}`);
     } finally {

@@ -14,7 +14,7 @@ import { diskError, fileState } from '../part/health.ts';
 import { blobFolder, blobPath } from '../part/layout.ts';
 import type { BlobLeases } from './leases.ts';
 
-/** The index of blobs, to be walked through. */
+/** The index of blobs, with a walk over them. */
 export interface ListedBlobIndex extends BlobIndex {
   /** The blobs whose digests begin with `prefix`, in ascending order. */
   listBlobs(prefix: string): ListedBlob[];
@@ -24,15 +24,14 @@ export interface DiskAuditOptions {
   readonly dataDir: string;
   readonly index: ListedBlobIndex;
   readonly hasher: FileHasher;
-  /** Knows which files are on their way out. */
   readonly leases: Pick<BlobLeases, 'isBeingRemoved'>;
 }
 
 const ALGORITHMS: readonly DigestAlgorithm[] = ['sha256', 'sha512'];
-/** The folders below each algorithm, in the order of the digests in them. */
+/** The folders of each algorithm, in the order of their digests. */
 const FOLDERS = Array.from({ length: 256 }, (_, index) => index.toString(16).padStart(2, '0'));
 
-/** Looks after the files of DiskBlobStore. It goes folder by folder, so that a million blobs are never in memory. */
+/** Checks the files of DiskBlobStore. It lists folder by folder, so that a million digests are never in memory. */
 export class DiskBlobAudit implements BlobAudit {
   readonly #options: DiskAuditOptions;
 
@@ -57,7 +56,7 @@ export class DiskBlobAudit implements BlobAudit {
     const known = index.getBlob(digest);
     const file = await fileState(path);
     await closePath(path);
-    // An eviction takes the entry first, and then the file.
+    // An eviction removes the entry first, and then the file.
     if (file === undefined) return index.getBlob(digest) === undefined ? 'gone' : 'missing';
     const { size, mtimeMs } = file;
     if (known !== undefined && size < known.size) return 'short';
@@ -72,11 +71,11 @@ export class DiskBlobAudit implements BlobAudit {
       return error.code;
     }
     if (known?.size === size) return 'sound';
-    // Left by a process that was killed between rename and index, or about to be entered by one that is committing.
+    // A process was killed between rename and index, or a fill is committing this blob now.
     if (index.getBlob(digest) === undefined && (await fileState(path)) === undefined) return 'gone';
-    // Evicted, and its file about to go: an entry would be one without a file.
+    // Evicted, and the file is being removed: a new entry would have no file.
     if (leases.isBeingRemoved(digest)) return 'gone';
-    // As old as its file: what an eviction that was killed has left goes before what was pulled since.
+    // As old as its file: a blob that a killed eviction left is evicted before blobs that were pulled since.
     await index.putBlob(digest, { size, usedAt: mtimeMs });
     return 'adopted';
   }

@@ -37,19 +37,17 @@ export interface DiskBlobStoreOptions {
   readonly dataDir: string;
   readonly index: BlobIndex;
   readonly room: Room;
-  /** Told of every blob that is open or being filled. */
   readonly leases: BlobLeases;
-  /** Told when a client begins to read a stored blob. */
+  /** Called when a client opens a cached blob. */
   readonly onRead?: (digest: Digest) => void;
-  /** Told when the disk begins to refuse what it is given, and with undefined when it works again. */
   readonly tell: Tell<'diskHealth' | 'blobLost'>;
 }
 
-/** A blob that the disk could not read is not tried again for so long: each client would be cut off at the same byte. */
+/** How long a blob that the disk could not read is not opened: each client would be cut off at the same byte. */
 const UNREADABLE_FOR_MS = 60 * 1000;
 const MAX_UNREADABLE = 10_000;
 
-/** Blobs as plain files, one per digest, an index that knows their sizes, and parts that earlier processes left. */
+/** Blobs as plain files, one per digest, an index with their sizes, and parts that earlier processes left. */
 export async function openDiskBlobStore(options: DiskBlobStoreOptions): Promise<BlobStore> {
   return new DiskBlobStore(options, await KeptParts.open(options.dataDir, options.room));
 }
@@ -166,7 +164,7 @@ class DiskBlobStore implements BlobStore {
 
   async remove(digest: Digest): Promise<void> {
     this.#unreadable.delete(digest);
-    // An entry that stays without its file is a miss.
+    // An entry without its file is a miss.
     await this.#options.index.deleteBlob(digest).catch(() => undefined);
     const path = blobPath(this.#options.dataDir, digest);
     this.#files.forget(path);
@@ -184,25 +182,25 @@ class DiskBlobStore implements BlobStore {
     await this.#hashes.close();
   }
 
-  /** What a failing disk still has is not thrown away, but whoever asks gets it from elsewhere meanwhile. */
+  /** The file stays, because the disk may recover. For 60 s requests for the blob go upstream. */
   #cannotRead(digest: Digest, cause: unknown): never {
     if (!this.#unreadable.has(digest)) this.#options.tell('blobLost', { digest, problem: 'unreadable' });
     this.#unreadable.set(digest, true);
     throw diskError(cause, `reading ${digest}`);
   }
 
-  /** Cut short or gone: a miss, so that it is fetched anew. */
+  /** The file is short or missing: the entry goes, so that the blob is downloaded again. */
   async #lose(digest: Digest, foundBytes: number | undefined): Promise<void> {
-    // Removed since it was looked up: nothing was lost.
+    // Removed since the look-up: nothing was lost.
     if (this.#options.index.getBlob(digest) === undefined) return;
-    // A file that a failing disk does not let go is looked at again the next time.
+    // If the disk refuses, the next request finds the same file and tries again.
     await this.remove(digest).catch(() => undefined);
     this.#options.tell('blobLost', { digest, problem: foundBytes === undefined ? 'missing' : 'short' });
   }
 
   /**
-   * What was kept of the blob. If that cannot be a part of one of `size` bytes, either size may be the wrong one: it
-   * stays where it is, until the blob is stored.
+   * The kept part of the blob. If its size contradicts `size`, either can be wrong: the kept part stays unused until
+   * the blob is cached.
    */
   #takeKept(digest: Digest, size: number | undefined): KeptPart | undefined {
     const known = this.#kept.get(digest)?.size;
@@ -211,8 +209,8 @@ class DiskBlobStore implements BlobStore {
   }
 
   /**
-   * What was kept has its room, and lacks that for the rest. Rather than refuse a transfer that somebody waits for,
-   * those that nobody has come back to are given up, unless all of them together would not help.
+   * A kept part has a reservation for its written bytes only. If there is no room for the rest, other kept parts are
+   * removed, oldest first: a client waits for this one. None is removed if all of them together are too small.
    */
   async #reserve(digest: Digest, bytes: number, kept: KeptPart | undefined): Promise<Reservation> {
     for (;;) {
@@ -254,7 +252,7 @@ class DiskBlobStore implements BlobStore {
     }
   }
 
-  /** A file that the index cannot know would count for nothing and stay for ever. */
+  /** A file without an index entry would not be counted and never be evicted: it is removed. */
   async #enter(digest: Digest, size: number): Promise<void> {
     try {
       await this.#options.index.putBlob(digest, { size });

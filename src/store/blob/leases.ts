@@ -1,17 +1,17 @@
 import type { Digest } from '../../oci/digest.ts';
 
-/** Which blobs are open for reading or being filled, and which files are on their way out. */
+/** Which blobs are open or being filled, and which files are being removed. */
 export class BlobLeases {
   readonly #counts = new Map<Digest, number>();
   readonly #removals = new Map<Digest, Promise<void>>();
   #onRemoval: (digest: Digest) => void = () => undefined;
 
-  /** `listener` is called when a file is about to go: a file that is kept open would take room all the same. */
+  /** `listener` is called before a file is removed: a removed file that stays open still takes room on the disk. */
   onRemoval(listener: (digest: Digest) => void): void {
     this.#onRemoval = listener;
   }
 
-  /** The blob is in use until the function that this gives is called; calling it again changes nothing. */
+  /** The blob is in use until the returned function is called. Further calls of that function do nothing. */
   hold(digest: Digest): () => void {
     this.#counts.set(digest, (this.#counts.get(digest) ?? 0) + 1);
     let isHeld = true;
@@ -28,7 +28,7 @@ export class BlobLeases {
     return this.#counts.has(digest);
   }
 
-  /** Whoever wants to read or write the file waits for `removed`: it must not take a new file for the old one. */
+  /** Readers and writers of the file wait for `removed`, so that they do not mix up the old file and a new one. */
   announceRemoval(digest: Digest, removed: Promise<void>): void {
     const settled = removed.finally(() => {
       if (this.#removals.get(digest) === settled) this.#removals.delete(digest);

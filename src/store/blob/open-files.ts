@@ -3,23 +3,23 @@ import { openRegularFile } from '../../lib/files.ts';
 import type { Read, SharedBlocks } from '../part/blocks.ts';
 
 export interface OpenFilesOptions {
-  /** Files that are kept open although nobody reads them. */
+  /** Number of files that stay open without a reader. */
   readonly maxIdle: number;
-  /** How long they are. */
+  /** How long a file stays open without a reader. */
   readonly idleMs: number;
-  /** Files up to this size are read whole and closed at once. */
+  /** Files up to this size are read into memory and closed at once. */
   readonly maxContentBytes: number;
-  /** What all contents may take; while they do, further small files are read like large ones. */
+  /** Memory for all these files. When it is full, further small files are read like large ones. */
   readonly maxContentsBytes: number;
-  /** For files that have several readers. */
+  /** For files with several readers. */
   readonly blocks: SharedBlocks;
 }
 
 /** A file that is open for one reader. */
 export interface Lease {
-  /** Bytes, as of now; as of when it was opened if `content` is there. */
+  /** Bytes now, or at opening if `content` is set. */
   readonly size: number;
-  /** All of it, if it is small. */
+  /** All bytes of a small file. */
   readonly content: Buffer | undefined;
   readonly read: Read;
   /** Safe to call more than once. */
@@ -28,8 +28,8 @@ export interface Lease {
 
 interface Entry {
   readonly source: FileHandle | Buffer;
-  /** For one reader, and for one of several. */
   readonly read: Read;
+  /** For a file with several readers. */
   readonly readShared: Read;
   users: number;
   idleSince: number;
@@ -37,14 +37,14 @@ interface Entry {
 }
 
 /**
- * Files stay open for a moment after their last reader: a blob that a fleet pulls is asked for again at once, and to
- * open and close it costs more than to read it. Small ones stay in memory instead, since each call to the file system
- * goes through the thread pool and back, which costs more than to send them.
+ * Keeps files open for a moment after their last reader. Many clients request the same blob at nearly the same time,
+ * and opening and closing a file costs more than reading it. Small files stay in memory instead: one file system call
+ * goes through the thread pool, which costs more than sending the bytes.
  */
 export class OpenFiles {
   readonly #options: OpenFilesOptions;
-  /** In the order in which they became idle, as far as they are. */
   readonly #entries = new Map<string, Promise<Entry>>();
+  /** In the order in which they became idle. */
   readonly #idle = new Map<string, Entry>();
   #contentsBytes = 0;
   #sweeper: NodeJS.Timeout | undefined;
@@ -56,7 +56,7 @@ export class OpenFiles {
   /** Throws the system's error if the file cannot be opened, or NotAFileError. */
   async lease(path: string): Promise<Lease> {
     const entry = await (this.#entries.get(path) ?? this.#open(path));
-    // Forgotten, and perhaps closed, while this one waited for it.
+    // Forgotten, and perhaps closed, while this call waited.
     if (entry.isForgotten) return this.lease(path);
     entry.users++;
     this.#idle.delete(path);
@@ -80,7 +80,7 @@ export class OpenFiles {
     }
   }
 
-  /** The next reader opens the file anew; to be called when it is removed or replaced. */
+  /** The next reader opens the file again. Must be called when the file is removed or replaced. */
   forget(path: string): void {
     const opening = this.#entries.get(path);
     this.#entries.delete(path);
@@ -153,7 +153,7 @@ export class OpenFiles {
     const { size } = await file.stat();
     if (size > maxContentBytes || this.#contentsBytes + size > maxContentsBytes) return undefined;
     this.#contentsBytes += size;
-    // One byte more, to see a file that is not as it was a moment ago: such a one is read like a large one.
+    // One byte more, to notice a file that has just changed its size. Such a file is read like a large one.
     const buffer = Buffer.allocUnsafeSlow(size + 1);
     const read = await file.read(buffer, 0, size + 1, 0).catch(() => undefined);
     if (read?.bytesRead === size) return buffer.subarray(0, size);

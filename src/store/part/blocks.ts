@@ -1,29 +1,28 @@
 import { fairTurn } from '../../lib/turns.ts';
 
-/** Of a file, from a multiple of it on. */
+/** A block of a file begins at a multiple of its size. */
 export const BLOCK_BYTES = 256 * 1024;
 const MAX_BLOCKS = 32;
-/** Whoever wants less has asked for a small range (buffers have 64 KiB at least), which a whole block would be dear for. */
+/** Shorter reads do not load a block. Buffers have at least 64 KiB, so a shorter read is for a small range. */
 const MIN_LOADED_BYTES = 64 * 1024;
-/** How long blocks stay although nobody asks for any. */
+/** How long blocks stay in memory without a read. */
 const IDLE_MS = 5000;
 
-/** Reads up to `length` bytes at `position` into the start of `buffer`; resolves to how many, 0 at the end. */
+/** Reads up to `length` bytes at `position` into the start of `buffer`; resolves to their number, 0 at the end. */
 export type Read = (buffer: Buffer, length: number, position: number) => Promise<number>;
 
 interface Block {
   readonly bytes: Buffer;
-  /** How many bytes it holds. */
+  /** Resolves to the number of bytes in the block. */
   readonly filled: Promise<number>;
   isFilled: boolean;
-  /** Who are about to copy from it. */
+  /** Number of readers that will copy from it. */
   users: number;
 }
 
 /**
- * What several readers of a file want at nearly the same time, as when a fleet pulls one image, is read once, and
- * copied from here for the others: a read of their own goes through the thread pool and back, which costs more than to
- * send what it brings. Blocks are those asked for last.
+ * Reads a block once for several readers of a file that read it at nearly the same time, as when many clients pull one
+ * image. A read through the thread pool costs more than sending its bytes. The last used blocks stay in memory.
  */
 export class SharedBlocks {
   readonly #blocks = new Map<string, Block>();
@@ -31,7 +30,7 @@ export class SharedBlocks {
   #lastFile = 0;
   #idleTimer: NodeJS.Timeout | undefined;
 
-  /** For one open file, all of whose bytes have to be final where they are read. */
+  /** For one open file. The bytes that are read must not change any more. */
   share(read: Read): Read {
     const file = ++this.#lastFile;
     return async (buffer, length, position) => {
@@ -41,9 +40,9 @@ export class SharedBlocks {
       const block = this.#block(key, read, index * BLOCK_BYTES);
       block.users++;
       try {
-        // Nothing has to be waited for, and so others would never have their turn.
+        // A filled block needs no waiting, so one reader could block all others.
         if (block.isFilled) await fairTurn();
-        // The disk may fail elsewhere in the block, where this reader wants nothing.
+        // The disk may have failed at another place of the block, which this reader does not read.
         const end = await block.filled.catch(() => undefined);
         if (end === undefined) return await read(buffer, length, position);
         const offset = position - index * BLOCK_BYTES;
@@ -56,7 +55,7 @@ export class SharedBlocks {
 
   #block(key: string, read: Read, start: number): Block {
     const found = this.#blocks.get(key);
-    // Those asked for last are at the end.
+    // The last used blocks are at the end of the map.
     if (found !== undefined) this.#blocks.delete(key);
     const block = found ?? this.#load(key, read, start);
     this.#blocks.set(key, block);
@@ -81,7 +80,7 @@ export class SharedBlocks {
     return block;
   }
 
-  /** What somebody is still about to copy from is left to the garbage collector. */
+  /** A buffer that a reader still uses is left to the garbage collector. */
   #trim(maxBlocks: number): void {
     for (const [key, block] of this.#blocks) {
       if (this.#blocks.size <= maxBlocks) return;

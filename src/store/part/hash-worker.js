@@ -1,6 +1,6 @@
 /*
- * The thread of hash-thread.ts. Plain JavaScript, because a thread is started from a file as it is, which Node 20 can
- * only do with JavaScript, and tests run the sources.
+ * The worker thread of hashing.ts. Plain JavaScript: tests run the sources, and Node 20 starts a thread only from a
+ * JavaScript file.
  */
 import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
@@ -41,7 +41,7 @@ function carryOut(order) {
 }
 
 /**
- * Regular files only: a pipe would be waited for, and nothing could end this thread then.
+ * Regular files only: a read from a pipe would block this thread for ever.
  * @param {string} path
  */
 function openFile(path) {

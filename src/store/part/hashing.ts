@@ -1,9 +1,10 @@
 import { errorCode } from '../../lib/errors.ts';
 import { WorkerThread } from '../../lib/worker.ts';
 import type { DigestAlgorithm } from '../../oci/digest.ts';
+import type { CheckOptions } from '../blobs.ts';
 import { diskError } from './health.ts';
 
-/** What the thread is told; `id` comes back with the answer. */
+/** An order to the thread. Its answer has the same `id`. */
 export type HashOrder = { readonly id: number; readonly file: number } & (
   | { readonly do: 'open'; readonly path: string; readonly algorithm: DigestAlgorithm }
   | { readonly do: 'advance'; readonly end: number }
@@ -14,17 +15,17 @@ export type HashOrder = { readonly id: number; readonly file: number } & (
 export interface HashAnswer {
   readonly id: number;
   readonly hex?: string | undefined;
-  /** An error that is sent as such arrives without its code. */
+  /** Not an Error: a thread receives an Error without its code. */
   readonly error?: { readonly message: string; readonly code: string | undefined };
 }
 
-/** So much is hashed before another file has its turn. */
+/** Bytes that are hashed in one order, before the orders of other files. */
 const STEP_BYTES = 8 * 1024 * 1024;
 
 /**
- * Hashes files on a thread of its own, from what the system still has in memory: on the thread that serves, a hash
- * would take a fifth of the time that a transfer costs, and far more on processors without SHA instructions.
- * The thread is started when it is first needed and keeps no process alive.
+ * Hashes files on a worker thread; it reads bytes that are still in the page cache. On the main thread a hash would
+ * take a fifth of the time of a fill, and far more on processors without SHA instructions. The thread starts with the
+ * first order and keeps no process alive.
  */
 export class HashThread {
   readonly #thread = new WorkerThread<DistributiveOmit<HashOrder, 'id'>, HashAnswer>({
@@ -33,7 +34,7 @@ export class HashThread {
   });
   #lastFile = 0;
 
-  /** Starts to hash a file, which may still grow. */
+  /** Opens a file to hash it. The file may still grow. */
   open(path: string, algorithm: DigestAlgorithm): FileHash {
     const file = ++this.#lastFile;
     const opened = this.#order({ do: 'open', file, path, algorithm });
@@ -46,7 +47,7 @@ export class HashThread {
   }
 
   async #order(order: DistributiveOmit<HashOrder, 'id'>): Promise<string | undefined> {
-    // No thread is started to close what went with the last one.
+    // A thread that has ended has closed its files.
     if (order.do === 'close' && !this.#thread.isRunning) return undefined;
     const { hex, error } = await this.#thread.order(order);
     if (error !== undefined) throw hashFailure(error);
@@ -55,13 +56,13 @@ export class HashThread {
 }
 
 function hashFailure({ message, code }: NonNullable<HashAnswer['error']>): Error {
-  return Object.assign(new Error(message), code === undefined ? {} : { code });
+  return Object.assign(new Error(message), { code });
 }
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 type Order = DistributiveOmit<HashOrder, 'id' | 'file'>;
 
-/** The hash of one file, which is followed as it grows. Orders are carried out one after the other. */
+/** The hash of one growing file. Orders are executed one after the other. */
 export class FileHash {
   readonly #opened: Promise<unknown>;
   readonly #order: (order: Order) => Promise<string | undefined>;
@@ -74,8 +75,8 @@ export class FileHash {
   }
 
   /**
-   * Hashes on to `end`, up to where everything must be written, or until `signal` is aborted: it can be gone on with
-   * then. Throws what the system said.
+   * Continues the hash to `end`, or until `signal` aborts; a later call continues. All bytes before `end` must be
+   * written. Throws the system's error.
    */
   async advance(end: number, signal?: AbortSignal): Promise<'done' | 'aborted'> {
     await this.#opened;
@@ -87,7 +88,7 @@ export class FileHash {
     return 'done';
   }
 
-  /** The hash of what was hashed so far, as hex digits. */
+  /** The hash so far, as hex digits. */
   async digest(): Promise<string> {
     return (await this.#order({ do: 'digest' })) ?? '';
   }
@@ -99,16 +100,13 @@ export class FileHash {
   }
 }
 
-export interface HashOptions {
+export interface HashOptions extends CheckOptions {
   readonly algorithm: DigestAlgorithm;
-  /** Of the file, in bytes. */
+  /** Bytes of the file. */
   readonly size: number;
-  readonly signal: AbortSignal;
-  /** Told of every piece that was hashed; hashing waits for what it returns. */
-  readonly onBytes?: (bytes: number) => Promise<void> | void;
 }
 
-/** The file could not be hashed to its end: it has gone or become shorter meanwhile, or the disk cannot read it. */
+/** The file could not be hashed to its end: it was removed or is too short, or the disk cannot read it. */
 export class HashError extends Error {
   override readonly name = 'HashError';
   readonly code: 'missing' | 'short' | 'unreadable';
@@ -120,10 +118,10 @@ export class HashError extends Error {
 }
 
 const PIECE_BYTES = 4 * 1024 * 1024;
-/** How long an idle thread is kept: it costs some 10 MB, and starting one 30 ms. */
+/** How long an idle thread is kept. A thread takes about 10 MB, and its start 30 ms. */
 const IDLE_MS = 5000;
 
-/** Hashes whole files on a thread, apart from that of the fills, which must not wait for it. */
+/** Hashes complete files. It has a thread of its own, so that fills do not wait for it. */
 export class FileHasher {
   #thread: HashThread | undefined;
   #idleTimer: NodeJS.Timeout | undefined;
@@ -167,7 +165,7 @@ async function hashed(thread: HashThread, path: string, options: HashOptions): P
   }
 }
 
-/** What the system said of the file, as far as it says anything of it: a thread that has ended does not. */
+/** HashError for an error of the file; BlobStoreError for one of the process, such as a thread that has ended. */
 function failed(path: string, cause: unknown): never {
   switch (errorCode(cause)) {
     case undefined:

@@ -8,17 +8,17 @@ import { FOLDER_MODE } from '../owner-only.ts';
 import { partsDirectory } from './layout.ts';
 
 const PROBE_EVERY_MS = 2000;
-/** More than a file system keeps inside its inodes. */
+/** More bytes than a file system keeps in an inode. */
 const PROBE_BYTES = 64 * 1024;
 
-/** Whether the disk takes what it is given. After a refusal it is tried by itself until it works again. */
+/** Whether the disk can be written. After a failure it writes a probe file every 2 s until that succeeds. */
 export class DiskHealth {
   readonly #folder: string;
   readonly #onChange: (error: BlobStoreError | undefined) => void;
   #isFailing = false;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `onChange` is told of the first refusal, and with undefined that it works again. */
+  /** `onChange` is called with the first error, and with undefined when the disk works again. */
   constructor(dataDir: string, onChange: (error: BlobStoreError | undefined) => void) {
     this.#folder = partsDirectory(dataDir);
     this.#onChange = onChange;
@@ -28,7 +28,7 @@ export class DiskHealth {
     return this.#isFailing;
   }
 
-  /** A cache that is full by its own limit is no failure of the disk: such errors have no cause. */
+  /** Errors without a cause are ignored: they come from `cacheSize`, not from the disk. */
   failed(error: BlobStoreError): void {
     if (this.#isFailing || error.cause === undefined) return;
     this.#isFailing = true;
@@ -60,13 +60,13 @@ export class DiskHealth {
 
 const NO_ROOM: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
-/** Whether it says that there is no such file; what is something else than a file is none. */
+/** Whether the error says that there is no such file. Anything but a file counts as none. */
 export function isMissing(error: unknown): boolean {
   const code = errorCode(error);
   return code === 'ENOENT' || code === 'not-a-file';
 }
 
-/** What the disk said, as a domain error; `doing` names what was tried. */
+/** The system's error as BlobStoreError; `doing` names the failed action. */
 export function diskError(error: unknown, doing: string): BlobStoreError {
   if (error instanceof BlobStoreError) return error;
   const code = errorCode(error);
@@ -74,9 +74,9 @@ export function diskError(error: unknown, doing: string): BlobStoreError {
   return new BlobStoreError(kind, `${doing} failed: ${code ?? String(error)}`, error);
 }
 
-/** There is no room, although all has gone that may go. */
+/** There is no room, although all images that may be evicted are evicted. */
 export class NoRoomError extends BlobStoreError {
-  /** What would have to be given back for it to fit. */
+  /** Bytes that must become free for the request to succeed. */
   readonly missingBytes: number;
 
   constructor(message: string, missingBytes: number) {
@@ -85,20 +85,20 @@ export class NoRoomError extends BlobStoreError {
   }
 }
 
-/** Room on the disk for what is being written; see the implementation for what counts. */
+/** Room on the disk for parts; DiskRoom defines which bytes count. */
 export interface Room {
-  /** Holds `bytes` for a part; evicts what is wanted least if that is needed. Throws NoRoomError. */
+  /** Reserves `bytes` for a part; evicts the coldest images if needed. Throws NoRoomError. */
   reserve(bytes: number): Promise<Reservation>;
 }
 
 export interface Reservation {
-  /** Changes what is held, e.g. when a blob of unknown size grows. Throws NoRoomError; what was held stays held. */
+  /** Changes the size, e.g. when a blob of unknown size grows. Throws NoRoomError; the old size stays reserved. */
   resize(bytes: number): Promise<void>;
-  /** Gives it back: the part became a blob (which counts from then on) or is gone. Safe to call more than once. */
+  /** For a part that became a blob (which counts from then on) or was removed. Safe to call more than once. */
   release(): void;
 }
 
-/** Of a blob's file. Undefined: there is none, or something else is in its place. Throws BlobStoreError. */
+/** Size and time of a blob's file. Undefined: there is none, or no regular file. Throws BlobStoreError. */
 export async function fileState(path: string): Promise<Pick<Stats, 'size' | 'mtimeMs'> | undefined> {
   try {
     const file = await stat(path);

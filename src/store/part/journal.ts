@@ -7,42 +7,42 @@ import { parseObject } from '../codec.ts';
 import { FILE_MODE } from '../owner-only.ts';
 import { journalPath } from './layout.ts';
 
-/** What is known of a part file. Bytes outside of `written` mean nothing. */
+/** The journal of a part file. Bytes outside of `written` are undefined. */
 export interface PartNote {
   readonly digest: Digest;
-  /** Of the whole blob; undefined if nobody had told. */
+  /** Size of the blob in bytes; undefined if unknown. */
   readonly size: number | undefined;
   readonly written: readonly Extent[];
-  /** Whether `written` is on the disk itself. If not, it outlives this process but not this run of the machine. */
+  /** Whether `written` was synced to the disk. If not, it survives a crash of the process, but not of the machine. */
   readonly isSynced: boolean;
 }
 
 /**
- * Replaces the journal of a part in one step: whoever reads it finds the old note or the new one. Throws the system's
- * error, and leaves the old note alone then.
+ * Replaces the journal of a part by a rename: a reader finds the old note or the new one. Throws the system's error;
+ * then the old note stays.
  */
 export async function writeJournal(partPath: string, note: PartNote): Promise<void> {
   const path = journalPath(partPath);
   const next = `${path}.next`;
-  // Made anew, so that nothing is written through a link.
+  // Removed first, so that the write does not follow a link.
   await rm(next, { force: true });
   try {
     await writeFile(next, JSON.stringify({ ...note, boot: thisBoot() }), { flag: 'wx', mode: FILE_MODE });
     await rename(next, path);
   } catch (error) {
-    // A full disk takes the file and not its bytes, and nobody who removes the part knows of it.
+    // On a full disk the file exists without its bytes, and `removePart` would not remove it.
     await rm(next, { force: true }).catch(() => undefined);
     throw error;
   }
 }
 
-/** The note on a part, if there is one that can be relied on. */
+/** The note on a part; undefined if there is no reliable one. */
 export async function readJournal(partPath: string): Promise<PartNote | undefined> {
   const text = await readRegularFile(journalPath(partPath)).catch(() => '');
   const { digest, size, written, isSynced, boot } = parseObject(text) ?? {};
   const known = typeof digest === 'string' ? parseDigest(digest) : undefined;
   if (known === undefined || !Array.isArray(written) || !written.every(isExtent)) return undefined;
-  // What was not synced may be lost with the machine, and its file then holds zeros or old bytes in its place.
+  // After a crash of the machine, bytes that were not synced can be zeros or old bytes.
   if (isSynced !== true && (boot === undefined || boot !== thisBoot())) return undefined;
   return {
     digest: known,
@@ -56,7 +56,7 @@ export async function removeJournal(partPath: string): Promise<void> {
   await rm(journalPath(partPath), { force: true });
 }
 
-/** Removes a part and its journal. What the disk does not let go now is removed at the next start. */
+/** Removes a part and its journal. If the disk fails, the next start removes them. */
 export async function removePart(partPath: string): Promise<void> {
   await rm(partPath, { force: true }).catch(() => undefined);
   await removeJournal(partPath).catch(() => undefined);

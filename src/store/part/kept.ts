@@ -8,7 +8,7 @@ import type { Reservation, Room } from './health.ts';
 import { readJournal, removePart } from './journal.ts';
 import { partOfJournal, partsDirectory } from './layout.ts';
 
-/** A transfer that nobody takes up again within this time has lost its use. */
+/** A kept part that no client requests within this time is removed. */
 const KEPT_FOR_MS = 24 * 60 * 60 * 1000;
 const SWEEP_EVERY_MS = 60 * 60 * 1000;
 
@@ -18,7 +18,7 @@ export interface KeptPart extends KeptExtents {
   readonly reservation: Reservation;
 }
 
-/** Parts that are not being filled now, at most one per digest, for those who will ask for the blob again. */
+/** Parts that are not being filled now, at most one per digest. The next fill of the blob continues them. */
 export class KeptParts {
   readonly #parts = new Map<Digest, KeptPart>();
   readonly #now: () => number;
@@ -30,7 +30,7 @@ export class KeptParts {
     this.#sweeper.unref();
   }
 
-  /** Finds what earlier processes left, and removes what cannot be relied on or is too old. */
+  /** Finds the parts of earlier processes, and removes those that are unreliable or older than 24 h. */
   static async open(dataDir: string, room: Room, now: () => number = Date.now): Promise<KeptParts> {
     const kept = new KeptParts(now);
     const folder = partsDirectory(dataDir);
@@ -52,37 +52,37 @@ export class KeptParts {
     return this.#parts.get(digest);
   }
 
-  /** Hands the part over to the caller, with its reservation. */
+  /** Gives the part and its reservation to the caller. */
   take(digest: Digest): KeptPart | undefined {
     const part = this.#parts.get(digest);
     this.#parts.delete(digest);
     return part;
   }
 
-  /** Written bytes of all of them: what giving them up would give back. */
+  /** Written bytes of all kept parts: their removal would free these. */
   get bytes(): number {
     return [...this.#parts.values()].reduce((sum, part) => sum + bytesOf(part), 0);
   }
 
   /**
-   * Takes a part over. Of two of the same digest, of sizes that contradict each other, the one stays that has more:
-   * whoever tells wrong sizes must not undo what others have had fetched.
+   * Keeps a part. If there are two parts of one digest, because their sizes contradict each other, the one with more
+   * bytes stays: a wrong size must not discard the downloads of other clients.
    */
   async put(digest: Digest, part: Omit<KeptPart, 'keptAt'> & Partial<KeptPart>): Promise<void> {
     const earlier = this.#parts.get(digest);
     if (earlier !== undefined && bytesOf(earlier) > bytesOf(part)) return remove(part);
-    // At once: what comes while the files go must see it.
+    // Before any await, so that concurrent calls see the new part.
     this.#parts.set(digest, { keptAt: this.#now(), ...part });
     if (earlier !== undefined) await remove(earlier);
   }
 
-  /** Removes what there is of a blob that is stored now. */
+  /** Removes the kept part of a blob that is cached now. */
   async drop(digest: Digest): Promise<void> {
     const part = this.take(digest);
     if (part !== undefined) await remove(part);
   }
 
-  /** Removes the part that was kept first; false if there is none. */
+  /** Removes the oldest kept part; false if there is none. */
   async dropOldest(): Promise<boolean> {
     let oldest: [Digest, KeptPart] | undefined;
     for (const entry of this.#parts) {
@@ -101,8 +101,8 @@ export class KeptParts {
     const note = await readJournal(path);
     const file = await stat(path).catch(() => undefined);
     if (note === undefined || file?.isFile() !== true || note.written.length === 0) return;
-    const isWhole = note.written.every(({ end }) => end <= file.size);
-    if (!isWhole || file.mtimeMs < this.#now() - KEPT_FOR_MS || this.#parts.has(note.digest)) return;
+    const hasAllWritten = note.written.every(({ end }) => end <= file.size);
+    if (!hasAllWritten || file.mtimeMs < this.#now() - KEPT_FOR_MS || this.#parts.has(note.digest)) return;
     const { bytes } = new Extents(note.written);
     const reservation = await room.reserve(bytes).catch(() => undefined);
     if (reservation === undefined) return;

@@ -13,18 +13,18 @@ import { diskError, type DiskHealth, type Reservation } from './health.ts';
 import { removeJournal, removePart, writeJournal } from './journal.ts';
 import type { KeptPart } from './kept.ts';
 
-/** A blob whose size nobody has told gets its room by such steps. */
+/** The reservation of a blob of unknown size grows by this step. */
 const GROWTH_BYTES = 16 * 1024 * 1024;
 const KEPT_FLAGS = constants.O_RDWR | constants.O_NOFOLLOW;
 
 export interface DiskPartOptions {
   readonly digest: Digest;
-  /** Of the whole blob; undefined if nobody has told. */
+  /** Size of the blob in bytes; undefined if unknown. */
   readonly size: number | undefined;
   readonly path: string;
-  /** Where the blob belongs once it is whole. */
+  /** The path of the complete blob. */
   readonly target: string;
-  /** What is in the file already; undefined for a new one. */
+  /** Bytes that are in the file already; undefined for a new file. */
   readonly kept: readonly Extent[] | undefined;
   readonly reservation: Reservation;
   readonly hashes: HashThread;
@@ -32,11 +32,10 @@ export interface DiskPartOptions {
   readonly blocks: SharedBlocks;
   readonly onCommitted: (size: number) => Promise<void>;
   readonly onKept: (part: Omit<KeptPart, 'keptAt'>) => Promise<void>;
-  /** Nobody reads or writes through it any more. */
   readonly onClosed: () => void;
 }
 
-/** A blob that is being filled, as a file that is read and written through one descriptor. */
+/** A blob that is being filled: a file that is read and written through one descriptor. */
 export class DiskPart implements BlobPart {
   readonly kept: readonly Extent[];
   readonly #options: DiskPartOptions;
@@ -60,7 +59,7 @@ export class DiskPart implements BlobPart {
     this.#reserved = options.size ?? new Extents(this.kept).bytes;
   }
 
-  /** Opens the file that was kept, or makes a new one; a link in its place is not followed. Throws the system's error. */
+  /** Opens the kept file, or makes a new one; does not follow a link. Throws the system's error. */
   static async open(options: DiskPartOptions): Promise<DiskPart> {
     const { kept, path } = options;
     const file = kept === undefined ? await create(path) : await openRegularFile(path, KEPT_FLAGS);
@@ -90,7 +89,7 @@ export class DiskPart implements BlobPart {
   }
 
   async hashTo(end: number, signal?: AbortSignal): Promise<void> {
-    // What ends by the signal is no failure of the disk.
+    // An abort is no failure of the disk.
     const advanced = await this.#onDisk('reading a part back', () => this.#hash.advance(end, signal));
     if (advanced === 'aborted') signal?.throwIfAborted();
   }
@@ -114,14 +113,15 @@ export class DiskPart implements BlobPart {
       await this.#file.datasync();
       await mkdir(dirname(target), { recursive: true, mode: FOLDER_MODE });
       await putInPlace(path, target);
-      // What may not outlive the machine is not entered, and what is not entered must not stay: nobody would count it.
+      // Without a sync the blob can be lost with the machine, so it is not entered. A file without an entry would not
+      // be counted, so it is removed.
       await syncDirectory(dirname(target)).catch(async (error: unknown) => {
         await rm(target, { force: true }).catch(() => undefined);
         throw error;
       });
     });
     await onCommitted(size);
-    // At once: from now on the blob counts by itself.
+    // The index counts the blob now, so its reservation ends before any await.
     this.#settle();
     await removeJournal(path).catch(() => undefined);
   }
@@ -134,7 +134,7 @@ export class DiskPart implements BlobPart {
       await this.#file.datasync();
       await this.#writeJournal(written, true);
     });
-    // Less than before never fails.
+    // A smaller reservation never fails.
     await reservation.resize(held);
     this.#isSettled = true;
     await onKept({ path, size, written, reservation });
@@ -153,7 +153,7 @@ export class DiskPart implements BlobPart {
     this.#hash.close();
     this.#settle();
     this.#options.onClosed();
-    // Nobody could do anything about it.
+    // The caller could not react to an error.
     await this.#file.close().catch(() => undefined);
   }
 
@@ -190,7 +190,7 @@ export class DiskPart implements BlobPart {
   }
 }
 
-/** Its folder may have been removed since the start. */
+/** Makes the folder again, which may have been removed since the start. */
 async function create(path: string): Promise<FileHandle> {
   try {
     return await open(path, 'wx+', FILE_MODE);
@@ -201,7 +201,7 @@ async function create(path: string): Promise<FileHandle> {
   }
 }
 
-/** A folder in its place is nothing of ours, and would be there for ever. */
+/** A folder at `target` is not ours. It is removed, because the blob could never be cached otherwise. */
 async function putInPlace(path: string, target: string): Promise<void> {
   try {
     await rename(path, target);
@@ -212,7 +212,7 @@ async function putInPlace(path: string, target: string): Promise<void> {
   }
 }
 
-/** The chunks that are left when the first `written` bytes of them are on the disk. */
+/** The chunks without their first `written` bytes. */
 function after(chunks: readonly Buffer[], written: number): Buffer[] {
   let skip = written;
   const rest: Buffer[] = [];
@@ -224,7 +224,7 @@ function after(chunks: readonly Buffer[], written: number): Buffer[] {
   return rest;
 }
 
-/** A rename is durable once its directory is. */
+/** A rename is durable after a sync of its directory. */
 async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, 'r');
   try {
