@@ -3,25 +3,24 @@ import { WriteBehind } from '../../lib/write-behind.ts';
 import type { PullEntry, PullHistory, PullRecord } from '../history.ts';
 import type { IndexTables } from '../index/tables.ts';
 
-/** The same pull within this time is one entry, which counts: a fleet of builders pulls the same all day long. */
+/** Equal pulls within this time share one entry, which counts them: builders repeat the same pulls all day. */
 const ENTRY_MS = 10 * 60_000;
 /** Entries per transaction. */
 const STEP = 200;
-/** What an entry takes in the index, its page included. */
+/** Bytes of an entry in the index, with its share of the page. */
 const ENTRY_BYTES = 600;
-/** Entries that are added to or wait; more at a time are begun anew. */
+/** Entries in memory. Beyond them the oldest is dropped. */
 const MAX_OPEN = 20_000;
 
 export interface HistoryBufferOptions {
   readonly tables: IndexTables;
-  /** What is older goes. */
+  /** Older entries are removed. */
   readonly maxAgeMs: number;
-  /** What is more goes, the oldest first; 0: nothing is noted. */
+  /** Beyond it the oldest entries are removed; 0: no pull is noted. */
   readonly maxEntries: number;
   readonly now: () => number;
-  /** Whether the cache may grow by about so many bytes of the index; if not, notes wait until it may. */
+  /** Whether the index may grow by about `bytes`. If not, entries wait in memory. */
   readonly hasRoom: (bytes: number) => boolean;
-  /** Told that the index did not take the notes; they are tried again. */
   readonly tell: Tell<'indexFailed'>;
 }
 
@@ -32,10 +31,10 @@ interface OpenEntry extends PullRecord {
   isWritten: boolean;
 }
 
-/** What clients pull: noted in memory at each hit, written to the index in batches, bounded in count and age there. */
+/** The pulls of clients: noted in memory at each hit, written to the index in batches. Count and age are limited. */
 export class HistoryBuffer implements PullHistory {
   readonly #options: HistoryBufferOptions;
-  /** The oldest first. */
+  /** Oldest first. */
   readonly #open = new Map<string, OpenEntry>();
   readonly #behind = new WriteBehind(() => this.#write());
   #isTrimmed = false;
@@ -56,14 +55,14 @@ export class HistoryBuffer implements PullHistory {
       known.isWritten = false;
       return;
     }
-    // What is not written yet goes on under a name of its own.
+    // An unwritten entry moves to another key, so that it is not lost.
     if (known?.isWritten === false) this.#open.set(`${key}\n${known.firstAt}`, known);
     this.#open.delete(key);
     this.#open.set(key, { ...pull, firstAt: at, lastAt: at, pulls: 1, isWritten: false });
     if (this.#open.size > MAX_OPEN) this.#forgetOldest();
   }
 
-  /** Resolves when everything noted so far is in the index, or was refused by it. */
+  /** Resolves when all pulls noted so far are in the index, or the index failed. */
   flush(): Promise<void> {
     return this.#behind.flush();
   }
@@ -98,7 +97,7 @@ export class HistoryBuffer implements PullHistory {
 
   async #writeStep(due: readonly OpenEntry[]): Promise<void> {
     const { environment, history } = this.#options.tables;
-    // As they are now: some may be added to while they are being written.
+    // Copies: a pull can be added to an entry during the transaction.
     const entries = due.map((open): PullEntry => ({ ...open }));
     await environment.write(() => {
       for (const entry of entries) history.put(entry);

@@ -11,7 +11,7 @@ import { pinnedDigest, type PinnedBytes } from '../space/protection.ts';
 import type { Remover } from '../space/remover.ts';
 import { listImages } from './list.ts';
 
-/** Pins may keep this share of the limit; the rest is for what comes and goes. */
+/** Pins may hold this share of `cacheSize`; the rest is for images that are evicted. */
 const PINNED_SHARE = 0.9;
 
 export interface ImageCatalogOptions {
@@ -22,7 +22,7 @@ export interface ImageCatalogOptions {
   readonly now: () => number;
 }
 
-/** The images of the index. For the process that owns the data directory. */
+/** The images of the index. Only for the owner of the data directory. */
 export class ImageCatalog implements Images {
   readonly #options: ImageCatalogOptions;
 
@@ -68,9 +68,9 @@ export class ImageCatalog implements Images {
     const { tables, remover } = this.#options;
     const pin = pinOf(repository, reference);
     const digest = this.#require(pin);
-    // A tag can go while another one, which is pinned, names the same.
+    // A tag may be removed although another, pinned tag names the same digest.
     if (tables.pins.has(pin) || (pin.kind === 'digest' && isPinned(tables, digest))) {
-      throw new ImageError('pinned', `${describe(pin)} is pinned`);
+      throw new ImageError('pinned', `${describe(pin)} is pinned; unpin it first`);
     }
     const name = repositoryKey(repository);
     const removed = await remover.remove('request', (taken) => {
@@ -96,20 +96,21 @@ export class ImageCatalog implements Images {
     const bytes = [...blobs.values()].reduce((sum, size) => sum + size, 0);
     const maxBytes = Math.floor(PINNED_SHARE * limitBytes);
     if (bytes <= maxBytes) return;
+    const limit = `${maxBytes} (${PINNED_SHARE * 100} % of cacheSize)`;
     throw new ImageError(
       'too-large',
-      `with ${what}, what is pinned would have ${bytes} bytes; at most ${maxBytes} of the cache's ${limitBytes} may be pinned`,
+      `pins with ${what} would hold ${bytes} bytes, more than ${limit}; unpin images or raise cacheSize`,
     );
   }
 
   #require(pin: Pin): Digest {
     const { tables } = this.#options;
     const digest = pinnedDigest(tables, pin);
-    const isHere =
+    const isCached =
       digest !== undefined &&
       tables.manifests.has(digest) &&
       (pin.kind === 'tag' || tables.links.get(pin.repository, digest) !== undefined);
-    if (isHere) return digest;
+    if (isCached) return digest;
     throw new ImageError('unknown', `${describe(pin)} is not cached`);
   }
 
@@ -131,19 +132,20 @@ export class ImageCatalog implements Images {
     }
     const attestations = attestationsOf(tables, digest).filter((each) => this.#mayGo(each));
     unlinkManifest(tables, repository, digest, removed);
-    if (!this.#isElsewhere(digest)) this.#removeWhole(digest, removed);
+    if (!this.#isHeldElsewhere(digest)) this.#removeWhole(digest, removed);
     for (const each of attestations) {
       unlinkManifest(tables, repository, each, removed);
-      if (!this.#isElsewhere(each)) removeManifest(tables, each, removed);
+      if (!this.#isHeldElsewhere(each)) removeManifest(tables, each, removed);
     }
   }
 
-  #isElsewhere(digest: Digest): boolean {
+  /** Whether another repository has a link or a tag for the digest. */
+  #isHeldElsewhere(digest: Digest): boolean {
     const { links, tags } = this.#options.tables;
     return links.holdersOf(digest).length > 0 || tags.naming(digest).length > 0;
   }
 
-  /** Of an attestation whose image goes: whether nothing else speaks for it. */
+  /** Whether an attestation may be removed with its image: no other image, tag or pin needs it. */
   #mayGo(attestation: Digest): boolean {
     const { tables } = this.#options;
     const isOfOthers = subjectsOf(tables, attestation).length > 1;
@@ -160,7 +162,7 @@ export class ImageCatalog implements Images {
     }
   }
 
-  /** Whether no tag, no index and no pin names it. */
+  /** Whether no tag, no index and no pin names the digest. */
   #isFree(digest: Digest): boolean {
     const { tags, references, pins } = this.#options.tables;
     return tags.naming(digest).length === 0 && !references.isNamed(digest) && !pins.hasDigest(digest);

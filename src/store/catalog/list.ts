@@ -6,12 +6,12 @@ import { addClosure, emptyClosure, isPinned } from '../index/closure.ts';
 import type { IndexTables } from '../index/tables.ts';
 import { imageState } from './state.ts';
 
-/** Manifests that are looked at before others have a turn. */
+/** Manifests per turn of the event loop. */
 const STEP = 20;
 
 /**
- * Everything that is stored, by digest and then by repository, never all of it in memory. Reads only, so it works
- * beside a running server on an index that is open `readOnly`.
+ * All cached manifests and indexes, by digest and then by repository, a few in memory at a time. It only reads, so it
+ * works beside a running server on an index that is open `readOnly`.
  */
 export async function* listImages(tables: IndexTables): AsyncGenerator<ImageEntry, void> {
   for (
@@ -47,7 +47,7 @@ function entriesOf(tables: IndexTables, digest: Digest): ImageEntry[] {
   });
 }
 
-/** A tag that moved while nothing could be cached names something new in part, and the old one is whole. */
+/** If a tag moved while blobs could not be cached, its new image is partial and the old one may be cached. */
 function beforeOf(
   tables: IndexTables,
   repository: string,
@@ -71,7 +71,7 @@ function sizesOf(tables: IndexTables, digest: Digest) {
   for (const blob of closure.blobs.keys()) {
     const size = tables.blobs.size(blob);
     sizes.bytes += size ?? 0;
-    // One namer more than the closure has shows that somebody else has it too.
+    // With one namer more than the closure has manifests, at least one namer is outside of the closure.
     const namers = tables.references.namersOf(blob, closure.manifests.size + 1);
     if (namers.every((namer) => closure.manifests.has(namer))) sizes.ownBytes += size ?? 0;
   }

@@ -12,15 +12,15 @@ import { stateOf, type CacheState, type PlatformState } from '../images.ts';
 import type { IndexTables } from '../index/tables.ts';
 
 export interface ImageState {
-  /** Of an index that of its images: those of which nothing is cached do not count, unless that is all of them. */
+  /** For an index, the state of its platforms: missing platforms count only if all are missing. */
   readonly state: CacheState;
-  /** Of an index those of `platforms`. */
+  /** For an index, the sum over `platforms`. */
   readonly missingBlobs: number;
-  /** Of an index. */
+  /** For an index: its platforms that are cached or partial. */
   readonly platforms: readonly PlatformState[];
 }
 
-/** What is cached of a stored manifest, by what its index and its images say that they need. */
+/** The state of a cached manifest or index, by the blobs that its manifests list. */
 export function imageState(tables: IndexTables, content: ManifestContent): ImageState {
   const blobs = neededBlobs(content);
   if (content.kind === 'image' || blobs.length > 0) {
@@ -35,11 +35,11 @@ export function imageState(tables: IndexTables, content: ManifestContent): Image
   return { state, missingBlobs, platforms };
 }
 
-/** A stored image of an index. */
+/** An entry of an index whose manifest is cached. */
 interface Member {
   readonly platform: string;
   readonly blobs: readonly Digest[];
-  /** Of the blobs. */
+  /** The missing ones of `blobs`. */
   readonly missing: readonly Digest[];
   readonly attestations: readonly Digest[];
 }
@@ -66,12 +66,12 @@ function membersOf(tables: IndexTables, entries: readonly IndexEntry[], depth = 
 }
 
 /**
- * Those of which something is cached that is theirs. Platforms share blobs, so one of which nobody has pulled more than
- * its manifest can have some: blobs of a platform that is cached whole do not make another one partial.
+ * The platforms that are cached or partial. Platforms share blobs: a platform of which only the manifest was pulled can
+ * have some blobs of another one. So blobs of a cached platform do not make another platform partial.
  */
 function platformStates(tables: IndexTables, members: readonly Member[]): PlatformState[] {
-  const whole = members.filter(({ missing }) => missing.length === 0);
-  const shared = new Set(whole.flatMap(({ blobs }) => blobs));
+  const cached = members.filter(({ missing }) => missing.length === 0);
+  const shared = new Set(cached.flatMap(({ blobs }) => blobs));
   return members.flatMap(({ platform, blobs, missing: lacking, attestations }) => {
     const missing = new Set(lacking);
     const isOwn = blobs.some((blob) => !shared.has(blob) && !missing.has(blob));
@@ -88,7 +88,7 @@ function platformStates(tables: IndexTables, members: readonly Member[]): Platfo
   });
 }
 
-/** Each once. */
+/** Without duplicates. */
 function neededBlobs(content: ManifestContent): Digest[] {
   return [...new Set(blobsOf(content).map(({ digest }) => digest))];
 }
