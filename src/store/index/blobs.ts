@@ -4,7 +4,7 @@ import { openTable, under, type Table, type TotalsTable } from './table.ts';
 
 type NamedBy = [named: Digest, namer: Digest];
 
-/** Which stored manifests name a digest: images their config and layers, indexes their entries. */
+/** Which cached manifests name a digest: a manifest names its config and layers, an index its entries. */
 export class ReferenceTable {
   readonly #namers: Table<true, NamedBy>;
 
@@ -34,19 +34,19 @@ export class ReferenceTable {
     return this.namersOf(digest, 1).length > 0;
   }
 
-  /** Whether nothing but `namer` names it. */
+  /** Whether no other manifest than `namer` names the digest. */
   isOwn(digest: Digest, namer: Digest): boolean {
     return this.namersOf(digest, 2).every((each) => each === namer);
   }
 }
 
-/** What has an age of its own: manifests, and blobs that no stored manifest names. */
+/** Things with an age of their own: manifests, and blobs that no cached manifest names. */
 export type Unit = 'manifest' | 'blob';
 
-/** A unit's place from the coldest to the freshest; `usedAt` in ms since the epoch. */
+/** A unit's place in the order from coldest to freshest; `usedAt` in ms since the epoch. */
 export type Place = [usedAt: number, unit: Unit, digest: Digest];
 
-/** When what was pulled last, and all of it in that order: scanned from disk, never held in memory. */
+/** The time of the last pull of each unit, and the units in that order. The order is read from disk step by step. */
 export class UsageTable {
   readonly #usedAt: Table<number, [Unit, Digest]>;
   readonly #order: Table<true, Place>;
@@ -56,7 +56,7 @@ export class UsageTable {
     this.#order = openTable(environment, 'usage-order');
   }
 
-  /** Undefined: it has no age of its own. */
+  /** Undefined: the unit has no age of its own. */
   usedAt(unit: Unit, digest: Digest): number | undefined {
     return this.#usedAt.get([unit, digest]);
   }
@@ -78,13 +78,13 @@ export class UsageTable {
     this.#order.remove([known, unit, digest]);
   }
 
-  /** The next `limit` places after `after`, the coldest first. */
+  /** The next `limit` places after `after`, coldest first. */
   coldest(limit: number, after?: Place): Place[] {
     return this.#order.page(limit, after);
   }
 }
 
-/** The blobs that are on the disk. One that no stored manifest names has an age of its own. */
+/** The blobs on disk. A blob that no cached manifest names has an age of its own. */
 export class BlobTable {
   readonly #blobs: Table<{ readonly size: number }, Digest>;
   readonly #totals: TotalsTable;
@@ -125,20 +125,20 @@ export class BlobTable {
     this.#totals.change('blobs', size, undefined);
   }
 
-  /** Within a transaction: gives a stored blob this age if no manifest names it, and else none of its own. */
+  /** Within a transaction: sets the age of a cached blob, or removes it if a manifest names the blob. */
   age(digest: Digest, usedAt: number): void {
     if (this.size(digest) === undefined) return;
     if (this.#references.isNamed(digest)) this.#usage.remove('blob', digest);
     else this.#usage.set('blob', digest, usedAt);
   }
 
-  /** Those whose digests begin with `prefix`, in order. */
+  /** The blobs whose digests begin with `prefix`, in order. */
   startingWith(prefix: string): { readonly digest: Digest; readonly size: number }[] {
     const range = this.#blobs.entries({ start: prefix as Digest, end: `${prefix}\uffff` as Digest });
     return [...range].map(({ key, value }) => ({ digest: key, size: value.size }));
   }
 
-  /** Up to `limit` digests after `after`, in order: for walks over all of them. */
+  /** Up to `limit` digests after `after`, in order. */
   page(limit: number, after?: Digest): Digest[] {
     return this.#blobs.page(limit, after);
   }

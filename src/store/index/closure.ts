@@ -3,10 +3,10 @@ import { blobsOf, MAX_INDEX_DEPTH } from '../../oci/manifest.ts';
 import { subjectsOf } from './manifests.ts';
 import type { IndexTables } from './tables.ts';
 
-/** Stored manifests and all the blobs that they say they have, whether those are stored or not. */
+/** Cached manifests, and all blobs that they list, cached or missing. */
 export interface Closure {
   readonly manifests: Set<Digest>;
-  /** Sizes as the descriptors tell them. Foreign layers are not among them. */
+  /** Sizes by the descriptors, without foreign layers. */
   readonly blobs: Map<Digest, number>;
 }
 
@@ -14,7 +14,7 @@ export function emptyClosure(): Closure {
   return { manifests: new Set(), blobs: new Map() };
 }
 
-/** Adds what belongs to a manifest: an image's config and layers, an index's stored entries with theirs. */
+/** Adds a manifest with its config and layers, or an index with its cached entries and their blobs. */
 export function addClosure(tables: IndexTables, digest: Digest, closure: Closure): void {
   if (closure.manifests.has(digest)) return;
   const content = tables.manifests.content(digest);
@@ -27,12 +27,12 @@ export function addClosure(tables: IndexTables, digest: Digest, closure: Closure
   for (const blob of blobsOf(content)) closure.blobs.set(blob.digest, blob.size);
 }
 
-/** Of a manifest. Where it has more, pins are looked through instead: people make those, and nobody makes thousands. */
+/** If more tags name a manifest, all pins are read instead: users make pins by hand, so there are few. */
 const MAX_TAGS_SEEN = 100;
 
 /**
- * Whether a pin keeps this manifest: of its digest, of a tag that names it, either of an index that names it, at
- * whatever remove, or one that keeps the manifest of which this is an attestation.
+ * Whether a pin protects this manifest. The pin can be on its digest, on a tag that names it, or on an index around it
+ * at any depth. A pin also protects the attestations of its image.
  */
 export function isPinned(tables: IndexTables, digest: Digest): boolean {
   if (tables.pins.count === 0) return false;
@@ -54,15 +54,15 @@ function hasPin({ pins, tags }: IndexTables, digest: Digest): boolean {
     : some.some(([repository, tag]) => pins.has({ kind: 'tag', repository, tag }));
 }
 
-/** A base layer may belong to thousands; these are enough to know what is concerned. */
+/** A base layer can belong to thousands of images; 20 names are enough for a reader. */
 const MAX_NAMES = 20;
 const MAX_NAMERS = 100;
-/** An image, the index that names it, and what may be around that. */
+/** Blob, manifest, index, and an index around that. */
 const MAX_NAME_DEPTH = 4;
 
 /**
- * The images that a digest belongs to or is, as people call them, in ascending order and 20 at most: by their tags, or
- * those of an index around them; by digest if there is no tag.
+ * Names of up to 20 images that have this digest or list it, in ascending order: `image:tag` by their own tags or those
+ * of an index around them, or `image@sha256:…` if there is no tag.
  */
 export function imageNames(tables: IndexTables, digest: Digest): string[] {
   const tagged = new Set<string>();

@@ -7,21 +7,21 @@ import type { Tell } from '../../events/events.ts';
 import { errorCode } from '../../lib/errors.ts';
 import { withinMs } from '../../lib/promises.ts';
 
-/** What must stay free on the file system for LMDB to be let write: it copies every page that it changes. */
+/** Free bytes that a write needs on the file system: LMDB copies each page that it changes. */
 const MAX_MARGIN_BYTES = 16 * 1024 * 1024;
 const MARGIN_SHARE = 0.02;
 const CLOSE_WITHIN_MS = 500;
-/** Changes of a few records each that one transaction makes before others have a turn: some 10 ms. */
+/** Small changes in one transaction: it blocks the event loop for about 10 ms. */
 export const CHANGES_PER_TURN = 2000;
-/** How long a measurement of the free space is good for. */
+/** How long a measurement of the free space is used. */
 const MEASURED_FOR_MS = 200;
 
-/** What LMDB calls its file. */
+/** The file name that LMDB uses. */
 export const DATA_FILE = 'data.mdb';
 
 const { ENOSPC } = constants.errno;
 
-/** What LMDB says of an index that it cannot go on with (lmdb.h): only one that is opened anew can be used. */
+/** Errors after which LMDB cannot use an open index (lmdb.h): it must be opened again. */
 const UNUSABLE: ReadonlyMap<number, string> = new Map([
   [-30797, 'MDB_PAGE_NOTFOUND'],
   [-30796, 'MDB_CORRUPTED'],
@@ -31,18 +31,18 @@ const UNUSABLE: ReadonlyMap<number, string> = new Map([
   [-30784, 'MDB_INCOMPATIBLE'],
 ]);
 
-/** The same for reads: where one finds such a page within its own transaction, that is all that lmdb hands on. */
+/** The same for reads: for a damaged page within a read transaction, lmdb reports only MDB_BAD_TXN. */
 const UNREADABLE: ReadonlyMap<number, string> = new Map([...UNUSABLE, [-30782, 'MDB_BAD_TXN']]);
 
-/** The index cannot be opened: it is damaged, or something else is in its place. */
+/** The index cannot be opened: it is damaged, or its path has something else. */
 export class IndexError extends Error {
   override readonly name = 'IndexError';
   readonly code = 'index-unusable';
 }
 
 /**
- * The index could not take a change, and is as it was before; `cause` is the system's error. `full`: it was not asked,
- * since the limit of the cache is reached and nothing can go. `unusable`: it was not asked, since it is damaged.
+ * The index was not changed; `cause` is the system's error. `full`: not tried, because `cacheSize` is reached and no
+ * image may be evicted. `unusable`: not tried, because the index is damaged.
  */
 export class IndexWriteError extends Error {
   override readonly name = 'IndexWriteError';
@@ -55,13 +55,13 @@ export class IndexWriteError extends Error {
 }
 
 export interface WriteOptions {
-  /** About how many bytes the change adds; default next to none. */
+  /** About how many bytes the change adds; default 0. */
   readonly bytes?: number;
-  /** The change makes room: it is tried however little there is. */
+  /** The change makes room: it is tried on a full disk too. */
   readonly frees?: boolean;
 }
 
-/** What lmdb gives in part of its statistics. */
+/** Statistics of lmdb that its types leave out. */
 interface FileStats {
   readonly lastPageNumber: number;
   readonly pageSize: number;
@@ -72,11 +72,11 @@ export interface EnvironmentOptions {
   readonly tell?: Tell<'indexDamaged'> | undefined;
 }
 
-/** One LMDB environment: a directory with one file that all tables share, so that a change of several is one. */
+/** One LMDB environment: a directory with one file for all tables, so that one transaction can change several. */
 export class IndexEnvironment {
   readonly root: RootDatabase;
   readonly isReadOnly: boolean;
-  /** By their names. */
+  /** By name. */
   readonly tables = new Map<string, { readonly bytes: number }>();
   readonly #path: string;
   #hasFailed = false;
@@ -93,8 +93,8 @@ export class IndexEnvironment {
     this.isReadOnly = options.readOnly;
     this.#tell = options.tell ?? (() => undefined);
     try {
-      // With batches by event turn, a failed commit rejects a promise inside lmdb that nobody can handle, and that
-      // ends the process.
+      // With eventTurnBatching a failed commit rejects a promise inside lmdb that no caller can handle; the unhandled
+      // rejection ends the process.
       this.root = open({ path, maxDbs: 32, readOnly: options.readOnly, eventTurnBatching: false });
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
@@ -102,14 +102,14 @@ export class IndexEnvironment {
     }
   }
 
-  /** Why the next start has to make a new one; undefined: it need not, as far as anybody has seen. */
+  /** Why the next start must make a new index; undefined: no damage was found. */
   get problem(): string | undefined {
     return this.#problem;
   }
 
   /**
-   * What `look` reads, or `otherwise` where that is damaged: every reader would have to expect what none can do anything
-   * about. A change during which this happens is not kept.
+   * Returns what `look` reads, or `otherwise` if that is damaged: no caller could repair the damage. A transaction that
+   * reads damaged data is rolled back.
    */
   read<T>(look: () => T, otherwise: T): T {
     for (let isFirst = true; ; isFirst = false) {
@@ -117,10 +117,10 @@ export class IndexEnvironment {
         return look();
       } catch (error) {
         const code = codeOfLmdb(error);
-        // A value that cannot be decoded.
+        // No error of LMDB: the value cannot be decoded.
         if (code === undefined) return otherwise;
         if (isFirst && !this.#isChanging) {
-          // Where one read has failed LMDB refuses all others, until its transaction is another one.
+          // After one failed read LMDB refuses all reads of the same transaction.
           this.root.resetReadTxn();
           continue;
         }
@@ -131,15 +131,15 @@ export class IndexEnvironment {
     }
   }
 
-  /** `listener` is called after every change: the file may have grown. */
+  /** `listener` is called after each transaction: the file may have grown. */
   onWritten(listener: () => void): void {
     this.#onWritten = listener;
   }
 
   /**
-   * Runs `change` as one durable transaction. Throws IndexWriteError, and then nothing of it is kept. Where LMDB has found
-   * a damaged page it is not asked any more: a change on top of that has ended processes.
-   * A full disk is seen here before LMDB sees it: large transactions that run into one have crashed the process.
+   * Runs `change` as one durable transaction. Throws IndexWriteError, and then nothing was changed.
+   * After LMDB has found a damaged page, no change is tried: such changes have crashed the process. The free space is
+   * checked before LMDB writes: large transactions on a full disk have crashed the process too.
    */
   async write<T>(change: () => T, options: WriteOptions = {}): Promise<T> {
     if (this.#isUnusable) throw this.#unusable();
@@ -158,8 +158,8 @@ export class IndexEnvironment {
   }
 
   /**
-   * Runs `change` for each of the items, in as many transactions as leave others their turns in between: one may be
-   * cut off after any of them. Throws IndexWriteError.
+   * Runs `change` for each item, in several transactions with turns of the event loop between them. It can stop after
+   * any of them. Throws IndexWriteError.
    */
   async writeEach<I>(items: Iterable<I>, change: (item: I) => void): Promise<void> {
     let some: I[] = [];
@@ -175,31 +175,31 @@ export class IndexEnvironment {
     if (some.length > 0) await writeSome();
   }
 
-  /** What was committed is on the disk already. Safe to call more than once. */
+  /** Committed transactions are on the disk already. Safe to call more than once. */
   close(): Promise<void> {
     return (this.#closed ??= this.#close());
   }
 
   async #close(): Promise<void> {
     const closed = this.root.close();
-    // lmdb waits for ever for the flush of a commit that has failed.
+    // After a failed commit, lmdb waits for its flush for ever.
     await (this.#hasFailed ? withinMs(closed, CLOSE_WITHIN_MS) : closed);
   }
 
-  /** The size of the index's file: it never shrinks, what is removed makes room for what comes. */
+  /** Size of the index's file. It never shrinks: removed entries leave free pages for new ones. */
   fileBytes(): number {
     const { lastPageNumber, pageSize } = this.read(() => this.root.getStats(), {}) as Partial<FileStats>;
     return ((lastPageNumber ?? 0) + 1) * (pageSize ?? 0);
   }
 
-  /** What the tables take of it, those of `without` left out; the rest of the file is free for what comes. */
+  /** Bytes of the file that tables use, except the tables `without`. */
   usedBytes(without: ReadonlySet<string> = new Set()): number {
     let bytes = 0;
     for (const [name, table] of this.tables) if (!without.has(name)) bytes += table.bytes;
     return bytes;
   }
 
-  /** Whether the file system is so full that only changes which make room are tried. */
+  /** Whether the file system is so full that only changes with `frees` are tried. */
   async isCramped(): Promise<boolean> {
     const { freeBytes, marginBytes } = await this.#measure();
     return freeBytes < marginBytes;
@@ -250,7 +250,7 @@ export class IndexEnvironment {
     return (this.#measured = { freeBytes: bavail * bsize, marginBytes, at });
   }
 
-  /** An index whose file was removed works on, but the next start does not find it. */
+  /** An index whose file was removed still works, but the next start does not find it. */
   async #fileSystem() {
     try {
       return await statfs(join(this.#path, DATA_FILE));
@@ -266,7 +266,7 @@ function codeOfLmdb(error: unknown): number | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'number' ? error.code : undefined;
 }
 
-/** LMDB's error as ours; lmdb hands the system's out as a promise of its own, which must not stay unhandled. */
+/** LMDB's error as IndexWriteError. lmdb gives the system's error as a promise, whose rejection must be handled. */
 async function writeError(thrown: unknown): Promise<unknown> {
   if (!(thrown instanceof Error)) return thrown;
   const commitError = 'commitError' in thrown ? (thrown.commitError as Promise<unknown>) : undefined;

@@ -3,7 +3,7 @@ import type { PullEntry, PullRecord } from '../history.ts';
 import type { IndexEnvironment } from './environment.ts';
 import { openTable, type Table } from './table.ts';
 
-/** By when they began, so that the oldest are the first ones; then the parts of the pull, empty where absent. */
+/** The start first, so that the oldest entries come first; then the fields of the pull, empty if undefined. */
 type HistoryKey = [firstAt: number, ...parts: string[]];
 
 interface HistoryValue {
@@ -11,7 +11,7 @@ interface HistoryValue {
   readonly pulls: number;
 }
 
-/** Who pulled what, and when. */
+/** The history of pulls. */
 export class HistoryTable {
   readonly #history: Table<HistoryValue, HistoryKey>;
 
@@ -23,7 +23,7 @@ export class HistoryTable {
     return this.#history.count;
   }
 
-  /** Within a transaction. What is there of the same pull since the same time is replaced. */
+  /** Within a transaction. Replaces the entry with the same pull and the same `firstAt`. */
   put({ firstAt, lastAt, pulls, ...record }: PullEntry): void {
     this.#history.put(keyOf(firstAt, record), { lastAt, pulls });
   }
@@ -38,7 +38,7 @@ export class HistoryTable {
     return this.#remove(this.#history.keys({ limit }));
   }
 
-  /** Those that began before `until` (not included), in that order; ms since the epoch. */
+  /** The entries that began before `until` (ms since the epoch), in that order. */
   *until(until: number): Generator<PullEntry, void> {
     for (const { key, value } of this.#history.entries({ end: [until] })) {
       yield entryOf(key, value);
@@ -63,9 +63,9 @@ function entryOf(key: HistoryKey, { lastAt, pulls }: HistoryValue): PullEntry {
     pulls,
     repository,
     root: root as Digest,
+    tag: tag === '' ? undefined : tag,
+    child: child === '' ? undefined : (child as Digest),
+    platform: platform === '' ? undefined : platform,
     network,
-    ...(tag === '' ? {} : { tag }),
-    ...(child === '' ? {} : { child: child as Digest }),
-    ...(platform === '' ? {} : { platform }),
   };
 }

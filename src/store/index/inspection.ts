@@ -27,38 +27,37 @@ import {
   type LongValue,
 } from './pages.ts';
 
-/** Pages that are looked at before others have a turn. */
+/** Pages per turn of the event loop. */
 const STEP = 500;
-/** Read ahead in one piece: page by page a disk is a hundred times slower. */
+/** Bytes per read of the read-ahead: reading page by page makes a disk a hundred times slower. */
 const PIECE_BYTES = 4 * 1024 * 1024;
-/** More pages that were given up within one transaction, and so never written, than there ever are. */
+/** Pages that one transaction allocated and freed are never written, so the file may end before them. */
 const MAX_UNWRITTEN_PAGES = 65_536;
-/** A reader looks again where the owner has written meanwhile. One that never comes to an end has an owner who can read. */
+/** A reader starts again if the owner wrote meanwhile. An index that an owner keeps writing to is taken as sound. */
 const MAX_ATTEMPTS = 5;
 const MAX_META_BYTES = 2 * MAX_PAGE_BYTES;
 
-/** Where the index of a data directory is: a folder with LMDB's file and its locks. */
+/** The index of a data directory: a folder with LMDB's file and its lock file. */
 export function indexPath(dataDir: string): string {
   return join(dataDir, 'index');
 }
 
 /**
- * Looks at an index before LMDB does, which maps its file into memory and takes all that is in it for true: a page that
- * is not there ends the process by SIGBUS, and one that names a place outside of the file by SIGSEGV. Neither can be
- * caught. So each page that a table reaches is looked at here, by plain reads: its number and kind, that what it points
- * at is within it, and that no page belongs to two.
+ * Checks an index before LMDB opens it. LMDB maps the file into memory and trusts it. A missing page ends the process
+ * by SIGBUS, a wrong offset by SIGSEGV; neither can be caught. So this function reads each page that a table reaches.
+ * It checks the page's number and kind, that its offsets stay within it, and that no page belongs to two places.
  *
- * Says what is damaged; undefined: nothing, or there is no index. Throws IndexError where it may not be read. `as`: the
- * owner goes back to what was on the disk for certain where the machine has gone down since, as LMDB does then; beside a
- * reader there may be an owner who writes.
+ * Returns the damage; undefined: none, or there is no index. Throws IndexError if the index cannot be read. `as`: after
+ * a crash of the machine an `owner` uses the last synced transaction, as LMDB does; beside a `reader` an owner can
+ * write.
  */
 export async function inspectIndex(path: string, as: 'owner' | 'reader'): Promise<string | undefined> {
-  // LMDB on these has another file, which is only as safe as it ever was.
+  // LMDB has another layout on this processor, which this check cannot read.
   if (!IS_KNOWN_LAYOUT) return undefined;
   for (let attempt = 1; ; attempt++) {
     const before = as === 'owner' ? undefined : lastTransaction(path);
     const damage = await damageOf(path, as);
-    // No page that a transaction reaches is written again before another one has ended: what was found is so.
+    // LMDB writes no page of the last transaction before the next one ends. So without a new one the damage is real.
     if (damage === undefined || as === 'owner' || lastTransaction(path) === before) return damage;
     if (attempt === MAX_ATTEMPTS) return undefined;
   }
@@ -73,7 +72,7 @@ async function damageOf(path: string, as: 'owner' | 'reader'): Promise<string | 
     try {
       const stats = fstatSync(file);
       if (!stats.isFile()) return `${DATA_FILE} is not a file`;
-      // LMDB makes a new one of an empty one.
+      // LMDB turns an empty file into a new index.
       if (stats.size > 0) await new Inspection(file, stats.size, snapshotOf(file, as)).run();
     } finally {
       closeSync(file);
@@ -85,7 +84,7 @@ async function damageOf(path: string, as: 'owner' | 'reader'): Promise<string | 
   }
 }
 
-/** What the system says of the file itself is no damage where somebody may have meant it, or it will pass. */
+/** Errors of permissions, or those that pass, are no damage: they throw IndexError. */
 function systemDamage(path: string, error: unknown): string | undefined {
   const code = errorCode(error);
   switch (code) {
@@ -103,7 +102,7 @@ function systemDamage(path: string, error: unknown): string | undefined {
   }
 }
 
-/** The transaction that wrote last; undefined: the file cannot tell. */
+/** The number of the last transaction; undefined: the file does not show it. */
 function lastTransaction(path: string): number | undefined {
   let file: number | undefined;
   try {
@@ -116,7 +115,7 @@ function lastTransaction(path: string): number | undefined {
   }
 }
 
-/** A pipe in its place is not waited for. */
+/** Without O_NONBLOCK, opening a pipe in its place would wait for a writer. */
 function openData(path: string): number {
   return openSync(join(path, DATA_FILE), constants.O_RDONLY | constants.O_NONBLOCK);
 }
@@ -129,19 +128,19 @@ function snapshotOf(file: number, as: 'owner' | 'reader'): Snapshot {
   const [first, second] = readMetas(start, pageBytes);
   const newest = first.transaction >= second.transaction ? first : second;
   if (as === 'reader') return newest;
-  // As mdb_env_pick_meta does when it opens the file, of each two those that it takes.
+  // The same choice as mdb_env_pick_meta makes when it opens the file.
   const synced = readSynced(start, pageBytes);
   const picked = second.transaction === 0 ? first : older(newest, newest === first ? second : first);
   if (synced === undefined) return picked;
   return synced.transaction > picked.transaction ? older(synced, picked) : older(picked, synced);
 }
 
-/** Of two, `newer` unless it may have been lost with the machine. */
+/** `newer`, unless a crash of the machine may have lost its pages: then `other`. */
 function older(newer: Snapshot, other: Snapshot): Snapshot {
   return newer.isSynced || (newer.boot !== 0n && newer.boot === bootNumber()) ? newer : other;
 }
 
-/** As LMDB writes it: the first part of the identifier as a number. */
+/** The first part of the boot identifier as a number, as LMDB writes it. */
 function bootNumber(): bigint {
   const [first] = thisBoot()?.split('-') ?? [];
   return first === undefined ? -1n : BigInt(`0x${first}`);
@@ -152,7 +151,7 @@ class Inspection {
   readonly #snapshot: Snapshot;
   readonly #filePages: number;
   readonly #fileBytes: number;
-  /** A bit for each page: something has it. */
+  /** One bit per page: 1 if the page is in use. */
   readonly #taken: Uint8Array;
   #looked = 0;
 
@@ -183,11 +182,11 @@ class Inspection {
         free.push(Buffer.isBuffer(value) ? Buffer.from(value) : this.#readLongValue(value));
       }
     });
-    // What is in use is known by now.
+    // Only now all pages in use are marked.
     for (const list of free) this.#checkFree(list);
   }
 
-  /** The system's own memory of the file has all of it then, as far as there is room. */
+  /** Fills the page cache of the system with the file. */
   async #readAhead(): Promise<void> {
     const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, this.#fileBytes));
     for (let at = 0; at < this.#fileBytes; at += piece.length) {
@@ -229,7 +228,7 @@ class Inspection {
     return value.subarray(HEADER_BYTES);
   }
 
-  /** A list of free pages: how many numbers follow; of these, a negative one tells how many pages there are from the next on. */
+  /** A list of free pages: its length, then page numbers. `-n` before a page number stands for n pages from there. */
   #checkFree(list: Buffer): void {
     const room = Math.floor(list.length / 8) - 1;
     const count = room < 0 ? 1 : readNumber(list, 0);
@@ -255,7 +254,7 @@ class Inspection {
   #take(page: number, pages: number): void {
     const { endPage } = this.#snapshot;
     if (page < FIRST_DATA_PAGE || pages < 1 || page + pages > endPage) {
-      throw new Damage(`it names page ${page}, which cannot be`);
+      throw new Damage(`it refers to page ${page}, which cannot exist`);
     }
     if (page + pages > this.#filePages) {
       throw new Damage(`page ${page} is missing: the file ends after ${this.#fileBytes} bytes`);
@@ -276,20 +275,18 @@ class Inspection {
   }
 }
 
-/** Damaged indexes that are left for people to look at: they take room that nothing counts. */
+/** Damaged indexes that are kept for inspection. `cacheSize` does not count their bytes. */
 const MAX_KEPT = 2;
 
 export interface DamagedIndex {
-  /** What was damaged. */
   readonly reason: string;
-  /** Where it is now. */
+  /** Its new path. */
   readonly keptAs: string;
 }
 
 /**
- * Moves an index that LMDB must not open to `<path>.damaged-<when>`, so that a new one can be made in its place; only the
- * last few of these are kept. Undefined: there was none to be moved. For the owner of the data directory. Throws
- * IndexError.
+ * Moves a damaged index to `<path>.damaged-<time>`, so that a new one can be made. The last two of these are kept.
+ * Undefined: the index is not damaged. Only for the owner of the data directory. Throws IndexError.
  */
 export async function setDamagedAside(path: string, now: number): Promise<DamagedIndex | undefined> {
   const reason = await inspectIndex(path, 'owner');
@@ -305,7 +302,7 @@ export async function setDamagedAside(path: string, now: number): Promise<Damage
   return { reason, keptAs };
 }
 
-/** Two starts within a second must not put one over the other. */
+/** A number after the name keeps two starts within one second apart. */
 async function moveAway(path: string, name: string): Promise<string> {
   const taken = new Set(await readdir(dirname(path)));
   let target = name;
@@ -314,7 +311,7 @@ async function moveAway(path: string, name: string): Promise<string> {
   return target;
 }
 
-/** Their names are in the order of their times. */
+/** The order of the names is the order of their times. */
 async function removeOld(path: string): Promise<void> {
   const folder = dirname(path);
   const first = `${basename(path)}.damaged-`;
@@ -324,7 +321,7 @@ async function removeOld(path: string): Promise<void> {
   }
 }
 
-/** `2026-11-30T20-40-00Z`: with colons it could not be copied everywhere. */
+/** `2026-11-30T20-40-00Z`: some file systems refuse colons. */
 function timeInName(now: number): string {
   return `${new Date(now).toISOString().slice(0, 19).replaceAll(':', '-')}Z`;
 }

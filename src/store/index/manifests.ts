@@ -20,14 +20,14 @@ interface Tables {
   readonly references: Pick<ReferenceTable, 'namersOf'>;
 }
 
-/** Indexes that are looked into; what all the others say of a manifest is the same in nearly every case. */
+/** Indexes that are read; further indexes nearly always have the same entries. */
 const MAX_INDEXES_SEEN = 8;
-/** Of one manifest; BuildKit makes one. */
+/** Per image; BuildKit makes one. */
 const MAX_ATTESTATIONS = 8;
 
 /**
- * The stored manifests that a stored index calls attestations of the image `subject`. Not those that are images
- * themselves: an index can say what it likes, and must not have the images of others kept or evicted.
+ * The cached manifests that a cached index lists as attestations of the image `subject`. Runnable images do not count:
+ * a false index must not protect or evict the images of other repositories.
  */
 export function attestationsOf(tables: Tables, subject: Digest): Digest[] {
   if (kindOf(tables, subject) !== 'image') return [];
@@ -39,7 +39,7 @@ export function attestationsOf(tables: Tables, subject: Digest): Digest[] {
   return [...found];
 }
 
-/** The stored images of which a manifest is an attestation; empty for everything else. */
+/** The cached images that a manifest attests; empty if the manifest is no attestation. */
 export function subjectsOf(tables: Tables, attestation: Digest): Digest[] {
   if (kindOf(tables, attestation) !== 'statement') return [];
   const found = new Set<Digest>();
@@ -57,19 +57,19 @@ function entriesBeside({ manifests, references }: Tables, digest: Digest) {
   });
 }
 
-/** Only what nobody runs can be a statement on something, so there is no circle of statements on statements. */
+/** A statement cannot be an image, and only images have statements: so no circle is possible. */
 function kindOf({ manifests }: Tables, digest: Digest): 'image' | 'statement' | undefined {
   const content = manifests.content(digest);
   if (content === undefined || content.kind === 'index') return undefined;
   return isRunnableImage(content) ? 'image' : 'statement';
 }
 
-/** What is kept under a digest that is not a manifest we can read names nothing. */
+/** Content of a manifest that cannot be parsed. */
 const NAMES_NOTHING: ManifestContent = { kind: 'index', entries: [] };
-/** Names in the manifests that were looked into lately. An index is for each of its entries. */
+/** Descriptors in the cache of parsed manifests. An index is read again for each of its entries. */
 const MAX_NAMES_KEPT = 50_000;
 
-/** The stored manifests; what they name and when they were pulled goes with them. */
+/** The cached manifests, with the digests that they name and the times of their last pulls. */
 export class ManifestTable {
   readonly #manifests: Table<Buffer, Digest>;
   readonly #totals: TotalsTable;
@@ -106,7 +106,7 @@ export class ManifestTable {
     return value === undefined ? undefined : decodeManifest(digest, value);
   }
 
-  /** What a stored manifest names; undefined if it is not stored. */
+  /** The parsed manifest; undefined if it is not cached. */
   content(digest: Digest): ManifestContent | undefined {
     const known = this.#contents.get(digest);
     if (known !== undefined && this.#hasAge(digest)) return known;
@@ -117,7 +117,7 @@ export class ManifestTable {
     return content;
   }
 
-  /** Within a transaction. One that is new counts as pulled at `usedAt`. What it names is to be entered as well. */
+  /** Within a transaction. A new manifest counts as pulled at `usedAt`. Callers `enter` each digest that it names. */
   put(manifest: Manifest, usedAt: number): void {
     const { digest } = manifest.descriptor;
     const value = encodeManifest(manifest);
@@ -128,20 +128,20 @@ export class ManifestTable {
     if (known === undefined) this.#usage.set('manifest', digest, usedAt);
   }
 
-  /** Within a transaction: a manifest that is stored names `named`. */
+  /** Within a transaction: records that a cached manifest names `named`. */
   enter(digest: Digest, named: Digest): void {
     if (!this.#hasAge(digest)) return;
     this.#references.add(digest, named);
     this.#usage.remove('blob', named);
   }
 
-  /** Within a transaction: enters what a stored manifest names and when it was pulled. */
+  /** Within a transaction: enters the digests that a cached manifest names, and its age. */
   index(digest: Digest, usedAt: number): void {
     this.#usage.set('manifest', digest, usedAt);
     for (const each of namedBy(this.content(digest) ?? NAMES_NOTHING)) this.enter(digest, each);
   }
 
-  /** Within a transaction. What nothing else names is then as old as this was. Gives what it named. */
+  /** Within a transaction. Blobs that no other manifest names get its age. Returns the digests that it named. */
   remove(digest: Digest): Set<Digest> {
     const value = this.#manifests.getBinary(digest);
     if (value === undefined) return new Set();
@@ -156,30 +156,30 @@ export class ManifestTable {
     return named;
   }
 
-  /** What else is pulled with a stored manifest: the entries of an index, the attestations of an image. */
+  /** Manifests that clients pull together with this one: the entries of an index, the attestations of an image. */
   belongingTo(digest: Digest): readonly Digest[] {
     const content = this.content(digest);
     if (content?.kind === 'index') return content.entries.map((entry) => entry.digest);
     return attestationsOf({ manifests: this, references: this.#references }, digest);
   }
 
-  /** Within a transaction: a client pulled it at `at`, if it is stored. */
+  /** Within a transaction: a client pulled this manifest at `at`. Does nothing if it is not cached. */
   touch(digest: Digest, at: number): void {
     if (this.#hasAge(digest)) this.#usage.set('manifest', digest, at);
   }
 
-  /** True of every stored manifest; lmdb copies all four megabytes of one to tell that it exists. */
+  /** True for each cached manifest. Cheaper than `has`, for which lmdb copies all bytes of a manifest, up to 4 MB. */
   #hasAge(digest: Digest): boolean {
     return this.#usage.usedAt('manifest', digest) !== undefined;
   }
 
-  /** Up to `limit` digests after `after`, in order: for walks over all of them. */
+  /** Up to `limit` digests after `after`, in order. */
   page(limit: number, after?: Digest): Digest[] {
     return this.#manifests.page(limit, after);
   }
 }
 
-/** Foreign layers included: nobody has to hold them, but we may. */
+/** All digests in a manifest. Foreign layers are among them: they may be cached too. */
 export function namedBy(content: ManifestContent): Set<Digest> {
   return new Set(descriptorsOf(content).map(({ digest }) => digest));
 }
@@ -188,7 +188,7 @@ function descriptorsOf(content: ManifestContent): readonly Descriptor[] {
   return content.kind === 'index' ? content.entries : [content.config, ...content.layers, ...content.foreign];
 }
 
-/** What a manifest names; nothing if it is none that we can read. */
+/** The parsed manifest; one without entries if it cannot be parsed. */
 export function contentOf(manifest: Manifest): ManifestContent {
   try {
     return parseManifest(manifest.bytes, manifest.descriptor.mediaType).content;
@@ -198,7 +198,7 @@ export function contentOf(manifest: Manifest): ManifestContent {
   }
 }
 
-/** What refers to which manifest, by the key of the repository where it was asked for. */
+/** The referrers of manifests, by digest and repository key. */
 export class ReferrersTable {
   readonly #referrers: Table<ReferrersRecord, [digest: Digest, repository: string]>;
 
@@ -220,9 +220,9 @@ export class ReferrersTable {
     this.#referrers.remove([digest, repository]);
   }
 
-  /** Within a transaction: all that is known of what refers to a manifest. */
+  /** Within a transaction: removes the referrers of a manifest in all repositories. */
   removeAll(digest: Digest): void {
-    // All keys first: a cursor does not survive the removal of what it stands on.
+    // All keys first: a cursor does not survive the removal of its entry.
     const keys = this.#referrers.keys(under(digest));
     for (const key of keys) this.#referrers.remove(key);
   }

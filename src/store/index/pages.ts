@@ -2,51 +2,51 @@ import { arch, endianness } from 'node:os';
 
 /*
  * The file of LMDB as the lmdb package writes it (dependencies/lmdb/libraries/liblmdb/mdb.c: MDB_page_header, MDB_meta,
- * MDB_db, MDB_node, MDB_ovpage). It holds no checksums, and LMDB follows what is in it without looking.
+ * MDB_db, MDB_node, MDB_ovpage). The file has no checksums, and LMDB follows its offsets without checks.
  */
 
-/** Others have pages with narrower numbers, or numbers the other way round: those cannot be looked at. */
+/** On other processors LMDB writes narrower numbers or another byte order, which this code does not read. */
 export const IS_KNOWN_LAYOUT = endianness() === 'LE' && arch() !== 'arm' && arch() !== 'ia32';
 
 export const HEADER_BYTES = 24;
 const MIN_PAGE_BYTES = 4096;
 export const MAX_PAGE_BYTES = 32_768;
-/** In place of a page number: none. */
+/** The page number that stands for no page. */
 export const NO_PAGE = 0xffffffff * 2 ** 32 + 0xffffffff;
 export const FIRST_DATA_PAGE = 2;
-export const FLAGS_BRANCH = 0x01;
-export const FLAGS_LEAF = 0x02;
-export const FLAGS_OVERFLOW = 0x04;
+const FLAGS_BRANCH = 0x01;
+const FLAGS_LEAF = 0x02;
+const FLAGS_OVERFLOW = 0x04;
 const FLAGS_META = 0x08;
-/** Its pages may not have been on the disk when it was committed. */
+/** The transaction was committed before its pages were synced. */
 const OVERLAPPING_SYNC = 0x1000;
 const MAGIC = 0xbeefc0de;
 const DATA_VERSION = 2;
-/** LMDB has room for so many pages of a way from the root to a leaf. */
+/** The largest depth of a tree that LMDB can walk. */
 const MAX_DEPTH = 32;
 
-/** What says in words what of the index is damaged. */
+/** The index is damaged; the message describes the damage. */
 export class Damage extends Error {
   override readonly name = 'Damage';
 }
 
 /** A B-tree. */
 export interface Tree {
-  /** NO_PAGE: it is empty. */
+  /** NO_PAGE: the tree is empty. */
   readonly root: number;
   readonly depth: number;
 }
 
-/** One state of the whole index: all that a transaction has left. */
+/** The state of the index after a transaction. */
 export interface Snapshot {
   readonly pageBytes: number;
   readonly transaction: number;
-  /** Pages from here on do not exist in it. */
+  /** The first page number that does not exist. */
   readonly endPage: number;
   readonly freePages: Tree;
   readonly tables: Tree;
   readonly isSynced: boolean;
-  /** Of the run of the machine that wrote it. */
+  /** Identifier of the boot of the machine that wrote it. */
   readonly boot: bigint;
 }
 
@@ -54,8 +54,8 @@ export function readNumber(bytes: Buffer, at: number): number {
   return bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32;
 }
 
-/** Of the record of a tree. Throws Damage. */
-export function readTree(bytes: Buffer, at: number): Tree {
+/** Reads the record of a tree. Throws Damage. */
+function readTree(bytes: Buffer, at: number): Tree {
   const tree = { root: readNumber(bytes, at + 40), depth: bytes.readUInt16LE(at + 6) };
   const isEmpty = tree.root === NO_PAGE;
   if (isEmpty ? tree.depth !== 0 : tree.depth < 1 || tree.depth > MAX_DEPTH) {
@@ -64,11 +64,11 @@ export function readTree(bytes: Buffer, at: number): Tree {
   return tree;
 }
 
-/** The page size that the first of the meta pages gives. Throws Damage. */
+/** The page size by the first meta page. Throws Damage. */
 export function readPageSize(start: Buffer): number {
   if (start.length < MIN_PAGE_BYTES) throw new Damage('the file is too short');
   if (start.readUInt16LE(18) !== FLAGS_META || start.readUInt32LE(HEADER_BYTES) !== MAGIC) {
-    throw new Damage('the file is not one of LMDB');
+    throw new Damage('the file is not an LMDB file');
   }
   const pageBytes = start.readUInt32LE(HEADER_BYTES + 24);
   const isPowerOfTwo = (pageBytes & (pageBytes - 1)) === 0;
@@ -87,7 +87,7 @@ function readMeta(start: Buffer, page: 0 | 1, pageBytes: number): Snapshot {
   const at = page * pageBytes;
   const magic = start.readUInt32LE(at + HEADER_BYTES);
   const isMeta = start.readUInt16LE(at + 18) === FLAGS_META && readNumber(start, at) === page;
-  if (!isMeta || magic !== MAGIC) throw new Damage(`meta page ${page} is not one`);
+  if (!isMeta || magic !== MAGIC) throw new Damage(`page ${page} is not a meta page`);
   const version = start.readUInt32LE(at + HEADER_BYTES + 4) & 0xffff;
   if (version !== DATA_VERSION) throw new Damage(`meta page ${page} is of version ${version}`);
   if (start.readUInt32LE(at + HEADER_BYTES + 24) !== pageBytes) {
@@ -100,7 +100,7 @@ function readMeta(start: Buffer, page: 0 | 1, pageBytes: number): Snapshot {
   return snapshot;
 }
 
-/** What was on the disk for certain when it was written; undefined: nothing was yet. Throws Damage. */
+/** The last synced transaction when the meta page was written; undefined: none. Throws Damage. */
 export function readSynced(start: Buffer, pageBytes: number): Snapshot | undefined {
   const at = pageBytes / 2 + HEADER_BYTES;
   return readNumber(start, at + 128) === 0 ? undefined : readSnapshot(start, at, pageBytes);
@@ -110,7 +110,7 @@ function readSnapshot(start: Buffer, at: number, pageBytes: number): Snapshot {
   const transaction = readNumber(start, at + 128);
   const endPage = readNumber(start, at + 120) + 1;
   if (transaction >= 2 ** 48 || endPage < FIRST_DATA_PAGE || endPage >= 2 ** 48) {
-    throw new Damage('a meta page has numbers that cannot be');
+    throw new Damage('a meta page has impossible numbers');
   }
   return {
     pageBytes,
@@ -124,27 +124,27 @@ function readSnapshot(start: Buffer, at: number, pageBytes: number): Snapshot {
 }
 
 const NODE_BYTES = 8;
-/** The node's value is on pages of its own; it holds where. */
+/** The node's value is on other pages; the node has their place. */
 const VALUE_ELSEWHERE = 0x01;
 /** The node's value is the record of a table. */
 const VALUE_IS_TABLE = 0x02;
 const PLACE_BYTES = 24;
 const TABLE_BYTES = 48;
 
-/** Pages, one after the other, that hold one value. */
+/** Consecutive pages with one value. */
 export interface LongValue {
   readonly page: number;
   readonly pages: number;
   readonly bytes: number;
 }
 
-/** What a leaf has besides plain values. */
+/** The values of a leaf that refer to other pages. */
 export interface LeafContent {
   readonly tables: readonly Tree[];
   readonly longValues: readonly LongValue[];
 }
 
-/** Which pages a branch names. Throws Damage. */
+/** The page numbers in a branch. Throws Damage. */
 export function readBranch(bytes: Buffer, page: number, snapshot: Snapshot): number[] {
   const children: number[] = [];
   eachNode(bytes, page, { snapshot, flags: FLAGS_BRANCH }, (at) => {
@@ -183,7 +183,7 @@ export function readLeaf(bytes: Buffer, page: number, snapshot: Snapshot): LeafC
   return { tables, longValues };
 }
 
-/** Each key and value of a leaf that has been read; a value that is elsewhere is given as its place. */
+/** Keys and values of a leaf that `readLeaf` has checked. A long value is returned as its place. */
 export function* entries(bytes: Buffer): Generator<{ key: Buffer; value: Buffer | LongValue }, void> {
   const count = bytes.readUInt16LE(20) >> 1;
   for (let index = 0; index < count; index++) {
@@ -200,7 +200,7 @@ export function* entries(bytes: Buffer): Generator<{ key: Buffer; value: Buffer 
   }
 }
 
-/** Throws Damage if `head` is not how the pages of this value begin. */
+/** Throws Damage if `head` is not the header of this value's pages. */
 export function checkLongValue(head: Buffer, value: LongValue, snapshot: Snapshot): void {
   checkHeader(head, value.page, { snapshot, flags: FLAGS_OVERFLOW });
   const isLongEnough = value.pages * snapshot.pageBytes >= HEADER_BYTES + value.bytes;
@@ -213,8 +213,8 @@ interface Expected {
 }
 
 /**
- * Calls `visit` with where each node and its value begin; it gives the size of the value within the page. Nodes fill the
- * page from its end without a gap: one that is cut, too long or in two places shows in the sum.
+ * Calls `visit` with the offsets of each node and its value; it returns the size of the value within the page. Nodes
+ * fill the page from its end without gaps, so a node that is cut, too long or in two places changes the sum.
  */
 function eachNode(
   bytes: Buffer,

@@ -2,7 +2,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { IndexEnvironment } from './environment.ts';
 import { openTable, under, type Table } from './table.ts';
 
-/** What is pinned: a tag, whatever it names from time to time, or a digest. Repositories by their keys. */
+/** A pinned tag (its current digest is protected) or a pinned digest. `repository` is a repository key. */
 export type Pin =
   | { readonly kind: 'tag'; readonly repository: string; readonly tag: string }
   | { readonly kind: 'digest'; readonly repository: string; readonly digest: Digest };
@@ -13,7 +13,7 @@ interface PinEntry {
   readonly pinnedAt: number;
 }
 
-/** Pins of tags stand under `[repository, tag]`, of digests under `[digest, repository]`: no repository looks like one. */
+/** Key of a pinned tag: `[repository, tag]`; of a digest: `[digest, repository]`. No repository looks like a digest. */
 export class PinTable {
   readonly #pins: Table<PinEntry, [string, string]>;
 
@@ -30,7 +30,7 @@ export class PinTable {
     this.#pins.put(keyOf(pin), { pin, pinnedAt });
   }
 
-  /** Within a transaction; false if there was none. */
+  /** Within a transaction; false if there was no such pin. */
   remove(pin: Pin): boolean {
     return this.#pins.remove(keyOf(pin));
   }

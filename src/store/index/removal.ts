@@ -3,18 +3,18 @@ import { attestationsOf, subjectsOf, namedBy } from './manifests.ts';
 import type { TagKey } from './repositories.ts';
 import type { IndexTables } from './tables.ts';
 
-/** Other manifests that are looked at before a link to something they share is kept unseen. */
+/** Other manifests that are read to decide on a link. If more name the digest, the link stays. */
 const MAX_NAMERS_SEEN = 64;
 
-/** Tags, links or names that go in one transaction: some 20 ms. */
+/** Tags, links or names that one transaction removes: it takes about 20 ms. */
 const AT_ONCE = 1000;
 
-/** What a removal has taken out of the index; the files of the blobs are still there. */
+/** Entries that were removed from the index. The files of the blobs still exist. */
 export interface Removed {
   readonly manifests: Set<Digest>;
   readonly blobs: Map<Digest, number>;
   readonly tags: TagKey[];
-  /** Repository keys with the digests that they are no longer known to hold. */
+  /** Removed links: repository key and digest. */
   readonly links: [repository: string, digest: Digest][];
 }
 
@@ -22,7 +22,7 @@ export function nothingRemoved(): Removed {
   return { manifests: new Set(), blobs: new Map(), tags: [], links: [] };
 }
 
-/** Within a transaction: removes a manifest whole, with its tags, its links and every blob that nothing else names. */
+/** Within a transaction: removes a manifest with its tags, its links and the blobs that no other manifest names. */
 export function removeManifest(tables: IndexTables, digest: Digest, removed: Removed): void {
   const { manifests, tags, links, repositories } = tables;
   if (!manifests.has(digest)) return;
@@ -41,8 +41,8 @@ export function removeManifest(tables: IndexTables, digest: Digest, removed: Rem
 }
 
 /**
- * Within a transaction: takes off a manifest some of its tags, links or names, if there are too many of them to go with it
- * at once, as `removeManifest` does. False: there are not. Whoever pulls it meanwhile has what has gone fetched again.
+ * Within a transaction: removes some tags, links or names of a manifest, if it has too many for one `removeManifest`.
+ * False: nothing was removed, since it has few. A pull in between downloads the missing parts again.
  */
 export function removeSome(tables: IndexTables, digest: Digest, removed: Removed): boolean {
   return (
@@ -59,7 +59,7 @@ function removeSomeTags(tables: IndexTables, digest: Digest, removed: Removed): 
   return true;
 }
 
-/** Within a transaction: the same of the links to a manifest or blob. */
+/** Within a transaction: the same for the links to a manifest or blob. */
 export function removeSomeLinks(tables: IndexTables, digest: Digest, removed: Removed): boolean {
   const some = tables.links.holdersOf(digest, AT_ONCE + 1);
   if (some.length <= AT_ONCE) return false;
@@ -67,7 +67,7 @@ export function removeSomeLinks(tables: IndexTables, digest: Digest, removed: Re
   return true;
 }
 
-/** A name takes as much work as repositories hold the manifest. */
+/** The work for one name grows with the number of repositories that hold the manifest. */
 function removeSomeNames(tables: IndexTables, digest: Digest, removed: Removed): boolean {
   const { manifests, references, links } = tables;
   const content = manifests.content(digest);
@@ -86,14 +86,14 @@ function removeSomeNames(tables: IndexTables, digest: Digest, removed: Removed):
   return true;
 }
 
-/** Within a transaction: a manifest that these repositories hold names it no longer. */
+/** Within a transaction: a manifest in the repositories `holders` does not name `digest` any more. */
 function removeNamed(
   tables: IndexTables,
   digest: Digest,
   { holders, removed }: { readonly holders: readonly string[]; readonly removed: Removed },
 ): void {
   const { manifests, references, links, blobs } = tables;
-  // An entry that is still stored keeps its own links, until it goes.
+  // A cached entry of an index keeps its own links until it is removed.
   if (manifests.has(digest)) return;
   removeOffers(tables, digest);
   if (references.isNamed(digest)) unlink(tables, holders, digest, removed);
@@ -101,12 +101,12 @@ function removeNamed(
   else unlink(tables, links.holdersOf(digest), digest, removed);
 }
 
-/** Within a transaction: of what nothing names any more. Where thousands offer it, the sweep takes the rest. */
+/** Within a transaction: removes the offers of a digest that no manifest names. The sweep removes those beyond 1000. */
 function removeOffers({ references, offers }: IndexTables, digest: Digest): void {
   if (!references.isNamed(digest)) offers.removeSome(digest, AT_ONCE);
 }
 
-/** Within a transaction: removes a manifest and, with it, the attestations of it that may go. */
+/** Within a transaction: removes a manifest and those of its attestations that `mayGo`. */
 export function removeWithAttestations(
   tables: IndexTables,
   digest: Digest,
@@ -121,7 +121,9 @@ export function removeWithAttestations(
   }
 }
 
-/** Within a transaction: a repository is no longer known to hold a manifest, nor what only that showed it to hold. */
+/**
+ * Within a transaction: removes a repository's links to a manifest and to the digests that only this manifest names.
+ */
 export function unlinkManifest(
   tables: IndexTables,
   repository: string,
@@ -167,8 +169,8 @@ function removeLinks(
 }
 
 /**
- * Takes away the repositories' links to a digest, except where another manifest that the repository holds names it.
- * A link that is lost costs a HEAD upstream; one too many goes when the last manifest that names it does.
+ * Removes the repositories' links to a digest, unless another manifest of the repository names it. A link that is
+ * missing costs a HEAD upstream; a link too many is removed with the last manifest that names the digest.
  */
 function unlink(
   tables: IndexTables,
@@ -178,10 +180,10 @@ function unlink(
 ): void {
   const namers = tables.references.namersOf(digest, MAX_NAMERS_SEEN);
   for (const repository of repositories) {
-    const isNamedHere =
+    const isNamed =
       namers.length === MAX_NAMERS_SEEN ||
       namers.some((namer) => tables.links.get(repository, namer) !== undefined);
-    if (isNamedHere || tables.links.get(repository, digest) === undefined) continue;
+    if (isNamed || tables.links.get(repository, digest) === undefined) continue;
     tables.links.remove(repository, digest);
     removed.links.push([repository, digest]);
   }

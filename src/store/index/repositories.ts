@@ -3,7 +3,7 @@ import { type Link, type TagRecord, replaces, type RepositoryRecord } from '../m
 import type { IndexEnvironment } from './environment.ts';
 import { openTable, under, type Table } from './table.ts';
 
-/** Which repository, by its key, is known to hold which digest. */
+/** Which repository (by key) holds which digest. */
 export class LinkTable {
   readonly #links: Table<Link, [repository: string, digest: Digest]>;
   readonly #holders: Table<true, [digest: Digest, repository: string]>;
@@ -17,7 +17,7 @@ export class LinkTable {
     return this.#links.get([repository, digest]);
   }
 
-  /** Within a transaction. What upstream said never replaces what a manifest says. */
+  /** Within a transaction. A link by upstream never replaces a link by a manifest. */
   put(repository: string, digest: Digest, link: Link): void {
     const known = this.get(repository, digest);
     if (link.by === 'upstream' && known?.by === 'manifest') return;
@@ -25,7 +25,7 @@ export class LinkTable {
     if (known === undefined) this.#holders.put([digest, repository], true);
   }
 
-  /** Within a transaction; the other direction of what is there already. */
+  /** Within a transaction: adds the reverse entry of an existing link. */
   index(repository: string, digest: Digest): void {
     this.#holders.put([digest, repository], true);
   }
@@ -36,7 +36,7 @@ export class LinkTable {
     this.#holders.remove([digest, repository]);
   }
 
-  /** Keys of the repositories that hold it, `limit` at most. */
+  /** Keys of the repositories that hold the digest, at most `limit`. */
   holdersOf(digest: Digest, limit?: number): string[] {
     return this.#holders.keys(under(digest), limit).map(([, repository]) => repository);
   }
@@ -45,13 +45,13 @@ export class LinkTable {
     return this.#links.keys(under(repository), 1).length === 0;
   }
 
-  /** Up to `limit` links after `after`, in order: for walks over all of them. */
+  /** Up to `limit` links after `after`, in order. */
   page(limit: number, after?: [repository: string, digest: Digest]): [repository: string, digest: Digest][] {
     return this.#links.page(limit, after);
   }
 }
 
-/** Which digest clients may ask which repository for, by its key, whether or not the repository holds it. */
+/** Which digest clients may request from which repository (by key), even if the repository does not hold it. */
 export class OfferTable {
   readonly #offers: Table<true, [digest: Digest, repository: string]>;
 
@@ -73,31 +73,30 @@ export class OfferTable {
     this.#offers.remove([digest, repository]);
   }
 
-  /** Within a transaction: those of a digest, `limit` at most. */
+  /** Within a transaction: removes at most `limit` offers of a digest. */
   removeSome(digest: Digest, limit: number): void {
     for (const key of this.#offers.keys(under(digest), limit)) this.#offers.remove(key);
   }
 
-  /** Up to `limit` offers after `after`, in order: for walks over all of them. */
+  /** Up to `limit` offers after `after`, in order. */
   page(limit: number, after?: [digest: Digest, repository: string]): [digest: Digest, repository: string][] {
     return this.#offers.page(limit, after);
   }
 }
 
-/** How many digests are remembered that a tag has named. */
+/** Digests per tag that the history keeps. */
 const MAX_TAG_HISTORY = 20;
-const LAST = '\uffff';
 
 interface TagEntry {
   readonly record: TagRecord;
-  /** What the tag has named, oldest first, with when it was first and last confirmed; ms since the epoch. */
+  /** The digests of the tag, oldest first, with the first and last confirmation; ms since the epoch. */
   readonly history: readonly { readonly digest: Digest; readonly firstAt: number; readonly lastAt: number }[];
 }
 
-/** A tag by the key of its repository and its name. */
+/** A tag: repository key and name. */
 export type TagKey = [repository: string, tag: string];
 
-/** Tags, and which of them name a digest now. */
+/** The tags, and the current tags of each digest. */
 export class TagTable {
   readonly #tags: Table<TagEntry, TagKey>;
   readonly #naming: Table<true, [digest: Digest, repository: string, tag: string]>;
@@ -111,7 +110,7 @@ export class TagTable {
     return this.#tags.get(key)?.record;
   }
 
-  /** What it named before, the newest first. */
+  /** The earlier digests of the tag, newest first. */
   before(key: TagKey): Digest[] {
     const { record, history = [] } = this.#tags.get(key) ?? {};
     const digests = history
@@ -120,7 +119,7 @@ export class TagTable {
     return [...new Set(digests.toReversed())];
   }
 
-  /** Within a transaction. Keeps `record` unless a newer one is there. */
+  /** Within a transaction. Does nothing if the table has a newer record. */
   put(key: TagKey, record: TagRecord): void {
     const known = this.#tags.get(key);
     if (known !== undefined && !replaces(record, known.record)) return;
@@ -139,24 +138,23 @@ export class TagTable {
     this.#naming.remove([digest, ...key]);
   }
 
-  /** Within a transaction; the other direction of what is there already. */
+  /** Within a transaction: adds the reverse entry of an existing tag. */
   index(key: TagKey): void {
     const digest = this.get(key)?.descriptor.digest;
     if (digest !== undefined) this.#naming.put([digest, ...key], true);
   }
 
-  /** Whether the tag names it now. */
+  /** Whether the tag names the digest now. */
   names(key: TagKey, digest: Digest): boolean {
     return this.get(key)?.descriptor.digest === digest;
   }
 
-  /** The tags that name it now, `limit` at most. */
+  /** The current tags of the digest, at most `limit`. */
   naming(digest: Digest, limit?: number): TagKey[] {
-    const range = { start: [digest, '', ''], end: [digest, LAST, LAST] };
-    return this.#naming.keys(range, limit).map(([, repository, tag]) => [repository, tag]);
+    return this.#naming.keys(under(digest), limit).map(([, repository, tag]) => [repository, tag]);
   }
 
-  /** Names of the tags of a repository, in order. */
+  /** Tag names of a repository, in order. */
   of(repository: string): string[] {
     return this.#tags.keys(under(repository)).map(([, tag]) => tag);
   }
@@ -165,7 +163,7 @@ export class TagTable {
     return this.#tags.keys(under(repository), 1).length === 0;
   }
 
-  /** Up to `limit` tags after `after`, in order: for walks over all of them. */
+  /** Up to `limit` tags after `after`, in order. */
   page(limit: number, after?: TagKey): TagKey[] {
     return this.#tags.page(limit, after);
   }
@@ -179,7 +177,7 @@ function extended(history: TagEntry['history'], record: TagRecord): TagEntry['hi
   return [...history, { digest, firstAt: at, lastAt: at }].slice(-MAX_TAG_HISTORY);
 }
 
-/** Repositories by their keys: what is known of them, and which of them have anything here. */
+/** Repositories by key: their records, and the catalogue of those with a tag or a link. */
 export class RepositoryTable {
   readonly #repositories: Table<RepositoryRecord, string>;
   readonly #catalogue: Table<true, string>;
@@ -207,29 +205,29 @@ export class RepositoryTable {
     this.#repositories.remove(repository);
   }
 
-  /** Whether something of it is here. */
+  /** Whether the repository is in the catalogue. */
   isListed(repository: string): boolean {
     return this.#catalogue.has(repository);
   }
 
-  /** Up to `limit` keys of what is known after `after`, in order: for walks over all of them. */
+  /** Up to `limit` keys of records after `after`, in order. */
   page(limit: number, after?: string): string[] {
     return this.#repositories.page(limit, after);
   }
 
-  /** Within a transaction: something of it is here. */
+  /** Within a transaction: adds the repository to the catalogue. */
   list(repository: string): void {
     this.#catalogue.put(repository, true);
   }
 
-  /** Within a transaction: takes it out of the catalogue if nothing of it is here any more. */
+  /** Within a transaction: removes the repository from the catalogue if it has no tag and no link. */
   unlistIfEmpty(repository: string): void {
     if (this.#tags.isEmpty(repository) && this.#links.isEmpty(repository)) {
       this.#catalogue.remove(repository);
     }
   }
 
-  /** Keys of those that have something here, after `after`, in order. */
+  /** Keys in the catalogue after `after`, in order. */
   listed({ after, limit }: { readonly after?: string; readonly limit: number }): string[] {
     return this.#catalogue.page(limit, after);
   }

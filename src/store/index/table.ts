@@ -1,10 +1,10 @@
 import type { Database, Key, RangeOptions } from 'lmdb';
 import { IndexError, type IndexEnvironment } from './environment.ts';
 
-/** After every string that a repository, tag or digest can be. */
+/** Sorts after each repository, tag and digest. */
 const LAST = '\uffff';
 
-/** What lmdb tells of a table (LMDB, `mdb_stat`), which its types leave out. */
+/** Statistics of a table (LMDB, `mdb_stat`), which lmdb's types leave out. */
 interface TableStatistics {
   readonly entryCount: number;
   readonly pageSize: number;
@@ -13,7 +13,7 @@ interface TableStatistics {
   readonly overflowPages: number;
 }
 
-/** One table of the environment. What of it is damaged reads as if it were not there. */
+/** One table of the environment. A damaged entry reads as a missing one. */
 export class Table<V, K extends Key> {
   readonly #environment: IndexEnvironment;
   readonly #table: Database<V, K>;
@@ -27,7 +27,7 @@ export class Table<V, K extends Key> {
     return this.#environment.read(() => this.#table.get(key), undefined);
   }
 
-  /** As it is stored. */
+  /** The encoded value. */
   getBinary(key: K): Buffer | undefined {
     return this.#environment.read(() => this.#table.getBinary(key), undefined);
   }
@@ -40,7 +40,7 @@ export class Table<V, K extends Key> {
     return this.#statistics?.entryCount ?? 0;
   }
 
-  /** What it takes of the file of the index. */
+  /** Bytes of the index's file that the table uses. */
   get bytes(): number {
     const statistics = this.#statistics;
     if (statistics === undefined) return 0;
@@ -48,13 +48,13 @@ export class Table<V, K extends Key> {
     return (treeLeafPageCount + treeBranchPageCount + overflowPages) * pageSize;
   }
 
-  /** In order, `limit` at most. */
+  /** Keys in order, at most `limit`. */
   keys(range: RangeOptions, limit?: number): K[] {
     const options = limit === undefined ? range : { ...range, limit };
     return this.#environment.read(() => [...this.#table.getKeys(options)], []);
   }
 
-  /** Up to `limit` keys after `after`, in order: for walks over all of them. */
+  /** Up to `limit` keys after `after`, in order: a walk over a table calls this again and again. */
   page(limit: number, after?: K): K[] {
     return this.keys(after === undefined ? {} : { start: after, exclusiveStart: true }, limit);
   }
@@ -70,7 +70,7 @@ export class Table<V, K extends Key> {
     this.#table.putSync(key, value);
   }
 
-  /** Within a transaction; false if there was none. */
+  /** Within a transaction; false if there was no such entry. */
   remove(key: K): boolean {
     return this.#table.removeSync(key);
   }
@@ -80,16 +80,18 @@ export class Table<V, K extends Key> {
   }
 }
 
-/** Opens one table of the environment, making it if it is not there. */
+/** Opens a table of the environment, and makes it if it is missing. Throws IndexError. */
 export function openTable<V, K extends Key>(
   environment: IndexEnvironment,
   name: string,
   encoding: 'msgpack' | 'binary' = 'msgpack',
 ): Table<V, K> {
   const table: Database<V, K> | undefined = environment.root.openDB<V, K>({ name, encoding });
-  // What lmdb gives for a table that a reader may not make.
+  // lmdb returns undefined if the table is missing and the environment is open for reading.
   if (table === undefined) {
-    throw new IndexError(`the index lacks the table ${name}: it was made by an earlier version`);
+    throw new IndexError(
+      `the index lacks the table ${name}: an earlier version of pierhead made it; start the server to upgrade it`,
+    );
   }
   const opened = new Table(environment, table);
   environment.tables.set(name, opened);
@@ -106,7 +108,7 @@ export interface Totals {
   readonly bytes: number;
 }
 
-/** How much there is of what, kept in step by whoever changes it. */
+/** Number and bytes of blobs and manifests. Each change of those tables changes the totals in the same transaction. */
 export class TotalsTable {
   readonly #totals: Table<Totals, string>;
 
@@ -118,7 +120,7 @@ export class TotalsTable {
     return this.#totals.get(name) ?? { count: 0, bytes: 0 };
   }
 
-  /** Within a transaction; a size is undefined where there is no entry. */
+  /** Within a transaction. A size is undefined if there is no entry. */
   change(name: 'blobs' | 'manifests', oldBytes: number | undefined, newBytes: number | undefined): void {
     const { count, bytes } = this.of(name);
     this.#totals.put(name, {

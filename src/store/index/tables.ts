@@ -8,7 +8,7 @@ import { PinTable } from './pins.ts';
 import { LinkTable, OfferTable, RepositoryTable, TagTable } from './repositories.ts';
 import { openTable, type Table, TotalsTable } from './table.ts';
 
-/** How far long walks have come, by name. */
+/** Progress of long walks, by name. */
 export class BookmarkTable {
   readonly #bookmarks: Table<Bookmark, string>;
 
@@ -27,8 +27,8 @@ export class BookmarkTable {
 }
 
 /**
- * All that the index holds, by noun. Their methods are synchronous: reads may be called at any time, changes belong
- * into `environment.write`.
+ * The tables of the index. Their methods are synchronous. Reads may be called at any time; changes must be called
+ * within `environment.write`.
  */
 export class IndexTables {
   readonly environment: IndexEnvironment;
@@ -45,7 +45,7 @@ export class IndexTables {
   readonly bookmarks: BookmarkTable;
   readonly referrers: ReferrersTable;
   readonly history: HistoryTable;
-  /** What concerns the index itself. */
+  /** Numbers on the index itself, such as its format. */
   readonly meta: Table<number, string>;
 
   /** Throws IndexError. */
@@ -68,14 +68,14 @@ export class IndexTables {
   }
 }
 
-/** What the tables hold and how they belong together; 1 had manifests, tags, links, repositories and blobs only. */
+/** Format of the tables; 1 had only manifests, tags, links, repositories and blobs. */
 const FORMAT = 2;
 /** Entries per transaction. */
 const STEP = 500;
 
 /**
- * Brings an index of an earlier format up to this one: enters what manifests name, who links to what, and an age for
- * everything. Can be cut off at any point and run again. Resolves at once if there is nothing to do.
+ * Upgrades an index of an earlier format: enters the digests that manifests name, the reverse entries of links and
+ * tags, and ages. Can stop at any point and run again. Resolves at once if there is nothing to do.
  */
 export async function upgradeIndex(tables: IndexTables, now: () => number): Promise<void> {
   const { environment, manifests, blobs, links, tags, meta } = tables;
@@ -108,7 +108,7 @@ export async function upgradeIndex(tables: IndexTables, now: () => number): Prom
   await environment
     .write(() => meta.put('format', FORMAT), { frees: true })
     .catch((error: unknown) => {
-      // On a full disk: an index that holds nothing will have nothing to be upgraded the next time either.
+      // On a full disk, an empty index may stay without a format: the next start has nothing to upgrade either.
       if (!(error instanceof IndexWriteError) || manifests.page(1).length > 0) throw error;
     });
 }
