@@ -2,22 +2,23 @@ import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { CLOCK_SKEW_MS } from '../../lib/clock.ts';
 import { parseObject } from '../codec.ts';
 
-/** Names this use of the secret, so that its HMACs are good for nothing else. */
+/** Derives a key for this use of the secret, so that its HMACs are not valid for another one. */
 const PURPOSE = 'pierhead redis claims v1';
 const KEY_BYTES = 32;
 /** An HMAC-SHA-256 in base64url. */
 const MAC_LENGTH = 43;
 
-/** What a server says of who may see what, and since when; ms since the epoch. */
+/** A server's statement on access to private images. */
 export interface Claim {
+  /** Time of the statement; ms since the epoch. */
   readonly at: number;
   readonly [field: string]: unknown;
 }
 
 /**
- * Claims as values of Redis keys that servers with the same secret believe each other. The HMAC covers the key with the
- * value, so a value that is put under another key is worth nothing; and a claim ages, so that an old one that is put
- * back does not count for longer than it would have.
+ * Signs claims, so that servers with the same secret can trust them in Redis. The HMAC covers the key and the value, so
+ * a value under another key is invalid. A claim expires by its own time, so an old one that is written again does not
+ * live longer.
  */
 export class Claims {
   readonly #key: Buffer;
@@ -31,7 +32,7 @@ export class Claims {
     return this.#macOf(key, body) + body;
   }
 
-  /** Undefined if no server with this secret has sealed `text` for `key`, or longer ago than `maxAgeMs`. */
+  /** Undefined if `text` was not sealed for `key` with this secret, or is older than `maxAgeMs`. */
   open(
     key: string,
     text: string,
@@ -46,7 +47,7 @@ export class Claims {
     return { ...claim, at };
   }
 
-  /** The length of the key tells where it ends. */
+  /** With the length of the key before it, no other pair of key and body gives the same message. */
   #macOf(key: string, body: string): string {
     const message = `${Buffer.byteLength(key)}:${key}${body}`;
     return createHmac('sha256', this.#key).update(message).digest('base64url');

@@ -2,7 +2,7 @@ import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import { parseRedisAddress, type RedisAddress } from '../../lib/redis-address.ts';
 
-/** What is used of ioredis: the same on one server, behind sentinels and on a cluster. */
+/** The methods of ioredis that Pierhead uses, for one server, sentinels and a cluster. */
 export type RedisClient = Pick<
   Redis,
   | 'get'
@@ -21,22 +21,16 @@ export type RedisClient = Pick<
 
 export interface RedisClients {
   readonly commands: RedisClient;
-  /** The same as `commands` on a cluster, whose client keeps a connection apart for this. */
+  /** For a cluster the same as `commands`: its client has a separate connection for subscriptions. */
   readonly subscriber: RedisClient;
 }
 
-export interface RedisClientsOptions {
-  /** See lib/redis-address.ts. */
-  readonly url: string;
-  /** By when a connection must stand. */
-  readonly connectTimeoutMs: number;
-}
-
-/** For what a sentinel is asked. */
+/** Time limit for one call to a sentinel. */
 const SENTINEL_TIMEOUT_MS = 1000;
 /**
- * A connection on which an answer is due and nothing came for so long is given up: the other end may be gone. Calls have
- * a tighter limit of their own; another one of ioredis would end them in a standstill of ours.
+ * A connection with an open call that receives nothing for this time is closed: the other end may be gone. Calls have a
+ * shorter limit in RedisConnection. ioredis has no limit per call here, since it would count standstills of this
+ * process.
  */
 const SOCKET_TIMEOUT_MS = 5000;
 const MAX_RECONNECT_PAUSE_MS = 2000;
@@ -45,20 +39,27 @@ const CLUSTER_REFRESH_MS = 10_000;
 
 const reconnectPauseMs = (attempts: number): number => Math.min(100 * attempts, MAX_RECONNECT_PAUSE_MS);
 
-/** No call is queued or sent again: whoever asked has gone on without. */
+/** No call is queued or sent again: the caller has continued without Redis. */
 const CONNECTION = {
   socketTimeout: SOCKET_TIMEOUT_MS,
   maxRetriesPerRequest: 0,
   autoResendUnfulfilledCommands: false,
-  // Channels are subscribed to anew on every connection, also if the first attempt came to nothing.
+  // RedisConnection subscribes on each `ready`, which works after a failed first connection too.
   autoResubscribe: false,
 } as const satisfies RedisOptions;
 
 const STANDALONE = { ...CONNECTION, enableOfflineQueue: false, retryStrategy: reconnectPauseMs } as const;
 
-/** Clients that connect by themselves, again and again. */
-export function createRedisClients({ url, connectTimeoutMs }: RedisClientsOptions): RedisClients {
-  // Node gives up each address of a name after 250 ms, and ioredis cannot ask for more. Half: a second one has its turn.
+/** Clients that reconnect by themselves. `url`: see lib/redis-address.ts. */
+export function createRedisClients({
+  url,
+  connectTimeoutMs,
+}: {
+  readonly url: string;
+  readonly connectTimeoutMs: number;
+}): RedisClients {
+  // Node gives up each address of a name after 250 ms, and ioredis cannot change that. Half of the limit leaves time
+  // for a second address.
   setDefaultAutoSelectFamilyAttemptTimeout(Math.max(1, Math.floor(connectTimeoutMs / 2)));
   const connectTimeout = connectTimeoutMs;
   const address = parseRedisAddress(url);
@@ -91,7 +92,7 @@ function sentinelOptions(address: Extract<RedisAddress, { kind: 'sentinel' }>) {
     ...(tls ? { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true } : {}),
     sentinelCommandTimeout: SENTINEL_TIMEOUT_MS,
     sentinelRetryStrategy: reconnectPauseMs,
-    // Without this a client whose old master hangs would not hear that there is a new one.
+    // Without this, a client whose old master hangs would not notice a new one.
     failoverDetector: true,
   };
 }
@@ -107,7 +108,7 @@ function createCluster(address: Extract<RedisAddress, { kind: 'cluster' }>, conn
     retryDelayOnTryAgain: CLUSTER_RETRY_MS,
     slotsRefreshInterval: CLUSTER_REFRESH_MS,
     redisOptions: { ...CONNECTION, connectTimeout, ...credentials(address), ...(tls ? { tls: {} } : {}) },
-    // Certificates name hosts, which the default would have turned into addresses by then.
+    // Certificates name hosts, so the host names must not be resolved to addresses here.
     ...(tls ? { dnsLookup: (host, done) => done(null, host) } : {}),
   });
 }

@@ -5,12 +5,12 @@ import { type MaybePromise, withinMs } from '../../lib/promises.ts';
 import { createRedisClients, type RedisClient } from './clients.ts';
 import { failureOf, isSilence, type RedisFailure, RedisGuard } from './health.ts';
 
-/** A timer may end a wait so much early by the clock that measures it, and what is left is no time to ask in. */
+/** A timer can fire this much early by the measuring clock; the rest is too short for a call. */
 const NONE_BELOW_MS = 1;
 
 /**
- * How long one request may wait for Redis in all, however many calls it takes: each of them may be in time, and all of
- * them together make a client wait that would be served without.
+ * Limits the time that one request waits for all its Redis calls together. Each call can be within its limit, and their
+ * sum can still delay a client that would be served without Redis.
  */
 export class RedisAllowance {
   readonly #ms: number;
@@ -20,7 +20,7 @@ export class RedisAllowance {
     this.#ms = ms;
   }
 
-  /** Does the work of one request. What it leaves to be done behind its back keeps nobody waiting, and is not limited. */
+  /** Runs the work of one request. Its work in the background delays no client, so that is not limited. */
   during<T>(work: () => MaybePromise<T>): MaybePromise<T> {
     const request = { leftMs: this.#ms };
     const end = (): void => {
@@ -47,37 +47,37 @@ export class RedisAllowance {
   }
 }
 
-/** All keys and channels begin with this, so that a Redis can be shared with other programs. */
+/** Prefix of all keys and channels, so that other programs can use the same Redis. */
 export const REDIS_PREFIX = 'pierhead:v1:';
 
 const CALL_TIMEOUT_MS = 40;
 const CONNECT_TIMEOUT_MS = 5000;
 /**
- * On a busy machine an answer waits for this process more often than this process for Redis. Calls last milliseconds, so
- * standstills as short as these must be told from a slow Redis.
+ * On a busy machine, an answer often waits for this process. Calls take milliseconds, so this clock excludes
+ * standstills of a few milliseconds: they are no sign of a slow Redis.
  */
 const time = new RunningTime({ beatMs: 5 });
 const HEARTBEAT_MS = 10_000;
 const RECONNECT_PAUSE_MS = 100;
-/** A name is not looked up more often than this for the sake of a master that has gone. */
+/** The shortest time between two reconnections that look for a new master. */
 const LEAVE_EVERY_MS = 5000;
 
-/** `up`: used. `waiting`: connected, but it does not answer in time and is left alone for now. `down`: not connected. */
+/** `up`: used. `waiting`: connected, but too slow; it is probed in the background. `down`: not connected. */
 export type RedisState = 'up' | 'waiting' | 'down';
 
 export interface RedisConnectionOptions {
   /** See lib/redis-address.ts. */
   readonly url: string;
   readonly tell: Tell<'redisFailed'>;
-  /** The longest that a call is waited for; default 40. */
+  /** Time limit for a call; default 40. */
   readonly callTimeoutMs?: number;
-  /** By when a connection must stand; default 5000. */
+  /** Time limit for connecting; default 5000. */
   readonly connectTimeoutMs?: number;
 }
 
 /**
- * A Redis that may be slow, gone, full or not ours. What is asked of it is answered within the time limit or not at
- * all: nothing here rejects, and nobody waits for a Redis that is known not to answer.
+ * A Redis that can be slow, unreachable, full or used by other programs. A call resolves within its time limit, with
+ * undefined if there is no answer. No call rejects, and no call waits for a Redis that did not answer before.
  */
 export class RedisConnection {
   readonly #tell: Tell<'redisFailed'>;
@@ -85,14 +85,14 @@ export class RedisConnection {
   readonly #allowance: RedisAllowance;
   readonly #client: RedisClient;
   readonly #subscriber: RedisClient;
-  /** Both of them, which are one on a cluster. */
+  /** Both clients; for a cluster they are one. */
   readonly #clients: ReadonlySet<RedisClient>;
   readonly #guard: RedisGuard;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #running = new Set<Promise<unknown>>();
   readonly #channels = new Map<string, ((message: string) => void)[]>();
   readonly #onLost: (() => void)[] = [];
-  /** Whether a master was here, now or before. */
+  /** Whether this connection has ever reached a master. */
   #hadMaster = false;
   #leftAt = -Infinity;
   #isClosed = false;
@@ -126,12 +126,12 @@ export class RedisConnection {
     return this.#guard.isOpen ? 'waiting' : 'up';
   }
 
-  /** What `call` resolves to; undefined if that fails or takes too long, which is reported. Never rejects. */
+  /** The value of `call`; undefined if it fails or takes too long, which `redisFailed` reports. Never rejects. */
   try<T extends {} | null>(call: (client: RedisClient) => Promise<T>): Promise<T | undefined> {
     return this.#call(call, this.#callTimeoutMs);
   }
 
-  /** The same for what a request waits for, which waits for all of its calls together no longer than for one. */
+  /** Like `try`, for a call that a request waits for: all calls of a request share one time limit. */
   async ask<T extends {} | null>(call: (client: RedisClient) => Promise<T>): Promise<T | undefined> {
     const { leftMs } = this.#allowance;
     if (this.state !== 'up') return undefined;
@@ -142,24 +142,24 @@ export class RedisConnection {
     return value;
   }
 
-  /** Sends what must not wait for a Redis that is slow; nobody hears what comes of it. */
+  /** Sends a call even if Redis is slow, and does not wait for its result. */
   send(call: (client: RedisClient) => Promise<unknown>): void {
     if (this.#client.status !== 'ready') return;
     const sent = Promise.resolve(this.#client).then(call);
     sent.catch((error: unknown) => this.#noted(error));
   }
 
-  /** Does the work of one request of a client. */
+  /** Runs the work of one client request. */
   duringRequest<T>(work: () => MaybePromise<T>): MaybePromise<T> {
     return this.#allowance.during(work);
   }
 
-  /** Resolves when all that was tried so far has come to an end. */
+  /** Resolves when all running calls have ended. */
   async settled(): Promise<void> {
     await Promise.all(this.#running);
   }
 
-  /** Calls `listener` with every message on the channel from now on, other servers' and this one's. */
+  /** Calls `listener` with each message on the channel, of other servers and of this one. */
   listen(channel: string, listener: (message: string) => void): void {
     const listeners = this.#channels.get(channel);
     if (listeners !== undefined) {
@@ -170,7 +170,7 @@ export class RedisConnection {
     if (this.#subscriber.status === 'ready') this.#subscribe([channel]);
   }
 
-  /** Calls `listener` whenever Redis stops being used: messages may be missed from then on. */
+  /** Calls `listener` when Redis is not used any more: messages can be lost from then on. */
   onLost(listener: () => void): void {
     this.#onLost.push(listener);
   }
@@ -188,9 +188,9 @@ export class RedisConnection {
   ): Promise<T | undefined> {
     if (this.state !== 'up') return undefined;
     const startedAt = time.now();
-    // That a call had less time than others have says nothing of Redis.
+    // A call with less than the full time limit is no sign that Redis hangs.
     const lateness = limitMs < this.#callTimeoutMs ? 'slow' : 'timeout';
-    // What is thrown at once is a failure like any other.
+    // Within a promise, so that a synchronous throw of `call` becomes a rejection.
     const calling = Promise.resolve(this.#client).then(call);
     const answer = withinMs(calling, limitMs, time).then(
       (value) => (value === undefined ? this.#failed(lateness) : value),
@@ -224,7 +224,7 @@ export class RedisConnection {
     if (replication.includes('role:master')) this.#hadMaster = true;
   }
 
-  /** Where a master was and takes no more writes, its name leads to another one by now, or soon will. */
+  /** A former master that refuses writes is a replica now. A new connection finds the new master by its name. */
   #leaveReplica(): void {
     const now = performance.now();
     if (!this.#hadMaster || now - this.#leftAt < LEAVE_EVERY_MS) return;
@@ -233,8 +233,8 @@ export class RedisConnection {
   }
 
   /**
-   * A client of ioredis connects by itself, but gives up for good if a sentinel announces a new master while another is
-   * asked who it is.
+   * An ioredis client reconnects by itself, with one exception: it ends if a sentinel announces a new master during a
+   * query of another sentinel.
    */
   #connectAgain(client: RedisClient): void {
     setTimeout(() => {
@@ -262,7 +262,7 @@ export class RedisConnection {
     return answer !== undefined && time.now() - startedAt <= this.#callTimeoutMs / 3;
   }
 
-  /** Makes a connection notice that its other end is gone, on which nothing is sent but what others publish. */
+  /** A subscriber sends nothing, so only a ping shows that the other end of its connection is gone. */
   async #beat(): Promise<void> {
     if (this.#subscriber === this.#client || this.#subscriber.status !== 'ready') return;
     await this.#subscriber.ping().catch(() => undefined);

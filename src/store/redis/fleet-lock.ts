@@ -4,12 +4,12 @@ import type { FleetLock, Lease } from '../manifests.ts';
 import { REDIS_PREFIX, type RedisConnection } from './connection.ts';
 
 const CHANNEL = `${REDIS_PREFIX}released`;
-/** So long after a holder was killed the next one takes over: before a client has waited the 2 s that it waits. */
+/** The next server takes over after this time if a holder was killed. Clients wait 2 s, so it must be less. */
 const LEASE_MS = 1500;
 const RENEWAL_MS = LEASE_MS / 3;
 const MAX_MESSAGE_LENGTH = 1000;
 
-/** Takes the lock if it is free; or if its time does not run out in time, which none that we set ever does. */
+/** Takes the lock if it is free, or if its expiry is missing or too late: Pierhead never sets such a lock. */
 const TAKE = `
   if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
   local left = redis.call('PTTL', KEYS[1])
@@ -18,7 +18,7 @@ const TAKE = `
   return 1
 `;
 
-/** Only the owner of a lock may touch it: its lease may have run out, and the lock be another's by now. */
+/** Only the owner may renew or release a lock: after its lease ends, another server can own the lock. */
 const RENEW = `
   if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
   return redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -30,7 +30,7 @@ const RELEASE = `
 
 type Waiter = (message: string | undefined) => void;
 
-/** Locks in Redis: a key with a random owner's token that runs out unless its owner renews it. */
+/** Locks in Redis: a key with a random token of its owner, which expires unless the owner renews it. */
 export function createRedisFleetLock(connection: RedisConnection): FleetLock {
   const waiting = new Map<string, Set<Waiter>>();
   connection.listen(CHANNEL, (text) => {
@@ -81,7 +81,7 @@ function leaseOf(connection: RedisConnection, key: string, token: string): Lease
   }, RENEWAL_MS).unref();
   const release = async (message: string): Promise<void> => {
     clearInterval(renewal);
-    // On a cluster the lock may be on another server than what was put, and must not be gone before that is there.
+    // On a cluster, lock and results can be on different servers: all writes must end before the lock is released.
     await connection.settled();
     const owned = await connection.try((client) => client.eval(RELEASE, 1, key, token).then(Number));
     if (owned !== 1) return;
@@ -91,7 +91,7 @@ function leaseOf(connection: RedisConnection, key: string, token: string): Lease
   return { release: (message) => void release(message) };
 }
 
-/** Names hold no blanks (OCI distribution-spec, `<name>` and `<reference>`), so that a message can follow one. */
+/** A name has no spaces (OCI distribution-spec, `<name>` and `<reference>`), so a space ends it in a message. */
 function lockKey(name: string): string {
   return `${REDIS_PREFIX}lock:${name}`;
 }

@@ -1,19 +1,19 @@
 const FIRST_PAUSE_MS = 250;
 const MAX_PAUSE_MS = 5000;
-/** The share of a call in the mean: high enough that a few slow ones show, low enough that a single one does not. */
+/** Weight of the last call in the mean: several slow calls open the guard, a single one does not. */
 const WEIGHT = 0.3;
 
 export interface GuardOptions {
-  /** Asks Redis for a sign of life; true if it came in time. */
+  /** Pings Redis; true if it answered in time. */
   readonly probe: () => Promise<boolean>;
-  /** Calls that take longer than this on the average are not worth waiting for. */
+  /** Above this mean duration of calls, Redis is not used. */
   readonly slowMs: number;
 }
 
 /**
- * Keeps a Redis that hangs or is slow from being waited for. After a failure nobody waits at all: it is probed in
- * the background, with pauses that double, and used again when it answers in time. So an outage costs those who
- * were waiting at its beginning one time limit, and nobody else anything.
+ * Stops using a Redis that hangs or is slow. After a failure, calls return at once. Redis is probed in the background,
+ * with pauses that double, and used again when it answers in time. So an outage delays only the calls that were running
+ * at its beginning, by one time limit.
  */
 export class RedisGuard {
   readonly #options: GuardOptions;
@@ -30,7 +30,7 @@ export class RedisGuard {
     return this.#timer !== undefined;
   }
 
-  /** A call was answered after so long. False: it has become too slow, and is left alone from now on. */
+  /** Records a call that was answered after `ms`. False: Redis is too slow and is not used from now on. */
   answered(ms: number): boolean {
     this.#meanMs = this.#meanMs * (1 - WEIGHT) + ms * WEIGHT;
     if (this.#meanMs <= this.#options.slowMs) return true;
@@ -44,7 +44,7 @@ export class RedisGuard {
     this.#wait();
   }
 
-  /** There is a new connection: what was known of the last one does not count. */
+  /** For a new connection: forgets the failures and durations of the last one. */
   reset(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -74,22 +74,22 @@ export class RedisGuard {
   }
 }
 
-/** Why a call to Redis came to nothing, in one word for metrics. */
+/** Why a call to Redis failed, in one word for metrics. */
 export type RedisFailure =
   | 'timeout' // no answer in time
-  | 'slow' // answers, but so late that it is better left alone
-  | 'connection' // none, or it broke
-  | 'credentials' // wrong, or without the right to do this
+  | 'slow' // answers, but too late on average
+  | 'connection' // not connected, or the connection broke
+  | 'credentials' // wrong, or not allowed to run the command
   | 'full' // out of memory
   | 'read-only' // a replica
-  | 'loading' // still reading its data, or a cluster that is not whole
+  | 'loading' // reads its data after a start, or the cluster lacks slots
   | 'wrong-type' // another program's data under our keys
   | 'malformed' // the same, of the right type
-  | 'unsigned' // says who may see what, and not by an HMAC of our fleetSecret, or no longer
-  | 'tampered' // bytes that do not hash to the digest that they are kept under
-  | 'refused'; // any other error that Redis answers
+  | 'unsigned' // a claim without a valid HMAC of our fleetSecret, or an expired one
+  | 'tampered' // bytes that do not match the digest in their key
+  | 'refused'; // any other error answer of Redis
 
-/** By the first word of what Redis answers (redis.io, "RESP protocol", simple errors). */
+/** By the first word of Redis' error answer (redis.io, "RESP protocol", simple errors). */
 const ANSWERS: Readonly<Record<string, RedisFailure>> = {
   NOAUTH: 'credentials',
   WRONGPASS: 'credentials',
@@ -103,7 +103,7 @@ const ANSWERS: Readonly<Record<string, RedisFailure>> = {
   WRONGTYPE: 'wrong-type',
 };
 
-/** What kind of failure it was, without its text, which can hold keys and addresses. */
+/** The kind of failure, without its text, which can contain keys and addresses. */
 export function failureOf(error: unknown): RedisFailure {
   if (!(error instanceof Error)) return 'refused';
   if (error.message.includes('timed out')) return 'timeout';
@@ -111,7 +111,7 @@ export function failureOf(error: unknown): RedisFailure {
   return ANSWERS[/^-?([A-Z]+)/.exec(error.message)?.[1] ?? ''] ?? 'refused';
 }
 
-/** Whether Redis did not answer at all; an answer, even a refusal, shows that it is alive. */
+/** Whether Redis did not answer. An error answer shows that it is alive. */
 export function isSilence(failure: RedisFailure): boolean {
   return failure === 'timeout' || failure === 'connection';
 }

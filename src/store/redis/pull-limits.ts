@@ -5,14 +5,14 @@ import { parseObject } from '../codec.ts';
 import { REDIS_PREFIX, type RedisConnection } from './connection.ts';
 
 const CHANNEL = `${REDIS_PREFIX}budgets`;
-/** The longest window of Docker Hub is six hours; what is older says nothing. */
+/** Docker Hub's longest window is six hours, so an older state is useless. */
 const EXPIRY_SECONDS = 6 * 60 * 60;
-/** No limit counts in longer windows; a refusal is never honoured for longer. */
+/** The longest window, and the longest time that a refusal is honoured. */
 const MAX_WINDOW_MS = 31 * 24 * 60 * 60_000;
 const MAX_TEXT_LENGTH = 300;
 const MAX_PULLS = 1_000_000;
 
-/** Where servers on one Redis tell each other of their pull limits; without it each goes by its own. */
+/** Shares the state of pull limits between the servers on one Redis. Without Redis each server has its own state. */
 export function createRedisPullLimits(
   connection: RedisConnection,
   options: { readonly now: () => number },
@@ -23,7 +23,7 @@ export function createRedisPullLimits(
     if (pullLimit === undefined) return undefined;
     const { readAt, windowMs = 0, spentUntil = 0, emptyAt = 0 } = pullLimit;
     const now = options.now();
-    // A time that lies ahead would count as the last word until it has come; others must be such as can be.
+    // A `readAt` in the future would win over all later readings until then. Other times must be plausible.
     const isPossible = readAt <= now + CLOCK_SKEW_MS && windowMs <= MAX_WINDOW_MS;
     return isPossible && Math.max(spentUntil, emptyAt) <= now + MAX_WINDOW_MS ? pullLimit : undefined;
   };
@@ -65,7 +65,7 @@ function decodeNews(
   return { kind, pulls, ...(isText(source) ? { source } : {}) };
 }
 
-/** Undefined if it is no budget; numbers that are none are left out. */
+/** Undefined if `value` is no PullLimitState. Invalid numbers are left out. */
 function decodePullLimit(value: unknown): PullLimitState | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { identity, source, limit, remaining, windowMs, readAt, isLow, spentUntil, emptyAt } =
