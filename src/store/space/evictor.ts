@@ -18,11 +18,11 @@ import type { Remover } from './remover.ts';
 import type { EvictionReason } from './room.ts';
 import type { UsageBuffer } from './usage.ts';
 
-/** A step is one transaction and the deletion of some files, then everyone else has a turn. */
+/** A step is one transaction and the removal of some files. Other work has a turn after each step. */
 const MAX_PLACES_PER_STEP = 64;
 const MAX_BLOBS_PER_STEP = 10;
 const MAX_PAUSE_MS = 50;
-/** A place that is begun by then is seen to its end, which takes some 20 ms at most. */
+/** After this time no further place is begun. One place takes at most about 20 ms. */
 const MAX_STEP_MS = 10;
 
 export interface EvictorOptions {
@@ -40,15 +40,19 @@ interface Demand {
   readonly settle: (isEnough: boolean) => void;
 }
 
+interface OpenDemand {
+  readonly reason: EvictionReason;
+  readonly bytes: number;
+}
+
 interface Step {
-  readonly freedBytes: number;
-  /** The last place that is done with; undefined: none is. */
+  /** The last place that was visited; undefined: none. */
   readonly last: Place | undefined;
-  /** There is no place left to look at. */
+  /** There are no further places. */
   readonly isEnd: boolean;
 }
 
-/** Evicts images whole, those first that were pulled longest ago, until everyone who wants room has it. */
+/** Evicts complete images, least recently pulled first, until all demands for room are met. */
 export class Evictor {
   readonly #options: EvictorOptions;
   readonly #demands = new Set<Demand>();
@@ -59,7 +63,7 @@ export class Evictor {
     this.#options = options;
   }
 
-  /** Resolves to true once `wanted`, in bytes, is 0 or less; to false when nothing is left that may go. */
+  /** Resolves to true when `wanted` (bytes) is 0 or less; to false when no further image may be evicted. */
   async free(reason: EvictionReason, wanted: () => Promise<number>): Promise<boolean> {
     if ((await wanted()) <= 0) return true;
     if (this.#isClosed) return false;
@@ -69,7 +73,7 @@ export class Evictor {
     });
   }
 
-  /** Resolves when nothing is being evicted. */
+  /** Resolves when no eviction runs. */
   async idle(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
   }
@@ -99,7 +103,7 @@ export class Evictor {
     this.#running = undefined;
   }
 
-  /** As long as nobody waits for room, others have at least half of the time. */
+  /** If no fill waits for room, eviction takes at most half of the time. */
   async #giveWay(reason: EvictionReason, stepMs: number): Promise<void> {
     switch (reason) {
       case 'mark':
@@ -109,9 +113,9 @@ export class Evictor {
     }
   }
 
-  /** Settles the demands that are met; the largest of the others, if there are any. */
-  async #mostWanted(): Promise<{ readonly bytes: number; readonly reason: EvictionReason } | undefined> {
-    let most: { bytes: number; reason: EvictionReason } | undefined;
+  /** Settles the demands that are met. Returns the largest of the others; undefined: none. */
+  async #mostWanted(): Promise<OpenDemand | undefined> {
+    let most: OpenDemand | undefined;
     for (const demand of this.#demands) {
       const bytes = await demand.wanted();
       if (bytes <= 0) {
@@ -122,10 +126,7 @@ export class Evictor {
     return most;
   }
 
-  async #step(
-    after: Place | undefined,
-    most: { readonly bytes: number; readonly reason: EvictionReason },
-  ): Promise<Step> {
+  async #step(after: Place | undefined, most: OpenDemand): Promise<Step> {
     const { tables } = this.#options;
     const isCramped = await tables.environment.isCramped();
     if (isCramped) await this.#deleteFirst(after);
@@ -138,29 +139,25 @@ export class Evictor {
     }
   }
 
-  async #evict(
-    after: Place | undefined,
-    most: { readonly bytes: number; readonly reason: EvictionReason },
-  ): Promise<Step> {
+  async #evict(after: Place | undefined, most: OpenDemand): Promise<Step> {
     let last = after;
     let isEnd = true;
-    let freedBytes = 0;
     const choose = (removed: Removed): void => {
       const until = performance.now() + MAX_STEP_MS;
       for (const place of this.#options.tables.usage.coldest(MAX_PLACES_PER_STEP, after)) {
         isEnd = false;
         if (!this.#visit(place, removed)) break;
         last = place;
-        freedBytes = sum(removed.blobs.values());
-        const isEnough = freedBytes >= most.bytes || removed.blobs.size >= MAX_BLOBS_PER_STEP;
+        const isEnough =
+          sum(removed.blobs.values()) >= most.bytes || removed.blobs.size >= MAX_BLOBS_PER_STEP;
         if (isEnough || performance.now() >= until) break;
       }
     };
     await this.#options.remover.remove(most.reason, choose);
-    return { freedBytes, last, isEnd };
+    return { last, isEnd };
   }
 
-  /** Within a transaction: removes what has this place, if it may go. False: that takes another transaction. */
+  /** Within a transaction: removes the unit at this place, if it may go. False: another transaction must continue. */
   #visit([usedAt, unit, digest]: Place, removed: Removed): boolean {
     const { tables, protection } = this.#options;
     if (tables.usage.usedAt(unit, digest) !== usedAt) return true;
@@ -171,7 +168,7 @@ export class Evictor {
       return true;
     }
     const pulledAt = this.#lastPullOfOthers(digest);
-    // An index goes after the last of its stored entries: it waits behind the freshest of them.
+    // An index must outlive its cached entries: it moves behind the freshest of them.
     if (pulledAt !== undefined && pulledAt >= usedAt) tables.usage.set('manifest', digest, pulledAt + 1);
     if (pulledAt !== undefined || protection.isProtected(digest)) return true;
     if (removeSome(tables, digest, removed)) return false;
@@ -184,8 +181,8 @@ export class Evictor {
   }
 
   /**
-   * Of those that it must not go before: the entries of an index, the image of which it is an attestation. Undefined: it
-   * is neither, or none of them is stored.
+   * The last pull of the manifests that must go before this one: the entries of an index, the image of an attestation.
+   * Undefined: there are none in the cache.
    */
   #lastPullOfOthers(digest: Digest): number | undefined {
     const { tables } = this.#options;
@@ -200,7 +197,7 @@ export class Evictor {
     return last;
   }
 
-  /** Deletes the files of what would go next, so that the index has room to say so. */
+  /** Removes the files of the next unit to evict, so that the index has room for its transaction. */
   async #deleteFirst(after: Place | undefined): Promise<void> {
     const { tables, protection, remover } = this.#options;
     for (const [, unit, digest] of tables.usage.coldest(MAX_PLACES_PER_STEP, after)) {

@@ -7,9 +7,9 @@ import type { Pin } from '../index/pins.ts';
 import type { IndexTables } from '../index/tables.ts';
 import type { UsageBuffer } from './usage.ts';
 
-/** Whoever was given a manifest asks for what it names within this time. */
+/** A client requests the blobs of a manifest within this time. */
 const GRACE_MS = 10_000;
-/** A blob that is open belongs to a pull that began at most so long ago. */
+/** The pull of an open blob began at most this long ago. */
 const LONGEST_PULL_MS = 60 * 60 * 1000;
 
 export interface ProtectionOptions {
@@ -19,7 +19,7 @@ export interface ProtectionOptions {
   readonly now: () => number;
 }
 
-/** What must not be evicted, however cold it is: images that are pinned, and images that are being pulled. */
+/** Decides which images must not be evicted: pinned ones, and those that clients pull now. */
 export class Protection {
   readonly #options: ProtectionOptions;
 
@@ -27,14 +27,14 @@ export class Protection {
     this.#options = options;
   }
 
-  /** Of a stored manifest. What is true of an index is true of its entries. */
+  /** For a cached manifest. An index that was served lately protects its entries. */
   isProtected(digest: Digest): boolean {
     const { tables } = this.#options;
     if (isPinned(tables, digest) || this.#isNew(digest) || this.#isInUse(digest)) return true;
     return [digest, ...tables.references.namersOf(digest)].some((each) => this.#wasServed(each));
   }
 
-  /** Whoever had it fetched has not been served yet. */
+  /** A new manifest: the client that caused its download may not have received it yet. */
   #isNew(digest: Digest): boolean {
     const { tables, now } = this.#options;
     return (tables.usage.usedAt('manifest', digest) ?? 0) > now() - GRACE_MS;
@@ -46,8 +46,8 @@ export class Protection {
   }
 
   /**
-   * Whether a blob of it is open or being filled. One that other images have too says so only if this one was pulled
-   * lately: a base layer that is always being read must not keep every image on it.
+   * Whether a blob of the manifest is open or being filled. A blob that other images share counts only if this one was
+   * pulled lately: a base layer that is always open must not protect all images on it.
    */
   #isInUse(digest: Digest): boolean {
     const { tables, leases, now } = this.#options;
@@ -60,11 +60,11 @@ export class Protection {
   }
 }
 
-/** Pins that are looked at before others have a turn. */
+/** Pins per turn of the event loop. */
 const STEP = 20;
 const MEASURE_EVERY_MS = 60_000;
 
-/** How much pins keep, measured from time to time: tags move, and images are pulled for further platforms. */
+/** Bytes that pins protect, measured each minute: tags move, and clients pull further platforms. */
 export class PinnedBytes {
   readonly #tables: IndexTables;
   #timer: NodeJS.Timeout | undefined;
@@ -74,13 +74,13 @@ export class PinnedBytes {
     this.#tables = tables;
   }
 
-  /** Stored bytes that pins keep from eviction, when last measured. */
+  /** Cached bytes that pins protected at the last measurement. */
   get storedBytes(): number {
     return this.#storedBytes;
   }
 
   async start(): Promise<void> {
-    // The index may be closed while it is measured.
+    // The index can be closed during a measurement.
     const measure = (): Promise<void> => this.measure().catch(() => undefined);
     this.#timer = setInterval(() => void measure(), MEASURE_EVERY_MS);
     this.#timer.unref();
@@ -91,7 +91,7 @@ export class PinnedBytes {
     clearInterval(this.#timer);
   }
 
-  /** Everything that is pinned; with `also`, as it would be if that were pinned as well. */
+  /** The closure of all pins, and of `also`. */
   async closure(also?: Pin): Promise<Closure> {
     const closure = emptyClosure();
     const pins = [...this.#tables.pins.all(), ...(also === undefined ? [] : [also])];
@@ -113,7 +113,7 @@ export class PinnedBytes {
   }
 }
 
-/** What a pin keeps now; undefined if its tag is not known here. */
+/** The digest that a pin protects now; undefined if its tag is not cached. */
 export function pinnedDigest(tables: IndexTables, pin: Pin): Digest | undefined {
   return pin.kind === 'digest' ? pin.digest : tables.tags.get([pin.repository, pin.tag])?.descriptor.digest;
 }

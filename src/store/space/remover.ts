@@ -6,20 +6,20 @@ import { nothingRemoved, type Removed } from '../index/removal.ts';
 import type { IndexTables } from '../index/tables.ts';
 import { blobPath } from '../part/layout.ts';
 
-/** Why something was removed: to make room, or because somebody said so. */
+/** Why an image was removed: for room (see EvictionReason), or by a command (`request`). */
 export type RemovalReason = 'mark' | 'room' | 'request';
 
 export interface RemoverOptions {
   readonly dataDir: string;
   readonly tables: IndexTables;
   readonly leases: BlobLeases;
-  /** Told once the index is rid of it, before the files are. */
+  /** Called after the removal from the index, before the files are removed. */
   readonly onRemoved: (removed: Removed, reason: RemovalReason) => void;
 }
 
 /**
- * Removes from the index and then from the disk. In this order an image is there or gone for whoever asks, never
- * half; if the process is killed in between, files are left that no index knows, and the sweep finds those.
+ * Removes entries from the index, and then files from the disk. In this order no client sees half an image. If the
+ * process is killed in between, files without an entry stay, and the sweep finds them.
  */
 export class Remover {
   readonly #options: RemoverOptions;
@@ -29,12 +29,12 @@ export class Remover {
     this.#options = options;
   }
 
-  /** Bytes of files that are still there although the index has forgotten them. */
+  /** Bytes of files that still exist although their entries are removed. */
   get pendingBytes(): number {
     return this.#pendingBytes;
   }
 
-  /** Runs `choose` within one transaction and deletes the files of what it removed. Throws IndexWriteError. */
+  /** Runs `choose` within one transaction, and removes the files of its `removed.blobs`. Throws IndexWriteError. */
   async remove(reason: RemovalReason, choose: (removed: Removed) => void): Promise<Removed> {
     const { tables, leases, onRemoved } = this.#options;
     const gone = deferred<void>();
@@ -60,8 +60,8 @@ export class Remover {
   }
 
   /**
-   * Deletes files while the index still knows them: for when the disk is so full that the index cannot be changed.
-   * An entry without its file is a miss, and is as cold as before.
+   * Removes files before their entries, for a disk so full that the index cannot be changed. An entry without a file is
+   * a miss and keeps its age.
    */
   async removeFilesFirst(digests: readonly Digest[]): Promise<void> {
     const gone = deferred<void>();
@@ -69,10 +69,10 @@ export class Remover {
     await this.#unlink(digests).finally(() => gone.resolve());
   }
 
-  /** One at a time: the other threads of the pool are for those who read. */
+  /** One at a time: the other threads of the pool are for readers. */
   async #unlink(digests: Iterable<Digest>): Promise<void> {
     for (const digest of digests) {
-      // A file that stays is one that the index does not know: the sweep tries again.
+      // A file that stays has no entry, so the sweep tries again.
       await rm(blobPath(this.#options.dataDir, digest), { force: true }).catch(() => undefined);
     }
   }

@@ -2,49 +2,48 @@ import type { Tell } from '../../events/events.ts';
 import { SerialQueue } from '../../lib/turns.ts';
 import { NoRoomError, type Reservation, type Room } from '../part/health.ts';
 
-/** Eviction begins here and ends there, as shares of the limit; the rest is for what comes while it runs. */
+/** Eviction in the background begins above HIGH_SHARE of the limit and ends below LOW_SHARE. */
 const HIGH_SHARE = 0.95;
 const LOW_SHARE = 0.9;
 /**
- * Manifests, tags and links may come to this share: a client that reads nothing else must not push out all blobs, and
- * the file of the index, which never shrinks, must not take the place of everything.
+ * Manifests, tags and links may use this share of the limit. A client that pulls only manifests must not evict all
+ * blobs, and the index's file, which never shrinks, must not fill the cache.
  */
 const INDEXED_SHARE = 0.1;
 const MIN_INDEXED_BYTES = 32 * 1024 * 1024;
-/** How long nothing is tried in the background after nothing could be evicted. */
+/** Pause of the background eviction after it found no image to evict. */
 const REST_MS = 5000;
 const CHECK_EVERY_MS = 5000;
 
-/** What is measured on the file system, in bytes. */
+/** Measurements on the file system, in bytes. */
 export interface DiskFigures {
   free(): Promise<number>;
-  /** What parts take: written, while their reservations are for all of them. */
+  /** Written bytes of parts; their reservations are for the complete blobs. */
   allocatedPartBytes(): Promise<number>;
-  /** To be left free for what is not counted, such as the index's next pages. */
+  /** Bytes that must stay free, for writes without a reservation such as the index's pages. */
   readonly marginBytes: number;
 }
 
-/** Why something is evicted: the high mark was passed, or somebody waits for room. */
+/** Why images are evicted: `mark`: the high mark was passed. `room`: a fill waits for room. */
 export type EvictionReason = 'mark' | 'room';
 
 export interface DiskRoomOptions {
   readonly limitBytes: number;
-  /** Of the limit, what no reservation may use: the index grows by what nobody has reserved. */
+  /** The part of the limit that reservations may not use: the index grows without reservations. */
   readonly indexMarginBytes: number;
-  /** Blobs whose files are there, and the index. */
+  /** Bytes of blob files and of the index. */
   readonly keptBytes: () => number;
-  /** The part of `keptBytes` that no eviction can free: the index, and what is pinned. */
+  /** The part of `keptBytes` that eviction cannot free: the index and pinned blobs. */
   readonly fixedBytes: () => number;
-  /** What manifests, tags and links take of the index, and eviction can give back to it. */
+  /** Bytes of manifests, tags and links in the index: eviction turns them into free pages. */
   readonly indexedBytes: () => number;
-  /** What can be entered in the index before its file grows. */
+  /** Free bytes inside the index's file. */
   readonly indexRoomBytes: () => number;
   readonly disk: DiskFigures;
-  /** Evicts until `wanted` is 0 or less; false if there was not enough to be evicted. */
+  /** Evicts until `wanted` (bytes) is 0 or less; false if no further image may be evicted. */
   readonly evict: (reason: EvictionReason, wanted: () => Promise<number>) => Promise<boolean>;
-  /** Whether what is evicted could be fetched again. */
+  /** Whether evicted images can be downloaded again. */
   readonly canRefill: () => boolean;
-  /** Told when the file system has no room any more, and when it has again. */
   readonly tell: Tell<'diskFull'>;
 }
 
@@ -56,24 +55,24 @@ export interface RoomFigures {
 }
 
 /**
- * Keeps blobs, parts and the index together under the limit, and parts within what the file system has free. Sizes
- * are those of the files; what a file system adds by its blocks is not counted.
+ * Keeps blobs, parts and the index together under the limit, and parts within the free space of the file system. Sizes
+ * are file sizes; the overhead of file system blocks is not counted.
  */
 export class DiskRoom implements Room {
   readonly #options: DiskRoomOptions;
-  /** Reservations are admitted one after the other: each sees what the one before took. */
+  /** Reservations are admitted one after the other, so that each counts the ones before. */
   readonly #admissions = new SerialQueue();
   readonly #timer: NodeJS.Timeout;
-  /** What blobs, parts and the index may come to before the index grows into the rest. */
+  /** The limit without the margin of the index. */
   readonly #usableBytes: number;
   #soon: NodeJS.Immediate | undefined;
   #reservedBytes = 0;
   #isClosed = false;
   #isRelaxing = false;
   #restsUntil = 0;
-  /** What the file system had no room for when last asked; 0 if it had. */
+  /** The last reservation that the file system had no room for; 0: it had room. */
   #crampedBytes = 0;
-  /** It has less than its margin, and no eviction would bring that back. */
+  /** The file system has less free than the margin, and eviction cannot change that. */
   #isFull = false;
   #wasCramped = false;
 
@@ -84,12 +83,12 @@ export class DiskRoom implements Room {
     this.#timer.unref();
   }
 
-  /** The file system itself is full, or too full for what was last asked for. */
+  /** The file system is full, or too full for the last reservation. */
   get isCramped(): boolean {
     return this.#crampedBytes > 0 || this.#isFull;
   }
 
-  /** Looks whether the file system has room, which it may not have before anything is asked for. */
+  /** Checks the free space of the file system without a reservation. */
   async measure(): Promise<void> {
     const { keptBytes, fixedBytes } = this.#options;
     const missing = await this.#diskShortage(0).catch(() => 0);
@@ -117,7 +116,7 @@ export class DiskRoom implements Room {
         if (more > 0) await this.#take(more);
         else this.#reservedBytes += more;
         held += more;
-        // Released while it waited.
+        // Released during the wait.
         if (!isHeld) this.#reservedBytes -= more;
       },
       release: () => {
@@ -128,9 +127,8 @@ export class DiskRoom implements Room {
   }
 
   /**
-   * Whether a content of so many bytes may be entered in the index; half of its margin is for what its pages take
-   * besides. It may where what was evicted has left room inside the file, and where nothing but the index and the pins
-   * is left, since no eviction could bring that under the limit.
+   * Whether the index may grow by an entry of `bytes`; half of its margin is for the overhead of pages. It may also if
+   * its file has enough free pages, or if only the index and pinned blobs are left: eviction could not help then.
    */
   mayGrow(bytes: number): boolean {
     const { limitBytes, indexMarginBytes, indexRoomBytes, fixedBytes } = this.#options;
@@ -141,7 +139,7 @@ export class DiskRoom implements Room {
     );
   }
 
-  /** Starts eviction in the background if there is too much; to be called when something was added. */
+  /** Starts eviction in the background if the high mark is passed. To be called after each addition. */
   relax(): void {
     if (this.#isClosed || this.#isRelaxing || performance.now() < this.#restsUntil) return;
     if (this.#overMark('high') <= 0) return;
@@ -158,8 +156,8 @@ export class DiskRoom implements Room {
   }
 
   /**
-   * To be called when something was entered in the index, whose file may have grown by it. It is looked at in the
-   * next turn: what was entered may have been a blob, whose reservation counts until then.
+   * To be called after a write to the index, whose file may have grown. The check runs in the next turn: if a blob was
+   * entered, its reservation is released only then.
    */
   entered(): void {
     this.#soon ??= setImmediate(() => {
@@ -181,10 +179,10 @@ export class DiskRoom implements Room {
 
   async #admit(bytes: number): Promise<void> {
     const { fixedBytes, evict } = this.#options;
-    // Nothing is evicted for what cannot fit whatever goes.
+    // No image is evicted for a reservation that could not fit into an empty cache.
     const excess = fixedBytes() + this.#reservedBytes + bytes - this.#usableBytes;
     if (excess > 0) {
-      // Measured on a disk that was full already, the limit is too low for anything.
+      // A `cacheSize` in percent, measured on a full disk, is too low for any blob: then the disk is the reason.
       if ((await this.#diskShortage(bytes).catch(() => 0)) > 0) this.#setCramped(bytes);
       throw this.#full(excess);
     }
@@ -193,7 +191,7 @@ export class DiskRoom implements Room {
       if (missing <= 0) throw this.#full(await this.#shortage(bytes));
       this.#setCramped(bytes);
       throw new NoRoomError(
-        `the file system lacks ${Math.ceil(missing)} bytes of the room that is needed`,
+        `the file system has no room: ${Math.ceil(missing)} bytes are missing; free some space`,
         missing,
       );
     }
@@ -212,7 +210,7 @@ export class DiskRoom implements Room {
     this.#options.tell('diskFull', { isFull: this.isCramped });
   }
 
-  /** How much must go before `bytes` can be held. */
+  /** Bytes that must be evicted before `bytes` can be reserved. */
   async #shortage(bytes: number): Promise<number> {
     const missing = await this.#diskShortage(bytes);
     return Math.max(missing, this.figures().usedBytes + bytes - this.#usableBytes);
@@ -222,28 +220,29 @@ export class DiskRoom implements Room {
     const { disk } = this.#options;
     const promised = this.#reservedBytes + bytes;
     const missing = promised + disk.marginBytes - (await disk.free());
-    // Parts have taken some of what they were promised already; looked up only when it matters.
+    // Parts have written some of their reserved bytes already. They are measured only if there is a shortage.
     return missing <= 0 ? missing : missing - Math.min(await disk.allocatedPartBytes(), this.#reservedBytes);
   }
 
   #overMark(mark: 'high' | 'low'): number {
     const { canRefill, fixedBytes, indexedBytes } = this.#options;
     const { usedBytes, limitBytes } = this.figures();
-    // What upstream cannot give back goes only when it must.
+    // Images that cannot be downloaded again are evicted only above the limit.
     if (!canRefill()) return usedBytes - this.#usableBytes;
     const share = mark === 'high' ? HIGH_SHARE : LOW_SHARE;
     const fixed = fixedBytes();
-    // Where pins leave little, not all of it goes each time: only half, once three quarters are used.
+    // If pins leave little room, eviction begins at three quarters of the rest, and ends at half of it.
     const rest = (mark === 'high' ? 0.75 : 0.5) * Math.max(0, this.#usableBytes - fixed);
     const maxBytes = Math.max(share * limitBytes, fixed + rest);
     const maxIndexedBytes = share * Math.max(INDEXED_SHARE * limitBytes, MIN_INDEXED_BYTES);
     const excess = usedBytes - maxBytes;
-    // Each table has to be asked, and this runs after every write: only where the whole index could be too large.
+    // `indexedBytes` reads each table, and this runs after each write. A small index needs no such check.
     return fixed <= maxIndexedBytes ? excess : Math.max(excess, indexedBytes() - maxIndexedBytes);
   }
 
   #full(missingBytes: number): NoRoomError {
-    return new NoRoomError(`the cache is full: its limit is ${this.#options.limitBytes} bytes`, missingBytes);
+    const { limitBytes } = this.#options;
+    return new NoRoomError(`the cache is full: cacheSize is ${limitBytes} bytes`, missingBytes);
   }
 
   async #check(): Promise<void> {

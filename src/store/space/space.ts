@@ -5,7 +5,6 @@ import type { Digest } from '../../oci/digest.ts';
 import type { BlobLeases } from '../blob/leases.ts';
 import { isPinned } from '../index/closure.ts';
 import type { Removed } from '../index/removal.ts';
-import type { IndexTables } from '../index/tables.ts';
 import type { Room } from '../part/health.ts';
 import { partsDirectory } from '../part/layout.ts';
 import { Evictor } from './evictor.ts';
@@ -18,12 +17,12 @@ import { UsageBuffer } from './usage.ts';
 /** The unit of `st_blocks` (stat(2)). */
 const BLOCK_BYTES = 512;
 
-/** The hard limit on what is kept, as it is set. */
+/** The setting `cacheSize`. */
 export type SizeLimit = { readonly bytes: number } | { readonly percent: number };
 
 /**
- * The limit in bytes. A share is of what the file system could give: what is free now and what is ours already
- * (`storedBytes` and the parts). Measured once, so that neither our growth nor that of others moves it.
+ * The limit in bytes. A percentage is of the free bytes plus the bytes of the cache (`storedBytes` and the parts). It
+ * is measured once, so that the growth of the cache and of other programs does not move it.
  */
 export async function measureLimit(dataDir: string, limit: SizeLimit, storedBytes: number): Promise<number> {
   if ('bytes' in limit) return limit.bytes;
@@ -31,7 +30,7 @@ export async function measureLimit(dataDir: string, limit: SizeLimit, storedByte
   return Math.floor(((own + (await freeBytes(dataDir))) * limit.percent) / 100);
 }
 
-/** What all files of blobs take, whoever knows of them: for where no index tells. */
+/** Bytes of all blob files on disk, for an index that was lost. */
 export async function blobFileBytes(dataDir: string): Promise<number> {
   const root = join(dataDir, 'blobs');
   let bytes = 0;
@@ -43,13 +42,13 @@ export async function blobFileBytes(dataDir: string): Promise<number> {
   return bytes;
 }
 
-/** What the file system has left for us. */
+/** Bytes that this user can write on the file system. */
 export async function freeBytes(dataDir: string): Promise<number> {
   const { bavail, bsize } = await statfs(dataDir);
   return bavail * bsize;
 }
 
-/** What growing and kept parts take on the disk: they are sparse, so less than their sizes. */
+/** Bytes on disk of all parts. Parts are sparse files, so these are less than their sizes. */
 export async function allocatedPartBytes(dataDir: string): Promise<number> {
   return fileBytes(partsDirectory(dataDir));
 }
@@ -65,16 +64,18 @@ async function fileBytes(folder: string): Promise<number> {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-/** To be left free on the file system: twice what the index wants for itself, so that it can go on when parts cannot. */
+/**
+ * Bytes that stay free on the file system: twice the margin of the index, which can still be written when parts cannot.
+ */
 const MAX_MARGIN_BYTES = 32 * 1024 * 1024;
 const MARGIN_SHARE = 0.04;
 /**
- * Of the limit, what is kept free for the index: it grows with every manifest, tag and link, none of which reserves
- * room. A transaction of the largest manifest takes some 5 MiB, and what it takes is given back by eviction at once.
+ * The part of the limit that stays free for the index. It grows with each manifest, tag and link, without reservations.
+ * A transaction with the largest manifest takes about 5 MiB; eviction makes up for it at once.
  */
 const MAX_INDEX_MARGIN_BYTES = 16 * 1024 * 1024;
 const INDEX_MARGIN_SHARE = 0.01;
-/** What no eviction takes anything from: bounded by itself, or told by users. */
+/** Tables that eviction does not shrink: they have limits of their own, or are made by users. */
 const KEPT_TABLES: ReadonlySet<string> = new Set([
   'bookmarks',
   'history',
@@ -84,31 +85,24 @@ const KEPT_TABLES: ReadonlySet<string> = new Set([
   'totals',
 ]);
 
-/** How far the coldest image that is not pinned is looked for. */
+/** Places that are searched for the coldest image without a pin. */
 const MAX_PLACES_SEEN = 100;
 
-export interface SpaceOptions {
-  readonly dataDir: string;
-  readonly tables: IndexTables;
+export interface SpaceOptions extends Pick<SweepOptions, 'dataDir' | 'tables' | 'leases' | 'now' | 'takeIn'> {
   readonly limit: SizeLimit;
-  /** Whether upstream could give back what is evicted. */
+  /** Whether evicted images can be downloaded again. */
   readonly canRefill: () => boolean;
-  readonly now: () => number;
-  /** Told of every blob that is open or being filled. */
-  readonly leases: BlobLeases;
-  /** Looks at a file that the index does not know, and enters it if it is what its name says. */
-  readonly takeIn: SweepOptions['takeIn'];
   readonly tell: Tell<'strayFileRemoved' | 'indexRebuilt' | 'indexFailed' | 'diskFull'>;
 }
 
-/** What concerns the stores before the index. */
+/** Called for the stores before the index, which cache its entries. */
 export interface SpaceListener {
   readonly onRemoved: (removed: Removed, reason: RemovalReason) => void;
-  /** Told of manifests that were served although the index lacks them. */
+  /** Called for a manifest that was served although the index lacks it. */
   readonly onUnknownManifest: (digest: Digest) => Promise<void>;
 }
 
-/** What decides over the room on the disk: the limit, who holds what of it, and what goes when it is used up. */
+/** The room on the disk: its limit, its users, and the eviction. */
 export interface Space {
   readonly room: Room;
   readonly leases: BlobLeases;
@@ -116,29 +110,29 @@ export interface Space {
   readonly remover: Remover;
   readonly pinned: PinnedBytes;
   readonly limitBytes: number;
-  /** The file system itself is full, or too full for what was last asked for. */
+  /** The file system is full, or too full for the last reservation. */
   readonly isCramped: boolean;
-  /** The index was lost, and not all blobs have been taken in again. */
+  /** The index was lost, and not all blobs have an entry again. */
   readonly isRebuilding: boolean;
-  /** To be called before anything is served or removed. */
+  /** Must be called before the first pull or removal. */
   listen(listener: SpaceListener): void;
   figures(): RoomFigures;
-  /** Whether the index may grow by a content of so many bytes without passing the limit. */
+  /** Whether the index may grow by an entry of `bytes`. */
   mayGrow(bytes: number): boolean;
-  /** How long ago the image was pulled that would go first; undefined: there is none. */
+  /** Time since the last pull of the image that would be evicted first; undefined: there is none. */
   coldestAgeMs(): number | undefined;
-  /** Resolves when nothing is being evicted. */
+  /** Resolves when no eviction runs. */
   idle(): Promise<void>;
-  /** Begins to evict and to sweep in the background. */
+  /** Starts eviction and sweep in the background. */
   start(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** For the owner of the data directory; the index has been upgraded. */
+/** Only for the owner of the data directory, after `upgradeIndex`. */
 export async function openSpace(options: SpaceOptions): Promise<Space> {
   const { dataDir, tables, limit, canRefill, now, leases, tell } = options;
   const storedBytes = (): number => tables.totals.of('blobs').bytes + tables.environment.fileBytes();
-  // Where the index was lost its blobs are ours all the same, and will be taken in.
+  // If the index was lost, the blob files still count, because the sweep enters them again.
   const lostBytes = tables.totals.of('blobs').count === 0 ? await blobFileBytes(dataDir) : 0;
   const limitBytes = await measureLimit(dataDir, limit, storedBytes() + lostBytes);
   const { blocks, bsize } = await statfs(dataDir);

@@ -9,14 +9,14 @@ import type { BlobState } from '../blobs.ts';
 import type { TagKey } from '../index/repositories.ts';
 import type { IndexTables } from '../index/tables.ts';
 
-/** Clients that were cut off come back first; until then little is on the disk that nobody counts. */
+/** After a restart, clients that were cut off are served first. */
 const START_AFTER_MS = 10_000;
 const PAUSE_MS = 50;
-/** Names that are looked up before others have a turn. */
+/** Entries per turn of the event loop. */
 const STEP = 200;
 const EVERY_MS = 24 * 60 * 60 * 1000;
 const TAG_KEPT_MS = 24 * 60 * 60 * 1000;
-/** Then it is asked for anew anyway. */
+/** After this time, access to the repository is checked again anyway. */
 const PUBLIC_KEPT_MS = 24 * 60 * 60 * 1000;
 
 export interface SweepOptions {
@@ -24,20 +24,21 @@ export interface SweepOptions {
   readonly tables: IndexTables;
   readonly leases: BlobLeases;
   readonly now: () => number;
-  /** Looks at a file that the index does not know, and enters it if it is what its name says. */
+  /** Hashes a file without an entry, and enters it if it matches its digest. */
   readonly takeIn: (digest: Digest, signal: AbortSignal) => Promise<BlobState>;
   readonly tell: Tell<'strayFileRemoved' | 'indexFailed'>;
-  /** Told when it has been over all files. */
+  /** Called after each pass over all files. */
   readonly onSwept?: () => void;
-  /** Default ten seconds. */
+  /** Default 10 s. */
   readonly startAfterMs?: number;
 }
 
 /**
- * Goes slowly, after the start and then once a day, over what nothing else would ever see to: files in `blobs/` that
- * the index does not know, because a process was killed or the index was lost, and what the index knows of things that
- * are not here. Files are taken in if they are right, as when they are asked for, and removed if they are not: what
- * nobody wants any more is the coldest of all then, and goes when its room is needed.
+ * After the start and then once a day, repairs differences between `blobs/` and the index.
+ * - Files without an entry, after a kill or a lost index: they are entered if they match their digest, and else
+ * removed.
+ * - Entries for digests that are not cached: they are removed.
+ * It works slowly. An entered file is as old as its last change, so an unused one is evicted first.
  */
 export class Sweep {
   readonly #options: SweepOptions;
@@ -74,7 +75,7 @@ export class Sweep {
     }
   }
 
-  /** What the disk refuses, as where it is full, is tried again tomorrow. */
+  /** If the disk fails or is full, the next pass tries again a day later. */
   async #attempt(part: () => Promise<void>): Promise<void> {
     try {
       await part();
@@ -92,24 +93,25 @@ export class Sweep {
         for (const [at, name] of (await names(folder)).entries()) {
           if (at % STEP === STEP - 1) await turn(undefined, { signal: this.#abort.signal });
           const digest = parseDigest(`${algorithm}:${name}`);
-          if (digest !== undefined && this.#isUnknown(digest)) await this.#seeTo(digest, join(folder, name));
+          if (digest !== undefined && this.#hasNoEntry(digest))
+            await this.#repair(digest, join(folder, name));
         }
         await this.#pause(PAUSE_MS);
       }
     }
   }
 
-  async #seeTo(digest: Digest, path: string): Promise<void> {
+  async #repair(digest: Digest, path: string): Promise<void> {
     const from = performance.now();
     const state = await this.#stateOf(digest);
-    // Somebody else may have looked at it meanwhile, and another one be on its way to the same place.
+    // Checked again: a client may have caused an adoption or a fill meanwhile.
     const isWrong = state === 'corrupt' || state === 'short';
-    if (isWrong && this.#isUnknown(digest)) await this.#removeFile(digest, path);
-    // A whole cache may have to be read: half of the time is for others.
+    if (isWrong && this.#hasNoEntry(digest)) await this.#removeFile(digest, path);
+    // After a lost index all blobs are read: half of the time is for other readers of the disk.
     await this.#pause(performance.now() - from);
   }
 
-  /** Undefined: the disk or the index fails, now. One file must not keep the others from being looked at. */
+  /** Undefined: the disk or the index failed. The sweep continues with the next file. */
   async #stateOf(digest: Digest): Promise<BlobState | undefined> {
     const { signal } = this.#abort;
     return this.#options.takeIn(digest, signal).catch((error: unknown) => {
@@ -119,7 +121,8 @@ export class Sweep {
     });
   }
 
-  #isUnknown(digest: Digest): boolean {
+  /** The blob has no entry and is not in use. */
+  #hasNoEntry(digest: Digest): boolean {
     const { tables, leases } = this.#options;
     return (
       tables.blobs.size(digest) === undefined && !leases.isHeld(digest) && !leases.isBeingRemoved(digest)
@@ -134,11 +137,11 @@ export class Sweep {
       () => false,
     );
     gone.resolve();
-    // What the disk does not let go is tried again tomorrow.
+    // If the disk fails, the next pass tries again a day later.
     if (isGone) this.#options.tell('strayFileRemoved', { digest });
   }
 
-  /** Links to what is neither stored nor named by anything stored: fills that failed, HEADs that nothing followed. */
+  /** Removes links to digests that are not cached and not named by a manifest: after failed fills, and HEADs alone. */
   async #sweepLinks(): Promise<void> {
     const { links, repositories } = this.#options.tables;
     await this.#sweepEntries<[repository: string, digest: Digest]>({
@@ -151,7 +154,7 @@ export class Sweep {
     });
   }
 
-  /** Offers of the same: of a list of referrers most are never asked for. */
+  /** Removes offers of such digests: clients request few of the referrers that an answer lists. */
   async #sweepOffers(): Promise<void> {
     const { offers } = this.#options.tables;
     await this.#sweepEntries<[digest: Digest, repository: string]>({
@@ -171,7 +174,7 @@ export class Sweep {
     );
   }
 
-  /** Tags of which only a HEAD told, and for which nobody has asked since. */
+  /** Removes tags that only a HEAD has brought, and that were not checked for a day. */
   async #sweepTags(): Promise<void> {
     const { tags, manifests, repositories } = this.#options.tables;
     const before = this.#options.now() - TAG_KEPT_MS;
@@ -188,7 +191,7 @@ export class Sweep {
     });
   }
 
-  /** That a repository of which nothing is here was public once; that one is not is never forgotten. */
+  /** Removes records of public repositories without a tag or link. Records of private repositories stay. */
   async #sweepRepositories(): Promise<void> {
     const { repositories } = this.#options.tables;
     const before = this.#options.now() - PUBLIC_KEPT_MS;
@@ -209,7 +212,7 @@ export class Sweep {
   }): Promise<void> {
     for (let page = table.page(); page.length > 0; page = table.page(page.at(-1))) {
       const loose = page.filter(table.isLoose);
-      // Looked at again within the transaction: something may have come in between.
+      // Checked again within the transaction: an entry may have come in between.
       const remove = (): void => loose.filter(table.isLoose).forEach(table.remove);
       if (loose.length > 0) await this.#options.tables.environment.write(remove, { frees: true });
       await this.#pause(PAUSE_MS);

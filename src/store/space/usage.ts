@@ -4,28 +4,27 @@ import type { Digest } from '../../oci/digest.ts';
 import type { Unit } from '../index/blobs.ts';
 import type { IndexTables } from '../index/tables.ts';
 
-/** What was written so lately is not written again: an order of days does not need seconds. */
+/** A time is written at most once per minute: eviction orders by days and does not need seconds. */
 const COARSE_MS = 60_000;
-/** Entries per transaction; a large index touches all of its entries. */
+/** Notes per transaction; an index updates all its entries. */
 const STEP = 32;
 
 interface Note {
   readonly unit: Unit;
   servedAt: number;
-  /** Undefined: not yet. */
+  /** Undefined: not written yet. */
   writtenAt: number | undefined;
 }
 
 export interface UsageBufferOptions {
   readonly tables: IndexTables;
   readonly now: () => number;
-  /** Told of manifests that were served although the index lacks them. */
+  /** Called for a manifest that was served although the index lacks it. */
   readonly onUnknown: (digest: Digest) => Promise<void>;
-  /** Notes that the index did not take are tried again. */
   readonly tell: Tell<'indexFailed'>;
 }
 
-/** What clients pull: noted in memory at each hit, written to the index in batches. */
+/** Times of the last pulls: noted in memory at each hit, written to the index in batches. */
 export class UsageBuffer {
   readonly #options: UsageBufferOptions;
   readonly #notes = new Map<Digest, Note>();
@@ -40,17 +39,17 @@ export class UsageBuffer {
     this.#note(digest, 'manifest');
   }
 
-  /** A client got bytes of this blob. One that a stored manifest names is as old as that, and nothing is written. */
+  /** A client got bytes of this blob. If a cached manifest names the blob, no age is written: the manifest has it. */
   touchBlob(digest: Digest): void {
     this.#note(digest, 'blob');
   }
 
-  /** When it was last served, if that was lately; ms since the epoch. */
+  /** The last time it was served, if that is within about a minute; ms since the epoch. */
   servedAt(digest: Digest): number | undefined {
     return this.#notes.get(digest)?.servedAt;
   }
 
-  /** Resolves when everything noted so far is in the index, or was refused by it. */
+  /** Resolves when all notes so far are in the index, or the index failed. */
   flush(): Promise<void> {
     return this.#behind.flush();
   }
@@ -102,7 +101,7 @@ export class UsageBuffer {
   }
 }
 
-/** An index is as old as all of its stored entries, and an image as its attestations. */
+/** A pull of an index also counts for its entries, and the pull of an image for its attestations. */
 function* agesOf(
   tables: IndexTables,
   due: readonly [Digest, Note][],

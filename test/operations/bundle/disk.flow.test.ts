@@ -30,7 +30,7 @@ it('a bundle for which the disk has no room is refused before anything is writte
   const { dataDir } = await smallDisk(1.5 * MIB);
   const app = await siteOn(dataDir);
   await expect(importInto(dataDir, bytes)).rejects.toThrow(
-    /^nothing is imported: the file system lacks \d+ bytes of the room that is needed$/,
+    /^nothing is imported: the file system has no room: \d+ bytes are missing; free some space$/,
   );
   expect(await readdir(join(dataDir, 'parts'))).toEqual([]);
   expect(await readdir(join(dataDir, 'blobs')).catch(() => [])).toEqual([]);
