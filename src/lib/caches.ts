@@ -1,6 +1,6 @@
 /**
- * For an LRU cache of `maxEntries` entries that takes memory as it fills. By `max` alone the cache has room for all of
- * them made at once, some 28 bytes each, which all caches together would have an idle server hold for nothing.
+ * Options of an LRU cache of `maxEntries` entries that takes memory only as it fills. `max` alone reserves 28 bytes for
+ * each entry at once, which an idle server would hold for all its caches.
  */
 export function atMost(maxEntries: number): {
   readonly maxSize: number;
@@ -9,12 +9,12 @@ export function atMost(maxEntries: number): {
   return { maxSize: maxEntries, sizeCalculation: () => 1 };
 }
 
-/** For a cache that keeps entries for minutes: one that looks at the clock each millisecond sets a timer for each. */
+/** Options of a cache that keeps entries for minutes. One timer a second, where lru-cache sets one for each ms. */
 export function keptFor(ms: number): { readonly ttl: number; readonly ttlResolution: number } {
   return { ttl: ms, ttlResolution: 1000 };
 }
 
-/** `compute` for objects that never change: once for each, as long as it lives. */
+/** `compute`, called once for each object. The objects must not change. */
 export function memoOf<K extends object, V>(compute: (key: K) => V): (key: K) => V {
   const known = new WeakMap<K, { readonly value: V }>();
   return (key) => {

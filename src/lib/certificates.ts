@@ -7,7 +7,7 @@ export function certificatesIn(pem: string): string[] {
   return pem.match(CERTIFICATE) ?? [];
 }
 
-/** What is wrong with a text that should hold certificates, as the end of a sentence; undefined: nothing. */
+/** Why a text is not PEM certificates, as the end of a sentence; undefined: it is. */
 export function certificateProblem(pem: string): string | undefined {
   const certificates = certificatesIn(pem);
   if (certificates.length === 0) return 'holds no certificate';

@@ -1,17 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** The time, for what takes hours. */
+/** Wall-clock time, for waits of hours. */
 export interface Clock {
   /** Ms since the epoch. */
   now(): number;
-  /** Rejects when the signal ends it. Keeps no process alive. */
+  /** Rejects when `signal` is aborted. Does not keep the process alive. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
 
 /**
- * How far clocks may be apart, those of servers or one before and after it was set. A time that lies further ahead is
- * not believed: what is fresh or true until then would be so for who knows how long.
+ * How far the clocks of two servers may differ, or one clock before and after it was set. A time further ahead is
+ * ignored: an entry that is fresh until then would be so for an unknown time.
  */
 export const CLOCK_SKEW_MS = 60_000;
 
@@ -20,15 +20,18 @@ export const systemClock: Clock = {
   sleep: (ms, signal) => delay(ms, undefined, { signal, ref: false }),
 };
 
-/** A longer gap between two beats is a standstill, and counts as one beat. On a busy machine each is a little late. */
+/**
+ * A longer gap between two beats is a standstill and counts as one beat. On a busy machine each beat is a little
+ * late.
+ */
 const MAX_GAP_BEATS = 2;
-/** Timers of Node may fire so much early by the clock that measures them. */
+/** Timers of Node may fire this early by `performance.now()`. */
 const EARLY_MS = 1;
 
 /**
- * Time in which this process ran. A stopped or starved process finds its timers due when it wakes, before it has read
- * the answers that lie in its sockets: by this clock no time has passed for it. Whatever limits what comes from outside
- * counts by it. It beats only while something is limited, so an idle process sleeps.
+ * Time in which this process ran. When a stopped or starved process wakes, its timers are due before it has read the
+ * answers in its sockets. By this clock no time has passed for it. Every limit on a network peer counts by it. It
+ * beats only while a timer runs, so an idle process sleeps.
  */
 export class RunningTime {
   readonly #beatMs: number;
@@ -37,17 +40,17 @@ export class RunningTime {
   #countedMs = 0;
   #running = 0;
 
-  /** Standstills that are shorter than two beats go unnoticed. */
+  /** Standstills shorter than two beats are not noticed. */
   constructor(options: { readonly beatMs: number }) {
     this.#beatMs = options.beatMs;
   }
 
-  /** Calls `onDue` after `ms` of this time, once the sockets have had a turn; unless it is stopped before. */
+  /** Calls `onDue` after `ms` of this time and one read of the sockets, unless the timer is stopped first. */
   timer(ms: number, onDue: () => void): RunningTimer {
     return new RunningTimer(this, { ms, onDue });
   }
 
-  /** Only differences say something; a time in which no timer ran counts for next to nothing. */
+  /** Only differences between two calls are meaningful. Time in which no timer ran counts for almost nothing. */
   now(): number {
     const at = performance.now();
     const gapMs = at - this.#countedAt;
@@ -56,7 +59,7 @@ export class RunningTime {
     return this.#countedMs;
   }
 
-  /** A timer runs from now on. */
+  /** A timer has started. */
   begin(): void {
     this.#running++;
     if (this.#beat !== undefined) return;
@@ -64,7 +67,7 @@ export class RunningTime {
     this.#beat = setInterval(() => this.#tick(), this.#beatMs).unref();
   }
 
-  /** One that ran has stopped. */
+  /** A timer has stopped. */
   end(): void {
     this.#running--;
   }
@@ -77,7 +80,7 @@ export class RunningTime {
   }
 }
 
-/** Ends a wait. It keeps the process alive, as Node's timers do. */
+/** A timer of `RunningTime`. Like Node's timers, it keeps the process alive. */
 export class RunningTimer {
   readonly #time: RunningTime;
   readonly #ms: number;
@@ -105,7 +108,7 @@ export class RunningTimer {
     return Math.max(0, this.#ms - this.elapsedMs);
   }
 
-  /** Begins anew, as for a sign of life; cheap enough for every chunk of a body. */
+  /** Starts the time again. Cheap enough to call for every chunk of a body. */
   restart(): void {
     if (this.#stoppedAt === undefined) this.#since = this.#time.now();
   }
@@ -123,7 +126,7 @@ export class RunningTimer {
     this.#timer = setTimeout(() => this.#fired(), this.remainingMs);
   }
 
-  /** What has come by now is read between timers and immediates (libuv, "The I/O loop"). */
+  /** Node reads the sockets between timers and immediates (libuv, "The I/O loop"). */
   #fired(): void {
     if (this.remainingMs > EARLY_MS) this.#wait();
     else this.#turn = setImmediate(() => this.#due());
@@ -139,13 +142,13 @@ export class RunningTimer {
   }
 }
 
-/** For limits of seconds. */
+/** For limits of seconds and more. */
 export const runningTime = new RunningTime({ beatMs: 100 });
 
-/** Empty: the system does not say. */
+/** Empty: the system has no boot id. */
 let boot: string | undefined;
 
-/** What tells this run of the machine from others; undefined where the system does not say. */
+/** The id of this boot of the machine; undefined if the system has none. */
 export function thisBoot(): string | undefined {
   if (boot === undefined) {
     try {

@@ -5,26 +5,26 @@ export function errorCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** What an error says; of anything else that was thrown, its text. */
+/** The message of an error; of another thrown value, its text. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** A file that a setting names holds something else than it should. The message quotes nothing of it. */
+/** The file that a setting names has unexpected content. The message quotes nothing of the file. */
 export class FileError extends Error {
   override readonly name = 'FileError';
   readonly code = 'file-invalid';
 }
 
-/** The machine does not give what the server, or a command, needs to start. The message says what, by which setting, and what to do. */
+/** The server or a command cannot start on this machine. The message names the cause, the setting and the remedy. */
 export class StartError extends Error {
   override readonly name = 'StartError';
   readonly code = 'cannot-start';
 }
 
 /**
- * Why the system refused, without the path that it names: `no space left on device (ENOSPC)`. That path is often a
- * temporary one, and the caller names the file that people know.
+ * The reason of a system error without its path: `no space left on device (ENOSPC)`. That path is often a temporary
+ * one; the caller names the file that users know.
  */
 export function systemReason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

@@ -4,7 +4,7 @@ export interface Extent {
   readonly end: number;
 }
 
-/** Which bytes of something are there: disjoint extents that do not touch, in ascending order. */
+/** The set of bytes that are present: disjoint extents that do not touch, in ascending order. */
 export class Extents {
   readonly #list: { start: number; end: number }[] = [];
 
@@ -16,12 +16,12 @@ export class Extents {
     return this.#list;
   }
 
-  /** How many bytes are there in all. */
+  /** The number of bytes present. */
   get bytes(): number {
     return this.#list.reduce((sum, { start, end }) => sum + end - start, 0);
   }
 
-  /** Up to where everything is there from the start on, exclusive. */
+  /** The end of the present bytes that begin at 0, exclusive. */
   get prefix(): number {
     return this.coveredTo(0);
   }
@@ -40,17 +40,17 @@ export class Extents {
     this.#list.splice(from, to - from, joined);
   }
 
-  /** The end of what is there from `position` on without a hole; `position` itself if that byte is missing. */
+  /** The end of the present bytes that begin at `position`; `position` itself if that byte is missing. */
   coveredTo(position: number): number {
     return this.#list.find(({ start, end }) => start <= position && position < end)?.end ?? position;
   }
 
-  /** Where the next extent behind `position` begins; undefined if there is none. */
+  /** The start of the next extent after `position`; undefined if there is none. */
   nextStart(position: number): number | undefined {
     return this.#list.find(({ start }) => start > position)?.start;
   }
 
-  /** What is missing of the first `size` bytes. */
+  /** The missing extents of the first `size` bytes. */
   gaps(size: number): Extent[] {
     const gaps: Extent[] = [];
     let start = 0;

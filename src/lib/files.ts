@@ -5,32 +5,33 @@ import { FileError, errorCode } from './errors.ts';
 export interface WatchedFilesOptions<T> {
   /** Absolute paths. */
   readonly paths: readonly string[];
-  /** Makes the value of their texts, which come in the order of the paths. Throws FileError. */
+  /** Parses the texts of the files, in the order of `paths`. Throws FileError. */
   readonly parse: (texts: readonly string[]) => T;
   readonly onChange: (value: T) => void;
-  /** Told once per state of the files that they cannot be used; the value before them stays. */
+  /** Called once for each unusable state of the files; the previous value stays. */
   readonly onError: (error: unknown) => void;
 }
 
 const POLL_MS = 1000;
 
 /**
- * What some files say, read anew when they change. They are looked at every second by `stat`, not watched: Kubernetes
- * and certificate clients swap symbolic links, of which a watch of the file hears nothing. A state that cannot be used,
- * such as a certificate whose key has not been written yet, changes nothing and is tried again at each look.
+ * The parsed content of some files, read again when they change. Files are polled by `stat` every second, not
+ * watched: Kubernetes and certificate clients swap symbolic links, which a watch of the file does not report. An
+ * unusable state, such as a certificate whose key is not written yet, changes nothing and is tried again at the next
+ * poll.
  */
 export class WatchedFiles<T> {
   readonly #options: WatchedFilesOptions<T>;
   readonly #timer: NodeJS.Timeout;
   #texts: readonly string[];
   #value: T;
-  /** The states of the files that were read last, and that were complained about. */
+  /** The state that was read last, and the last one that `onError` reported. */
   #loaded: string | undefined;
   #failed: string | undefined;
   #isLooking = false;
   #isClosed = false;
 
-  /** Throws FileError if the files cannot be used at all. */
+  /** Throws FileError if the files are unusable at the start. */
   constructor(options: WatchedFilesOptions<T>) {
     this.#options = options;
     this.#texts = this.#read();
@@ -61,11 +62,11 @@ export class WatchedFiles<T> {
   async #look(): Promise<void> {
     if (this.#isLooking) return;
     this.#isLooking = true;
-    // Taken before the files are read: what changes in between is another state, and read again.
+    // The state is taken before the files are read: a change in between is then another state, and read again.
     const states = await Promise.all(this.#options.paths.map(stateOf));
     this.#isLooking = false;
     const state = states.join('\n');
-    // A pipe gives its text once, and would be waited for the next time.
+    // A pipe gives its text once; the next read would block.
     if (this.#isClosed || states.includes(undefined) || state === this.#loaded) return;
     try {
       const texts = this.#read();
@@ -84,7 +85,7 @@ export class WatchedFiles<T> {
   }
 }
 
-/** Undefined: it is not a file. */
+/** Undefined: not a regular file. */
 async function stateOf(path: string): Promise<string | undefined> {
   try {
     const file = await stat(path, { bigint: true });
@@ -100,21 +101,21 @@ function codeOf(error: unknown): string {
   return errorCode(error) ?? 'unreadable';
 }
 
-/** Something else is where a file should be: a pipe, a device, a socket or a folder. */
+/** A pipe, device, socket or folder stands at the path of a file. */
 export class NotAFileError extends Error {
   override readonly name = 'NotAFileError';
   readonly code = 'not-a-file';
 }
 
 /**
- * Opens a file to be read or, by `flags`, written as well. What is no file is never waited for: to open a pipe that nobody
- * writes to keeps one of the four threads that all files are read by, and the process from ending. Throws the system's
- * error or NotAFileError.
+ * Opens a regular file for reading or, by `flags`, writing. Never blocks on anything else: opening a pipe without a
+ * writer would hold one of Node's four file threads and keep the process alive. Throws the system's error or
+ * NotAFileError.
  */
 export async function openRegularFile(path: string, flags: number = constants.O_RDONLY): Promise<FileHandle> {
   const file = await open(path, flags | constants.O_NONBLOCK).catch((cause: unknown) => {
     const code = errorCode(cause);
-    // A socket, and a folder that is to be written.
+    // ENXIO: a socket. EISDIR: a folder, opened for writing.
     throw code === 'ENXIO' || code === 'EISDIR'
       ? new NotAFileError(`${path} is not a file`, { cause })
       : cause;

@@ -1,18 +1,19 @@
-/** A character that stands for itself, or a wildcard: `*` within a path component, `**` across. */
+/** A literal character, or a wildcard: `*` within a path component, `**` across. */
 type Token = string;
 
-/** Where a wildcard can take one character more: the token behind it, and how far it reaches. */
+/** A wildcard that can match one character more: the index of the next token, and the end of its match. */
 interface Wildcard {
   readonly next: number;
   end: number;
 }
 
 /**
- * A test for names against `pattern`, anchored at both ends: `*` stands for anything within a path component, `**`
- * for anything at all; everything else stands for itself.
+ * A test of names against `pattern`, anchored at both ends. `*` matches any text within a path component, `**` any
+ * text; other characters match themselves.
  *
- * It is no regular expression: names come from clients, and one of dashes would be tried in millions of ways against
- * `*-*-*-*`. Of each kind only the last wildcard ever has to take more, for those before it took as little as they can.
+ * This is not a regular expression: names come from clients, and a name of dashes would make `*-*-*-*` backtrack
+ * millions of times. Only the last wildcard of each kind ever needs to grow, because earlier ones took as little as
+ * they can.
  */
 export function compileGlob(pattern: string): (name: string) => boolean {
   const tokens = pattern

@@ -1,26 +1,26 @@
-/** A member of an object that is read. */
+/** A member of an object that the shape names. */
 export interface JsonMember {
   readonly name: string;
   readonly bytes: Buffer;
   readonly shape: JsonShape;
 }
 
-/** What is read of a value. A text, a number and the like always is, a list and an object as far as it says. */
+/** Which parts of a value are built. Scalars always are; lists and objects as far as the shape says. */
 export interface JsonShape {
   readonly members: readonly JsonMember[];
-  /** Undefined: a list comes as an empty one. */
+  /** Undefined: a list is built empty. */
   readonly items: JsonShape | undefined;
-  /** More items than that are too much; without `items` any number will do. */
+  /** A longer list is an error; without `items` the length is not limited. */
   readonly maxItems: number;
 }
 
-/** Nothing of lists and objects but that they are there. */
+/** Scalars; a list or object is built empty. */
 export const SCALAR: JsonShape = { members: [], items: undefined, maxItems: Infinity };
 
-/** The bytes as they stand there, whatever they are. */
+/** The bytes of the value, unparsed. */
 export const VERBATIM: JsonShape = { members: [], items: undefined, maxItems: Infinity };
 
-/** These members of an object. */
+/** An object with these members. */
 export function objectOf(members: Readonly<Record<string, JsonShape>>): JsonShape {
   const named = Object.entries(members).map(([name, shape]): JsonMember => {
     return { name, bytes: Buffer.from(name, 'latin1'), shape };
@@ -28,22 +28,25 @@ export function objectOf(members: Readonly<Record<string, JsonShape>>): JsonShap
   return { members: named, items: undefined, maxItems: Infinity };
 }
 
-/** All items of a list, of which there are `maxItems` at most. */
+/** A list of at most `maxItems` items. */
 export function listOf(items: JsonShape, maxItems = Infinity): JsonShape {
   return { members: [], items, maxItems };
 }
 
-/** How much a JSON text may hold. What it costs to build goes by these, and not by its length. */
+/** Limits on a JSON text. The cost of building it depends on these numbers, not on its length. */
 export interface JsonLimits {
-  /** Of lists and objects in one another. */
+  /** Nesting of lists and objects. */
   readonly maxDepth: number;
-  /** Texts, numbers, lists, objects and so on, all together. */
+  /** Number of scalars, lists and objects. */
   readonly maxValues: number;
-  /** Members of all objects together. */
+  /** Number of members of all objects. */
   readonly maxKeys: number;
 }
 
-/** `malformed`: not JSON (RFC 8259). `too-large`: over a limit. The message goes on from a name, and quotes nothing. */
+/**
+ * `malformed`: not JSON (RFC 8259). `too-large`: over a limit. The message follows a name ("… is not JSON") and
+ * quotes nothing.
+ */
 export class JsonError extends Error {
   override readonly name = 'JsonError';
   readonly code: 'malformed' | 'too-large';
@@ -61,10 +64,10 @@ const [OBJECT = 0, OBJECT_END = 0, LIST = 0, LIST_END = 0, UPPER_E = 0, LOWER_E 
 const [SPACE = 0, TAB = 0, LINE_FEED = 0, RETURN = 0] = Buffer.from(' \t\n\r');
 const FIRST_PRINTABLE = 0x20;
 const FIRST_NON_ASCII = 0x80;
-/** How many values a text with escapes counts for, as it takes that much longer. */
+/** A text with escapes counts as this many values, because it takes that much longer. */
 const ESCAPED_TEXT_VALUES = 5;
 const [TRUE, FALSE, NULL] = [Buffer.from('true'), Buffer.from('false'), Buffer.from('null')];
-/** What stands behind a backslash, and what for. */
+/** The character after a backslash, and the one that it means. */
 const ESCAPES: ReadonlyMap<number, number> = new Map(
   ['""', '\\\\', '//', 'b\b', 'f\f', 'n\n', 'r\r', 't\t'].map((pair) => [
     pair.charCodeAt(0),
@@ -73,8 +76,8 @@ const ESCAPES: ReadonlyMap<number, number> = new Map(
 );
 
 /**
- * Reads JSON as `JSON.parse` does, but builds only what a shape names. Objects of many members that differ are what is
- * dear about JSON, some microseconds each, and those are never built.
+ * Reads JSON as `JSON.parse` does, but builds only what a shape names. The dear part of JSON is objects of many
+ * different members, some microseconds each; those are never built.
  */
 export class JsonReader {
   readonly #bytes: Buffer;
@@ -89,7 +92,7 @@ export class JsonReader {
     this.#limits = limits;
   }
 
-  /** The one value of the text; undefined without a shape. Throws JsonError. */
+  /** The value of the text; undefined without a shape. Throws JsonError. */
   read(shape?: JsonShape): unknown {
     const value = this.#value(shape);
     if (this.#next() !== undefined) throw malformed();
@@ -190,7 +193,7 @@ export class JsonReader {
     return undefined;
   }
 
-  /** Whether the text that begins at `start`, which is well-formed, is that name. */
+  /** Whether the well-formed text that begins at `start` equals `name`. */
   #spells(start: number, name: Buffer): boolean {
     const bytes = this.#bytes;
     let at = start;
@@ -201,7 +204,7 @@ export class JsonReader {
         code = escaped === LOWER_U ? hexCode(bytes, at) : ESCAPES.get(escaped);
         if (escaped === LOWER_U) at += 4;
       }
-      // A quote that ends the text is none of any name's.
+      // Names hold no quote, so the quote that ends the text matches none.
       if (code !== name[index]) return false;
     }
     return bytes[at] === QUOTE;
@@ -211,7 +214,7 @@ export class JsonReader {
     const start = this.#at;
     const { isAscii, isPlain } = this.#skipText();
     if (shape === undefined) return undefined;
-    // Copies, so that nothing that is kept holds on to the whole text.
+    // A copy, so that a kept text does not hold the whole source in memory.
     if (!isPlain) {
       this.#count(ESCAPED_TEXT_VALUES - 1);
       return JSON.parse(this.#bytes.toString('utf8', start, this.#at)) as string;
@@ -264,7 +267,7 @@ export class JsonReader {
     return shape === undefined ? undefined : Number(this.#bytes.toString('latin1', start, this.#at));
   }
 
-  /** One at least. */
+  /** Reads one digit or more. */
   #digits(): void {
     const start = this.#at;
     while (isDigit(this.#bytes[this.#at])) this.#at++;
@@ -275,7 +278,7 @@ export class JsonReader {
     return this.#bytes[this.#at] === code;
   }
 
-  /** What comes after white space, and where the reader then is; undefined at the end. */
+  /** Skips white space and returns the next byte; undefined at the end. */
   #next(): number | undefined {
     const bytes = this.#bytes;
     let at = this.#at;
@@ -294,7 +297,7 @@ function isDigit(code: number | undefined): boolean {
   return code !== undefined && code >= ZERO && code <= NINE;
 }
 
-/** The number that four hex digits spell; undefined if they are none. */
+/** The number of four hex digits; undefined if they are not hex digits. */
 function hexCode(bytes: Buffer, start: number): number | undefined {
   let code = 0;
   for (let at = start; at < start + 4; at++) {
@@ -307,14 +310,14 @@ function hexCode(bytes: Buffer, start: number): number | undefined {
   return code;
 }
 
-/** What a record, an answer or a request of a few fields never comes near. Building all of it takes some 10 ms at most. */
+/** Far above any record, answer or request of a few fields. Building all of it takes at most about 10 ms. */
 const SMALL_JSON: JsonLimits = { maxDepth: 32, maxValues: 10_000, maxKeys: 5000 };
 
-/** What another process of Pierhead wrote: there is no limit on how many images a command is about. */
+/** For messages of another Pierhead process: a command may name any number of images. */
 export const OWN_JSON: JsonLimits = { maxDepth: 32, maxValues: 3_000_000, maxKeys: 3_000_000 };
 
 /**
- * `JSON.parse` for what comes from outside: nothing is built unless all of it is within the limits. Throws JsonError,
+ * `JSON.parse` for untrusted input: nothing is built unless the whole text is within the limits. Throws JsonError,
  * which quotes nothing.
  */
 export function parseJson(source: Buffer | string, limits: JsonLimits = SMALL_JSON): unknown {

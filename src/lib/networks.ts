@@ -1,28 +1,28 @@
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 
-/** What of an address is its network's, where nobody says otherwise: a usual office or pod network. */
+/** The prefix of a typical office or pod network, for addresses without a configured one. */
 const IPV4_OCTETS = 3;
 const IPV6_GROUPS = 4;
 
-/** The network around an address, in CIDR notation: `10.2.7.0/24`, `fd00:0:0:1::/64`. Undefined: it is no address. */
+/** The network around an address, in CIDR notation: `10.2.7.0/24`, `fd00:0:0:1::/64`. Undefined: not an address. */
 export function networkAround(address: string): string | undefined {
   if (isIPv4(address)) return `${address.split('.').slice(0, IPV4_OCTETS).join('.')}.0/24`;
   if (!isIPv6(address)) return undefined;
   return `${ipv6Groups(address).slice(0, IPV6_GROUPS).join(':')}::/64`;
 }
 
-/** The first groups of an address as they are written, `::` spelt out. */
+/** The groups of an address as written, with `::` expanded. */
 function ipv6Groups(address: string): string[] {
   const [head = '', tail] = address.toLowerCase().replace(/%.*$/, '').split('::');
   const before = head === '' ? [] : head.split(':');
   if (tail === undefined) return before;
   const after = tail === '' ? [] : tail.split(':');
-  // The IPv4 form at the end of an address takes the place of two groups.
+  // An IPv4 form at the end takes the place of two groups.
   const written = before.length + after.length + (address.includes('.') ? 1 : 0);
   return [...before, ...Array.from({ length: 8 - written }, () => '0'), ...after];
 }
 
-/** A test whether a network has addresses in common with `cidr`: one of two networks that do holds the other. */
+/** A test whether a network overlaps `cidr`. Of two networks that overlap, one holds the other. */
 export function networkOverlap(cidr: string): (other: string) => boolean {
   const holds = (list: BlockList, network: string): boolean => {
     const { address, family } = partsOf(network);
@@ -44,7 +44,7 @@ function partsOf(cidr: string) {
   return { address, prefix: Number(prefix), family: isIPv6(address) ? ('ipv6' as const) : ('ipv4' as const) };
 }
 
-/** The 4 or 16 bytes of an IP address; undefined if `text` is none. */
+/** The 4 or 16 bytes of an IP address; undefined if `text` is not an address. */
 export function ipBytes(text: string): Buffer | undefined {
   if (isIPv4(text)) return Buffer.from(text.split('.').map(Number));
   if (!isIPv6(text)) return undefined;
@@ -69,13 +69,13 @@ function groupsOf(address: string): string[] {
   return [...first, ...Array<string>(8 - first.length - last.length).fill('0'), ...last];
 }
 
-/** How many leading bits make addresses one network. */
+/** The number of leading bits that all addresses of a network share. */
 export interface PrefixBits {
   readonly v4: number;
   readonly v6: number;
 }
 
-/** The same text for all addresses of a network, and another for each network; `text` itself if it is no address. */
+/** A key that all addresses of a network share, and no other network has; `text` itself if it is not an address. */
 export function networkPrefix(text: string, bits: PrefixBits): string {
   const bytes = ipBytes(text);
   if (bytes === undefined) return text;

@@ -1,6 +1,6 @@
 import { runningTime, type RunningTime, type RunningTimer } from './clock.ts';
 
-/** What `promise` resolves to, unless `signal` ends the wait, which rejects with its reason; `promise` itself goes on. */
+/** Resolves as `promise` does. If `signal` is aborted first, rejects with its reason; `promise` itself goes on. */
 export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   let onAbort: () => void = () => undefined;
   const abortion = new Promise<never>((_resolve, reject) => {
@@ -24,20 +24,17 @@ export function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** A value, or the promise of it where it has to be waited for. */
+/** A value, or the promise of one that is not ready. */
 export type MaybePromise<T> = T | Promise<T>;
 
-/** What `use` makes of a value: at once if it is there. A promise for each step of a way costs more than most answers. */
+/** Calls `use` with a value: at once if it is ready. A promise for each step would cost more than most requests. */
 export function after<T, U>(value: MaybePromise<T>, use: (value: T) => MaybePromise<U>): MaybePromise<U> {
   return value instanceof Promise ? value.then(use) : use(value);
 }
 
 const LATE = Symbol('late');
 
-/**
- * What `promise` resolves to, or undefined if that takes longer than `ms` of the time in which this process ran;
- * `promise` itself goes on.
- */
+/** Resolves as `promise` does, or to undefined after `ms` of running time; `promise` itself goes on. */
 export async function withinMs<T>(
   promise: Promise<T>,
   ms: number,
@@ -56,7 +53,7 @@ export async function withinMs<T>(
   }
 }
 
-/** A promise with its ends outside. Nobody need await it: a rejection that nobody waits for is not an error. */
+/** A promise that its owner settles. A rejection that nobody awaits is not reported. */
 export interface Deferred<T> {
   readonly promise: Promise<T>;
   readonly resolve: (value: T) => void;

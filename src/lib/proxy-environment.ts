@@ -3,15 +3,15 @@ const PROTOCOLS = ['http:', 'https:'];
 
 export type ProxiedScheme = 'http' | 'https';
 
-/** A variable that names a proxy cannot be used. Its value is not quoted, because it can hold a password. */
+/** The value of a proxy variable is invalid. The message does not quote it: it may hold a password. */
 export class ProxyEnvironmentError extends Error {
   override readonly name = 'ProxyEnvironmentError';
   readonly code = 'proxy-environment';
 }
 
 /**
- * The proxy for URLs of `scheme` by the environment, where lower case goes first; undefined: none. As for Docker and
- * curl, `http://` may be left out. Throws ProxyEnvironmentError.
+ * The proxy for URLs of `scheme` by the environment; undefined: none. Lower case wins over upper case. As for Docker
+ * and curl, `http://` may be left out. Throws ProxyEnvironmentError.
  */
 export function environmentProxy(
   scheme: ProxiedScheme,
@@ -39,10 +39,13 @@ function isProxy(text: string): boolean {
   }
 }
 
-/** As Docker, containerd and Podman do: what runs beside us is not asked through a proxy. */
+/** As in Docker, containerd and Podman: programs on the same machine are asked without a proxy. */
 const NEVER_BY_PROXY = ['localhost', '127.0.0.1', '[::1]'];
 
-/** Whether `NO_PROXY` takes a URL out: `*`, or names with all that is below them, each with or without a port. */
+/**
+ * A test whether `NO_PROXY` exempts a URL. Entries: `*`, or names that include their subdomains, each with or without
+ * a port.
+ */
 export function proxyExemption(env: Readonly<Record<string, string | undefined>>): (url: URL) => boolean {
   const entries = (env['no_proxy'] ?? env['NO_PROXY'] ?? '').split(/[,\s]/).filter((entry) => entry !== '');
   const exempt = [...entries, ...NEVER_BY_PROXY].map((entry) => {

@@ -1,4 +1,4 @@
-/** One of the servers that an address names. IPv6 without brackets. */
+/** One server of an address. IPv6 has no brackets. */
 export interface RedisHost {
   readonly host: string;
   readonly port: number;
@@ -7,33 +7,33 @@ export interface RedisHost {
 interface Access {
   /** TLS to every server. */
   readonly tls: boolean;
-  readonly username?: string;
-  readonly password?: string;
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
 }
 
-/** Where Redis is, and how it is to be talked to. */
+/** The servers of a Redis, and how to log in. */
 export type RedisAddress =
-  /** One server; `url` is `redis://` or `rediss://` with all that there is to say. */
+  /** One server; `url` is `redis://` or `rediss://` and holds login and database. */
   | { readonly kind: 'single'; readonly url: string }
-  /** Sentinels that know which server is the master of `name` now; they may want credentials of their own. */
+  /** Sentinels that name the current master of `name`; they may have credentials of their own. */
   | (Access & {
       readonly kind: 'sentinel';
       readonly sentinels: readonly RedisHost[];
       readonly name: string;
       readonly database: number;
-      readonly sentinelUsername?: string;
-      readonly sentinelPassword?: string;
+      readonly sentinelUsername?: string | undefined;
+      readonly sentinelPassword?: string | undefined;
     })
-  /** Some servers of a cluster; the others are learnt from them. */
+  /** Some servers of a cluster; the client learns the others from them. */
   | (Access & { readonly kind: 'cluster'; readonly nodes: readonly RedisHost[] });
 
-/** The text is no address of a Redis. The message says what is wrong with it and shows nothing of it. */
+/** The text is not a Redis address. The message names the fault and quotes nothing. */
 export class RedisAddressError extends Error {
   override readonly name = 'RedisAddressError';
   readonly code = 'redis-address-invalid';
 }
 
-/** A URL with several hosts, which the WHATWG URL parser does not take. */
+/** A URL with several hosts. The WHATWG URL parser does not accept these. */
 const MANY = /^(rediss?)\+(sentinel|cluster):\/\/(?:([^@/?#]*)@)?([^@/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/i;
 const HOST = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::([1-9]\d{0,4}))?$/i;
 const MAX_PORT = 65_535;
@@ -42,7 +42,7 @@ const REDIS_PORT = 6379;
 
 /**
  * `redis://host:6379/0`, `redis+sentinel://host1:26379,host2:26379/mymaster/0`, `redis+cluster://host1,host2`;
- * `rediss…` for TLS, `user:password@` where there is need. Throws RedisAddressError.
+ * `rediss…` for TLS, `user:password@` for a login. Throws RedisAddressError.
  */
 export function parseRedisAddress(text: string): RedisAddress {
   if (/^rediss?:\/\//i.test(text)) return single(text);
@@ -50,13 +50,15 @@ export function parseRedisAddress(text: string): RedisAddress {
   if (kind === undefined) throw new RedisAddressError('the value is not a Redis URL');
   const access = { tls: scheme.toLowerCase() === 'rediss', ...credentials(userInfo) };
   if (kind.toLowerCase() === 'cluster') {
-    if (!/^\/?0?$/.test(path)) throw new RedisAddressError('a Redis cluster has no databases but 0');
+    if (!/^\/?0?$/.test(path)) throw new RedisAddressError('a Redis cluster has database 0 only');
     if (query !== '') throw new RedisAddressError('the URL of a Redis cluster takes no query');
     return { kind: 'cluster', nodes: hostList(hosts, REDIS_PORT), ...access };
   }
   const [, name, database = '0'] = /^\/([\w.-]+)(?:\/(\d{0,5}))?$/.exec(path) ?? [];
   if (name === undefined) {
-    throw new RedisAddressError('a URL with sentinels must go on with /name of the master, then /database');
+    throw new RedisAddressError(
+      'the URL of Redis sentinels needs the path /master-name or /master-name/database',
+    );
   }
   return {
     kind: 'sentinel',
@@ -76,7 +78,7 @@ function single(url: string): RedisAddress {
     throw new RedisAddressError(`the value is not a Redis URL${hint}`);
   }
   if (!/^(?:\/\d*)?$/.test(parsed.pathname)) {
-    throw new RedisAddressError('the path of a Redis URL is the number of a database');
+    throw new RedisAddressError('the path of a Redis URL must be a database number');
   }
   return { kind: 'single', url };
 }
@@ -91,29 +93,28 @@ function hostList(text: string, defaultPort: number): RedisHost[] {
   });
 }
 
-function credentials(userInfo: string | undefined): { username?: string; password?: string } {
+function credentials(userInfo: string | undefined): Pick<Access, 'username' | 'password'> {
   if (userInfo === undefined || userInfo === '') return {};
   const colon = userInfo.indexOf(':');
-  if (colon < 0) throw new RedisAddressError('the user of a Redis URL lacks a :password');
-  const username = decoded(userInfo.slice(0, colon));
-  const password = decoded(userInfo.slice(colon + 1));
-  return { ...(username === '' ? {} : { username }), ...(password === '' ? {} : { password }) };
+  if (colon < 0) throw new RedisAddressError('the Redis URL has a user without :password');
+  return {
+    username: decoded(userInfo.slice(0, colon)) || undefined,
+    password: decoded(userInfo.slice(colon + 1)) || undefined,
+  };
 }
 
-function sentinelCredentials(query: string): { sentinelUsername?: string; sentinelPassword?: string } {
+function sentinelCredentials(query: string) {
   const parameters = new URLSearchParams(query);
   for (const name of parameters.keys()) {
     if (name !== 'sentinelUsername' && name !== 'sentinelPassword') {
       throw new RedisAddressError(
-        'the query of a URL with sentinels takes sentinelUsername and sentinelPassword only',
+        'the query of the URL of Redis sentinels takes sentinelUsername and sentinelPassword only',
       );
     }
   }
-  const sentinelUsername = parameters.get('sentinelUsername');
-  const sentinelPassword = parameters.get('sentinelPassword');
   return {
-    ...(sentinelUsername === null ? {} : { sentinelUsername }),
-    ...(sentinelPassword === null ? {} : { sentinelPassword }),
+    sentinelUsername: parameters.get('sentinelUsername') ?? undefined,
+    sentinelPassword: parameters.get('sentinelPassword') ?? undefined,
   };
 }
 
@@ -121,6 +122,6 @@ function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    throw new RedisAddressError('the user or password of the Redis URL has a % that encodes nothing');
+    throw new RedisAddressError('the user or password of the Redis URL has a % without two hex digits');
   }
 }

@@ -1,20 +1,20 @@
-/** A run, as one who asked for it sees it. */
+/** A run, as one caller sees it. */
 export interface Flight<T> {
   readonly promise: Promise<T>;
-  /** Another caller had started it already. */
+  /** True if another caller started the run. */
   readonly joined: boolean;
 }
 
 /**
- * One run at a time per key, shared by all who ask while it runs. The run belongs to nobody: a caller that goes
- * away does not end it. Failures are shared too and not remembered. Only that a run took too long is no failure of those
- * who joined it: who came late has waited for a moment. So each of them asks once more, all of them by one new run.
+ * One run at a time per key, shared by all callers. A caller that leaves does not end the run. Failures are shared
+ * and not remembered. Timeouts are the exception: a caller that joined late has hardly waited. So all callers that
+ * joined a run that timed out share one new run.
  */
 export class SingleFlight<T> {
   readonly #isLate: (error: unknown) => boolean;
   readonly #running = new Map<string, Promise<T>>();
 
-  /** `isLate`: whether a run has failed because its time was over. */
+  /** `isLate`: whether an error means that a run timed out. */
   constructor(isLate: (error: unknown) => boolean) {
     this.#isLate = isLate;
   }

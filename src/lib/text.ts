@@ -1,6 +1,6 @@
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const;
 
-/** Bytes as people read them, in powers of 1000: `999 B`, `1.2 GB`, `35 GB`. */
+/** Bytes for people, in powers of 1000: `999 B`, `1.2 GB`, `35 GB`. */
 export function humanBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
@@ -11,7 +11,7 @@ export function humanBytes(bytes: number): string {
   return `${unit === 0 || value >= 9.95 ? Math.round(value) : value.toFixed(1)} ${UNITS[unit]}`;
 }
 
-/** A time as people read it: `0.4 s`, `59 s`, `3 min 20 s`, `2 h 5 min`. */
+/** A duration for people: `0.4 s`, `59 s`, `3 min 20 s`, `2 h 5 min`. */
 export function humanDuration(ms: number): string {
   if (ms < 9950) return `${(ms / 1000).toFixed(1)} s`;
   const seconds = Math.round(ms / 1000);
@@ -21,7 +21,7 @@ export function humanDuration(ms: number): string {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** How long ago, in one unit: `just now`, `5 min ago`, `3 h ago`, `12 d ago`. */
+/** An age in one unit: `just now`, `5 min ago`, `3 h ago`, `12 d ago`. */
 export function humanAge(ms: number): string {
   const minutes = Math.floor(ms / 60_000);
   if (minutes < 1) return 'just now';
@@ -30,19 +30,19 @@ export function humanAge(ms: number): string {
   return hours < 48 ? `${hours} h ago` : `${Math.floor(hours / 24)} d ago`;
 }
 
-/** `1 blob`, `2 blobs`; `plural` where it is not an `s` more. */
+/** `1 blob`, `2 blobs`; pass `plural` if it is not formed by `s`. */
 export function counted(count: number, singular: string, plural = `${singular}s`): string {
   return `${count} ${count === 1 ? singular : plural}`;
 }
 
 /**
- * C0 but for tab and line feed, DEL and C1, which steer terminals; and the marks that turn text around, by which one thing
- * can be made to look like another (Unicode Standard Annex 9, section 2; CVE-2021-42574).
+ * Characters that control terminals: C0 without tab and line feed, DEL and C1. Also marks that reverse text, so that
+ * one text looks like another (Unicode Standard Annex 9, section 2; CVE-2021-42574).
  */
 // oxlint-disable-next-line no-control-regex -- these are what it is about
 const STEERING = /[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;
 
-/** `text` with such characters spelt out, in a way that leaves JSON what it was. */
+/** `text` with such characters as `\u…` escapes. JSON stays valid and equal. */
 export function visible(text: string): string {
   return text.replaceAll(
     STEERING,
@@ -55,14 +55,17 @@ export function redactUrl(url: URL): string {
   return url.host === '' ? `${url.protocol}…` : `${url.protocol}//${url.host}${url.pathname}`;
 }
 
-/** Of a longer scheme only the end is shown; without a limit, a long word would be gone through from each letter. */
+/**
+ * Of a longer scheme only the end is shown. Without a limit, the match would be tried from each letter of a long
+ * word.
+ */
 const URL_IN_TEXT = /[a-z][a-z0-9+.-]{0,30}:\/\/[^\s"'`<>]+/gi;
-/** What follows in an `Authorization` field (RFC 9110, section 11.4). */
+/** Credentials in an `Authorization` field (RFC 9110, section 11.4). */
 const CREDENTIALS_IN_TEXT = /\b(Basic|Bearer)\s+[\w.~+/-]+=*/gi;
 
 /**
- * Text for people, such as the message of an error that comes from a library: of URLs only scheme, host and path are
- * let through, of credentials only their scheme, and nothing that steers a terminal.
+ * Text that is safe to show, made of an untrusted one such as the message of a library's error. URLs keep scheme,
+ * host and path; credentials keep their scheme; characters that control terminals are escaped.
  */
 export function redactText(text: string): string {
   return visible(text)

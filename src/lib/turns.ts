@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 
-/** Lets so many tasks run at a time; further ones wait for their turn, in the order in which they came. */
+/** Runs at most `max` tasks at a time; further tasks wait in order. */
 export class Limiter {
   readonly #waiting: (() => void)[] = [];
   #free: number;
@@ -26,9 +26,9 @@ const waiting: (() => void)[] = [];
 let isScheduled = false;
 
 /**
- * Resolves when the next piece of bulk work may be done: one in each turn of the event loop, first come, first served.
- * Whoever moves large blobs from and to memory, which never has to wait for anything, asks for each piece: so small
- * requests have their turns in between.
+ * Resolves when the next piece of bulk work may run: one in each turn of the event loop, first come, first served.
+ * Code that moves large blobs from and to memory never waits for I/O. It awaits this for each piece, so that small
+ * requests run in between.
  */
 export function fairTurn(): Promise<void> {
   return new Promise((resolve) => {
@@ -49,7 +49,9 @@ function schedule(): void {
 
 const STEP = 200;
 
-/** The items, with a turn for everybody else now and then: for long loops whose awaits have nothing to wait for. */
+/**
+ * The items, with a turn of the event loop after every 200 of them. For long loops whose awaits never wait for I/O.
+ */
 export async function* inTurns<T>(items: Iterable<T>): AsyncGenerator<T, void> {
   let count = 0;
   for (const item of items) {
@@ -58,7 +60,7 @@ export async function* inTurns<T>(items: Iterable<T>): AsyncGenerator<T, void> {
   }
 }
 
-/** Runs tasks one after the other, in the order in which they came. */
+/** Runs tasks one after the other, in order. */
 export class SerialQueue {
   #last: Promise<unknown> = Promise.resolve();
 

@@ -2,13 +2,13 @@ import { Worker } from 'node:worker_threads';
 import { deferred, type Deferred } from './promises.ts';
 
 export interface WorkerThreadOptions {
-  /** Of the file that it runs, which answers each message `{ id, … }` by one with the same `id`. */
+  /** The script. It answers each message `{ id, … }` by one message with the same `id`. */
   readonly url: URL;
-  /** What is said to those who wait when it ends of its own accord. */
+  /** The message of the error that callers get when the thread ends by itself. */
   readonly ended: string;
 }
 
-/** A thread that takes orders. It is started when it is first needed, anew if it has died, and keeps no process alive. */
+/** A worker thread. It starts at the first order, starts again after it died, and does not keep the process alive. */
 export class WorkerThread<O extends object, A extends { readonly id: number }> {
   readonly #options: WorkerThreadOptions;
   readonly #waiting = new Map<number, Deferred<A>>();
@@ -23,7 +23,7 @@ export class WorkerThread<O extends object, A extends { readonly id: number }> {
     return this.#worker !== undefined;
   }
 
-  /** Orders are carried out one after the other. Rejects if the thread cannot be started, or dies. */
+  /** Runs one order after the other. Rejects if the thread cannot start, or dies. */
   order(order: O): Promise<A> {
     const id = ++this.#lastId;
     const answer = deferred<A>();
@@ -49,7 +49,7 @@ export class WorkerThread<O extends object, A extends { readonly id: number }> {
       this.#waiting.delete(answer.id);
     });
     const ended = (error: unknown): void => {
-      // An error is followed by the exit, and by then another thread may have begun.
+      // `exit` follows `error`, and another thread may run by then.
       if (this.#worker !== worker) return;
       this.#worker = undefined;
       for (const answer of this.#waiting.values()) answer.reject(error);

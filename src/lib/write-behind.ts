@@ -1,6 +1,6 @@
 const FLUSH_EVERY_MS = 5000;
 
-/** Has what is noted in memory written every 5 s, one write at a time; `write` never rejects. */
+/** Calls `write` every 5 s, one call at a time, to store what is noted in memory. `write` must not reject. */
 export class WriteBehind {
   readonly #write: () => Promise<void>;
   readonly #timer: NodeJS.Timeout;
@@ -12,7 +12,7 @@ export class WriteBehind {
     this.#timer.unref();
   }
 
-  /** Resolves when everything noted so far is written, or was refused. */
+  /** Resolves when a write that began after this call has ended. */
   async flush(): Promise<void> {
     await this.#flushing;
     this.#flushing ??= this.#write().finally(() => {

@@ -232,6 +232,6 @@ describe("Redis' URL", () => {
   it('of the wrong form is told what is wrong, host by host', () => {
     expect(() => parseRedisUrl('redis://one:6379,two:6379')).toThrow('redis+sentinel:// or redis+cluster://');
     expect(() => parseRedisUrl('redis+cluster://one,two:x')).toThrow('host 2 of the Redis URL');
-    expect(() => parseRedisUrl('redis+sentinel://one,two')).toThrow('/name of the master');
+    expect(() => parseRedisUrl('redis+sentinel://one,two')).toThrow('/master-name');
   });
 });

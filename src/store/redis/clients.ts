@@ -113,7 +113,13 @@ function createCluster(address: Extract<RedisAddress, { kind: 'cluster' }>, conn
   });
 }
 
-function credentials({ username, password }: { readonly username?: string; readonly password?: string }) {
+function credentials({
+  username,
+  password,
+}: {
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+}) {
   return {
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
