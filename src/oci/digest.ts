@@ -8,8 +8,8 @@ export type DigestAlgorithm = 'sha256' | 'sha512';
 const PATTERN = /^(?:sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$/;
 
 /**
- * The digest that `text` spells, or undefined if it is not one that we can verify.
- * Grammar and registered algorithms: OCI image-spec, descriptor.md "Digests".
+ * The digest that `text` spells, or undefined if it is not a digest that Pierhead can verify. Grammar and registered
+ * algorithms: OCI image-spec, descriptor.md "Digests".
  */
 export function parseDigest(text: string): Digest | undefined {
   return PATTERN.test(text) ? (text as Digest) : undefined;
@@ -29,17 +29,17 @@ export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256
   return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest;
 }
 
-/** True if `bytes` are what `digest` names. */
+/** True if `bytes` have this digest. */
 export function digestMatches(digest: Digest, bytes: Uint8Array): boolean {
   return digestOf(bytes, digestAlgorithm(digest)) === digest;
 }
 
-/** A running hash over the content that `digest` names. */
+/** A hash of the algorithm of `digest`, to be fed with the bytes. */
 export function digestHasher(digest: Digest): Hash {
   return createHash(digestAlgorithm(digest));
 }
 
-/** Ends `hasher`; true if it saw exactly the content that `digest` names. */
+/** Ends `hasher`; true if the bytes that it hashed have this digest. */
 export function hasherMatches(hasher: Hash, digest: Digest): boolean {
   return hasher.digest('hex') === digestHex(digest);
 }

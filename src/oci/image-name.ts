@@ -9,26 +9,27 @@ import {
   type Repository,
 } from './reference.ts';
 
-/** What people call an image: `golang`, `golang:1.22`, `ghcr.io/org/app@sha256:…`. */
+/** The name of an image: `golang`, `golang:1.22`, `ghcr.io/org/app@sha256:…`. */
 export interface ImageName {
   readonly repository: Repository;
   readonly reference: Reference;
 }
 
-/** A name that can have a tag and a digest; one of them is always there. */
+/** A name that can have a tag and a digest, and has at least one. */
 export interface FullName {
   readonly repository: Repository;
-  readonly tag?: string;
-  readonly digest?: Digest;
+  readonly tag?: string | undefined;
+  readonly digest?: Digest | undefined;
 }
 
 const DEFAULT_TAG = 'latest';
 const HOST = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/;
 
 /**
- * The image that `text` names, as Docker reads it, or undefined if it names none: a first component with a dot or a
- * colon, or `localhost`, is a host, Docker Hub's by any of its names; without one it is Docker Hub's, where a single component is short for `library/…`;
- * without a tag or digest it is `latest`; with both, the digest counts (distribution/reference, "Grammar").
+ * The image that `text` names, or undefined. The rules are Docker's (distribution/reference, "Grammar"):
+ * - A first component with a dot or a colon, or `localhost`, is a host. All names of Docker Hub mean docker.io.
+ * - Without a host the image is on Docker Hub, where a single component is short for `library/…`.
+ * - Without tag and digest the tag is `latest`; with both, the digest counts.
  */
 export function parseImageName(text: string): ImageName | undefined {
   const full = parseFullName(text);
@@ -37,7 +38,7 @@ export function parseImageName(text: string): ImageName | undefined {
   return { repository, reference: digest === undefined ? { kind: 'tag', tag } : { kind: 'digest', digest } };
 }
 
-/** As `parseImageName`, with both where both are named: `golang:1.22@sha256:…`. */
+/** As `parseImageName`, but keeps tag and digest if both are named: `golang:1.22@sha256:…`. */
 export function parseFullName(text: string): FullName | undefined {
   const at = text.indexOf('@');
   const digest = at < 0 ? undefined : parseDigest(text.slice(at + 1));
@@ -46,33 +47,30 @@ export function parseFullName(text: string): FullName | undefined {
   if (tag !== undefined && !isTag(tag)) return undefined;
   const repository = parseRepositoryName(name);
   if (repository === undefined) return undefined;
-  if (digest === undefined) return { repository, tag: tag ?? DEFAULT_TAG };
-  return tag === undefined ? { repository, digest } : { repository, tag, digest };
+  return { repository, tag: digest === undefined ? (tag ?? DEFAULT_TAG) : tag, digest };
 }
 
-/** As short as `parseImageName` reads it: `golang:1.22`, `ghcr.io/org/app@sha256:…`. */
+/** The shortest text that `parseImageName` reads: `golang:1.22`, `ghcr.io/org/app@sha256:…`. */
 export function formatImageName({ repository, reference }: ImageName): string {
   return formatFullName(
     reference.kind === 'tag' ? { repository, tag: reference.tag } : { repository, digest: reference.digest },
   );
 }
 
-/** As short as `parseFullName` reads it: `golang:1.22@sha256:…`. */
+/** The shortest text that `parseFullName` reads: `golang:1.22@sha256:…`. */
 export function formatFullName({ repository, tag, digest }: FullName): string {
-  return [
-    formatRepositoryName(repository),
-    ...(tag === undefined ? [] : [`:${tag}`]),
-    ...(digest === undefined ? [] : [`@${digest}`]),
-  ].join('');
+  const suffix = (separator: string, part: string | undefined): string =>
+    part === undefined ? '' : `${separator}${part}`;
+  return `${formatRepositoryName(repository)}${suffix(':', tag)}${suffix('@', digest)}`;
 }
 
-/** As short as `parseRepositoryName` reads it: `golang`, `ghcr.io/org/app`. */
+/** The shortest text that `parseRepositoryName` reads: `golang`, `ghcr.io/org/app`. */
 export function formatRepositoryName({ host, name }: Repository): string {
   if (host !== DOCKER_HUB) return `${host}/${name}`;
   return name.startsWith('library/') && name.lastIndexOf('/') === 7 ? name.slice(8) : name;
 }
 
-/** The repository that a name without a tag means, or undefined if it means none. */
+/** The repository of a name without a tag, or undefined if it is malformed. */
 export function parseRepositoryName(name: string): Repository | undefined {
   const slash = name.indexOf('/');
   const first = slash < 0 ? '' : name.slice(0, slash);
@@ -83,9 +81,9 @@ export function parseRepositoryName(name: string): Repository | undefined {
   return { host, name: host === DOCKER_HUB && !path.includes('/') ? `library/${path}` : path };
 }
 
-/** An image as a list, a lock or a command names it, and for whom it is wanted. All of it is JSON. */
+/** An image in a list, a lock or a command, with its platforms. All of it is JSON. */
 export interface ListedImage extends FullName {
-  /** Empty: it is not said. */
+  /** Empty: none are named. */
   readonly platforms: readonly Platform[];
 }
 
@@ -95,7 +93,7 @@ export function formatListedImage({ platforms, ...name }: ListedImage): string {
   return words.filter((word) => word !== '').join(' ');
 }
 
-/** The image that such a line names; undefined if it names none. */
+/** Inverse of `formatListedImage`; undefined if the line is malformed. */
 export function parseListedImage(line: string): ListedImage | undefined {
   const [first = '', ...rest] = line.split(/[\s,]+/);
   const name = parseFullName(first);

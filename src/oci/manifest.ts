@@ -21,9 +21,12 @@ export interface Descriptor {
   readonly size: number;
 }
 
-/** A manifest exactly as its registry sent it. `bytes` always hash to the digest: stores that others can write verify. */
+/**
+ * A manifest exactly as its registry sent it. `bytes` always match the digest: a store that other servers write to
+ * verifies it.
+ */
 export interface Manifest {
-  /** As a tag or an index names it. */
+  /** Named by a tag or an index. */
   readonly descriptor: Descriptor;
   readonly bytes: Buffer;
 }
@@ -36,14 +39,14 @@ export function manifestOf({
   return { descriptor: { digest, mediaType, size: bytes.length }, bytes };
 }
 
-/** An entry of an index, with those of its annotations that say what it belongs to. */
+/** An entry of an index. Annotations are kept only if they name the manifest that the entry belongs to. */
 export interface IndexEntry extends Descriptor {
   readonly platform?: Platform;
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
 /**
- * The digest of the manifest that an entry of an index speaks of, undefined if it is no attestation (BuildKit,
+ * The digest of the manifest that an attestation is about; undefined if the entry is not an attestation (BuildKit,
  * docs/attestations/attestation-storage.md).
  */
 export function attestedDigest({ annotations }: IndexEntry): Digest | undefined {
@@ -51,40 +54,40 @@ export function attestedDigest({ annotations }: IndexEntry): Digest | undefined 
   return parseDigest(annotations['vnd.docker.reference.digest'] ?? '');
 }
 
-/** Whether an entry of an index says that it belongs to another one and is no image. */
+/** True if an entry of an index belongs to another entry and is not an image. */
 export function isAttestation({ annotations }: IndexEntry): boolean {
   return annotations?.['vnd.docker.reference.type'] !== undefined;
 }
 
-/** What a manifest names, as far as a cache cares. */
+/** The parts of a manifest that a cache needs. */
 export type ManifestContent =
   | { readonly kind: 'index'; readonly entries: readonly IndexEntry[] }
   | {
       readonly kind: 'image';
       readonly config: Descriptor;
       readonly layers: readonly Descriptor[];
-      /** Layers that the registry need not hold (`urls`, or a non-distributable type). */
+      /** Layers that the registry need not have (`urls`, or a non-distributable type). */
       readonly foreign: readonly Descriptor[];
     };
 
-/** Indexes inside indexes: no client is given what lies deeper. */
+/** Limit on indexes inside indexes. Manifests below it are not served. */
 export const MAX_INDEX_DEPTH = 4;
 
-/** What a manifest needs that is no manifest, foreign layers left out. An index can be a cache of BuildKit, and name layers. */
+/** The blobs of a manifest, without foreign layers. The index of a BuildKit cache names layers. */
 export function blobsOf(content: ManifestContent): readonly Descriptor[] {
   return content.kind === 'index'
     ? content.entries.filter(({ mediaType }) => isBlobEntryType(mediaType))
     : [content.config, ...content.layers];
 }
 
-/** Why a manifest of that schema is refused. */
+/** The message for a manifest of schema 1. */
 export const SCHEMA_1 = 'Docker schema 1 manifests are no longer supported; rebuild or re-push the image';
 
 const MAX_SHOWN_TYPE = 128;
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
-/** Entries of an index, or layers: each becomes records in the stores. */
+/** Limit on entries of an index and on layers: each becomes records in the stores. */
 const MAX_DESCRIPTORS = 12_000;
-/** Some sixteen of each for every descriptor. All of it is read within some 30 ms. */
+/** About 16 values and keys for each descriptor. A manifest at these limits is read in about 30 ms. */
 export const MANIFEST_LIMITS: JsonLimits = { maxDepth: 100, maxValues: 200_000, maxKeys: 200_000 };
 
 const DESCRIPTOR = { digest: SCALAR, mediaType: SCALAR, size: SCALAR };
@@ -103,7 +106,7 @@ const ENTRY = objectOf({
   }),
 });
 
-/** What a cache cares for. Nothing else of a manifest is built: it may be four megabytes of anything. */
+/** The parts of a manifest that are built. A manifest may be 4 MiB of arbitrary JSON. */
 const DOCUMENT = objectOf({
   schemaVersion: SCALAR,
   mediaType: SCALAR,
@@ -112,10 +115,10 @@ const DOCUMENT = objectOf({
   manifests: listOf(ENTRY, MAX_DESCRIPTORS),
 });
 
-/** The bytes are no manifest that we can serve; `message` says why, for people. */
+/** The bytes are not a manifest that Pierhead can serve; `message` says why, for people. */
 export class ManifestInvalidError extends Error {
   override readonly name = 'ManifestInvalidError';
-  /** `schema-1`: one of a kind that is served no longer. */
+  /** `schema-1`: Docker's retired manifest format. */
   readonly code: 'manifest-invalid' | 'schema-1';
 
   constructor(
@@ -128,9 +131,8 @@ export class ManifestInvalidError extends Error {
 }
 
 /**
- * Whether a manifest is that of an image, which is of no use without its blobs. Others have their own configs (charts) or
- * layers that hold no files: what BuildKit and cosign state on an image has an image's config, of which clients have no
- * need.
+ * True if a manifest is an image that runs, and so useless without its blobs. Charts have other configs. Attestations
+ * of BuildKit and signatures of cosign have an image's config but no layers of files, and clients do not need them.
  */
 export function isRunnableImage(content: ManifestContent): boolean {
   if (content.kind === 'index') return false;
@@ -141,7 +143,7 @@ export function isRunnableImage(content: ManifestContent): boolean {
 }
 
 type Json = Readonly<Record<string, unknown>>;
-/** While it is put together, member by member: ten thousand of them by spreads take several times as long. */
+/** For building entries member by member: with spreads, 10,000 entries take several times as long. */
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 export interface ParsedManifest {
@@ -149,14 +151,13 @@ export interface ParsedManifest {
   readonly content: ManifestContent;
 }
 
-/** What was read goes along with the bytes, since a manifest is looked into at every step of its way. */
+/** Parsed manifests by their bytes: most steps of a pull parse the manifest again. */
 const parsed = new WeakMap<Buffer, ParsedManifest>();
 
 /**
- * Parses a manifest and the media type that it is to be served under: `contentType` if that is a manifest type,
- * else the `mediaType` that the document itself states. Throws ManifestInvalidError if it is not JSON, states
- * another type than it was sent with, is of a retired schema, holds too much, or has a malformed descriptor. The same
- * bytes are read once.
+ * Parses a manifest and chooses the media type to serve it under: `contentType` if that is a manifest type, else the
+ * document's own `mediaType`. Parses the same bytes once. Throws ManifestInvalidError if the document is not JSON,
+ * contradicts `contentType`, has schema 1, exceeds a limit, or has a malformed descriptor.
  */
 export function parseManifest(bytes: Buffer, contentType: string): ParsedManifest {
   const known = parsed.get(bytes);
@@ -199,7 +200,7 @@ function effectiveMediaType(document: Json, sentType: string): string {
     // Clients reject a body whose mediaType contradicts the header (moby checkSupportedMediaType, containerd).
     if (sentIsManifest && stated !== sentType) {
       throw new ManifestInvalidError(
-        `manifest says mediaType ${shownType(stated)} but was sent as ${sentType}`,
+        `manifest has mediaType ${shownType(stated)} but was sent as ${sentType}`,
       );
     }
     if (!isManifestType(stated)) {
@@ -214,22 +215,22 @@ function effectiveMediaType(document: Json, sentType: string): string {
 }
 
 /**
- * The type of a manifest that states none and was sent as mere JSON, text or bytes, as object stores send it to which
- * Gitea redirects: Docker's manifests state theirs, those of OCI need not (image-spec, "mediaType").
+ * The type of a manifest without `mediaType` that was sent as plain JSON, text or bytes. Object stores do this when
+ * Gitea redirects to them. Docker's manifests have a `mediaType`; OCI's need not (image-spec, "mediaType").
  */
 function looksLike(document: Json): string | undefined {
   if (Array.isArray(document['manifests'])) return OCI_INDEX;
   return isObject(document['config']) && Array.isArray(document['layers']) ? OCI_MANIFEST : undefined;
 }
 
-/** It may be as long as a manifest may be. */
+/** The stated type may be as long as the manifest. */
 function shownType(mediaType: string): string {
   return mediaType.length > MAX_SHOWN_TYPE ? `${mediaType.slice(0, MAX_SHOWN_TYPE)}…` : mediaType;
 }
 
 function indexEntries(document: Json): IndexEntry[] {
   return listIn(document, 'manifests').flatMap((entry) => {
-    if (!isObject(entry)) throw new ManifestInvalidError('index entry is not an object');
+    if (!isObject(entry)) throw new ManifestInvalidError('an entry of the index is not an object');
     if (isOfOtherAlgorithm(entry)) return [];
     const parsedEntry: Descriptor & Mutable<Pick<IndexEntry, 'platform' | 'annotations'>> =
       descriptorOf(entry);
@@ -243,11 +244,11 @@ function indexEntries(document: Json): IndexEntry[] {
 
 function imageContent(document: Json): ManifestContent {
   const config = document['config'];
-  if (!isObject(config)) throw new ManifestInvalidError('manifest without config');
+  if (!isObject(config)) throw new ManifestInvalidError('the manifest has no config');
   const held: Descriptor[] = [];
   const foreign: Descriptor[] = [];
   for (const layer of listIn(document, 'layers')) {
-    if (!isObject(layer)) throw new ManifestInvalidError('layer is not an object');
+    if (!isObject(layer)) throw new ManifestInvalidError('a layer is not an object');
     if (isOfOtherAlgorithm(layer)) continue;
     const descriptor = descriptorOf(layer);
     const elsewhere = isForeignLayerType(descriptor.mediaType) || Array.isArray(layer['urls']);
@@ -256,15 +257,18 @@ function imageContent(document: Json): ManifestContent {
   return { kind: 'image', config: descriptorOf(config), layers: held, foreign };
 }
 
-/** Programs in Go write an empty list as `null` or not at all, and registries keep that. */
+/** Go programs write an empty list as `null` or omit it, and registries keep that. */
 function listIn(document: Json, key: 'layers' | 'manifests'): readonly unknown[] {
   const list = document[key];
   if (list === undefined || list === null) return [];
-  if (!Array.isArray(list)) throw new ManifestInvalidError(`${key} of the manifest is no list`);
+  if (!Array.isArray(list)) throw new ManifestInvalidError(`${key} of the manifest is not a list`);
   return list;
 }
 
-/** Of no use to whoever cannot verify it, and no fault of the rest (OCI image-spec, descriptor.md "Digests"). */
+/**
+ * An algorithm that Pierhead cannot verify. Such an entry is skipped; the rest is valid (OCI image-spec,
+ * descriptor.md "Digests").
+ */
 function isOfOtherAlgorithm({ digest }: Json): boolean {
   return (
     typeof digest === 'string' &&
@@ -275,14 +279,17 @@ function isOfOtherAlgorithm({ digest }: Json): boolean {
 function descriptorOf(entry: Json): Descriptor {
   const digest = typeof entry['digest'] === 'string' ? parseDigest(entry['digest']) : undefined;
   const { mediaType, size } = entry;
-  if (digest === undefined) throw new ManifestInvalidError('descriptor with a malformed digest');
+  if (digest === undefined) throw new ManifestInvalidError('a descriptor has a malformed digest');
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
-    throw new ManifestInvalidError(`descriptor of ${digest} with a malformed size`);
+    throw new ManifestInvalidError(`the descriptor of ${digest} has a malformed size`);
   }
   return { digest, mediaType: typeof mediaType === 'string' ? mediaType : '', size };
 }
 
-/** A missing part is empty, as containerd reads it; one that is no text is for no machine. */
+/**
+ * A missing part is empty, as in containerd. A part that is not text makes the platform `unknown`, which no machine
+ * matches.
+ */
 function platformOf(value: unknown): Platform | undefined {
   if (!isObject(value)) return undefined;
   const platform: Mutable<Platform> = {

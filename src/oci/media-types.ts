@@ -4,7 +4,10 @@ export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const DOCKER_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
 export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
 
-/** What upstream is always asked for, so that what comes back does not depend on the client (one line, as containerd). */
+/**
+ * Sent to upstreams whatever the client accepts, so that answers do not depend on the client. One line, as containerd
+ * sends it.
+ */
 export const UPSTREAM_ACCEPT = [OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST, '*/*'].join(', ');
 
 export function isIndexType(mediaType: string): boolean {
@@ -19,7 +22,7 @@ export function isManifestType(mediaType: string): boolean {
   return isIndexType(mediaType) || isImageManifestType(mediaType);
 }
 
-/** The config of an image that can be run. */
+/** Configs of images that run. */
 export function isImageConfigType(mediaType: string): boolean {
   return (
     mediaType === 'application/vnd.oci.image.config.v1+json' ||
@@ -28,19 +31,19 @@ export function isImageConfigType(mediaType: string): boolean {
 }
 
 /**
- * What Docker takes for the config of an image besides: Docker 1.10 pushed such, and some tools still name no type (moby,
- * `daemon/internal/distribution`, `defaultImageTypes`).
+ * Other types that Docker accepts as the config of an image: Docker 1.10 pushed such configs, and some tools still
+ * send no type (moby, `daemon/internal/distribution`, `defaultImageTypes`).
  */
 export function isOldImageConfigType(mediaType: string): boolean {
   return ['application/octet-stream', 'text/html', ''].includes(mediaType);
 }
 
-/** Docker's retired schema 1, signed or not: clients have dropped it, and so have we. */
+/** Docker's retired schema 1, signed or not. Clients and Pierhead no longer read it. */
 export function isSchema1Type(mediaType: string): boolean {
   return mediaType.startsWith('application/vnd.docker.distribution.manifest.v1+');
 }
 
-/** Layers of files, packed and encrypted however they are (containerd, images.IsLayerType). */
+/** Layers of files, whatever their compression and encryption (containerd, images.IsLayerType). */
 export function isFileLayerType(mediaType: string): boolean {
   return (
     mediaType.startsWith('application/vnd.oci.image.layer.') ||
@@ -48,12 +51,15 @@ export function isFileLayerType(mediaType: string): boolean {
   );
 }
 
-/** Build caches of BuildKit are indexes of layers and one config (its cache/remotecache/export.go). */
+/**
+ * Entries that are blobs: build caches of BuildKit are indexes of layers and one config (BuildKit,
+ * cache/remotecache/export.go).
+ */
 export function isBlobEntryType(mediaType: string): boolean {
   return /\.layer\.|\.rootfs\.|\.cacheconfig\./.test(mediaType);
 }
 
-/** Layers that live elsewhere: registries neither hold them nor check that they exist (Windows base layers). */
+/** Layers that registries neither hold nor check (Windows base layers). */
 export function isForeignLayerType(mediaType: string): boolean {
   return mediaType.includes('.nondistributable.') || mediaType.includes('.foreign.');
 }
@@ -65,15 +71,15 @@ export function bareMediaType(header: string): string {
 }
 
 /**
- * What accepts every manifest: all of them are `application/…+json`. Scripts name plain JSON, and Java's own client a
- * lone `*` (`HttpURLConnection`); Docker Hub answers both by what it has.
+ * Ranges that accept every manifest: all types are `application/…+json`. Scripts send plain JSON, and Java's
+ * `HttpURLConnection` a lone `*`; Docker Hub answers both with any manifest.
  */
 const ANYTHING: ReadonlySet<string> = new Set(['*/*', '*', 'application/*', 'application/json']);
 
 /**
- * True if a client that sent `accept` (all its Accept lines joined by commas) can be given `mediaType`. Absent and empty
- * accept everything; parameters such as `q` are ignored, as distribution does: clients list manifest types to say what
- * they can read, not what they prefer.
+ * True if a client that sent `accept` (all its Accept lines joined by commas) accepts `mediaType`. An absent or empty
+ * `accept` accepts every type. Parameters such as `q` are ignored, as in distribution: clients list what they can
+ * read, not what they prefer.
  */
 export function accepts(accept: string | undefined, mediaType: string): boolean {
   if (accept === undefined || accept.trim() === '') return true;

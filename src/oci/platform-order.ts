@@ -1,14 +1,15 @@
 import { normalizePlatform, type Platform } from './platform.ts';
 
-/** What runs on the highest version of each: v9.x is v8.(x+5), for as far as there is one. */
+/** The highest minor versions of arm64. v9.x runs images of v8.(x+5), as far as that exists. */
 const MAX_ARM64_V8_MINOR = 9;
 const MAX_ARM64_V9_MINOR = 7;
-/** Nobody has more: a higher number is not to be counted down from. */
+/** No processor has a higher version. Without the limit, a huge number would be counted down to 1. */
 const MAX_VERSION = 99;
 
 /**
  * The platforms whose images run on a machine of platform `wanted`, best first: older variants of its processor, then
- * the 32-bit one that it can also be. Empty for an arm64 that nobody knows (containerd/platforms, platformVector).
+ * the 32-bit processor that it can also be. Empty for an unknown arm64 variant (containerd/platforms,
+ * platformVector).
  */
 export function platformsThatRunOn(wanted: Platform): Platform[] {
   const { architecture, variant = '', ...system } = normalizePlatform(wanted);
@@ -72,13 +73,17 @@ interface WindowsVersion {
   readonly build: number;
 }
 
-/** From Windows Server 2022 on, a host runs containers from the release with long-term service before it up to itself. */
+/**
+ * From Windows Server 2022 on, a host runs containers of its own build and older ones, down to the previous long-term
+ * release.
+ */
 const LTSC_2022_BUILD = 20_348;
 const LTSC_BUILDS: readonly number[] = [LTSC_2022_BUILD, 26_100];
 
 /**
- * Whether a Windows host of one `os.version` runs images of another; a version that is not stated fits any
- * (containerd/platforms v1.0.0-rc.4, platform_windows_compat.go; Microsoft, "Windows container version compatibility").
+ * Whether a Windows host of one `os.version` runs images of another. A missing version matches any
+ * (containerd/platforms v1.0.0-rc.4, platform_windows_compat.go; Microsoft, "Windows container version
+ * compatibility").
  */
 export function windowsVersionRuns(host: string | undefined, image: string | undefined): boolean {
   const own = parseWindowsVersion(host ?? '');
@@ -90,11 +95,11 @@ export function windowsVersionRuns(host: string | undefined, image: string | und
   return oldest <= other.build && other.build <= own.build;
 }
 
-/** All zero for what is no version. */
+/** All zero if `text` is not a version. */
 function parseWindowsVersion(text: string): WindowsVersion {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,5})(?:\.|$)/.exec(text);
   const [major = 0, minor = 0, build = 0] = (match ?? []).slice(1).map(Number);
-  // What does not fit the bytes of the real thing is none either.
+  // Windows stores these numbers in 8, 8 and 16 bits.
   if (major > 255 || minor > 255 || build > 65_535) return { major: 0, minor: 0, build: 0 };
   return { major, minor, build };
 }
@@ -103,14 +108,17 @@ function isEmpty({ major, minor, build }: WindowsVersion): boolean {
   return major === 0 && minor === 0 && build === 0;
 }
 
-/** Which platforms fit, and which of two fits better (containerd/platforms, MatchComparer). */
+/** Which platforms match, and which of two matches better (containerd/platforms, MatchComparer). */
 export interface PlatformOrder {
   matches(platform: Platform): boolean;
-  /** Negative if `a` goes before `b`, positive if after, 0 if neither: then they stay in the order of their index. */
+  /** Negative if `a` goes before `b`, positive if after. 0: they keep the order of their index. */
   compare(a: Platform, b: Platform): number;
 }
 
-/** What a machine of platform `wanted` takes: as containerd's `Default` on a Windows that tells its version, else `Only`. */
+/**
+ * The order for a machine of platform `wanted`: containerd's `Default` for a Windows host with a version, else its
+ * `Only`.
+ */
 export function orderFor(wanted: Platform): PlatformOrder {
   const { os, osVersion } = normalizePlatform(wanted);
   return os === 'windows' && osVersion !== undefined
@@ -118,10 +126,13 @@ export function orderFor(wanted: Platform): PlatformOrder {
     : new ListedOrder(platformsThatRunOn(wanted));
 }
 
-/** Any of some platforms, the first one best, and of equals the one with more features of the system (`Ordered`). */
+/**
+ * Matches any of some platforms, the first one best. Of equals, the one with more `os.features` is better
+ * (`Ordered`).
+ */
 export class ListedOrder implements PlatformOrder {
   readonly #listed: readonly PlatformTest[];
-  /** Sorting asks again and again, and an index may have thousands of entries. */
+  /** A cache for sorting: an index may have thousands of entries. */
   readonly #places = new WeakMap<Platform, number>();
 
   constructor(platforms: readonly Platform[]) {
@@ -146,7 +157,9 @@ export class ListedOrder implements PlatformOrder {
     return place;
   }
 
-  /** Behind all listed ones for what does not match; there, what would match but for its features goes first. */
+  /**
+   * A platform that does not match goes behind all listed ones; of these, one that misses only features goes first.
+   */
   #find(normalized: Platform): number {
     const end = this.#listed.length;
     const place = this.#listed.findIndex((test) => test.matches(normalized));
@@ -156,7 +169,7 @@ export class ListedOrder implements PlatformOrder {
   }
 }
 
-/** On Windows the newest version that runs goes first, by the text of its version (`windowsMatchComparer`). */
+/** Orders by the text of the Windows version: the newest that runs goes first (`windowsMatchComparer`). */
 class WindowsHostOrder implements PlatformOrder {
   readonly #host: PlatformTest;
 
@@ -176,7 +189,7 @@ class WindowsHostOrder implements PlatformOrder {
   }
 }
 
-/** Whether an image of one platform is an image for another (`NewMatcher`). */
+/** Tests whether an image of one platform fits another platform (`NewMatcher`). */
 class PlatformTest {
   readonly #own: Platform;
   readonly #features: ReadonlySet<string>;
@@ -188,7 +201,7 @@ class PlatformTest {
 
   matches(normalized: Platform): boolean {
     const { os, architecture, variant, osVersion } = this.#own;
-    // containerd takes a missing system for that of the machine it runs on, which is the one that is asked for.
+    // containerd replaces a missing OS by that of its own machine, which is the wanted one.
     const isAlike =
       (normalized.os === '' || normalized.os === os) &&
       normalized.architecture === architecture &&
@@ -197,7 +210,7 @@ class PlatformTest {
     return isAlike && this.#neededFeatures(normalized).every((feature) => this.#features.has(feature));
   }
 
-  /** `win32k`, the graphical part of Windows, has never been looked at. */
+  /** containerd ignores `win32k`, the graphical part of Windows. */
   #neededFeatures({ osFeatures = [] }: Platform): readonly string[] {
     return this.#own.os === 'windows' ? osFeatures.filter((feature) => feature !== 'win32k') : osFeatures;
   }
@@ -210,9 +223,9 @@ function featureCount({ osFeatures = [] }: Platform): number {
 const NO_PLATFORM = 'unknown';
 
 /**
- * The entries of an index that a machine of platform `wanted` can run, best first, equals in the order of the index
- * (OCI image-index.md); those that state no platform last, those whose platform is unknown never: BuildKit's
- * attestations are marked so (containerd, images.Manifest).
+ * The entries of an index that a machine of platform `wanted` can run, best first; equals keep the order of the index
+ * (OCI image-index.md). Entries without a platform come last. Entries with an unknown platform are left out: these
+ * are BuildKit's attestations (containerd, images.Manifest).
  */
 export function fittingEntries<E extends { readonly platform?: Platform }>(
   wanted: Platform,
@@ -228,7 +241,7 @@ export function fittingEntries<E extends { readonly platform?: Platform }>(
   return [...fitting.map(({ entry }) => entry), ...entries.filter(({ platform }) => platform === undefined)];
 }
 
-/** Whether it is marked as being for no machine. */
+/** True if the platform is marked as being for no machine. */
 export function isUnknown({ os, architecture }: Platform): boolean {
   return os === NO_PLATFORM || architecture === NO_PLATFORM;
 }

@@ -1,15 +1,15 @@
 /*
- * The names of systems and processors, and the aliases that stand for them: containerd/platforms v1.0.0-rc.4,
- * database.go. It takes its own machine's system for a missing one; here a missing one stays missing.
+ * Names of systems and processors, and their aliases: containerd/platforms v1.0.0-rc.4, database.go. containerd
+ * replaces a missing OS by that of its own machine; here it stays missing.
  */
 
-export function normalizeOs(os: string): string {
+function normalizeOs(os: string): string {
   const lower = os.toLowerCase();
   return lower === 'macos' ? 'darwin' : lower;
 }
 
-/** `variant` is empty where it is the processor's usual one, but for arm, whose usual one is v7. */
-export function normalizeArchitecture(
+/** `variant` is empty if it is the usual one of the processor; but arm has `v7`. */
+function normalizeArchitecture(
   architecture: string,
   variant: string,
 ): { readonly architecture: string; readonly variant: string } {
@@ -66,7 +66,7 @@ const ARCHITECTURES: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 
-/** Whether Go has it, or has reserved its name (go/build, syslist.go); names are to be normalised. */
+/** True if Go has the system or has reserved its name (go/build, syslist.go). Pass normalized names. */
 export function isKnownSystem(os: string): boolean {
   return SYSTEMS.has(os);
 }
@@ -84,7 +84,7 @@ export interface Platform {
   readonly osFeatures?: readonly string[];
 }
 
-/** What `parsePlatform` reads, as the end of a sentence. */
+/** The form that `parsePlatform` reads, as the end of a sentence. */
 export const PLATFORM_FORM =
   'os/architecture or os/architecture/variant, such as linux/arm64, linux/arm/v7 or windows(10.0.20348)/amd64';
 
@@ -94,9 +94,9 @@ const OPTION = /^[A-Za-z0-9_.%-]*$/;
 const OS = /^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?$/;
 
 /**
- * The platform that `os[(version+feature+…)]/architecture[/variant]` spells, by its usual names; undefined if it is not
- * of that form (containerd/platforms v1.0.0-rc.4, Parse). That takes a single word too and completes it by the machine
- * it runs on; a mirror runs on another one than its clients, so here both parts are needed.
+ * The normalized platform of `os[(version+feature+…)]/architecture[/variant]`; undefined for other forms
+ * (containerd/platforms v1.0.0-rc.4, Parse). containerd also reads a single word and completes it from its own
+ * machine. A mirror's clients run on other machines, so both parts are required.
  */
 export function parsePlatform(text: string): Platform | undefined {
   if (text.length > MAX_LENGTH) return undefined;
@@ -109,7 +109,7 @@ export function parsePlatform(text: string): Platform | undefined {
   return { ...os, architecture: named.architecture, ...present('variant', shown(named, variant)) };
 }
 
-/** The usual variants are left out of what did not name one, and arm64's is kept where it was named. */
+/** A variant that was not named is left out if it is the usual one. A named `v8` of arm64 is kept. */
 function shown(
   { architecture, variant }: { readonly architecture: string; readonly variant: string },
   stated: string | undefined,
@@ -140,7 +140,7 @@ function present<K extends string>(key: K, value: string): { readonly [P in K]?:
   return value === '' ? {} : ({ [key]: value } as { readonly [P in K]: string });
 }
 
-/** Undefined for what could not be written again, such as control characters. */
+/** Undefined if the option could not be encoded again, as with control characters. */
 function decodeOption(text: string): string | undefined {
   try {
     const option = decodeURIComponent(text);
@@ -156,7 +156,10 @@ export function platformName({ os, architecture, variant }: Platform): string {
   return [os, architecture, variant].filter((part) => part !== undefined && part !== '').join('/');
 }
 
-/** As `platformName`, with version and features of the system: `windows(10.0.20348)/amd64` (FormatAll there). */
+/**
+ * `platformName` with version and features of the system: `windows(10.0.20348)/amd64` (containerd/platforms,
+ * FormatAll).
+ */
 export function formatPlatform(platform: Platform): string {
   const { os, osVersion = '', osFeatures = [] } = platform;
   const features = [...new Set(osFeatures)].filter((feature) => feature !== '').sort();
@@ -167,19 +170,21 @@ export function formatPlatform(platform: Platform): string {
 
 const MAX_SHOWN_LENGTH = 80;
 
-/** `formatPlatform` for messages and terminals: whoever made an index can have written anything into it. */
+/** `formatPlatform` for messages and terminals: an index may hold any text as a platform. */
 export function showPlatform(platform: Platform): string {
   return formatPlatform(platform)
     .replaceAll(/[^\x21-\x7e]/g, '?')
     .slice(0, MAX_SHOWN_LENGTH);
 }
 
-/** What would end an option of the system, or be taken for an escape. */
+/** Escapes the characters that end an option or begin an escape. */
 function encodeOption(text: string): string {
   return text.replaceAll(/[%+()/]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
-/** Aliases and default variants made one (Normalize there): two spellings of a platform become equal. */
+/**
+ * Replaces aliases and default variants (containerd/platforms, Normalize): two spellings of a platform become equal.
+ */
 export function normalizePlatform(platform: Platform): Platform {
   const { osVersion = '', osFeatures = [] } = platform;
   const { architecture, variant } = normalizeArchitecture(platform.architecture, platform.variant ?? '');

@@ -10,18 +10,18 @@ export type RangeRequest =
   | { readonly kind: 'ranges'; readonly ranges: readonly [ByteRange, ...ByteRange[]] };
 
 /**
- * More ranges than this in one header are answered with the whole body, as RFC 9110 section 14.2 allows. Podman asks for
- * so many at most of a zstd:chunked layer (containers/storage, pkg/chunked, `maxNumberMissingChunks`).
+ * A request with more ranges gets the whole body, as RFC 9110 section 14.2 allows. Podman asks for at most this many
+ * in a zstd:chunked layer (containers/storage, pkg/chunked, `maxNumberMissingChunks`).
  */
 export const MAX_RANGES = 1024;
 
 const SPEC = /^(\d*)-(\d*)$/;
 
 /**
- * What a `Range` header asks of a body of `size` bytes (RFC 9110 section 14). Malformed headers and other units
- * are ignored, which asks for the whole; ranges that lie beyond the end or run backwards are unsatisfiable, and
- * dropped when another range of the header can be satisfied. Ranges that overlap or meet become one, at the place of the
- * first of them (RFC 9110 section 15.3.7.2): no byte is sent twice, however often it is asked for.
+ * Parses a `Range` header for a body of `size` bytes (RFC 9110 section 14). Malformed headers and other units are
+ * ignored: the whole body. A range beyond the end, or backwards, is dropped if another range is satisfiable; else the
+ * request is unsatisfiable. Ranges that overlap or touch become one, at the place of the first of them (RFC 9110
+ * section 15.3.7.2), so no byte is sent twice.
  */
 export function parseRange(header: string | undefined, size: number): RangeRequest {
   if (header === undefined) return { kind: 'whole' };
@@ -70,7 +70,7 @@ function resolve(first: string, last: string, size: number): ByteRange | undefin
   return start >= size || start >= end ? undefined : { start, end };
 }
 
-/** The value of `Content-Range` for `range` of a body of `size` bytes; the total is numeric, as Docker demands. */
+/** The value of `Content-Range` for `range` of a body of `size` bytes. Docker needs a numeric total. */
 export function contentRange(range: ByteRange, size: number): string {
   return `bytes ${range.start}-${range.end - 1}/${size}`;
 }

@@ -1,12 +1,12 @@
 import { parseDigest, type Digest } from './digest.ts';
 
-/** A repository at one upstream: `{ host: 'docker.io', name: 'library/golang' }`. */
+/** A repository of one registry: `{ host: 'docker.io', name: 'library/golang' }`. */
 export interface Repository {
   readonly host: string;
   readonly name: string;
 }
 
-/** What names a manifest inside a repository. */
+/** A tag or digest: names a manifest inside a repository. */
 export type Reference =
   { readonly kind: 'tag'; readonly tag: string } | { readonly kind: 'digest'; readonly digest: Digest };
 
@@ -17,12 +17,12 @@ const MAX_NAME_LENGTH = 255;
 
 export const DOCKER_HUB = 'docker.io';
 
-/** Other names of Docker Hub's registry: in references (docker/cli, distribution/reference), and where it answers. */
+/** Other hosts of Docker Hub: in image names (docker/cli, distribution/reference), and where its registry answers. */
 export const DOCKER_HUB_ALIASES: readonly string[] = ['index.docker.io', 'registry-1.docker.io'];
 
 /**
- * The registry that `host` means: in lower case, and Docker Hub by whatever name of it. Of ASCII only: Unicode has a
- * Kelvin sign whose lower case is a `k`, and answers confirm what was asked for.
+ * The registry that `host` means: in lower case; all names of Docker Hub become docker.io. Lower case of ASCII only:
+ * the Kelvin sign's lower case is `k`, and answers repeat the name that was asked for.
  */
 export function registryHost(host: string): string {
   const lower = host.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
@@ -30,8 +30,8 @@ export function registryHost(host: string): string {
 }
 
 /**
- * A pattern for names of images or repositories, whose first component may be a registry by another of its names.
- * `docker.io/golang` is short for `docker.io/library/golang`, as everywhere; a component that stands for all of them is not.
+ * A pattern of image or repository names, with its registry normalized. `docker.io/golang` is short for
+ * `docker.io/library/golang`. A component that is a wildcard for all names is not extended.
  */
 export function registryPattern(pattern: string): string {
   const slash = pattern.indexOf('/');
@@ -49,19 +49,19 @@ export function isTag(text: string): boolean {
   return TAG.test(text);
 }
 
-/** The reference that `text` spells, or undefined if it is neither a tag nor a digest that we can verify. */
+/** The reference that `text` spells; undefined if it is neither a tag nor a digest that Pierhead can verify. */
 export function parseReference(text: string): Reference | undefined {
   const digest = parseDigest(text);
   if (digest !== undefined) return { kind: 'digest', digest };
   return isTag(text) ? { kind: 'tag', tag: text } : undefined;
 }
 
-/** The tag or digest as it stands in a URL. */
+/** The tag or digest as in a URL. */
 export function referenceText(reference: Reference): string {
   return reference.kind === 'tag' ? reference.tag : reference.digest;
 }
 
-/** One line that names the repository, e.g. `docker.io/library/golang`: the key in stores, logs and metrics. */
+/** The key of a repository in stores, logs and metrics: `docker.io/library/golang`. */
 export function repositoryKey(repository: Repository): string {
   return `${repository.host}/${repository.name}`;
 }

@@ -3,39 +3,42 @@ import type { Digest } from './digest.ts';
 import { MANIFEST_LIMITS, parseManifest } from './manifest.ts';
 import { OCI_INDEX } from './media-types.ts';
 
-/** The list of no referrers (OCI distribution-spec, "Listing Referrers"). */
+/** An empty list of referrers (OCI distribution-spec, "Listing Referrers"). */
 export const NO_REFERRERS = Buffer.from(
   JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: [] }),
 );
 
 const COMMA = Buffer.from(',');
 const OPENING_BRACKET = '['.charCodeAt(0);
-/** So that it is no longer than tags may be. */
+/** Keeps the tag within the length limit of tags. */
 const MAX_TAG_HEX = 64;
 
-/** Under which tag they are listed where a registry has no referrers API (OCI distribution-spec, "Referrers Tag Schema"). */
+/**
+ * The tag that lists the referrers where a registry has no referrers API (OCI distribution-spec, "Referrers Tag
+ * Schema").
+ */
 export function referrersTag(digest: Digest): string {
   const [algorithm = '', hex = ''] = digest.split(':');
   return `${algorithm}-${hex.slice(0, MAX_TAG_HEX)}`;
 }
 
-/** Whether a tag belongs to a manifest by its digest: such as the above, or cosign's `sha256-….sig`. */
+/** True if a tag names a manifest's digest: a referrers tag, or cosign's `sha256-….sig`. */
 export function isTagForDigest(tag: string): boolean {
   return /^sha(?:256|512)-[a-f0-9]{64}/.test(tag);
 }
 
-/** How many there are in an index that was parsed before. */
+/** The number of referrers in a valid index. */
 export function countReferrers(bytes: Buffer): number {
   return referrerDigests(bytes).length;
 }
 
-/** What an index that was parsed before names. */
+/** The digests of the referrers in a valid index. */
 export function referrerDigests(bytes: Buffer): Digest[] {
   const { content } = parseManifest(bytes, OCI_INDEX);
   return content.kind === 'index' ? content.entries.map(({ digest }) => digest) : [];
 }
 
-/** Those of one of the artifact types; every other word of the index stays. */
+/** The index with only the referrers of these artifact types; all other bytes stay. */
 export function filterReferrers(bytes: Buffer, artifactTypes: readonly string[]): Buffer {
   return withReferrers(
     bytes,
@@ -46,13 +49,13 @@ export function filterReferrers(bytes: Buffer, artifactTypes: readonly string[])
   );
 }
 
-/** The entries of an index that was parsed before, as they stand in it; none if it has no list of them. */
+/** The entries of a valid index, as raw bytes; empty if it has no list. */
 export function referrersIn(bytes: Buffer): readonly Buffer[] {
   const list = listIn(bytes);
   return list === undefined ? [] : (read(list, listOf(VERBATIM)) as readonly Buffer[]);
 }
 
-/** An index that was parsed before with these entries in place of its own. */
+/** A valid index with `entries` in place of its own. */
 export function withReferrers(bytes: Buffer, entries: readonly Buffer[]): Buffer {
   const list = listIn(bytes);
   if (list === undefined) return entries.length === 0 ? bytes : withReferrers(NO_REFERRERS, entries);
@@ -61,7 +64,9 @@ export function withReferrers(bytes: Buffer, entries: readonly Buffer[]): Buffer
   return Buffer.concat([bytes.subarray(0, start + 1), ...texts, bytes.subarray(start + list.length - 1)]);
 }
 
-/** From its bracket to its bracket; undefined if `manifests` is missing or null, as Go programs write an empty list. */
+/**
+ * The list including its brackets; undefined if `manifests` is missing or null, as Go programs write an empty list.
+ */
 function listIn(bytes: Buffer): Buffer | undefined {
   const { manifests } = read(bytes, objectOf({ manifests: VERBATIM })) as { readonly manifests?: Buffer };
   return manifests?.[0] === OPENING_BRACKET ? manifests : undefined;

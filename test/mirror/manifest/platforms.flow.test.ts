@@ -294,7 +294,7 @@ describe('a list that nobody should make', () => {
         // Its bytes are what its digest names: asked for again, it will be the same.
         expect(answer.status).toBe(404);
         expect(errorMessage(answer)).toMatch(
-          /not a manifest|manifests of the manifest is no list|does not exist/,
+          /not a manifest|manifests of the manifest is not a list|does not exist/,
         );
       }
       await hub.stop();
@@ -306,7 +306,7 @@ describe('a list that nobody should make', () => {
     const { app } = await appWith(listOf([{ ...absentEntry('x'), size: -1 }], []));
     const answer = await app.get(APP, { headers: EVERYTHING });
     expect(answer.status).toBe(404);
-    expect(errorMessage(answer)).toContain('with a malformed size');
+    expect(errorMessage(answer)).toContain('has a malformed size');
   });
 
   it('of more than 4 MiB is an error that says so', async () => {

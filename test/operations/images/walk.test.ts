@@ -200,7 +200,7 @@ describe('what is missing of an image', () => {
     const root = { ...storedManifest(OCI_INDEX, { manifests: 'none' }) };
     const closure = await walkImage(root.digest, { platforms: [], ...reading([root]) });
     expect(closure.missing).toMatchObject([
-      { digest: root.digest, reason: 'manifests of the manifest is no list' },
+      { digest: root.digest, reason: 'manifests of the manifest is not a list' },
     ]);
   });
 
