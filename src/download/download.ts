@@ -23,12 +23,12 @@ export interface DownloadOptions {
   readonly progress: FillProgress;
   readonly open: OpenBlob;
   readonly limits: SegmentLimits;
-  /** What readers read, or wait for. */
+  /** The current demands of the readers. */
   readonly demands: () => readonly Demand[];
   readonly onWritten: (extent: Extent) => void;
 }
 
-/** What is running of a fill: the places at which it receives, until everything is written. */
+/** Downloads one blob by several segments at a time, until everything is written. */
 export class Download {
   readonly #options: DownloadOptions;
   readonly #segments = new Set<FillSegment>();
@@ -43,19 +43,20 @@ export class Download {
     this.#options = options;
   }
 
-  /** At how many places it received. */
+  /** The number of segments opened so far. */
   get opened(): number {
     return this.#opened;
   }
 
-  /** Upstream sends whole blobs only: to receive at several places would fetch everything as often. */
+  /** The upstream ignores ranges, so several segments would each fetch the whole blob. */
   goSequential(): void {
     this.#isSequential = true;
   }
 
   /**
-   * Receives what is missing; `first` is an answer of upstream that was opened for it. Resolves when everything is
-   * written, or what had come before `stop`. Throws what a segment or `fail` did; no segment runs on then.
+   * Downloads the missing bytes; `first` is an upstream response that was opened for them. Resolves when everything
+   * is written, or after `stop` what came before. Throws the error of a segment or of `fail`; then no segment runs
+   * on.
    */
   async receive(first: BlobStream | undefined): Promise<void> {
     const { progress } = this.#options;
@@ -65,13 +66,13 @@ export class Download {
     if (this.#failure === undefined) this.#goOn(first);
     else first?.close();
     if (this.#segments.size === 0) this.#settle();
-    // Readers that are far ahead can be taken care of now.
+    // Readers far ahead may now get a segment of their own.
     progress.changed();
     await round.promise;
     this.#round = undefined;
   }
 
-  /** Sees to it that the bytes of `demand` come, if not at once. */
+  /** Opens a segment for `demand` if the plan allows; else a running one brings the bytes later. */
   want(demand: Demand): void {
     const state = this.#state();
     if (state === undefined || this.#isEnding() || this.#isSequential) return;
@@ -79,7 +80,7 @@ export class Download {
     if (opening !== undefined) this.#open(opening);
   }
 
-  /** The bytes from `position` on, if they were written a moment ago; else nothing. */
+  /** The bytes from `position` on if they are still in memory after a write; else nothing. */
   recent(position: number, maxBytes: number): readonly Buffer[] {
     for (const { recent } of this.#segments) {
       const found = recent.from(position, maxBytes);
@@ -93,7 +94,9 @@ export class Download {
     for (const segment of this.#segments) segment.stop();
   }
 
-  /** Ends the transfer with `error`, once every segment has ended: nothing may be written to a part that is given up. */
+  /**
+   * Ends the download with `error` after every segment has ended: nothing may be written to a part that is given up.
+   */
   fail(error: unknown): void {
     this.#failure ??= { error };
     this.stop();
@@ -106,7 +109,7 @@ export class Download {
     this.#launch(extent);
   }
 
-  /** Asks for what is missing, if something is, as far as it is not being received. */
+  /** Opens a segment for missing bytes that no segment downloads. */
   #goOn(first?: BlobStream): void {
     const { progress, limits } = this.#options;
     const state = this.#state();
@@ -133,7 +136,7 @@ export class Download {
       end,
       part,
       open,
-      ...(first === undefined ? {} : { first }),
+      first,
       limit: (self) => {
         const state = this.#state();
         return state === undefined ? undefined : limitOf(self, state);
@@ -141,11 +144,12 @@ export class Download {
       maySkip: () => this.#running().length === 1,
       onWritten: (extent) => {
         onWritten(extent);
-        // From here on it may make way, if nobody reads it, for one who waits already.
+        // From this mark on, the segment may be replaced for a waiting reader if no reader follows it.
         const mark = start + limits.minGapBytes;
         if (extent.start < mark && extent.end >= mark) progress.changed();
       },
-      // Upstream may be silent for long, and whoever reads must learn of it at once; nothing may begin meanwhile.
+      // A segment may wait long for upstream before it ends. Readers must learn of the failure now, and no segment
+      // may begin.
       onFailed: (error) => this.fail(error),
     });
     this.#segments.add(segment);
@@ -159,7 +163,7 @@ export class Download {
     );
   }
 
-  /** Upstream may have no answer to one range and go on with another: what is missing then comes by that one. */
+  /** Upstream may fail one range and serve another; the missing bytes then come by the other. */
   #isOfOneRange(error: unknown): boolean {
     return error instanceof BlobBodyError && error.code === 'broken' && this.#running().length > 1;
   }
@@ -168,7 +172,7 @@ export class Download {
     const { progress } = this.#options;
     this.#segments.delete(segment);
     if (!this.#isEnding()) {
-      // The body of a blob whose size nobody told has come to its end.
+      // A blob of unknown size ends where its body ends.
       progress.size ??= progress.written.prefix;
       this.#goOn();
     }
@@ -190,7 +194,8 @@ export class Download {
     if (size === undefined) return undefined;
     const streams = this.#running();
     const written = this.#received();
-    // Asked for at every chunk and by every reader that waits, of which there may be hundreds; few ask for the others.
+    // A getter: the state is built for every chunk and for each of hundreds of readers, and few calls read the
+    // demands.
     return {
       size,
       written,
@@ -202,7 +207,7 @@ export class Download {
     };
   }
 
-  /** What is written, or about to be: one that was stopped still writes what it has received. */
+  /** Written bytes, and those that a stopped segment has received and will still write. */
   #received(): Extents {
     const { written } = this.#options.progress;
     const stopped = [...this.#segments].filter(({ isStopped }) => isStopped);

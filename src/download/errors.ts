@@ -1,9 +1,12 @@
-/** What is held back of an answer until the blob is verified, so that no client takes wrong bytes for a whole blob. */
+/**
+ * The last bytes of a response are held back until the blob is verified, so that no client keeps wrong bytes as a
+ * whole blob.
+ */
 export const HELD_BACK_BYTES = 64 * 1024;
 
 /**
- * `broken`: what was sent so far is right, the rest is not to be had now.
- * `corrupt`: upstream's bytes are not what the digest names; what was sent must not be kept.
+ * `broken`: the bytes sent so far are right, the rest cannot be downloaded now. `corrupt`: the bytes do not match the
+ * digest and must not be kept.
  */
 export class BlobBodyError extends Error {
   override readonly name = 'BlobBodyError';

@@ -1,13 +1,13 @@
 import type { Extents } from '../lib/extents.ts';
 import type { BlobPart } from '../store/blobs.ts';
 
-/** What a process that is killed may lose of what it had written: what came in this time, or so many bytes. */
+/** A killed process loses at most the bytes written in this time, or this many. */
 const NOTE_EVERY_MS = 250;
 const NOTE_EVERY_BYTES = 16 * 1024 * 1024;
-/** The thread that hashes is not woken for less; what is left at the end takes it milliseconds. */
+/** The least number of bytes for which the hash thread is woken. The rest at the end takes it milliseconds. */
 const HASH_BYTES = 4 * 1024 * 1024;
 
-/** Follows a part as it grows: the hash over the bytes from the start on, and notes of what is written. */
+/** Hashes a part from the start on as it grows, and notes the written extents. */
 export class PartFollower {
   readonly #part: Pick<BlobPart, 'hashTo' | 'note'>;
   readonly #written: Extents;
@@ -20,14 +20,14 @@ export class PartFollower {
   #isFinished = false;
   readonly #abort = new AbortController();
 
-  /** `onError` is told when the part cannot be read back; a note that fails only makes a later start lose more. */
+  /** `onError` is called if the part cannot be read back. A note that fails only makes a later start lose more. */
   constructor(part: Pick<BlobPart, 'hashTo' | 'note'>, written: Extents, onError: (error: unknown) => void) {
     this.#part = part;
     this.#written = written;
     this.#onError = onError;
   }
 
-  /** To be called when more is written. */
+  /** Call after each write. */
   wrote(): void {
     if (this.#isFinished) return;
     if (this.#written.prefix >= this.#hashedTo + HASH_BYTES) this.#hashing ??= this.#hash();
@@ -35,12 +35,12 @@ export class PartFollower {
     if (this.#written.bytes >= this.#notedBytes + NOTE_EVERY_BYTES) this.#note();
   }
 
-  /** Ends the hash where it is, however much is left of it. */
+  /** Ends the hash, however much is left of it. */
   stop(): void {
     this.#abort.abort();
   }
 
-  /** Resolves when everything is hashed that was written from the start on, and nothing is noted any more. */
+  /** Resolves when the running hash and note have ended. No others follow. */
   async finish(): Promise<void> {
     this.#isFinished = true;
     clearTimeout(this.#noteTimer);

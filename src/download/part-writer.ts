@@ -2,20 +2,20 @@ import type { Extent } from '../lib/extents.ts';
 import type { BlobPart } from '../store/blobs.ts';
 
 /**
- * A write takes what has come in so long, or so many bytes if those come sooner: each one wakes a thread, which costs
- * more than the system call itself. What comes after a longer pause is written at once.
+ * A write takes the bytes of 4 ms, or 2 MiB if they come sooner. Each write wakes a thread, which costs more than the
+ * system call. Bytes after a longer pause are written at once.
  */
 const WRITE_EVERY_MS = 4;
 const WRITE_BYTES = 2 * 1024 * 1024;
 /**
- * One write of each writer takes no more, unless they are very many: while the disk is slow, four of them are in memory,
- * the one that waits, the one under way and the last two.
+ * The sum of one write of each writer, unless there are very many. While the disk is slow, each writer holds four
+ * writes in memory: one waits, one runs, and two are recent.
  */
 const ALL_WRITES_BYTES = 16 * 1024 * 1024;
-/** What may come at once. */
+/** The largest chunk that a connection delivers. */
 const MIN_WRITE_BYTES = 64 * 1024;
 
-/** Those that may still be pushed to. */
+/** The writers that are not flushed yet. */
 const writers = new Set<PartWriter>();
 
 function writeBytes(): number {
@@ -23,13 +23,13 @@ function writeBytes(): number {
 }
 
 export interface PartWriterEvents {
-  /** After each write: what can be read back, and what it is. */
+  /** After each write: the extent that can be read back, and its bytes. */
   readonly onWritten: (written: Extent, chunks: readonly Buffer[]) => void;
-  /** The disk has refused a write, which `push` and `flush` throw; what else comes is not written. */
+  /** The disk refused a write. `push` and `flush` throw its error; later chunks are not written. */
   readonly onFailed?: (error: unknown) => void;
 }
 
-/** Writes a stream of chunks to a part, in as few writes as do not make its readers wait. */
+/** Writes a stream of chunks to a part, in as few writes as possible without making readers wait. */
 export class PartWriter {
   readonly #part: Pick<BlobPart, 'write'>;
   readonly #events: PartWriterEvents;
@@ -49,20 +49,20 @@ export class PartWriter {
     writers.add(this);
   }
 
-  /** Takes the chunk over; resolves at once, or when the disk has caught up. Throws what the disk said. */
+  /** Takes ownership of the chunk. Resolves at once, or when the disk has caught up. Throws the disk's error. */
   async push(chunk: Buffer): Promise<void> {
     this.#throwFailure();
     this.#queue.push(chunk);
     this.#queuedBytes += chunk.length;
     this.#writeWhenDue();
     while (this.#queuedBytes >= writeBytes()) {
-      // None is under way if there are more writers than a moment ago.
+      // `#running` is undefined if the limit fell because there are more writers than before.
       await (this.#running ??= this.#write());
       this.#throwFailure();
     }
   }
 
-  /** Resolves when all that was pushed is written. To be called in any case, at the end. Throws what the disk said. */
+  /** Resolves when all chunks are written. Must be called at the end in any case. Throws the disk's error. */
   async flush(): Promise<void> {
     while (this.#failure === undefined && (this.#running !== undefined || this.#queue.length > 0)) {
       this.#running ??= this.#write();

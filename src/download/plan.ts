@@ -3,19 +3,19 @@ import type { KeptExtents } from '../store/blobs.ts';
 
 /** One request of a fill to upstream. */
 export interface Stream {
-  /** Where it began, and the next byte that it will receive. */
+  /** Its first byte, and the next byte that it will receive. */
   readonly start: number;
   readonly position: number;
-  /** What it has asked for ends here, exclusive. */
+  /** End of the requested range, exclusive. */
   readonly end: number;
 }
 
-/** A reader that began at `start` waits for the byte at `position`, or reads there, and wants those up to `end`. */
+/** A reader that began at `start`, is at `position` and reads up to `end`. */
 export interface Demand {
   readonly start: number;
   readonly position: number;
   readonly end: number;
-  /** In ms; undefined while it does not wait. */
+  /** In ms; undefined while the reader does not wait. */
   readonly waitsSince: number | undefined;
 }
 
@@ -24,29 +24,29 @@ export interface FillState<S extends Stream = Stream> {
   readonly written: Extents;
   readonly streams: readonly S[];
   readonly demands: readonly Demand[];
-  /** The least distance at which readers were seen to begin; Infinity until two of them were far apart. */
+  /** The least distance between the starts of two readers; Infinity until two were far apart. */
   readonly pieceBytes: number;
 }
 
 export interface SegmentLimits {
-  /** How many streams a fill may have at a time. */
+  /** Streams of one fill at a time. */
   readonly maxStreams: number;
-  /** A byte that is nearer to what is being received is waited for. */
+  /** A reader waits for a running stream that is nearer than this. */
   readonly minGapBytes: number;
 }
 
-/** Another stream, for the bytes from `start` to `end`. */
+/** A new stream for the bytes from `start` to `end`. */
 export interface Opening<S extends Stream = Stream> extends Extent {
-  /** It has to end first: nobody reads what it brings. */
+  /** This stream must end first: no reader follows it. */
   readonly instead?: S;
-  /** What the next streams are to ask for. */
+  /** The range size of the next streams. */
   readonly pieceBytes: number;
 }
 
-/** The last stream that there may be asks for so many gaps at most. */
+/** Limit on the range of the last stream of a fill, in gaps. */
 const LAST_PLACE_GAPS = 16;
 
-/** What upstream is to be asked for first of a blob of which this was kept; undefined if that is everything. */
+/** The first missing extent of a blob whose part was kept; undefined if nothing is missing. */
 export function firstMissing(
   kept: KeptExtents | undefined,
   knownSize: number | undefined,
@@ -56,7 +56,7 @@ export function firstMissing(
   return new Extents(kept.written).gaps(size)[0];
 }
 
-/** Where `stream` has to stop: where its request ends, bytes are there already, or another stream began. */
+/** The end of `stream`: the end of its request, the next written byte or the start of another stream. */
 export function limitOf<S extends Stream>(stream: S, { size, written, streams }: FillState<S>): number {
   const { position } = stream;
   if (written.coveredTo(position) > position) return position;
@@ -67,13 +67,13 @@ export function limitOf<S extends Stream>(stream: S, { size, written, streams }:
   return limit;
 }
 
-/** What is to be opened for a reader; undefined if it has to wait for what runs. */
+/** The stream to open for a reader; undefined if it must wait for running streams. */
 export function openingFor<S extends Stream>(
   demand: Demand,
   state: FillState<S>,
   limits: SegmentLimits,
 ): Opening<S> | undefined {
-  // The first byte that is not there, which the reader comes to through those that are.
+  // The first missing byte on the reader's way.
   const position = state.written.coveredTo(demand.position);
   if (position >= Math.min(demand.end, state.size)) return undefined;
   const feeder = feederOf(position, state);
@@ -87,15 +87,18 @@ export function openingFor<S extends Stream>(
     feeder === undefined ? Infinity : position - feeder.start,
     place.instead === undefined ? Infinity : place.instead.position - place.instead.start,
   );
-  // A range that ends says what is wanted; one that reads on and on is not given its bytes in small pieces.
+  // A client's range request shows the size it needs. A reader without an end that has read far gets large ranges.
   const wanted = demand.end < state.size ? demand.end - start : demand.position - demand.start;
-  // There may be others soon, who have to wait then.
+  // Other readers may come soon, and would wait for the end of the last stream.
   const most = state.streams.length + 1 < limits.maxStreams ? Infinity : LAST_PLACE_GAPS * limits.minGapBytes;
   const bytes = Math.max(Math.min(Math.max(pieceBytes, wanted), most), position + 1 - start);
   return { start, end: endOf(start, start + bytes, state, limits), pieceBytes, ...place };
 }
 
-/** What is to be opened where a stream has ended: for who waits, the longest first, and who will come to a hole. */
+/**
+ * The stream to open after another one ended: for the reader that waits longest, then for readers on the way to a
+ * hole, then for the first hole.
+ */
 export function nextOpening<S extends Stream>(
   state: FillState<S>,
   limits: SegmentLimits,
@@ -105,7 +108,7 @@ export function nextOpening<S extends Stream>(
     if (opening !== undefined) return opening;
   }
   if (state.streams.length > 0) return undefined;
-  // Nobody comes to it for now, so one connection is enough, and one request for all of it.
+  // No reader is on its way to the hole, so one request for all of it is enough.
   const [hole] = state.written.gaps(state.size);
   return hole && { ...hole, pieceBytes: state.pieceBytes };
 }
@@ -119,8 +122,8 @@ function byNeed(demands: readonly Demand[]): Demand[] {
 }
 
 /**
- * Whether another stream may run, or takes the place of one. What a connection had in flight when it was ended is
- * lost, so it has to have brought something, and to have more to bring than will come at once.
+ * Room for another stream: free, or by replacing one. Bytes in flight on an ended connection are lost. So a replaced
+ * stream must have brought at least a gap, and have at least a gap left.
  */
 function placeFor<S extends Stream>(
   { waitsSince }: Demand,
@@ -140,7 +143,7 @@ function placeFor<S extends Stream>(
   return instead === undefined ? undefined : { instead };
 }
 
-/** The stream that brings the byte at `position`, or has just brought it. */
+/** The stream that downloads the byte at `position`, or has just downloaded it. */
 function feederOf<S extends Stream>(position: number, state: FillState<S>): S | undefined {
   let feeder: S | undefined;
   for (const stream of state.streams) {
@@ -149,14 +152,17 @@ function feederOf<S extends Stream>(position: number, state: FillState<S>): S | 
   return feeder !== undefined && position < limitOf(feeder, state) ? feeder : undefined;
 }
 
-/** Where the bytes before `position` begin that are not there and that nothing brings. */
+/** The start of the missing bytes before `position` that no stream downloads. */
 function startOfHole<S extends Stream>(position: number, state: FillState<S>): number {
   const hole = state.written.gaps(state.size).find(({ start, end }) => start <= position && position < end);
   const ends = state.streams.map((stream) => limitOf(stream, state)).filter((end) => end <= position);
   return Math.max(hole?.start ?? position, ...ends);
 }
 
-/** Where a stream from `start` on is to end: at `wanted`, unless something else is there before, or little behind it. */
+/**
+ * The end of a stream from `start`: `wanted`, or the next written or demanded byte if that is earlier or shortly
+ * behind.
+ */
 function endOf<S extends Stream>(
   start: number,
   wanted: number,
@@ -169,7 +175,7 @@ function endOf<S extends Stream>(
   return most - wanted < minGapBytes / 2 ? most : wanted;
 }
 
-/** Whether a reader waits for what the stream brings next, or will come there through bytes that are there already. */
+/** True if a reader waits for the stream's next bytes, or reaches them through written bytes. */
 function isRead<S extends Stream>(
   stream: S,
   demands: readonly Demand[],

@@ -1,17 +1,17 @@
 import { Extents, type Extent } from '../lib/extents.ts';
 import { type BlobBodyError, HELD_BACK_BYTES } from './errors.ts';
 
-/** The disk takes no more: readers have to get what is not written by themselves. */
+/** The disk is full or broken: readers download the unwritten bytes themselves. */
 export const DIVERTED = Symbol('diverted');
 
-/** How far a fill has come, and those who wait for it to come further. */
+/** The progress of a fill, and the readers that wait for it. */
 export class FillProgress {
-  /** Bytes of the whole blob, once known. */
+  /** Size of the blob; undefined until known. */
   size: number | undefined;
   readonly written = new Extents();
   #isVerified = false;
   #failure: BlobBodyError | typeof DIVERTED | undefined;
-  /** With the byte that each of them waits for. */
+  /** By callback: the byte that the reader waits for. */
   readonly #waiters = new Map<() => void, number>();
 
   get isVerified(): boolean {
@@ -39,19 +39,19 @@ export class FillProgress {
     this.#wake();
   }
 
-  /** Something else has changed that readers wait for. */
+  /** Wakes all readers after another change. */
   changed(): void {
     this.#wake();
   }
 
-  /** Before this byte, the last ones are kept from those who must not take wrong bytes for a whole blob. */
+  /** The start of the bytes that are held back until the blob is verified. */
   holdFrom(): number {
     return Math.max(0, (this.size ?? this.written.prefix) - HELD_BACK_BYTES);
   }
 
   /**
-   * Up to where bytes may be read from `position` on, exclusive; `isHeldBack` leaves the last ones out until the blob
-   * is verified. DIVERTED if no more of them will come here. Throws BlobBodyError once the fill has failed.
+   * The end of the bytes that may be read from `position`, exclusive. With `isHeldBack` the last 64 KiB are left out
+   * until the blob is verified. DIVERTED if no more bytes will come. Throws BlobBodyError after the fill failed.
    */
   limitFrom(position: number, isHeldBack: boolean): number | typeof DIVERTED {
     if (this.#isVerified) return this.size ?? this.written.prefix;
@@ -62,15 +62,15 @@ export class FillProgress {
   }
 
   /**
-   * Calls `wake` once, when there is more from `position` on or anything else has changed; the function returned takes
-   * that back.
+   * Calls `wake` once, when more bytes from `position` are written or anything else changes. The returned function
+   * cancels.
    */
   onChange(position: number, wake: () => void): () => void {
     this.#waiters.set(wake, position);
     return () => this.#waiters.delete(wake);
   }
 
-  /** Hundreds may wait, far from each other, and a write is for few of them. */
+  /** Hundreds of readers may wait at distant positions, and a write concerns few of them. */
   #wake(isFor: (position: number) => boolean = () => true): void {
     const woken = [...this.#waiters].filter(([, position]) => isFor(position));
     for (const [wake] of woken) this.#waiters.delete(wake);

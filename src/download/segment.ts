@@ -5,7 +5,7 @@ import { PartWriter } from './part-writer.ts';
 import type { Stream } from './plan.ts';
 import { upstreamBytes, type BytesRequest } from './source.ts';
 
-/** So many are remembered: a reader at the head of the fill sends one while the next is under way. */
+/** A reader at the head of the fill sends one write while the next one runs. */
 const MAX_WRITES = 2;
 
 interface Write extends Extent {
@@ -13,8 +13,8 @@ interface Write extends Extent {
 }
 
 /**
- * What a fill has written last, for the readers close behind it: they take it from memory instead of reading it back.
- * A slow fill writes little at a time, so that only of a fast one much is remembered.
+ * The last writes of a segment. Readers close behind take them from memory instead of the disk. A slow fill writes
+ * little at a time, so only fast fills hold much memory.
  */
 export class RecentWrites {
   readonly #writes: Write[] = [];
@@ -24,7 +24,7 @@ export class RecentWrites {
     if (this.#writes.length > MAX_WRITES) this.#writes.shift();
   }
 
-  /** The bytes from `position` on, at most `maxBytes` of them; nothing if they are not remembered. */
+  /** At most `maxBytes` from `position` on; nothing if these bytes are no longer in memory. */
   from(position: number, maxBytes: number): readonly Buffer[] {
     const write = this.#writes.find(({ start, end }) => start <= position && position < end);
     return write === undefined ? [] : slice(write.chunks, position - write.start, maxBytes);
@@ -45,21 +45,21 @@ function slice(chunks: readonly Buffer[], offset: number, maxBytes: number): Buf
   return found;
 }
 
-/** So much is received in one go: a socket hands over no more than this at a time, TLS a quarter. */
+/** Received between two turns. A socket delivers at most this much at a time, TLS a quarter. */
 const PIECE_BYTES = 64 * 1024;
 
 export interface FillSegmentOptions extends Omit<BytesRequest, 'limit' | 'signal'> {
   readonly part: BlobPart;
-  /** What it is to ask for ends here, exclusive; Infinity if that is all there is. */
+  /** End of the range to request, exclusive; Infinity if it is open. */
   readonly end: number;
-  /** Where the segment has to stop, exclusive; undefined while the size of the blob is not known. */
+  /** The byte at which the segment must stop; undefined while the size of the blob is unknown. */
   readonly limit: (segment: FillSegment) => number | undefined;
   readonly onWritten: (written: Extent) => void;
-  /** The disk has refused a write, which `run` throws once it has ended. */
+  /** The disk refused a write. `run` throws its error at its end. */
   readonly onFailed: (error: unknown) => void;
 }
 
-/** One request of a fill, which is made again where it breaks off: from its start to its end, or what is there already. */
+/** A stretch of a fill, downloaded by one request. A request that breaks off is repeated from that byte. */
 export class FillSegment implements Stream {
   readonly start: number;
   readonly end: number;
@@ -84,8 +84,8 @@ export class FillSegment implements Stream {
   }
 
   /**
-   * Resolves when everything up to the limit is written, or what came before `stop`. Throws BlobBodyError,
-   * RangeIgnoredError, or BlobStoreError.
+   * Resolves when everything up to the limit is written, or after `stop` what came before. Throws BlobBodyError,
+   * RangeIgnoredError or BlobStoreError.
    */
   async run(): Promise<void> {
     const { part, limit, onWritten, onFailed } = this.#options;
@@ -100,7 +100,7 @@ export class FillSegment implements Stream {
     const request = { ...this.#options, limit: () => limit(this), signal: this.#abort.signal };
     try {
       for await (const chunk of upstreamBytes(request)) {
-        // Another segment may begin where this one stopped.
+        // Another segment may begin at this byte.
         if (this.isStopped) return;
         this.#position += chunk.length;
         await writer.push(chunk);

@@ -4,14 +4,14 @@ import { BodyBrokenError, type BlobStream, type Outcome, failureReason } from '.
 import { BlobBodyError } from './errors.ts';
 import type { FillProgress } from './progress.ts';
 
-/** Upstream may break off this often in a row without a byte of progress. */
+/** Attempts in a row that may break off without a new byte. */
 const MAX_FRUITLESS_ATTEMPTS = 5;
 const FIRST_PAUSE_MS = 200;
 const MAX_PAUSE_MS = 4000;
 
 /**
- * Asks upstream anew, on fresh tokens and redirects, for the bytes from `offset` on; up to `end` if that is known.
- * Rejects with the reason of `signal` when that ends it.
+ * Opens a new request with fresh tokens and redirects, for the bytes from `offset` on, up to `end` if that is known.
+ * Rejects with the reason of `signal` if that is aborted.
  */
 export type OpenBlob = (
   offset: number,
@@ -22,26 +22,29 @@ export type OpenBlob = (
 export interface BytesRequest {
   readonly digest: Digest;
   readonly start: number;
-  /** Where to stop, exclusive. It is asked again and again, since it may come nearer; undefined: at the end of the body. */
+  /**
+   * Where to stop, exclusive; undefined: at the end of the body. Called again and again, since the limit may come
+   * nearer.
+   */
   readonly limit: () => number | undefined;
   readonly open: OpenBlob;
-  /** Upstream's answer from `start` on, if it was asked already. */
-  readonly first?: BlobStream;
+  /** A response from `start` on, if one is open already. */
+  readonly first?: BlobStream | undefined;
   readonly signal: AbortSignal;
-  /** Whether to go on although upstream sends from the start of the blob: what comes before is then thrown away. */
+  /** True if a response from the start of the blob may be used; the bytes before the position are then dropped. */
   readonly maySkip: () => boolean;
 }
 
-/** Upstream sends the whole blob to whoever asks for a part of it. */
+/** The upstream ignored a range and sent the whole blob. */
 export class RangeIgnoredError extends Error {
   override readonly name = 'RangeIgnoredError';
   readonly code = 'range-ignored';
 }
 
 /**
- * The bytes of a blob from `start` to `limit`, whatever breaks in between: an answer that breaks off, stalls or is
- * short is followed by another one from where it was. Ends early, without an error, when `signal` is aborted.
- * Throws BlobBodyError `broken` when upstream gives nothing any more, and `corrupt` when it gives too much.
+ * The bytes of a blob from `start` to `limit`. A response that breaks off, stalls or is short is followed by a new
+ * request from that byte. Ends early, without an error, when `signal` is aborted. Throws BlobBodyError `broken` after
+ * five attempts in a row without a new byte.
  */
 export async function* upstreamBytes(request: BytesRequest): AsyncGenerator<Buffer, void> {
   const { digest, limit, signal } = request;
@@ -52,7 +55,7 @@ export async function* upstreamBytes(request: BytesRequest): AsyncGenerator<Buff
     const before = progress.position;
     try {
       stream ??= await reopen(request, progress.position, fruitless);
-      // Whoever has gone asks for no further chunk, and so nobody would close a stream that came too late.
+      // The consumer may have left during `reopen`, and would not close this stream.
       if (signal.aborted) return;
       yield* bytesOf(request, stream, progress);
       if (limit() === undefined) return;
@@ -70,7 +73,7 @@ export async function* upstreamBytes(request: BytesRequest): AsyncGenerator<Buff
   }
 }
 
-/** What one answer gives of the bytes that are still missing. */
+/** The missing bytes of one response. */
 async function* bytesOf(
   { digest, limit, signal, maySkip }: BytesRequest,
   stream: BlobStream,
@@ -96,7 +99,10 @@ async function* bytesOf(
   }
   const end = limit();
   if (end !== undefined && progress.position < end) {
-    throw new BodyBrokenError('short', `upstream sent ${progress.position} of ${end} bytes of ${digest}`);
+    throw new BodyBrokenError(
+      'short',
+      `the body of ${digest} ended after ${progress.position} of ${end} bytes`,
+    );
   }
 }
 
@@ -107,7 +113,7 @@ async function reopen(request: BytesRequest, position: number, fruitless: number
     await delay(pauseMs, undefined, { signal });
   }
   const outcome = await open(position, limit(), signal);
-  if (outcome.kind !== 'ok') throw new BodyBrokenError('cut', failureReason(outcome, 'upstream'));
+  if (outcome.kind !== 'ok') throw new BodyBrokenError('cut', failureReason(outcome, 'the upstream'));
   return outcome.value;
 }
 
@@ -119,11 +125,11 @@ export interface FillUpstreamOptions {
   readonly digest: Digest;
   readonly progress: FillProgress;
   readonly open: OpenBlob;
-  /** Told when the blob turns out to be had from its start only. */
+  /** Called when the blob turns out to be encoded, so that only downloads from its start work. */
   readonly onDecoded: () => void;
 }
 
-/** Upstream, as a fill and its readers ask it: what it says of the blob has to agree with what is known. */
+/** Opens responses for a fill and its readers, and checks each against the known size. */
 export class FillUpstream {
   readonly #options: FillUpstreamOptions;
   #isDecoded = false;
@@ -134,12 +140,12 @@ export class FillUpstream {
     this.#options = options;
   }
 
-  /** Somebody on the way encodes the blob, and there is no way into the middle of that. */
+  /** A proxy encodes the blob, and an encoded body has no ranges. */
   get isDecoded(): boolean {
     return this.#isDecoded;
   }
 
-  /** The size is upstream's own word, and not just that of a manifest. */
+  /** True if the upstream stated the size; a manifest's word alone does not count. */
   get hasToldSize(): boolean {
     return this.#hasToldSize;
   }
@@ -161,13 +167,13 @@ export class FillUpstream {
     }
     this.#wasContradicted = true;
     outcome.value.close();
-    const reason = `upstream says that ${digest} has ${totalSize} bytes, which is known to have ${size}`;
+    const reason = `the upstream says that ${digest} has ${totalSize} bytes, but its known size is ${size}`;
     return { kind: 'unavailable', cause: 'not-a-registry', reason };
   };
 
   /**
-   * For the first answer, `missing` of an earlier attempt; the whole from an upstream that cannot give just that, or
-   * whose answer is not the blob that is known: the next redirect may lead to a host that has it right.
+   * Opens the first response, for the `missing` bytes. If the upstream cannot serve that range, or contradicts the
+   * known size, opens the whole blob: the next redirect may lead to a host that has it right.
    */
   async first(
     missing: { readonly start: number; readonly end?: number },
