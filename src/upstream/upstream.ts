@@ -4,30 +4,30 @@ import type { Descriptor } from '../oci/manifest.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { TagPage } from '../oci/tag-page.ts';
 
-/** Why the registry at `host` was of no help, as half a sentence. */
+/** Why the registry at `host` did not serve a request, as half a sentence. */
 export function failureReason(failure: Failure, host: string): string {
   switch (failure.kind) {
     case 'not-found':
-      return `${host} says that it does not exist`;
+      return `it does not exist on ${host}`;
     case 'refused':
-      return `${host} refuses it (${failure.status})`;
+      return `${host} refuses access (${failure.status})`;
     case 'limited':
-      return `${failure.scope === 'pulls' ? `the pull limit of ${host} is used up` : `${host} limits our requests`}${waitText(failure.retryAfterMs)}`;
+      return `${failure.scope === 'pulls' ? `the pull limit of ${host} is used up` : `${host} limits requests of this server`}${waitText(failure.retryAfterMs)}`;
     case 'unavailable':
       return failure.reason;
   }
 }
 
-export function waitText(ms: number | undefined): string {
+function waitText(ms: number | undefined): string {
   if (ms === undefined) return '';
   const minutes = Math.ceil(ms / 60_000);
-  return minutes > 120 ? `, for ${Math.ceil(minutes / 60)} h at most` : `, for ${minutes} min at most`;
+  return minutes > 120 ? `, for at most ${Math.ceil(minutes / 60)} h` : `, for at most ${minutes} min`;
 }
 
-/** The headers of an answer; names in lower case, repeated lines as a list. */
+/** Headers of a response: names in lower case, repeated lines as a list. */
 export type AnswerHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;
 
-/** Why an upstream could not be asked or did not answer as a registry should. */
+/** Why an upstream was not asked or gave no usable response. */
 export type UnavailableCause =
   | 'offline' // the settings forbid asking
   | 'unreachable' // no connection: refused, DNS, TLS, proxy
@@ -37,20 +37,20 @@ export type UnavailableCause =
   | 'credentials'; // the token service rejects the configured credentials
 
 /**
- * All that can come of asking upstream. Every use handles each case (exhaustive switch). `spared`: upstream was not
- * asked, because it is known to be out of reach or to limit us.
+ * The outcome of a request to an upstream. Every use handles each case (exhaustive switch). `spared`: the upstream
+ * was not asked, because it is known to be unreachable or to limit this server.
  */
 export type Outcome<T> =
   | { readonly kind: 'ok'; readonly value: T }
   /** 404. `noStore`: the answer said `Cache-Control: no-store`, so the absence must not be remembered. */
   | { readonly kind: 'not-found'; readonly noStore: boolean }
-  /** 401 or 403 from the registry under a freshly issued token (or with none to be had anonymously). */
+  /** 401 or 403 from the registry for a new token, or for an anonymous request that no token service serves. */
   | { readonly kind: 'refused'; readonly status: number }
   /** 429. `pulls`: the pull limit; `abuse`: any other. */
   | {
       readonly kind: 'limited';
       readonly scope: 'pulls' | 'abuse';
-      readonly retryAfterMs?: number;
+      readonly retryAfterMs?: number | undefined;
       readonly spared?: true;
     }
   | {
@@ -60,7 +60,7 @@ export type Outcome<T> =
       readonly spared?: true;
     };
 
-/** As whom upstream is asked: with the configured credentials, if there are any, or always without. */
+/** The identity of a request: the configured credentials, if there are any, or always anonymous. */
 export type Identity = 'configured' | 'anonymous';
 
 export interface AskOptions {
@@ -71,114 +71,115 @@ export interface AskOptions {
 
 export interface FetchedManifest {
   readonly mediaType: string;
-  /** At most 4 MiB. Not verified against anything yet. */
+  /** At most 4 MiB, not verified. */
   readonly bytes: Buffer;
-  /** `Docker-Content-Digest`, if there was a valid one. */
-  readonly digest?: Digest;
+  /** `Docker-Content-Digest`, if it is valid. */
+  readonly digest?: Digest | undefined;
+}
+
+/** Size in bytes; undefined if the upstream does not state it. */
+export interface ContentSize {
+  readonly size?: number | undefined;
 }
 
 export interface BlobOptions extends AskOptions {
-  /** From this byte on. */
+  /** First byte. */
   readonly offset: number;
-  /** Up to and not including this one; undefined: to the end of the blob. */
+  /** End, exclusive; undefined: to the end of the blob. */
   readonly end?: number;
-  /** Of the whole blob as a manifest tells it, in bytes. */
+  /** Size of the whole blob by a manifest, in bytes. */
   readonly expectedSize?: number;
 }
 
 export interface BlobStream {
-  /** Of the whole blob, if upstream told (`Content-Length`, or the total of `Content-Range`). */
-  readonly totalSize?: number;
-  /** Where the body begins: the offset asked for, or 0 if upstream ignored the range. */
+  /** Size of the whole blob, if the upstream stated it (`Content-Length`, or the total of `Content-Range`). */
+  readonly totalSize?: number | undefined;
+  /** First byte of the body: the offset asked for, or 0 if the upstream ignored the range. */
   readonly offset: number;
-  /** The chunks are the caller's own. Throws `BodyBrokenError` when the body breaks off, stalls or is short. */
+  /** The caller may keep the chunks. Throws `BodyBrokenError` if the body breaks off, stalls or is short. */
   readonly body: AsyncIterable<Buffer>;
-  /** The body came encoded by somebody on the way, and is decoded: it can be had from the start only. */
+  /** A proxy encoded the body, and it is decoded here. Such a blob has no ranges. */
   readonly isDecoded: boolean;
-  /** Gives the connection up; safe to call at any time, more than once. */
+  /** Closes the connection. Safe to call at any time, more than once. */
   close(): void;
 }
 
-/** What refers to a manifest (OCI distribution-spec, "Listing Referrers"). */
+/** The referrers of a manifest (OCI distribution-spec, "Listing Referrers"). */
 export interface ReferrersList {
-  /** An index, at most 4 MiB, as upstream sent it, or all of its pages made one. Nothing is filtered. */
+  /** An index of at most 4 MiB: as the upstream sent it, or all of its pages in one. Not filtered. */
   readonly bytes: Buffer;
 }
 
 export interface TagList {
   readonly tags: readonly string[];
-  /** The next page, if upstream named one by `Link: …; rel="next"`. */
-  readonly next?: TagPage;
+  /** The next page, if the upstream named one by `Link: …; rel="next"`. */
+  readonly next?: TagPage | undefined;
 }
 
 /**
- * One upstream registry. Failures of the network and of upstream are outcomes, not exceptions; only an aborted
- * `signal` rejects. Methods resolve within the headers timeout; bodies of blobs end by the idle timeout.
+ * One upstream registry. Failures of the network and of the upstream are outcomes, not exceptions; only an aborted
+ * `signal` rejects. Methods resolve within `headersTimeout`; bodies of blobs end by `idleTimeout`.
  */
 export interface Upstream {
   readonly host: string;
-  /** True if user name and password or a token are configured. */
+  /** True if credentials are configured. */
   readonly hasCredentials: boolean;
-  /** HEAD; digest, media type and size of what `reference` names. `ok` with undefined: upstream's HEAD does not tell. */
+  /** HEAD; digest, media type and size of `reference`. `ok` with undefined: HEAD of this upstream says nothing. */
   headManifest(
     repository: string,
     reference: Reference,
     options: AskOptions,
   ): Promise<Outcome<Descriptor | undefined>>;
-  /** Whether it is there: by HEAD or, where that tells nothing, by GET, which is a pull. */
+  /** Whether the manifest exists: by HEAD or, if that says nothing, by GET, which is a pull. */
   confirmManifest(
     repository: string,
     reference: Reference,
     options: AskOptions,
-  ): Promise<Outcome<{ readonly size?: number }>>;
+  ): Promise<Outcome<ContentSize>>;
   /** GET with every manifest media type accepted. */
   getManifest(
     repository: string,
     reference: Reference,
     options: AskOptions,
   ): Promise<Outcome<FetchedManifest>>;
-  /** HEAD; `size` undefined when upstream does not tell it. */
-  headBlob(
-    repository: string,
-    digest: Digest,
-    options: AskOptions,
-  ): Promise<Outcome<{ readonly size?: number }>>;
-  /** GET, by Range unless it is of the whole. Each call asks the registry anew, so signed redirects are fresh. */
+  /** HEAD. */
+  headBlob(repository: string, digest: Digest, options: AskOptions): Promise<Outcome<ContentSize>>;
+  /** GET, by Range unless for the whole blob. Each call asks the registry again, so signed redirects are fresh. */
   getBlob(repository: string, digest: Digest, options: BlobOptions): Promise<Outcome<BlobStream>>;
   listTags(repository: string, page: TagPage, options: AskOptions): Promise<Outcome<TagList>>;
   listReferrers(repository: string, digest: Digest, options: AskOptions): Promise<Outcome<ReferrersList>>;
-  /** Whether anything that was pulled could be pulled again now, as far as is known without asking. */
+  /** False if the upstream is known to be unreachable or to limit this server. Sends nothing. */
   isReachable(): boolean;
   /**
-   * Why blobs (of `repository`, if one is named) cannot be had at the moment, as half a sentence for people; undefined:
-   * nothing is known that speaks against it. Asks nobody.
+   * Why blobs (of `repository`, if given) cannot be downloaded now, as half a sentence for people; undefined: no
+   * known reason. Sends nothing.
    */
   outage(repository?: string): string | undefined;
   /**
-   * Whether a caller has waited for seconds (for something of `repository`, if one is named) and no answer came
-   * meanwhile. This is too little for an outage, and enough to serve what is cached without a wait. Asks nobody.
+   * True if a caller has waited for 2 s (for `repository`, if given) and no response has come since. Not an outage
+   * yet, but reason enough to serve a cached copy without a wait. Sends nothing.
    */
   isSlow(repository?: string): boolean;
-  /** Reports a wait that was too long and began at `since` (`performance.now()`), maybe for another server's answer. */
+  /** Reports a wait since `since` (`performance.now()`) that was too long, perhaps for another server's response. */
   reportSlow(since: number): void;
-  /** Why manifests are to be got for real misses only, as half a sentence; undefined: there are pulls enough. */
+  /** Why only manifests that are not cached may be pulled, as half a sentence; undefined: enough pulls are left. */
   shortage(repository: string): string | undefined;
-  /** What is left of the pull limit; undefined: upstream has told of none, or the repository does not count. */
+  /** The pull limit and the pulls left; undefined: the upstream stated none, or the repository does not count. */
   allowance(repository: string): Allowance | undefined;
-  /** Whether what nobody waits for may be fetched now: there are pulls enough, and upstream is in reach. */
+  /** True if prefetching is allowed now: enough pulls are left, and the upstream is reachable. */
   mayPrefetch(repository: string): boolean;
   close(): Promise<void>;
 }
 
-/** The pull limit of whoever pulls, as upstream told it last. */
+/** The pull limit of one identity, as the upstream stated it last. */
 export interface Allowance {
-  /** `anonymous`, a user name, or which token. */
+  /** `anonymous`, a user name, or the name of a token. */
   readonly identity: string;
   readonly limit: number;
   readonly remaining: number;
 }
 
-/** The body of a blob ended before its time; what came before is good as far as it goes. */
+/** The body of a blob ended early; the bytes before are good. */
 export class BodyBrokenError extends Error {
   override readonly name = 'BodyBrokenError';
   readonly code: 'cut' | 'stalled' | 'short';
@@ -191,7 +192,7 @@ export class BodyBrokenError extends Error {
 
 export type Failure = Exclude<Outcome<never>, { kind: 'ok' }>;
 
-/** A failure on its way from where it is found to where it becomes the outcome of a question. */
+/** Carries a failure from its place to the outcome of the request. */
 export class UpstreamFailure extends Error {
   override readonly name = 'UpstreamFailure';
   readonly code = 'upstream-failure';
@@ -203,27 +204,26 @@ export class UpstreamFailure extends Error {
   }
 }
 
-/** Whether the time of a question was over; not if upstream was not even asked, because others had waited in vain. */
+/** True if a request timed out. False if the upstream was not asked, because others had waited in vain. */
 export function isTimeout(failure: Failure): boolean {
   return failure.kind === 'unavailable' && failure.cause === 'timeout' && failure.spared === undefined;
 }
 
-/** `reason` is for people: who did what, as half a sentence. */
+/** `reason` is for people: half a sentence with the host as subject. */
 export function unavailable(cause: UnavailableCause, reason: string, error?: unknown): UpstreamFailure {
   return new UpstreamFailure({ kind: 'unavailable', cause, reason }, error);
 }
 
-/** 429. `waitMs`: how long upstream asks to wait, if it does. */
+/** 429. `waitMs`: the wait that the upstream asks for, if any. */
 export function limited(
   scope: 'pulls' | 'abuse',
   waitMs: number | undefined,
   error?: unknown,
 ): UpstreamFailure {
-  const wait = waitMs === undefined ? {} : { retryAfterMs: waitMs };
-  return new UpstreamFailure({ kind: 'limited', scope, ...wait }, error);
+  return new UpstreamFailure({ kind: 'limited', scope, retryAfterMs: waitMs }, error);
 }
 
-/** The outcome of `work`: what it resolves to, or the failure that it throws. Other errors stay errors. */
+/** The outcome of `work`: its value, or the failure that it throws. Other errors stay errors. */
 export async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
   try {
     return { kind: 'ok', value: await work };
@@ -233,15 +233,15 @@ export async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
   }
 }
 
-/** One word for metrics: the kind of the outcome, why upstream is unavailable, or that it was not asked. */
-export function outcomeLabel(outcome: Outcome<unknown>): string {
+/** A label for metrics: the kind of the outcome, the cause of `unavailable`, or `spared`. */
+function outcomeLabel(outcome: Outcome<unknown>): string {
   if ('spared' in outcome) return 'spared';
   if (outcome.kind === 'unavailable') return outcome.cause;
   if (outcome.kind === 'limited') return outcome.scope === 'pulls' ? 'pull-limit' : 'abuse-limit';
   return outcome.kind;
 }
 
-/** The outcome of `work`, which is told of as well. */
+/** The outcome of `work`, reported by `tell` with its duration. */
 export async function toldOutcome<T>(
   tell: Tell<'upstreamRequest'>,
   request: Pick<UpstreamRequest, 'upstream' | 'kind' | 'method'>,

@@ -70,12 +70,12 @@ describe('while upstream', () => {
       for (let i = 0; i < 10; i++) {
         const answer = await app.get(PLAIN_LATEST);
         expect(answer.status).toBe(200);
-        expect(answer.header('warning')).toMatch(/^299 - ".*out of reach since .*last confirmed/);
+        expect(answer.header('warning')).toMatch(/^299 - ".*unreachable since .*last confirmed/);
         expect((await app.get(blobUrl(plainLayer?.digest))).status).toBe(200);
         expect((await app.get('/v2/')).status).toBe(200);
         const missing = await app.get(UNCACHED);
         expect(missing.status).toBe(503);
-        expect(missing.body.toString()).toContain('out of reach since');
+        expect(missing.body.toString()).toContain('unreachable since');
         const blob = await app.get(blobUrl(GOLANG.image.root.digest));
         expect(blob.status).toBe(404);
         expect(blob.header('cache-control')).toBe('no-store');
@@ -311,10 +311,10 @@ describe('an image without its blobs', () => {
     const asked = hub.requests.length;
     const answer = await app.get(PLAIN_LATEST);
     expect(answer.status).toBe(503);
-    expect(answer.body.toString()).toContain('limits our requests until');
+    expect(answer.body.toString()).toContain('limits requests of this server until');
     const head = await app.head(PLAIN_LATEST);
     expect(head.status).toBe(200);
-    expect(head.header('warning')).toContain('limits our requests');
+    expect(head.header('warning')).toContain('limits requests of this server');
     expect((await app.get(UNCACHED)).status).toBe(503);
     expect((await app.get(blobUrl(plainLayer?.digest))).status).toBe(404);
     expect(hub.requests).toHaveLength(asked);

@@ -24,7 +24,7 @@ export function linksOf(content: ManifestContent): Map<Digest, Link> {
 }
 
 interface Confirmation {
-  readonly head: () => Promise<Outcome<{ readonly size?: number }>>;
+  readonly head: () => Promise<Outcome<{ readonly size?: number | undefined }>>;
   readonly absent: PullErrorCode;
 }
 

@@ -12,43 +12,44 @@ import {
   type TokenCache,
 } from './tokens.ts';
 
-/** For what, as whom and how long. */
+/** The repository, the identity and the time limit of a request. */
 export interface Access {
   readonly repository: string;
   readonly identity: Identity;
   readonly limit: TimeLimit;
 }
 
-/** What a request carries. */
+/** The authorization of a request. */
 export interface Grant {
-  /** What it answers: `token` is a ready-made one, `none` nothing because nothing was asked for yet. */
+  /** The scheme that it answers: `token` is a configured token, `none` is sent before a challenge. */
   readonly scheme: 'none' | 'basic' | 'bearer' | 'token';
-  /** Undefined with `none`, and with `basic` for those who have no credentials. */
+  /** Undefined with `none`, and with `basic` without credentials. */
   readonly authorization: string | undefined;
-  /** What a token was asked for. */
+  /** The scope of a fetched token. */
   readonly scope?: string;
-  /** Whether the registry's no to it is final as long as it asks for that scheme. */
+  /** True if a refusal is final as long as the registry asks for this scheme. */
   readonly isFinal: boolean;
 }
 
 export interface AuthenticatorOptions {
-  /** The name of the upstream in the settings. */
+  /** The upstream's name in the settings. */
   readonly host: string;
   readonly registry: URL;
   readonly logins: Logins;
   readonly tokens: TokenCache;
   readonly requestToken: RequestToken;
-  /** What the registry calls a repository. */
+  /** The name of a repository at the registry. */
   readonly nameOf: (repository: string) => string;
-  /** Whether this token service may get the credentials. */
+  /** True if this token service may get the credentials. */
   readonly isTrusted: (realm: URL) => boolean;
 }
 
 const NOTHING: Grant = { scheme: 'none', authorization: undefined, isFinal: false };
 
 /**
- * Answers the challenges of one registry. What it asked for once is known to be asked for by all of its repositories,
- * so only the first request ever is sent in vain. Credentials go only to the registry and to the realm that it names.
+ * Answers the challenges of one registry. The scheme that a registry asked for once counts for all of its
+ * repositories, so only the first request is sent in vain. Credentials go only to the registry and to the realm that
+ * it names.
  */
 export class Authenticator {
   readonly #options: AuthenticatorOptions;
@@ -58,7 +59,7 @@ export class Authenticator {
     this.#options = options;
   }
 
-  /** What to send first. Throws UpstreamFailure. */
+  /** The grant of a first request. Throws UpstreamFailure. */
   async first(access: Access): Promise<Grant> {
     const { credentials } = this.#loginFor(access);
     if (credentials !== undefined && isToken(credentials)) {
@@ -70,8 +71,7 @@ export class Authenticator {
   }
 
   /**
-   * What to send after the registry said no (401 or 403) to `previous`; undefined if there is nothing better.
-   * Throws UpstreamFailure.
+   * The grant after the registry refused `previous` (401 or 403); undefined: no better one. Throws UpstreamFailure.
    */
   async next(access: Access, previous: Grant, answer: Answer): Promise<Grant | undefined> {
     const challenges = parseChallenges(headerLines(answer.headers, 'www-authenticate'));
@@ -101,7 +101,7 @@ export class Authenticator {
     });
   }
 
-  /** Whether the registry gives nothing of `repository` (of some repository: undefined) without a new token. */
+  /** True if a request for `repository` (undefined: for any) needs a new token first. */
   needsToken(repository: string | undefined): boolean {
     if (this.#asks === undefined || this.#asks === 'basic') return false;
     if (repository === undefined) return true;
@@ -131,7 +131,7 @@ export class Authenticator {
       requestToken(service, { scope, ...(await proofOf(credentials)) });
     const issue = (): Promise<Token> =>
       issueOnce().catch((error: unknown) => {
-        // A helper may have others by now: those of clouds last for an hour or a few.
+        // The helper may have new credentials by now: those of clouds last for an hour or a few.
         if (!isRejection(error) || credentials?.source?.rejected() !== true) throw error;
         return issueOnce();
       });
@@ -142,7 +142,7 @@ export class Authenticator {
     return { scheme: 'bearer', authorization: `Bearer ${value}`, scope, isFinal: isFresh };
   }
 
-  /** The registry alone says who its token service is, and it may have been made to. */
+  /** The registry alone names its token service, and an attacker may have changed that name. */
   #requireTrusted({ realm }: TokenService, { credentials }: Login): void {
     const { host, registry, isTrusted } = this.#options;
     if (credentials === undefined || isTrusted(realm)) return;
@@ -162,19 +162,19 @@ function isRejection(error: unknown): boolean {
   return error.failure.kind === 'unavailable' && error.failure.cause === 'credentials';
 }
 
-/** `what`: a repository, for a token to pull from it, or another scope. */
+/** `what`: a repository for a pull token, or another scope. */
 function tokenKey(login: Login, what: string): string {
   return `${login.credentials === undefined ? 'anonymous' : `as ${login.name}`} ${what}`;
 }
 
-/** Azure's registries list tags to those alone who asked to read metadata (goharbor/harbor#16947). */
+/** Azure's registries list tags only for tokens that may read metadata (goharbor/harbor#16947). */
 const READING: readonly string[] = ['pull', 'metadata_read'];
 
 function allowsPull(scope: string): boolean {
   return scope.endsWith(':pull');
 }
 
-/** What the challenge says of this repository, if it does and asks for no more than to read. */
+/** The challenge's own scope of this repository if it only reads; else the usual pull scope. */
 function readScope(repository: string, scope?: string): string {
   const own = scope?.split(' ').find((part) => {
     const [type = '', name, action = ''] = part.split(':');

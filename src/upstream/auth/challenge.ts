@@ -1,13 +1,16 @@
-/** One way to authenticate that a server offers (RFC 9110 section 11.6.1). Names are in lower case. */
+/** A way to authenticate (RFC 9110 section 11.6.1). Names are in lower case. */
 export interface Challenge {
   readonly scheme: string;
-  readonly token68?: string;
+  readonly token68: string | undefined;
   readonly parameters: ReadonlyMap<string, string>;
 }
 
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const SEPARATORS = /[ \t,]*/y;
-/** A quoted value that never ends takes the rest; an unquoted one may hold what RFC 9110 would have quoted. */
+/**
+ * An unterminated quoted value takes the rest of the line. An unquoted value may hold characters that RFC 9110
+ * requires to be quoted.
+ */
 const PARAMETER = new RegExp(
   String.raw`(${TOKEN})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)(?:"|\\?$)|([^\s,"=][^\s,"]*))`,
   'ys',
@@ -18,8 +21,8 @@ const TOKEN68 = /([A-Za-z0-9._~+/-]+=*)[ \t]*(?=,|$)/y;
 const JUNK = /[^,]+/y;
 
 /**
- * The challenges of one or more `WWW-Authenticate` lines, in order. Whatever cannot be understood is left out; of a
- * parameter that comes twice the first counts. Never throws.
+ * The challenges of `WWW-Authenticate` lines, in order. Malformed parts are left out; of a repeated parameter the
+ * first counts. Never throws.
  */
 export function parseChallenges(lines: readonly string[]): Challenge[] {
   return lines.flatMap(parseLine);
@@ -50,7 +53,7 @@ function parseLine(line: string): Challenge[] {
     }
     parameters = new Map();
     const token68 = take(TOKEN68)?.[1];
-    challenges.push({ scheme, parameters, ...(token68 === undefined ? {} : { token68 }) });
+    challenges.push({ scheme, parameters, token68 });
   }
 }
 

@@ -8,15 +8,15 @@ import { storedLogin, type LoginSource, type StoredLogin } from './logins.ts';
 /** Some helpers ask a cloud. */
 const ANSWER_WITHIN_MS = 10_000;
 const MAX_ANSWER_BYTES = 64 * 1024;
-/** Much less than the 12 h of ECR or the hour of GAR: the helper has a cache of its own, and knows better. */
+/** Far below the 12 h of ECR or the 1 h of GAR: the helper has its own cache and reads the expiry. */
 const KEPT_MS = 5 * 60_000;
-/** A login that is refused right after it was got will not get better by asking at once. */
+/** A login that is refused this soon after its fetch would be the same again. */
 const MIN_RENEWAL_MS = 1000;
 
 export interface CredentialHelperOptions {
-  /** What follows `docker-credential-`. */
+  /** The name after `docker-credential-`. */
   readonly helper: string;
-  /** As Docker calls the registry there. */
+  /** Docker's name of the registry in credential stores. */
   readonly server: string;
   /** Ms since the epoch. */
   readonly now: () => number;
@@ -25,8 +25,8 @@ export interface CredentialHelperOptions {
 }
 
 /**
- * Asks the program `docker-credential-<helper>` (docker/docker-credential-helpers, `get`): the server's URL on its
- * standard input, JSON on its standard output. Nothing of what it prints goes into a message.
+ * Runs `docker-credential-<helper>` (docker/docker-credential-helpers, `get`): the server's URL on its standard
+ * input, JSON on its standard output. No message quotes its output.
  */
 export class CredentialHelper implements LoginSource {
   readonly #options: CredentialHelperOptions;
@@ -47,7 +47,7 @@ export class CredentialHelper implements LoginSource {
     this.#askedAt = now;
     const login = this.#ask();
     this.#login = login;
-    // A failure is not kept: the next request asks anew.
+    // A failure is not kept: the next request runs the helper again.
     login.catch(() => {
       if (this.#login === login) this.#login = undefined;
     });
@@ -70,13 +70,13 @@ export class CredentialHelper implements LoginSource {
     }
     const login = parseHelperAnswer(output);
     if (login === undefined) {
-      throw unavailable('credentials', `${this.name} does not answer with a user name and a secret`);
+      throw unavailable('credentials', `${this.name} printed no user name and secret`);
     }
     return login;
   }
 }
 
-/** What a helper says, or undefined if that is no login. */
+/** The login in a helper's output; undefined if it holds none. */
 export function parseHelperAnswer(output: string): StoredLogin | undefined {
   let document: unknown;
   try {
@@ -89,17 +89,19 @@ export function parseHelperAnswer(output: string): StoredLogin | undefined {
   return storedLogin(fields['Username'], fields['Secret']);
 }
 
-/** Where no more files can be opened, `spawn` gives a process without pipes, and the error follows. */
+/** Without free file descriptors, `spawn` returns a process without pipes, and the error follows. */
 type Child = Pick<ChildProcess, 'pid' | 'once' | 'stdin' | 'stdout'>;
 
-/** Runs `program get` without a shell. Throws UpstreamFailure if it cannot be run, or says too much or too late. */
+/**
+ * Runs `program get` without a shell. Throws UpstreamFailure if it cannot be run, prints too much, or takes too long.
+ */
 async function run(
   program: string,
   input: string,
   withinMs: number,
 ): Promise<{ readonly code: number; readonly output: string }> {
   const ended = deferred<number>();
-  // A group of its own, so that what a script has started ends with it.
+  // A process group of its own, so that children of a script end with it.
   const child: Child = spawn(program, ['get'], {
     stdio: ['pipe', 'pipe', 'ignore'],
     env: helperEnv(),
@@ -109,7 +111,7 @@ async function run(
     ended.reject(unavailable('credentials', `${program} ${reason}`));
     killGroup(child);
   };
-  // First of all: an error that nobody hears would end this server.
+  // First: an error without a listener would end this server.
   child.once('error', (error: NodeJS.ErrnoException) => {
     ended.reject(unavailable('credentials', `${program} cannot be run (${error.code ?? 'unknown'})`));
   });
@@ -119,10 +121,10 @@ async function run(
   let bytes = 0;
   child.stdout?.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
-    if (bytes > MAX_ANSWER_BYTES) giveUp('says more than is allowed');
+    if (bytes > MAX_ANSWER_BYTES) giveUp(`printed more than ${MAX_ANSWER_BYTES / 1024} KiB`);
     else chunks.push(chunk);
   });
-  // A helper that ends without reading makes this an error, and its exit code tells more.
+  // A helper that ends without reading its input causes an error here. Its exit code says more.
   child.stdin?.on('error', () => undefined);
   child.stdout?.on('error', () => undefined);
   child.stdin?.end(input);
@@ -133,7 +135,7 @@ async function run(
   }
 }
 
-/** Ours, without our own secrets, which are none of its business. */
+/** Without Pierhead's own settings, which hold secrets. */
 function helperEnv(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PIERHEAD_')));
 }
@@ -142,6 +144,6 @@ function killGroup({ pid }: Child): void {
   try {
     if (pid !== undefined) process.kill(-pid, 'SIGKILL');
   } catch {
-    // It has ended by itself.
+    // The helper has ended by itself.
   }
 }

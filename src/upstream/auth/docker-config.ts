@@ -18,8 +18,8 @@ interface Fields {
 }
 
 /**
- * The login of one registry in a file as `docker login` writes it: by `credHelpers`, else by `credsStore`, else in
- * `auths` itself (docker/cli, "Credential stores"). It is read whenever it is needed, so that what is in it can change.
+ * The login of one registry in a file as `docker login` writes it: from `credHelpers`, else `credsStore`, else
+ * `auths` itself (docker/cli, "Credential stores"). Read for each use, so that changes count at once.
  */
 export class DockerConfig implements LoginSource {
   readonly #options: DockerConfigOptions;
@@ -55,7 +55,7 @@ export class DockerConfig implements LoginSource {
 
   #helper(helper: string, server: string): CredentialHelper {
     if (!/^\w[\w.-]{0,63}$/.test(helper)) {
-      throw unavailable('credentials', `${this.name} names a credential helper that is none`);
+      throw unavailable('credentials', `${this.name} names a credential helper with an invalid name`);
     }
     const key = `${helper} ${server}`;
     const known = this.#helpers.get(key) ?? new CredentialHelper({ helper, server, now: this.#options.now });
@@ -64,7 +64,7 @@ export class DockerConfig implements LoginSource {
   }
 }
 
-/** As what Docker and others have written a registry down. */
+/** The names under which Docker and other tools store a registry. */
 function serverNames(host: string): string[] {
   const hosts = host === DOCKER_HUB ? [host, ...DOCKER_HUB_ALIASES] : [host];
   const spelt = hosts.flatMap((each) => [

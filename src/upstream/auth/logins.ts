@@ -2,26 +2,26 @@ import { readFile } from 'node:fs/promises';
 import { compileGlob } from '../../lib/glob.ts';
 import { unavailable, type Identity } from '../upstream.ts';
 
-/** What a credential helper or a `config.json` of Docker holds for a registry. */
+/** A login in a credential helper or a `config.json` of Docker. */
 export type StoredLogin =
   | { readonly kind: 'password'; readonly username: string; readonly password: string }
-  /** A token that a token service gives others for (OAuth 2 `refresh_token`). */
+  /** A token that a token service exchanges for others (OAuth 2 `refresh_token`). */
   | { readonly kind: 'identity-token'; readonly token: string };
 
-/** Where a login is to be had from, as often as it is needed. */
+/** A source that gives a login as often as needed. */
 export interface LoginSource {
-  /** For people: where that is. */
+  /** For people: the name of the source. */
   readonly name: string;
-  /** Throws UpstreamFailure, whose message shows nothing secret. */
+  /** Throws UpstreamFailure. Its message holds no secret. */
   get(): Promise<StoredLogin>;
-  /** What `get` gave last is no longer accepted. Returns whether another one may be had now. */
+  /** Call if the last login is refused. True if `get` may now return another one. */
   rejected(): boolean;
 }
 
-/** By this user name helpers say that the secret is an identity token (docker/docker-credential-helpers). */
+/** Helpers return this user name if the secret is an identity token (docker/docker-credential-helpers). */
 export const IDENTITY_USER = '<token>';
 
-/** The login of a user name and a secret, or undefined if they are none that can be sent. */
+/** The login of a user name and a secret; undefined if they cannot be sent. */
 export function storedLogin(username: unknown, secret: unknown): StoredLogin | undefined {
   if (typeof username !== 'string' || typeof secret !== 'string' || secret === '') return undefined;
   if (/\p{Cc}/u.test(username + secret)) return undefined;
@@ -31,14 +31,14 @@ export function storedLogin(username: unknown, secret: unknown): StoredLogin | u
     : { kind: 'password', username, password: secret };
 }
 
-/** The name under which Docker keeps the login of a registry. */
+/** Docker's name of a registry in credential stores. */
 export function dockerServer(host: string): string {
   return host === 'docker.io' ? 'https://index.docker.io/v1/' : host;
 }
 
 /**
- * What to log in with: a user name with a password, or a ready-made token; secrets themselves or the files that hold
- * them; or somebody who knows. Files are read whenever they are needed, so that what is in them can change.
+ * Credentials: user name and password, or a token; as secrets, in files, or in a `source`. Files are read for each
+ * use, so that changes count at once.
  */
 export interface Credentials {
   readonly username?: string | undefined;
@@ -46,17 +46,20 @@ export interface Credentials {
   readonly passwordFile?: string | undefined;
   readonly token?: string | undefined;
   readonly tokenFile?: string | undefined;
-  /** Knows the login, instead of all the others. */
+  /** If set, the other members are not used. */
   readonly source?: LoginSource | undefined;
 }
 
-/** What shows a token service who asks: a header, or a token to get others for. Neither: anybody. */
+/** Authenticates a request to a token service: a header, or an identity token. Neither: anonymous. */
 export interface Proof {
   readonly authorization?: string;
   readonly identityToken?: string;
 }
 
-/** True for a ready-made token, which goes to the registry as it is; a password goes to whom the registry names. */
+/**
+ * True for a configured token, which goes to the registry itself. A password goes to the token service that the
+ * registry names.
+ */
 export function isToken(credentials: Credentials): boolean {
   return credentials.token !== undefined || credentials.tokenFile !== undefined;
 }
@@ -69,14 +72,14 @@ export async function authorizationOf(credentials: Credentials): Promise<string>
     if (authorization !== undefined) return authorization;
     throw unavailable(
       'credentials',
-      `${source.name} holds an identity token, and the registry wants a password`,
+      `${source.name} holds an identity token, but the registry needs a password`,
     );
   }
   if (isToken(credentials)) return `Bearer ${await secretOf(token, tokenFile)}`;
   return basic(username, await secretOf(password, passwordFile));
 }
 
-/** For a token service. Throws UpstreamFailure. */
+/** The proof for a token service. Throws UpstreamFailure. */
 export async function proofOf(credentials: Credentials | undefined): Promise<Proof> {
   if (credentials === undefined) return {};
   if (credentials.source === undefined) return { authorization: await authorizationOf(credentials) };
@@ -103,31 +106,31 @@ async function readSecret(file: string): Promise<string> {
   try {
     text = await readFile(file, 'utf8');
   } catch (cause) {
-    throw unavailable('credentials', `the credentials in ${file} cannot be read`, cause);
+    throw unavailable('credentials', `cannot read the credentials in ${file}`, cause);
   }
   const secret = text.trim();
-  // More than one line cannot go into a header, and is another file than was meant.
+  // A header cannot hold more than one line, and such a file is probably the wrong one.
   if (secret === '' || /\p{Cc}/u.test(secret)) {
     throw unavailable('credentials', `${file} does not hold one line of text`);
   }
   return secret;
 }
 
-/** As whom a request is sent. */
+/** The identity of a request. */
 export interface Login {
-  /** For people and as a key; no secret: the user name, `anonymous`, or which token it is. */
+  /** For people and as a key, not secret: the user name, `anonymous`, or the name of a token. */
   readonly name: string;
   readonly credentials: Credentials | undefined;
 }
 
 export interface PatternCredentials extends Credentials {
-  /** Of whole repository names. */
+  /** A pattern of whole repository names. */
   readonly pattern: string;
 }
 
 const ANONYMOUS: Login = { name: 'anonymous', credentials: undefined };
 
-/** Chooses among the identities of one upstream: the first whose pattern names the repository, else the main one. */
+/** The identities of one upstream: the first whose pattern matches the repository, else the main one. */
 export class Logins {
   readonly #main: Login;
   readonly #byPattern: readonly { readonly matches: (name: string) => boolean; readonly login: Login }[];
@@ -140,7 +143,7 @@ export class Logins {
     }));
   }
 
-  /** Whether there are any credentials at all. */
+  /** True if any credentials are configured. */
   get hasCredentials(): boolean {
     return this.#main.credentials !== undefined || this.#byPattern.length > 0;
   }

@@ -1,38 +1,28 @@
 import { LRUCache } from 'lru-cache';
 import type { Answer } from '../connect/answer.ts';
 import { headerLines } from '../connect/headers.ts';
-import type { Access } from './auth.ts';
+import type { Access, AuthenticatorOptions } from './auth.ts';
 import { parseChallenges } from './challenge.ts';
-import {
-  tokenServiceOf,
-  type RequestToken,
-  type TokenService,
-  type HeldToken,
-  type TokenCache,
-} from './tokens.ts';
+import { tokenServiceOf, type TokenService, type HeldToken } from './tokens.ts';
 
-export interface RedirectTokensOptions {
-  readonly registry: URL;
-  readonly tokens: TokenCache;
-  readonly requestToken: RequestToken;
-}
+type RedirectTokensOptions = Pick<AuthenticatorOptions, 'registry' | 'tokens' | 'requestToken'>;
 
 interface Demand {
   readonly service: TokenService;
   readonly scope: string;
-  /** The token that went out last. */
+  /** The token that was sent last. */
   sent?: HeldToken;
-  /** The one that is no longer taken. */
-  rejected?: string;
+  /** The token that was refused. */
+  readonly rejected: string | undefined;
 }
 
 const MAX_DEMANDS = 1000;
 const PULL_SCOPE = /^repository(?:\([a-z0-9]+\))?:[^: ]+:pull$/;
 
 /**
- * Tokens for registries that another registry redirects to (lscr.io to ghcr.io, registry.k8s.io to whoever is near): each
- * of them challenges for itself, and may know the repository by another name. They are asked for anonymously, always:
- * the credentials in the settings belong to the registry that the settings name.
+ * Tokens for registries that another registry redirects to (lscr.io to ghcr.io, registry.k8s.io to a near one). Each
+ * challenges for itself, and may have another name for the repository. Tokens are always fetched anonymously:
+ * configured credentials belong to the configured registry.
  */
 export class RedirectTokens {
   readonly #options: RedirectTokensOptions;
@@ -42,7 +32,7 @@ export class RedirectTokens {
     this.#options = options;
   }
 
-  /** Takes down what `answer`, of another server than the registry, asks for. False: nothing that could be had. */
+  /** Keeps the challenge in `answer`, sent by another server than the registry. False: no token would help. */
   learn(answer: Answer, { repository }: Access): boolean {
     const challenges = parseChallenges(headerLines(answer.headers, 'www-authenticate'));
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
@@ -55,11 +45,11 @@ export class RedirectTokens {
     const isSame = known?.scope === scope && known.service.realm.href === service.realm.href;
     if (isSame && known.sent?.isFresh === true) return false;
     const rejected = isSame ? known.sent?.value : undefined;
-    this.#demands.set(key, { service, scope, ...(rejected === undefined ? {} : { rejected }) });
+    this.#demands.set(key, { service, scope, rejected });
     return true;
   }
 
-  /** What to send to `url` for `repository`; undefined: nothing, as far as is known. Throws UpstreamFailure. */
+  /** The `Authorization` for `repository` at `url`; undefined: no challenge is known. Throws UpstreamFailure. */
   async authorization(url: URL, { repository, limit }: Access): Promise<string | undefined> {
     const { tokens, requestToken } = this.#options;
     const demand = this.#demands.get(keyOf(url, repository));

@@ -14,18 +14,18 @@ import type { Proof } from './logins.ts';
 /** A bearer token. */
 export interface Token {
   readonly value: string;
-  /** How long it is good for from now on. */
+  /** Lifetime from now on. */
   readonly lifetimeMs: number;
 }
 
-/** A token from the cache, or one that was issued after it had been asked for. */
+/** A token from the cache, or a new one. */
 export interface HeldToken {
   readonly value: string;
   readonly isFresh: boolean;
 }
 
 const MAX_TOKENS = 5000;
-/** A token must outlive the way of the request that it goes with. */
+/** A token must still be valid when the request arrives. */
 const USABLE_SHARE = 0.9;
 
 interface Entry {
@@ -33,7 +33,7 @@ interface Entry {
   readonly usableUntil: number;
 }
 
-/** Tokens by key until shortly before they expire. A missing one is fetched once, however many wait for it. */
+/** Tokens by key until shortly before they expire. Requests that need the same missing token share one fetch. */
 export class TokenCache {
   readonly #now: () => number;
   readonly #entries = new LRUCache<string, Entry>({ max: MAX_TOKENS });
@@ -44,9 +44,7 @@ export class TokenCache {
     this.#now = now;
   }
 
-  /**
-   * The token for `key`, by `issue` if there is none or if it is the one that the registry has `rejected`.
-   */
+  /** The token for `key`. Calls `issue` if there is none, or if it is the one that the registry `rejected`. */
   async get(
     key: string,
     options: { readonly issue: () => Promise<Token>; readonly rejected?: string | undefined },
@@ -54,14 +52,14 @@ export class TokenCache {
     const { issue, rejected } = options;
     const entry = this.#entries.get(key);
     if (entry !== undefined && entry.value !== rejected && this.#now() < entry.usableUntil) {
-      // One that others got since the rejected one is as good as a new one.
+      // A token issued since the rejected one is as good as a new one.
       return { value: entry.value, isFresh: rejected !== undefined };
     }
     const { promise } = this.#flights.run(key, () => this.#issue(key, issue));
     return { value: await promise, isFresh: true };
   }
 
-  /** Whether there is a token that can be used. */
+  /** True if there is a usable token. */
   holds(key: string): boolean {
     const entry = this.#entries.peek(key);
     return entry !== undefined && this.#now() < entry.usableUntil;
@@ -79,7 +77,7 @@ function isLate(error: unknown): boolean {
   return error instanceof UpstreamFailure && isTimeout(error.failure);
 }
 
-/** Where to ask for a token, by a Bearer challenge of the registry. */
+/** The token service that a Bearer challenge names. */
 export interface TokenService {
   readonly realm: URL;
   readonly service: string | undefined;
@@ -93,24 +91,27 @@ export interface TokenRequest extends Proof {
   readonly nowMs: number;
 }
 
-/** What is asked for and by whom; how long that may take is not the caller's business. */
+/** Fetches a token. The time limit is not the caller's. */
 export type RequestToken = (
   service: TokenService,
   request: Pick<TokenRequest, 'scope' | 'authorization' | 'identityToken'>,
 ) => Promise<Token>;
 
-/** Names us to token services, which is all that they ask for (distribution, "OAuth2 Token Authentication"). */
+/**
+ * Names Pierhead to token services; the specification requires any name (distribution, "OAuth2 Token
+ * Authentication").
+ */
 const CLIENT_ID = 'pierhead';
 const MAX_ANSWER_BYTES = 64 * 1024;
-/** What a token is good for if its service does not say, and at least (distribution, "Token Authentication"). */
+/** Lifetime of a token without a stated one, and the minimum (distribution, "Token Authentication"). */
 const MIN_LIFETIME_MS = 60_000;
 
-/** The token service that a Bearer challenge of `registry` names. Throws UpstreamFailure if it may not be asked. */
+/** The token service in a Bearer challenge of `registry`. Throws UpstreamFailure if it may not be asked. */
 export function tokenServiceOf({ parameters }: Challenge, registry: URL): TokenService {
   const text = parameters.get('realm') ?? '';
   const realm = URL.canParse(text) ? new URL(text) : undefined;
   if (realm === undefined) {
-    throw unavailable('not-a-registry', `${registry.host} names no token service that can be asked`);
+    throw unavailable('not-a-registry', `${registry.host} names no valid URL of a token service`);
   }
   if (realm.protocol !== 'https:' && !(realm.protocol === 'http:' && registry.protocol === 'http:')) {
     const reason = `${registry.host} names the token service ${redactUrl(realm)}, which is not https`;
@@ -120,8 +121,8 @@ export function tokenServiceOf({ parameters }: Challenge, registry: URL): TokenS
 }
 
 /**
- * Asks for a token: by GET (distribution, "Token Authentication Specification"), or by POST in exchange for an identity
- * token ("OAuth2 Token Authentication"). Throws UpstreamFailure.
+ * Fetches a token: by GET (distribution, "Token Authentication Specification"), or by POST in exchange for an
+ * identity token ("OAuth2 Token Authentication"). Throws UpstreamFailure.
  */
 export async function requestToken(send: Send, service: TokenService, request: TokenRequest): Promise<Token> {
   const { authorization, identityToken, limit, nowMs } = request;
@@ -150,7 +151,7 @@ function byGet(service: TokenService, { scope, authorization, limit }: TokenRequ
   return { method: 'GET', url, headers, limit };
 }
 
-/** What it is sent to is where it ends: a redirect would carry the identity token along. */
+/** Redirects are not followed: they would carry the identity token along. */
 function byPost(
   service: TokenService,
   { scope, limit }: TokenRequest,
@@ -174,7 +175,7 @@ function refusal(
   const { status, headers } = answer;
   const { who, hasCredentials } = context;
   if (isForeign(answer)) return unavailable('not-a-registry', `${who} answered with a page of HTML`);
-  // Artifactory says 406 to those without credentials (swarmpit/swarmpit#266).
+  // Artifactory answers 406 to requests without credentials (swarmpit/swarmpit#266).
   if ([400, 401, 403, 406].includes(status)) {
     return hasCredentials
       ? unavailable('credentials', `${who} rejects the configured credentials`)
@@ -186,7 +187,7 @@ function refusal(
   return unavailable(status >= 500 ? 'server-error' : 'not-a-registry', `${who} answered ${status}`);
 }
 
-/** The token in the answer of a token service, or undefined if there is none. */
+/** The token in a token service's response; undefined if there is none. */
 function parseToken(body: Buffer, nowMs: number): Token | undefined {
   let document: unknown;
   try {
@@ -199,12 +200,12 @@ function parseToken(body: Buffer, nowMs: number): Token | undefined {
   const value = [fields['token'], fields['access_token']].find(
     (field) => typeof field === 'string' && field !== '',
   );
-  // Only what can stand in a header; RFC 6750 allows even less.
+  // Only characters that a header may hold; RFC 6750 allows fewer.
   if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)) return undefined;
   return { value, lifetimeMs: lifetimeOf(fields, nowMs) };
 }
 
-/** `issued_at` only counts where it can be true: clocks differ, and a token that was kept for us may have aged. */
+/** `issued_at` counts only if it is plausible: clocks differ. A cached token may have aged. */
 function lifetimeOf(fields: { readonly [key: string]: unknown }, nowMs: number): number {
   const expiresIn = fields['expires_in'];
   const issuedAt = fields['issued_at'];

@@ -4,30 +4,29 @@ import { contentLength } from './headers.ts';
 import { bodyFailure } from './network-failure.ts';
 import type { TimeLimit } from './time-limit.ts';
 
-/** Beyond this the connection is no longer read; a connection delivers 64 KiB at a time. */
+/** Queued bytes at which reading pauses. A connection delivers 64 KiB at a time. */
 const PAUSE_AT_BYTES = 256 * 1024;
 const RESUME_AT_BYTES = 64 * 1024;
-/** A rest that is shorter and comes at once is read, so that its connection can be used again; else that is closed. */
+/** A shorter rest that comes at once is read, so that the connection can be reused; else the connection is closed. */
 const MAX_DISCARDED_BYTES = 64 * 1024;
 const DISCARD_WITHIN_MS = 250;
 
-/** The connection that a body comes from. */
+/** The connection of a body. */
 export interface BodySource {
   pause(): void;
   resume(): void;
   abort(reason: Error): void;
 }
 
-/** One who waits for the next chunk. */
+/** A waiting call of `next`. */
 interface Reader {
   readonly resolve: (result: IteratorResult<Buffer, undefined>) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /**
- * The body of an answer as it comes: a queue between the parser and one reader, which holds the connection back when
- * the reader is slow. Bytes that came before a break are delivered before its error is thrown, which Node's Readable
- * does not do.
+ * The body of a response: a queue between the parser and one reader, which slows the connection if the reader is
+ * slow. Bytes before a break are delivered before its error is thrown; Node's Readable drops them.
  */
 export class AnswerBody implements AsyncIterable<Buffer> {
   readonly #source: BodySource;
@@ -70,7 +69,10 @@ export class AnswerBody implements AsyncIterable<Buffer> {
     this.#reader?.reject(error);
   }
 
-  /** Ends the body and, unless it was over, its connection. A reader gets an error. Safe to call more than once. */
+  /**
+   * Ends the body and, if it was incomplete, its connection. A waiting reader gets an error. Safe to call more than
+   * once.
+   */
   close(): void {
     const wasOpen = this.#state === 'open';
     const error = new Error('the body was closed');
@@ -81,7 +83,7 @@ export class AnswerBody implements AsyncIterable<Buffer> {
     if (wasOpen) this.#source.abort(error);
   }
 
-  /** Gets rid of a body that nobody wants, and keeps its connection if that is cheap. */
+  /** Drops an unneeded body, and keeps its connection if that is cheap. */
   async discard(): Promise<void> {
     const timer = setTimeout(() => this.close(), DISCARD_WITHIN_MS);
     try {
@@ -91,7 +93,7 @@ export class AnswerBody implements AsyncIterable<Buffer> {
         if (discarded > MAX_DISCARDED_BYTES) break;
       }
     } catch {
-      // Then there is nothing left to get rid of.
+      // A failed body needs no dropping.
     } finally {
       clearTimeout(timer);
     }
@@ -128,9 +130,9 @@ export class AnswerBody implements AsyncIterable<Buffer> {
   }
 }
 
-/** The head of an answer, with its body to be read, discarded or closed. */
+/** The head of a response, with its body to be read, discarded or closed. */
 export interface Answer {
-  /** Who answered. */
+  /** The URL that answered, after redirects. */
   readonly url: URL;
   readonly status: number;
   readonly headers: AnswerHeaders;
@@ -138,8 +140,8 @@ export interface Answer {
 }
 
 /**
- * The whole body, decoded if somebody on the way encoded it. Throws UpstreamFailure if it is longer than `maxBytes`, breaks off, is shorter than its
- * `Content-Length` or takes longer than `limit`.
+ * The whole body, decoded if it is encoded. Throws UpstreamFailure if it exceeds `maxBytes`, breaks off, is shorter
+ * than its `Content-Length`, or takes longer than `limit`.
  */
 export async function readWhole(
   answer: Answer,
@@ -178,5 +180,5 @@ async function collect(answer: Answer, maxBytes: number): Promise<Buffer> {
 }
 
 function tooLong(host: string, maxBytes: number): Error {
-  return unavailable('not-a-registry', `${host} sent more than the ${maxBytes} bytes that are allowed`);
+  return unavailable('not-a-registry', `${host} sent more than ${maxBytes} bytes`);
 }

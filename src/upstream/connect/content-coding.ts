@@ -28,10 +28,10 @@ const WHOLE_DECODERS: Readonly<Record<string, (bytes: Buffer, options: ZlibOptio
   br: promisify<Buffer, ZlibOptions, Buffer>(brotliDecompress),
 };
 
-/** Each takes memory for a decoder of its own; nobody has a reason for more than one. */
+/** Each coding takes a decoder's memory, and no real response has more than one. */
 const MAX_CODINGS = 3;
 
-/** What was done to a body on its way (RFC 9110 section 8.4), last first; empty if nothing was. */
+/** The codings of a body (RFC 9110 section 8.4), last first; empty if it is not encoded. */
 export function contentCodings(headers: AnswerHeaders): readonly string[] {
   return (headerText(headers, 'content-encoding') ?? '')
     .split(',')
@@ -44,14 +44,14 @@ export function canDecode(codings: readonly string[]): boolean {
   return codings.length <= MAX_CODINGS && codings.every((coding) => Object.hasOwn(DECODERS, coding));
 }
 
-/** The chunks as they were before `codings`. Throws BodyBrokenError if they are no such thing, and what `chunks` throws. */
+/** The decoded chunks. Throws BodyBrokenError if they are not of these `codings`, and errors of `chunks`. */
 export function decoded(chunks: AsyncIterable<Buffer>, codings: readonly string[]): AsyncIterable<Buffer> {
   return codings.reduce((body, coding) => decodedOnce(body, coding), chunks);
 }
 
 /**
- * A short body as it was before `codings`, of at most `maxBytes`; undefined if it is longer. What is not encoded although
- * it is labelled so stays as it is.
+ * A decoded short body of at most `maxBytes`; undefined if it is longer. A body that is labelled but not encoded
+ * stays as it is.
  */
 export async function decodedWhole(
   bytes: Buffer,
@@ -77,12 +77,12 @@ async function* decodedOnce(
 ): AsyncGenerator<Buffer, void, undefined> {
   const decoder = DECODERS[coding]?.();
   if (decoder === undefined) throw new TypeError(`no decoder for ${coding}`);
-  // What goes wrong there comes out of the decoder as well.
+  // The decoder throws the same errors below.
   pipeline(chunks, decoder).catch(() => undefined);
   try {
     for await (const chunk of decoder) yield chunk as Buffer;
   } catch (error) {
     if (error instanceof BodyBrokenError) throw error;
-    throw new BodyBrokenError('cut', `upstream sent what is not ${coding}, though it says so`, error);
+    throw new BodyBrokenError('cut', `the body is not ${coding}, though its Content-Encoding says so`, error);
   }
 }

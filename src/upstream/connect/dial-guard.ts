@@ -2,15 +2,15 @@ import { lookup as systemLookup, type LookupAddress, type LookupOptions } from '
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 
 /**
- * Where an address leads:
- * - `metadata`: the service of a cloud that hands out credentials to whoever asks from inside a machine
- * - `reserved`: nowhere that a server could be (unspecified, multicast, documentation, class E)
+ * The kind of an address:
+ * - `metadata`: the service of a cloud that gives credentials to any program on a machine
+ * - `reserved`: addresses that no server can have (unspecified, multicast, documentation, class E)
  */
 export type AddressKind = 'public' | 'private' | 'loopback' | 'link-local' | 'metadata' | 'reserved';
 
 /** IANA's special-purpose address registries (RFC 6890); the first kind that holds an address counts. */
 const NETWORKS: readonly (readonly [kind: AddressKind, networks: readonly string[]])[] = [
-  // EC2 and most others, its IPv6 twin, ECS tasks, EKS pods in both families, Google by IPv6, Azure, Alibaba, Oracle.
+  // EC2 and most others, its IPv6 form, ECS tasks, EKS pods in both families, Google by IPv6, Azure, Alibaba, Oracle.
   [
     'metadata',
     [
@@ -50,14 +50,14 @@ const NETWORKS: readonly (readonly [kind: AddressKind, networks: readonly string
 
 const LISTS = NETWORKS.map(([kind, networks]) => ({ kind, list: blockList(networks) }));
 
-/** The kind of an IPv4 or IPv6 address; of an IPv6 one that stands for an IPv4 one, the kind of that. */
+/** The kind of an IPv4 or IPv6 address; of an IPv6 address that holds an IPv4 one, the kind of that. */
 export function addressKind(address: string): AddressKind {
   const plain = embeddedIPv4(address) ?? address;
   const family = isIPv6(plain) ? 'ipv6' : 'ipv4';
   return LISTS.find(({ list }) => list.check(plain, family))?.kind ?? 'public';
 }
 
-/** Whether `address` is in one of `networks` (CIDR notation). */
+/** A test whether an address is in one of `networks` (CIDR notation). */
 export function networkTest(networks: readonly string[]): (address: string) => boolean {
   const list = blockList(networks);
   return (address) => {
@@ -66,7 +66,7 @@ export function networkTest(networks: readonly string[]): (address: string) => b
   };
 }
 
-/** The address that the host of a URL spells, without brackets, or undefined if it is a name. */
+/** The address in the host of a URL, without brackets; undefined if the host is a name. */
 export function literalAddress(hostname: string): string | undefined {
   const bare = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
   return isIPv4(bare) || isIPv6(bare) ? bare : undefined;
@@ -82,8 +82,8 @@ function blockList(networks: readonly string[]): BlockList {
 }
 
 /**
- * The IPv4 address behind a mapped (`::ffff:0:0/96`), compatible (`::/96`), translated (NAT64, `64:ff9b::/96`) or 6to4
- * (`2002::/16`) one: all of them can be a way around a look at the text.
+ * The IPv4 address in a mapped (`::ffff:0:0/96`), compatible (`::/96`), translated (NAT64, `64:ff9b::/96`) or 6to4
+ * (`2002::/16`) address. Each of these could hide a private address from a check of the text.
  */
 function embeddedIPv4(address: string): string | undefined {
   if (!isIPv6(address)) return undefined;
@@ -97,9 +97,9 @@ function embeddedIPv4(address: string): string | undefined {
   return groups[0] === 0x2002 ? quad(groups[1], groups[2]) : undefined;
 }
 
-/** The eight groups of a valid IPv6 address; a zone (`%eth0`) is left out. */
+/** The eight groups of a valid IPv6 address, without a zone (`%eth0`). */
 function groupsOf(address: string): number[] {
-  // The URL parser writes the last two groups as numbers even where they are spelt as an IPv4 address.
+  // The URL parser writes an IPv4 form as the last two groups.
   const { hostname } = new URL(`http://[${address.replace(/%.*$/, '')}]`);
   const [head = '', tail] = hostname.slice(1, -1).split('::');
   const first = numbersOf(head);
@@ -115,7 +115,7 @@ function quad(high = 0, low = 0): string {
   return [high >> 8, high & 255, low >> 8, low & 255].join('.');
 }
 
-/** A name as the system resolves it (node:dns, `lookup` with all addresses). */
+/** Resolves a name to all its addresses (node:dns, `lookup`). */
 export type Resolve = (
   hostname: string,
   options: LookupOptions & { readonly all: true },
@@ -123,14 +123,14 @@ export type Resolve = (
 ) => void;
 
 export interface DialGuardOptions {
-  /** Host and port of the registry itself, which the settings name: it is dialled wherever it is. */
+  /** The configured URL of the registry: it is dialled wherever it is. */
   readonly registry: URL;
-  /** Networks that redirects and token services may lead to all the same, in CIDR notation. */
+  /** Networks that redirects and token services may also lead to, in CIDR notation. */
   readonly networks: readonly string[];
   readonly resolve?: Resolve | undefined;
 }
 
-/** Somebody upstream named a server where none of its kind can be. */
+/** The registry named a server at an address that redirects may not lead to. */
 export class ForbiddenAddressError extends Error {
   override readonly name = 'ForbiddenAddressError';
   readonly code = 'ERR_FORBIDDEN_ADDRESS';
@@ -146,15 +146,15 @@ const KIND_NAMES: Readonly<Record<AddressKind, string>> = {
 };
 
 /**
- * Lets a registry send us to public addresses, and to those of its own kind: one in the office may keep its blobs in
- * the office, one on the internet has no business there. The addresses that a name resolves to are checked where the
- * connection is made to one of them, so that a name that resolves otherwise the second time gains nothing.
+ * Allows redirects and token services at public addresses, and at addresses of the registry's own kind. A registry in
+ * a private network may keep its blobs there; one on the internet may not lead into that network. Addresses are
+ * checked when a connection is made, so that a name that resolves differently later gains nothing.
  */
 export class DialGuard {
   readonly #registry: string;
   readonly #resolve: Resolve;
   readonly #isNamed: (address: string) => boolean;
-  /** Where the registry was when it was first reached: what its name resolves to later widens nothing. */
+  /** The kind of the registry's address when it was first reached. Later resolutions widen nothing. */
   #home: AddressKind | undefined;
 
   constructor({ registry, networks, resolve = systemLookup }: DialGuardOptions) {
@@ -165,7 +165,7 @@ export class DialGuard {
     if (literal !== undefined) this.#home = addressKind(literal);
   }
 
-  /** Why `url` may not be asked for, by a proxy neither, if it spells an address that may not be dialled. */
+  /** Why `url` may not be asked, not even by a proxy: its host is a forbidden address. */
   refusal(url: URL): ForbiddenAddressError | undefined {
     const literal = literalAddress(url.hostname);
     if (literal === undefined || url.host === this.#registry || this.#mayDial(literal)) return undefined;
@@ -173,7 +173,7 @@ export class DialGuard {
   }
 
   /**
-   * Where the host of `url` may be dialled, now: connections are made to these addresses, not to the name. Throws
+   * The addresses at which the host of `url` may be dialled. Connect to these, not to the name. Throws
    * ForbiddenAddressError, or the error of the system's resolver.
    */
   async addressesOf(url: URL): Promise<readonly LookupAddress[]> {
@@ -195,7 +195,7 @@ export class DialGuard {
     });
   }
 
-  /** The host of `url` was reached at `address`. */
+  /** Call when the host of `url` was reached at `address`. */
   reached(url: URL, address: string): void {
     if (url.host === this.#registry) this.#home ??= addressKind(address);
   }

@@ -9,22 +9,22 @@ import { unlessAborted } from '../../lib/promises.ts';
 import { literalAddress, type DialGuard } from './dial-guard.ts';
 import { type Proxies, type Proxy, openTunnel, ProxyError } from './tunnel.ts';
 
-/** How long an address is waited for before the next one is tried beside it (RFC 8305 section 5). */
+/** Time after which the next address is tried beside a slow one (RFC 8305 section 5). */
 const ATTEMPT_DELAY_MS = 250;
 
-export interface Attempts {
+interface Attempts {
   readonly addresses: readonly LookupAddress[];
   readonly port: number;
-  /** Ends all attempts; `reason` is then thrown. */
+  /** Ends all attempts; its reason is thrown. */
   readonly signal: AbortSignal;
 }
 
 /**
- * The first connection to any of the addresses (RFC 8305). An attempt that takes long goes on beside the next one;
- * Node's `autoSelectFamily` gives it up after 250 ms and never comes back to it. Throws the first error if none can be
- * reached. An error of the connection has no listener but one that ignores it: who uses it listens, or hears `close`.
+ * The first connection to any of the addresses (RFC 8305). A slow attempt goes on beside the next one; Node's
+ * `autoSelectFamily` gives it up after 250 ms and never retries. Throws the first error if no address can be reached.
+ * The socket keeps an error listener that ignores errors, so callers add their own or listen for `close`.
  */
-export function connectToAny({ addresses, port, signal }: Attempts): Promise<Socket> {
+function connectToAny({ addresses, port, signal }: Attempts): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const waiting = alternating(addresses);
     const open = new Set<Socket>();
@@ -70,7 +70,7 @@ export function connectToAny({ addresses, port, signal }: Attempts): Promise<Soc
   });
 }
 
-/** The families in turn, so that one that leads nowhere costs one delay (RFC 8305 section 4). */
+/** The families in turn, so that an unreachable one costs one delay (RFC 8305 section 4). */
 function alternating(addresses: readonly LookupAddress[]): LookupAddress[] {
   const first = addresses.filter(({ family }) => family === addresses[0]?.family);
   const other = addresses.filter(({ family }) => family !== addresses[0]?.family);
@@ -87,18 +87,18 @@ export interface DialerOptions {
   readonly secureContext: SecureContext | undefined;
 }
 
-export class ConnectTimeoutError extends Error {
+class ConnectTimeoutError extends Error {
   override readonly name = 'ConnectTimeoutError';
   readonly code = 'ERR_CONNECT_TIMEOUT';
 }
 
 const MAX_SESSIONS = 100;
 
-/** Makes connections: to the server itself, or to the proxy that is asked in its place. */
+/** Makes connections: to the server itself, or by a proxy. */
 export class Dialer {
   readonly #options: DialerOptions;
   readonly #dialling = new Set<AbortController>();
-  /** Of TLS, by origin: one that is resumed costs neither certificates nor signatures. */
+  /** TLS sessions by origin: a resumed one costs neither certificates nor signatures. */
   readonly #sessions = new LRUCache<string, Buffer>(atMost(MAX_SESSIONS));
 
   constructor(options: DialerOptions) {
@@ -106,8 +106,8 @@ export class Dialer {
   }
 
   /**
-   * A connection for requests to the origin of `url`, TLS included. Its errors are heard by a listener that ignores
-   * them: they end the process nowhere. Throws ForbiddenAddressError, ConnectTimeoutError, ProxyError or an error of Node.
+   * A connection to the origin of `url`, TLS included. It keeps an error listener that ignores errors, so they never
+   * end the process. Throws ForbiddenAddressError, ConnectTimeoutError, ProxyError or an error of Node.
    */
   async dial(url: URL): Promise<Socket> {
     const abort = new AbortController();
@@ -124,7 +124,7 @@ export class Dialer {
     }
   }
 
-  /** Ends what is not connected yet. */
+  /** Ends all attempts to connect. */
   close(reason: Error): void {
     for (const abort of this.#dialling) abort.abort(reason);
   }
@@ -137,7 +137,7 @@ export class Dialer {
     return url.protocol === 'https:' ? this.#secured(socket, url, signal) : socket;
   }
 
-  /** A proxy is dialled wherever it is, and resolves the names of others itself. */
+  /** A proxy is dialled wherever it is, and itself resolves the names of servers. */
   async #through(proxy: Proxy, url: URL, signal: AbortSignal): Promise<Socket> {
     const addresses = await unlessAborted(this.#options.guard.resolve(bareHost(proxy.url)), signal);
     const socket = await connectToAny({ addresses, port: portOf(proxy.url), signal });
@@ -163,11 +163,11 @@ export class Dialer {
     const socket = connectTls({
       socket: link,
       host,
-      // An address is no name to be sent (RFC 6066 section 3).
+      // SNI holds names, not addresses (RFC 6066 section 3).
       ...(literalAddress(host) === undefined ? { servername: host } : {}),
       ALPNProtocols: ['http/1.1'],
-      ...(secureContext === undefined ? {} : { secureContext }),
-      ...(session === undefined ? {} : { session }),
+      secureContext,
+      session,
     });
     socket.on('error', () => this.#sessions.delete(url.host));
     socket.on('session', (fresh: Buffer) => this.#sessions.set(url.host, fresh));
@@ -176,7 +176,7 @@ export class Dialer {
   }
 }
 
-/** What `promise` resolves to; the socket that it works on ends if that fails, or `signal` ends the wait. */
+/** Resolves as `promise` does. If it fails, or `signal` is aborted, the socket that it works on is destroyed. */
 async function endedBy<T>(signal: AbortSignal, socket: Socket, promise: Promise<T>): Promise<T> {
   try {
     return await unlessAborted(promise, signal);

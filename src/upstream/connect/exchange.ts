@@ -4,15 +4,15 @@ import { deferred } from '../../lib/promises.ts';
 import type { AnswerHeaders } from '../upstream.ts';
 import { AnswerBody } from './answer.ts';
 
-/** The head of an answer, and its body. */
+/** The head of a response, and its body. */
 export interface Received {
   readonly status: number;
   readonly headers: AnswerHeaders;
   readonly body: AnswerBody;
 }
 
-/** A body has paused for too long. */
-export class StalledBodyError extends Error {
+/** A body paused longer than `idleTimeout`. */
+class StalledBodyError extends Error {
   override readonly name = 'StalledBodyError';
   readonly code = 'ERR_BODY_STALLED';
 }
@@ -22,7 +22,7 @@ class UnaskedUpgradeError extends Error {
   readonly code = 'ERR_UNASKED_UPGRADE';
 }
 
-/** One request and what comes back. Whatever happens on its connection ends this and nothing else. */
+/** One request and its response. Errors of its connection end this exchange and nothing else. */
 export class Exchange {
   readonly #request: ClientRequest;
   readonly #idleTimeoutMs: number;
@@ -32,7 +32,7 @@ export class Exchange {
   constructor(request: ClientRequest, idleTimeoutMs: number) {
     this.#request = request;
     this.#idleTimeoutMs = idleTimeoutMs;
-    // Errors come late too, and more than one: there is a listener for as long as the request lives.
+    // Errors may come late, and more than one: a listener stays as long as the request lives.
     request.on('error', (error) => this.#received.reject(error));
     request.on('close', () => this.#received.reject(lostConnection()));
     request.on('upgrade', (_incoming, socket) => {
@@ -62,7 +62,7 @@ export class Exchange {
       });
     let timer = startTimer();
     const body = new AnswerBody({
-      // While nobody reads, it is not the server that is silent.
+      // While the reader pauses, the server is not the one that is silent.
       pause: () => {
         timer.stop();
         incoming.pause();
@@ -80,14 +80,14 @@ export class Exchange {
     });
     const breakOff = this.#guarded((error: Error) => {
       incoming.off('data', onData);
-      // What came behind the pause of a slow reader and before the break.
+      // Bytes that arrived after the pause of a slow reader and before the break.
       for (let chunk = readNext(incoming); chunk !== null; chunk = readNext(incoming)) body.push(chunk);
       body.fail(error);
     });
     incoming.on('data', onData);
     incoming.on('end', () => body.finish());
     incoming.on('error', breakOff);
-    // For Node a reset is the end of a body that goes on until the connection is closed.
+    // Node reports a reset as the regular end of a body without a length.
     this.#request.on('error', (error) => {
       if (!incoming.complete) breakOff(error);
     });
@@ -98,7 +98,7 @@ export class Exchange {
     this.#received.resolve({ status: incoming.statusCode ?? 0, headers: headersOf(incoming), body });
   }
 
-  /** What is thrown where Node calls would end the process: it ends the transfer. */
+  /** An error thrown in a callback of Node would end the process; here it ends the exchange. */
   #guarded<A>(handle: (argument: A) => void): (argument: A) => void {
     return (argument) => {
       try {
@@ -120,7 +120,7 @@ function lostConnection(): Error {
   return Object.assign(new Error('the connection was closed'), { code: 'ECONNRESET' });
 }
 
-/** Node's own `headers` joins lines that are repeated, or drops them. */
+/** Node's own `headers` joins or drops repeated lines. */
 function headersOf({ rawHeaders }: IncomingMessage): AnswerHeaders {
   const headers = new Map<string, string | string[]>();
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {

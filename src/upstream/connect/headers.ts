@@ -1,10 +1,10 @@
 import type { AnswerHeaders } from '../upstream.ts';
 
-/** What a `Content-Range` states (RFC 9110 section 14.4); `end` is exclusive. */
+/** The parts of a `Content-Range` (RFC 9110 section 14.4); `end` is exclusive. */
 export interface ContentRange {
-  /** Absent when the range could not be satisfied (`bytes *` + `/1234`). */
+  /** Absent if the range was unsatisfiable (`bytes *` + `/1234`). */
   readonly range?: { readonly start: number; readonly end: number };
-  readonly total?: number;
+  readonly total: number | undefined;
 }
 
 export function headerLines(headers: AnswerHeaders, name: string): readonly string[] {
@@ -13,18 +13,18 @@ export function headerLines(headers: AnswerHeaders, name: string): readonly stri
   return typeof value === 'string' ? [value] : value;
 }
 
-/** The value of a header, repeated lines joined by commas. */
+/** The value of a header; repeated lines are joined by commas. */
 export function headerText(headers: AnswerHeaders, name: string): string | undefined {
   const value = headers[name];
   return value === undefined || typeof value === 'string' ? value : value.join(', ');
 }
 
-/** `Content-Length` in bytes, or undefined if it is absent or malformed. */
+/** `Content-Length` in bytes; undefined if absent or malformed. */
 export function contentLength(headers: AnswerHeaders): number | undefined {
   return wholeNumber(headerText(headers, 'content-length'));
 }
 
-/** `Content-Range`, or undefined if it is absent or malformed. */
+/** `Content-Range`; undefined if absent or malformed. */
 export function contentRange(headers: AnswerHeaders): ContentRange | undefined {
   const text = headerText(headers, 'content-range') ?? '';
   const match = /^bytes[ \t]+(?:(\d+)-(\d+)|\*)\/(?:(\d+)|\*)$/i.exec(text.trim());
@@ -32,10 +32,9 @@ export function contentRange(headers: AnswerHeaders): ContentRange | undefined {
   const total = wholeNumber(match[3]);
   const first = wholeNumber(match[1]);
   const last = wholeNumber(match[2]);
-  const told = total === undefined ? {} : { total };
-  if (first === undefined || last === undefined) return match[1] === undefined ? told : undefined;
+  if (first === undefined || last === undefined) return match[1] === undefined ? { total } : undefined;
   if (last < first || (total !== undefined && last >= total)) return undefined;
-  return { range: { start: first, end: last + 1 }, ...told };
+  return { range: { start: first, end: last + 1 }, total };
 }
 
 /** `Retry-After` (RFC 9110 section 10.2.3) in milliseconds from `nowMs`, given in seconds or as a date. */
@@ -47,15 +46,15 @@ export function retryAfterMs(headers: AnswerHeaders, nowMs = Date.now()): number
   return Number.isNaN(at) ? undefined : Math.max(0, at - nowMs);
 }
 
-/** The pulls that are left by Docker Hub's `ratelimit-remaining: 20;w=21600`; the number may be missing. */
+/** The pulls left by Docker Hub's `ratelimit-remaining: 20;w=21600`; the number may be missing. */
 export function pullsRemaining(headers: AnswerHeaders): number | undefined {
   return wholeNumber(headerText(headers, 'ratelimit-remaining')?.split(';')[0]?.trim());
 }
 
 /**
- * Whether somebody else answers in a registry's place: a captive portal, a firewall that blocks. Registries send no page
- * with a success, nor with a refusal, unless a web server in front of them asks for a login, by a challenge. With a redirect
- * one says nothing: Go's `http.Redirect`, by which registries send clients to where their blobs are, adds it.
+ * True if another server answers in the registry's place: a captive portal, or a firewall that blocks. Registries
+ * send no HTML with a success or a refusal. A 401 with a challenge is excepted: a web server before the registry may
+ * ask for a login. HTML with a redirect says nothing: Go's `http.Redirect` adds it.
  */
 export function isForeign({
   status,
@@ -69,7 +68,7 @@ export function isForeign({
   return status < 300 || isRefusal;
 }
 
-/** True if the body is a page for people. */
+/** True if the body is HTML. */
 export function isHtml(headers: AnswerHeaders): boolean {
   return /^\s*(?:text\/html|application\/xhtml\+xml)\b/i.test(headerText(headers, 'content-type') ?? '');
 }

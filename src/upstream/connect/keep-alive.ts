@@ -2,14 +2,14 @@ import { Agent, type ClientRequest, type ClientRequestArgs } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
-/** Pulls come in bursts, minutes apart at times; a server that ends a connection earlier costs a retry. */
+/** Pulls come in bursts, up to minutes apart. A server that ends a connection earlier costs a retry. */
 const KEEP_ALIVE_MS = 30_000;
 
 type OnConnection = (error: Error | null, socket: Duplex) => void;
 
 /**
- * The connections to servers of one scheme, as many as there are requests at a time, so that long bodies hold nobody up.
- * An idle one is kept for 30 s, or as long as the server says, and holds up no end of the process.
+ * Connections to servers of one scheme, as many as concurrent requests, so that long bodies delay no others. An idle
+ * one is kept for 30 s, or as long as the server says, and does not keep the process alive.
  */
 export class KeepAliveAgent extends Agent {
   readonly #scheme: 'http' | 'https';
@@ -28,14 +28,14 @@ export class KeepAliveAgent extends Agent {
       (error: unknown) => {
         const fail = onConnection as (error: Error) => void;
         fail(error instanceof Error ? error : new Error(String(error)));
-        // Node keeps an empty list for each name that was dialled in vain, and redirects can name any number.
+        // Node keeps an empty list for each name that failed to connect, and redirects can name any number of hosts.
         const name = this.getName(options);
         if (this.sockets[name]?.length === 0) Reflect.deleteProperty(this.sockets, name);
       },
     );
   }
 
-  /** What comes on a connection that nothing was asked on would be taken for the answer to the next request. */
+  /** Unrequested bytes on an idle connection would be taken for the response to the next request. */
   override keepSocketAlive(socket: Duplex) {
     socket.on('data', endUnasked);
     return super.keepSocketAlive(socket);

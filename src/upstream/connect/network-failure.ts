@@ -3,17 +3,17 @@ import { retryAfterMs } from './headers.ts';
 
 const TLS_CODE = /^(?:CERT_|CRL_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_|EPROTO)/;
 
-/** What the errors of Node tell; which of it is there depends on the error. */
+/** Details in errors of Node; which are present depends on the error. */
 interface NetworkError extends Error {
   readonly code?: string;
   readonly hostname?: string;
   readonly address?: string;
   readonly port?: number;
-  /** Of a parser error: what could not be parsed. */
+  /** The bytes of a parser error. */
   readonly rawPacket?: Buffer;
 }
 
-/** The failure for an `error` in place of an answer from `host`. */
+/** The failure of an `error` before a response from `host`. */
 export function networkFailure(
   error: unknown,
   context: { readonly host: string; readonly connectTimeoutMs: number },
@@ -25,7 +25,7 @@ export function networkFailure(
     return unavailable('unreachable', `the proxy does not connect to ${host}, ${message}`, error);
   }
   if (code === 'HPE_HEADER_OVERFLOW') {
-    return unavailable('not-a-registry', `${host} sent more headers than are allowed`, error);
+    return unavailable('not-a-registry', `${host} sent more than 16 KiB of headers`, error);
   }
   if (code.startsWith('HPE_') || code === 'ERR_UNASKED_UPGRADE')
     return unparsable(rawPacket?.toString('latin1') ?? '', host, error);
@@ -36,18 +36,18 @@ export function networkFailure(
   return unavailable('unreachable', unreachableReason(details, host, connectTimeoutMs), error);
 }
 
-/** The failure for an `error` in the middle of the body of an answer from `host`. */
+/** The failure of an `error` in the body of a response from `host`. */
 export function bodyFailure(error: unknown, host: string): UpstreamFailure {
   return isStall(error)
-    ? unavailable('timeout', `${host} stopped in the middle of its answer`, error)
-    : unavailable('unreachable', `${host} broke off its answer`, error);
+    ? unavailable('timeout', `${host} stopped sending in the middle of a response`, error)
+    : unavailable('unreachable', `${host} broke off its response`, error);
 }
 
 export function isStall(error: unknown): boolean {
   return detailsOf(error).code === 'ERR_BODY_STALLED';
 }
 
-/** True if the connection ended under a request that had no answer yet. */
+/** True if the connection ended before a response. */
 export function isLostConnection(error: unknown): boolean {
   return ['ECONNRESET', 'EPIPE'].includes(detailsOf(error).code ?? '');
 }
@@ -59,7 +59,7 @@ function unreachableReason(error: NetworkError, host: string, connectTimeoutMs: 
       return `connection refused by ${host}${address === undefined ? '' : ` (${address}:${port})`}`;
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return `the name ${hostname ?? host} cannot be resolved (${code})`;
+      return `cannot resolve the name ${hostname ?? host} (${code})`;
     case 'ERR_CONNECT_TIMEOUT':
     case 'ETIMEDOUT':
       return `no connection to ${host} within ${connectTimeoutMs / 1000} s`;
@@ -75,8 +75,8 @@ function unreachableReason(error: NetworkError, host: string, connectTimeoutMs: 
 }
 
 /**
- * Docker Hub has sent its abuse limit with bare line feeds, which no strict parser reads
- * (docker/hub-feedback issue 1907).
+ * Docker Hub has sent its abuse limit with bare line feeds, which a strict parser rejects (docker/hub-feedback issue
+ * 1907).
  */
 function unparsable(data: string, host: string, error: unknown): UpstreamFailure {
   if (!/too many requests/i.test(data)) {

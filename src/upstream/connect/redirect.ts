@@ -7,18 +7,18 @@ import type { TransportRequest } from './transport.ts';
 const MAX_REDIRECTS = 5;
 const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 
-/** Sends one request to whom its URL names. Throws UpstreamFailure. */
+/** Sends one request to the host of its URL. Throws UpstreamFailure. */
 export type Send = (request: TransportRequest) => Promise<Answer>;
 
 export interface FollowOptions {
   readonly onFirst?: (answer: Answer) => void;
-  /** The `Authorization` that another origin asks for, which has nothing to do with the one that stays behind. */
+  /** The `Authorization` for another origin, which never gets the first one's. */
   readonly elsewhere?: (url: URL) => Promise<string | undefined>;
 }
 
 /**
- * Sends a request and goes where the answers point, by the same method. `Authorization` stays behind when the origin
- * changes, for good: object stores reject it, and it is none of their business. Throws UpstreamFailure.
+ * Sends a request and follows redirects by the same method. `Authorization` is dropped forever when the origin
+ * changes: object stores reject it, and must not read it. Throws UpstreamFailure.
  */
 export async function sendFollowing(
   send: Send,
@@ -43,17 +43,18 @@ export async function sendFollowing(
 }
 
 /**
- * Where a `Location` points (RFC 9110 section 10.2.2), seen from `from`. Throws UpstreamFailure if it is missing or
- * malformed, or would turn https into something that others can read or change.
+ * The target of a `Location` (RFC 9110 section 10.2.2), relative to `from`. Throws UpstreamFailure if it is missing
+ * or malformed, or leads from https to http.
  */
 export function redirectTarget(from: URL, raw: string | undefined): URL {
-  // Headers come as one character a byte; whoever writes UTF-8 into them means these bytes (RFC 9110 section 5.5).
+  // Node gives each byte of a header as one character. Servers that send UTF-8 mean these bytes (RFC 9110 section
+  // 5.5).
   const location = raw?.replaceAll(
     /[\x80-\xff]/g,
     (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`,
   );
   if (location === undefined || location === '' || !URL.canParse(location, from.href)) {
-    throw unavailable('not-a-registry', `${from.host} redirected to nowhere`);
+    throw unavailable('not-a-registry', `${from.host} redirected without a valid Location`);
   }
   const url = new URL(location, from);
   const isSafe = url.protocol === 'https:' || (url.protocol === 'http:' && from.protocol === 'http:');

@@ -1,15 +1,17 @@
 import { runningTime, type RunningTimer } from '../../lib/clock.ts';
 import { unavailable } from '../upstream.ts';
 
-export interface TimeLimitOptions {
+interface TimeLimitOptions {
   readonly ms: number;
-  /** The caller's wish to stop earlier. */
+  /** Ends the limit early. */
   readonly signal?: AbortSignal | undefined;
+  /** The limit at its start, of which `ms` are left; default `ms`. */
+  readonly totalMs?: number;
 }
 
 /**
- * How long one question may take in all, by the time in which this process runs, and its caller's wish to stop earlier.
- * `end()` it when it has its answer.
+ * The time limit of one request, in running time of this process, with the caller's signal to stop earlier. Call
+ * `end()` after the response.
  */
 export class TimeLimit {
   readonly #abort = new AbortController();
@@ -19,8 +21,7 @@ export class TimeLimit {
   readonly #stop: () => void;
   #isLate = false;
 
-  /** `totalMs`: what it was at its start, of which `ms` are left. */
-  constructor({ ms, signal, totalMs = ms }: TimeLimitOptions & { readonly totalMs?: number }) {
+  constructor({ ms, signal, totalMs = ms }: TimeLimitOptions) {
     this.#ms = totalMs;
     this.#timer = runningTime.timer(ms, () => {
       this.#isLate = true;
@@ -32,7 +33,7 @@ export class TimeLimit {
     else signal?.addEventListener('abort', this.#stop, { once: true });
   }
 
-  /** How long it was at its start. */
+  /** The limit at its start. */
   get totalMs(): number {
     return this.#ms;
   }
@@ -41,14 +42,14 @@ export class TimeLimit {
     return this.#timer.remainingMs;
   }
 
-  /** What is left of it, for one of several tries, which `signal` ends alone. */
+  /** The rest of the limit, for one of several tries. `signal` ends that try alone. */
   part(signal: AbortSignal): TimeLimit {
     return new TimeLimit({ ms: this.remainingMs, totalMs: this.#ms, signal });
   }
 
   /**
-   * What `promise` resolves to, if that comes in time; `promise` itself goes on. Throws UpstreamFailure, which names
-   * `host` as the one who is late, or the reason of the caller's signal.
+   * Resolves as `promise` does, if in time; `promise` itself goes on. Throws UpstreamFailure that names `host` as
+   * late, or the reason of the caller's signal.
    */
   wait<T>(promise: Promise<T>, host: string): Promise<T> {
     const { signal } = this.#abort;

@@ -13,16 +13,16 @@ import { Proxies, type Proxy, ProxyError } from './tunnel.ts';
 export interface TransportOptions {
   /** A PEM file with certificates to trust besides the usual ones. */
   readonly ca?: string;
-  /** By when a connection must stand, TLS included. */
+  /** Time limit for a connection, TLS included. */
   readonly connectTimeoutMs: number;
-  /** How long a body may pause. */
+  /** Time limit for a pause of a body. */
   readonly idleTimeoutMs: number;
   readonly userAgent: string;
 }
 
 export interface TransportRequest {
   readonly method: 'GET' | 'HEAD' | 'POST';
-  /** With POST. */
+  /** For POST. */
   readonly body?: string;
   /** User name, password and fragment are not sent. */
   readonly url: URL;
@@ -30,7 +30,7 @@ export interface TransportRequest {
   readonly limit: TimeLimit;
 }
 
-/** This server is stopping. */
+/** Requests fail because this server is stopping. */
 class TransportClosedError extends Error {
   override readonly name = 'TransportClosedError';
   readonly code = 'ERR_TRANSPORT_CLOSED';
@@ -62,10 +62,13 @@ export class Transport {
     this.#secure = new KeepAliveAgent('https', dial);
   }
 
-  /** Resolves with the head of the answer, whatever its status. Throws UpstreamFailure or the caller's reason to stop. */
+  /**
+   * Resolves with the head of the response, whatever its status. Throws UpstreamFailure or the caller's reason to
+   * stop.
+   */
   async send(request: TransportRequest): Promise<Answer> {
     const { url, limit } = request;
-    // Plain http goes to a proxy as a request of its own: many allow CONNECT to port 443 only.
+    // Plain http goes to a proxy as an ordinary request: many proxies allow CONNECT to port 443 only.
     const relay = url.protocol === 'http:' ? this.#proxies.of(url) : undefined;
     const exchange = this.#begin(request, relay);
     try {
@@ -80,13 +83,13 @@ export class Transport {
     }
   }
 
-  /** Ends the idle connections to `url`: where one is lost, a firewall or a balancer may have forgotten all of them. */
+  /** Ends the idle connections to `url`: if one is lost, a firewall or balancer may have forgotten all. */
   endIdle(url: URL): void {
     const agent = url.protocol === 'https:' ? this.#secure : this.#plain;
     agent.endIdle({ host: url.hostname, port: portOf(url) });
   }
 
-  /** Ends every connection, and with it every request and body. */
+  /** Ends every connection, and with them all requests and bodies. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#dialer.close(new TransportClosedError());
@@ -119,7 +122,7 @@ export class Transport {
       request.end(body);
       return exchange;
     } catch (error) {
-      // A token or a location can hold what no header may.
+      // A token or a `Location` can hold characters that no header may.
       throw this.#failure(error, url);
     }
   }

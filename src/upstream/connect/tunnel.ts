@@ -2,15 +2,15 @@ import { request } from 'node:http';
 import type { Socket } from 'node:net';
 import { environmentProxy, proxyExemption } from '../../lib/proxy-environment.ts';
 
-/** A server that is asked in place of others. */
+/** A proxy server. */
 export interface Proxy {
   /** Without the login. */
   readonly url: URL;
-  /** For `Proxy-Authorization`; undefined: it is asked by nobody in particular. */
+  /** For `Proxy-Authorization`; undefined: no login. */
   readonly authorization?: string;
 }
 
-/** Through which proxies servers are asked, by `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. */
+/** The proxies of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. */
 export class Proxies {
   readonly #http: Proxy | undefined;
   readonly #https: Proxy | undefined;
@@ -23,7 +23,7 @@ export class Proxies {
     this.#isExempt = proxyExemption(env);
   }
 
-  /** Undefined: the server at `url` is asked itself. */
+  /** The proxy for `url`; undefined: none. */
   of(url: URL): Proxy | undefined {
     if (this.#isExempt(url)) return undefined;
     return url.protocol === 'https:' ? this.#https : this.#http;
@@ -40,13 +40,16 @@ function proxyAt(text: string | undefined): Proxy | undefined {
   return { url, authorization: `Basic ${Buffer.from(login).toString('base64')}` };
 }
 
-/** A proxy does not connect us; `message` says what it does instead, as half a sentence. */
+/** A proxy does not connect; `message` says what it did, as half a sentence. */
 export class ProxyError extends Error {
   override readonly name = 'ProxyError';
   readonly code = 'ERR_PROXY';
 }
 
-/** A way through `proxy` to `target`, `host:port`, over `link`, a connection to it (RFC 9110 section 9.3.6). Throws ProxyError. */
+/**
+ * A tunnel through `proxy` to `target` (`host:port`), over the connection `link` (RFC 9110 section 9.3.6). Throws
+ * ProxyError.
+ */
 export function openTunnel(link: Socket, proxy: Proxy, target: string): Promise<Socket> {
   const { authorization } = proxy;
   return new Promise((resolve, reject) => {
@@ -63,7 +66,7 @@ export function openTunnel(link: Socket, proxy: Proxy, target: string): Promise<
       },
     });
     asked.once('connect', ({ statusCode = 0 }, _socket, head: Buffer) => {
-      // Nobody behind a tunnel speaks first: TLS is the client's to begin.
+      // Servers behind a tunnel never send first: the client begins TLS.
       if (statusCode >= 200 && statusCode < 300 && head.length === 0) resolve(link);
       else reject(new ProxyError(`it answered ${statusCode}`));
     });

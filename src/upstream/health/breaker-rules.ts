@@ -1,18 +1,18 @@
 import type { Failure } from '../upstream.ts';
 
-/** Says that the server is down. */
+/** A failure that counts as an outage. */
 export type Down = Extract<Failure, { readonly kind: 'unavailable' }>;
 
-/** What is remembered in each state. */
+/** Remembered in every state. */
 interface Memory {
-  /** A caller waited for seconds, and no answer has come since. */
+  /** A request waited for 2 s, and no response has come since. */
   readonly isSlow: boolean;
-  /** When the last answer came, by `performance.now()`. */
+  /** Time of the last response, by `performance.now()`. */
   readonly answeredAt: number;
   /** The resource of the request that failed last. */
   readonly lastFailed: string | undefined;
   readonly isProbing: boolean;
-  /** Sent since a request was answered or the breaker closed: the pauses between them grow. */
+  /** Probes since the last answered request or closing: the pauses between them grow. */
   readonly probes: number;
   readonly hasProbeFailed: boolean;
 }
@@ -26,36 +26,38 @@ export interface Closed extends Memory {
   readonly down: Down | undefined;
 }
 
-/** Requests are refused, and probes find out when the server answers again. */
+/** Requests are refused; probes show when the server answers again. */
 export interface Open extends Memory {
   readonly kind: 'open';
   readonly down: Down;
-  /** When it was closed last; ms since the epoch. */
+  /** Start of the outage; ms since the epoch. */
   readonly since: number;
   /** Probes in a row that were answered by errors. */
   readonly errorProbes: number;
 }
 
-/** One request goes through to decide, and others wait for its result. */
+/** One request goes through to decide; others wait for its result. */
 export interface HalfOpen extends Memory {
   readonly kind: 'half-open';
   readonly down: Down;
   readonly since: number;
-  /** The request that decides; undefined: the next one will. Once it is late, others are refused. */
+  /** The deciding request; undefined: the next one. Once it is late, others are refused. */
   readonly trial: { readonly request: number; readonly isLate: boolean } | undefined;
 }
 
 export type State = Closed | Open | HalfOpen;
 
-/** `at` is by `performance.now()`, `date` in ms since the epoch; `request` is a number of its own for each request. */
+/** `at` is by `performance.now()`, `date` in ms since the epoch; `request` is a unique number. */
 export type Event =
   | { readonly type: 'sent'; readonly request: number }
-  /** No answer came within 2 s: to a request, or to another wait that began at `since` (by `performance.now()`). */
+  /** No response came within 2 s: to a request, or to another wait that began at `since` (by `performance.now()`). */
   | { readonly type: 'overdue'; readonly since: number; readonly request?: number }
-  /** The answer shows that the server works. */
+  /** A response showed that the server works. */
   | { readonly type: 'answered'; readonly at: number }
   | FailedEvent
-  /** The request is over, whatever came of it. If it was the trial and decided nothing, the next request is one. */
+  /**
+   * The request is over, whatever its result. If it was the trial and decided nothing, the next request is the trial.
+   */
   | { readonly type: 'over'; readonly request: number }
   | { readonly type: 'probe-sent' }
   | { readonly type: 'probe-answered'; readonly at: number }
@@ -69,10 +71,10 @@ interface FailedEvent {
   readonly resource: string;
 }
 
-/** So many failed requests in a row are an outage, or fewer if a probe fails as well. */
+/** Failed requests in a row that are an outage; fewer are enough if a probe fails too. */
 const MAX_FAILURES = 3;
 const MAX_CONFIRMED_FAILURES = 2;
-/** After so many probes in a row that were answered by errors, a request is tried: the ping may be broken. */
+/** After this many probes in a row that got errors, a request is tried: the ping itself may be broken. */
 const MAX_ERROR_PROBES = 4;
 
 export const NEW: Closed = {
@@ -88,10 +90,10 @@ export const NEW: Closed = {
 };
 
 /**
- * The rules of the breaker. A failure starts probes. Failures in a row, or one that a probe confirms, open it. Open, it
- * refuses and goes on probing, so that it closes without traffic: by a probe that succeeds after others failed. If
- * probes never failed but requests did, one request decides (half-open): the outage may have ended long ago, and clients
- * that come together must not be refused for it. Any answer to a request closes it.
+ * The rules of the breaker. A failure starts probes. Three failures in a row open it, or one that a probe confirms.
+ * An open breaker refuses requests and goes on probing, so it closes without traffic: by a probe that succeeds after
+ * a failed one. If requests failed but no probe did, one request decides (half-open): the outage may have ended long
+ * ago, and clients that come together must not be refused for it. Any answered request closes it.
  */
 export function next(state: State, event: Event): State {
   switch (event.type) {
@@ -123,7 +125,7 @@ function failed(state: State, { at, date, down, resource }: FailedEvent): State 
   if (after.kind === 'open') return after;
   const failing = { ...after, lastFailed: resource, isProbing: true };
   if (failing.kind === 'half-open') return open(failing, down, failing.since);
-  // One resource that fails again and again is no outage of all.
+  // A single resource that fails repeatedly is not an outage of the server.
   const isAgain = down.cause !== 'unreachable' && resource === state.lastFailed;
   const failures = failing.failures + (isAgain ? 0 : 1);
   return failures >= MAX_FAILURES ? open(failing, down, date) : { ...failing, failures };
@@ -131,7 +133,7 @@ function failed(state: State, { at, date, down, resource }: FailedEvent): State 
 
 function probeAnswered(state: State): State {
   if (state.kind !== 'closed') return state.hasProbeFailed ? closed(state) : halfOpen(state);
-  // Where only some answers are errors, or do not come, an answer to the probe takes nothing back.
+  // If only some responses are errors or timeouts, an answered probe proves nothing.
   const failures = state.down?.cause === 'unreachable' ? 0 : state.failures;
   return { ...state, failures, hasProbeFailed: false };
 }
@@ -180,7 +182,7 @@ function isNetwork(down: Down): boolean {
   return down.cause === 'unreachable' || down.cause === 'timeout';
 }
 
-/** Others wait for the trial. */
+/** True while other requests must wait for the trial. */
 export function isDeciding(state: State): boolean {
   return state.kind === 'half-open' && state.trial?.isLate === false;
 }

@@ -17,7 +17,7 @@ import { AbuseLimit, Prober } from './prober.ts';
 export interface BreakerOptions {
   /** The name of the server, for people. */
   readonly who: string;
-  /** One cheap question; undefined: the answer shows that the server works. Never rejects. */
+  /** Sends one cheap request; undefined: the response shows that the server works. Never rejects. */
   readonly probe: () => Promise<Down | undefined>;
   readonly onChange: (state: BreakerState, reason: string | undefined) => void;
   /** Ms since the epoch. */
@@ -26,20 +26,20 @@ export interface BreakerOptions {
 
 /** A request that goes through a breaker. */
 export interface Attempt<T> {
-  /** `answersOthers` tells whether the server has answered anything since this was sent: then it is reachable. */
+  /** `answersOthers` returns true if the server has answered any request since this one was sent. */
   readonly send: (answersOthers: () => boolean) => Promise<T>;
-  /** Whether what came back means that its sender is down. */
+  /** The outage that a response means, if any. */
   readonly judge?: (value: T) => Down | undefined;
-  /** What was asked for. */
+  /** The resource that is requested. */
   readonly resource: string;
-  /** Asked as it is sent; false: so much of the time was used up elsewhere that being late says nothing. */
+  /** Called before sending; false: so much of the time limit is used up that a timeout proves nothing. */
   readonly hasTime: () => boolean;
 }
 
-/** A request without an answer for so long makes the server slow, and a probe goes out beside it. */
+/** A request without a response for this time makes the server slow and starts a probe. */
 const OVERDUE_MS = 2000;
 
-/** Stands before a server: holds the state, sends requests and probes, and reports to `next` what comes of them. */
+/** Guards one server: holds the state, sends requests and probes, and reports their results to `next`. */
 export class Breaker {
   readonly #options: BreakerOptions;
   readonly #abuse: AbuseLimit;
@@ -59,13 +59,13 @@ export class Breaker {
     return this.#state.kind;
   }
 
-  /** A request would probably wait for nothing, or hang as the last trials did. Serve what is cached instead. */
+  /** True if a request would probably wait in vain. Callers with a cached copy should serve it. */
   get isSlow(): boolean {
     const state = this.#state;
     return state.isSlow || (state.kind === 'half-open' && state.down.cause === 'timeout');
   }
 
-  /** What to answer instead of asking; undefined: ask. */
+  /** The failure to return instead of a request; undefined: send it. */
   refusal(): Failure | undefined {
     const retryAfterMs = this.#abuse.remainingMs();
     if (retryAfterMs !== undefined) return { kind: 'limited', scope: 'abuse', retryAfterMs, spared: true };
@@ -74,15 +74,18 @@ export class Breaker {
     return isShut ? { ...state.down, reason: this.#openReason(state), spared: true } : undefined;
   }
 
-  /** Why it is of no use to ask, as half a sentence; undefined: nothing is known that speaks against it. */
+  /** Why a request would be in vain, as half a sentence; undefined: no known reason. */
   outage(): string | undefined {
     if (this.#abuse.remainingMs() !== undefined) {
-      return `${this.#options.who} limits our requests until ${timeText(this.#abuse.until)}`;
+      return `${this.#options.who} limits requests of this server until ${timeText(this.#abuse.until)}`;
     }
     return this.#state.kind === 'open' ? this.#openReason(this.#state) : undefined;
   }
 
-  /** Sends. Throws UpstreamFailure while it refuses: at once, or after 2 s at most if a trial decides that. */
+  /**
+   * Sends a request. While the breaker refuses, throws UpstreamFailure: at once, or after at most 2 s if a trial
+   * decides.
+   */
   async run<T>(attempt: Attempt<T>): Promise<T> {
     while (isDeciding(this.#state)) await this.#decided.promise;
     const refusal = this.refusal();
@@ -107,12 +110,15 @@ export class Breaker {
     }
   }
 
-  /** The server has said 429 to a request that it would answer at another time. */
+  /** The server has answered 429, whatever was asked for. */
   limit(retryAfterMs: number | undefined): void {
     this.#abuse.hit(retryAfterMs);
   }
 
-  /** A caller has waited since then (`performance.now()`) for too long. A probe goes out, the quickest way to tell. */
+  /**
+   * A caller has waited since `since` (`performance.now()`), which is too long. Starts a probe, the quickest way to
+   * find out.
+   */
   reportSlow(since: number): void {
     this.#apply({ type: 'overdue', since });
   }
@@ -145,7 +151,7 @@ export class Breaker {
 
   #learn(failure: Failure, resource: string, hadTime: boolean): void {
     if (failure.kind === 'limited') this.limit(failure.retryAfterMs);
-    // A server that says that a password is wrong works.
+    // A server that rejects a password works.
     if (failure.kind !== 'unavailable' || failure.cause === 'credentials') this.#answered();
     else if (failure.cause === 'timeout' ? hadTime : failure.cause !== 'offline')
       this.#failed(failure, resource);
@@ -159,11 +165,11 @@ export class Breaker {
   }
 
   #openReason({ down, since }: Open | HalfOpen): string {
-    return `${this.#options.who} has been out of reach since ${timeText(since)}: ${down.reason}`;
+    return `${this.#options.who} has been unreachable since ${timeText(since)}: ${down.reason}`;
   }
 }
 
-/** To the second, in UTC. */
+/** In UTC, to the second. */
 function timeText(ms: number): string {
   return `${new Date(ms).toISOString().slice(0, 19)}Z`;
 }

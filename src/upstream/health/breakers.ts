@@ -10,16 +10,16 @@ import { sendPatiently } from './retry.ts';
 
 export interface BreakersOptions {
   readonly registry: URL;
-  /** What shows that it is alive. */
+  /** The URL of probes. */
   readonly ping: URL;
   readonly transport: Transport;
-  /** For the answer to a probe, as for any other. */
+  /** Also the limit of a probe. */
   readonly headersTimeoutMs: number;
   readonly onChange: (change: Omit<BreakerEvent, 'upstream'>) => void;
   readonly now: () => number;
 }
 
-/** Redirects and challenges can name any host; Docker Hub has a handful. */
+/** Limit for each kind: redirects and challenges can name any host. Docker Hub has a handful. */
 const MAX_HOSTS = 32;
 
 /** The breakers of one upstream: of its registry, its token service, and each host that it redirects to. */
@@ -28,7 +28,7 @@ export class Breakers {
   readonly #options: BreakersOptions;
   /** By origin. */
   readonly #others = { tokens: new Map<string, Breaker>(), blobs: new Map<string, Breaker>() };
-  /** Where the registry has redirected last: the next blob will most likely come from there. */
+  /** The host of the last redirect: the next blob will probably come from there. */
   #lastBlobs: Breaker | undefined;
 
   constructor(options: BreakersOptions) {
@@ -37,7 +37,7 @@ export class Breakers {
   }
 
   /**
-   * Sends what is meant for the registry, or for where that has redirected it; `onSecond` is told when it is sent twice.
+   * Sends a request to the registry or to the host that it redirected to. Calls `onSecond` before a second try.
    * Throws UpstreamFailure.
    */
   send(request: TransportRequest, onSecond?: () => void): Promise<Answer> {
@@ -53,23 +53,23 @@ export class Breakers {
 
   /** The breaker of the token service at `realm`. */
   tokens(realm: URL): Breaker {
-    // Only the path: what a realm carries in its query belongs to no probe.
+    // Without the query of the realm, which a probe must not send.
     return this.#other('tokens', new URL(`${realm.origin}${realm.pathname}`));
   }
 
-  /** The breaker of who has sent `answer`. */
+  /** The breaker of the host that sent `answer`. */
   of(answer: Pick<Answer, 'url'>): Breaker {
     return answer.url.origin === this.#options.registry.origin ? this.registry : this.#blobs(answer.url);
   }
 
-  /** Why blobs cannot be had; `needsToken`: a token must be fetched for them first. */
+  /** Why blobs cannot be downloaded; `needsToken`: they need a new token first. */
   outage(needsToken: boolean): string | undefined {
     let reason = this.registry.outage();
     if (needsToken) for (const breaker of this.#others.tokens.values()) reason ??= breaker.outage();
     return reason ?? this.#lastBlobs?.outage();
   }
 
-  /** Whether a question to the registry would probably wait for nothing; `needsToken` as above. */
+  /** True if a request to the registry would probably wait in vain; `needsToken` as above. */
   isSlow(needsToken: boolean): boolean {
     return (
       this.registry.isSlow || (needsToken && [...this.#others.tokens.values()].some(({ isSlow }) => isSlow))
@@ -115,7 +115,7 @@ export class Breakers {
     });
   }
 
-  /** Without credentials a registry says 401, which will do. A blob host may say what it likes to such a question. */
+  /** Without credentials a registry answers 401, which shows that it works. Of a blob host any response does. */
   async #probe(url: URL, kind: BreakerKind): Promise<Down | undefined> {
     const { transport, headersTimeoutMs } = this.#options;
     const limit = new TimeLimit({ ms: headersTimeoutMs });
@@ -135,12 +135,12 @@ function downFailure(failure: Failure): Down | undefined {
   return failure.kind === 'unavailable' ? failure : undefined;
 }
 
-/** What a web application in front of a registry answers to a path that it does not know: its own start page. */
+/** A web application in front of a registry answers unknown paths with its start page. */
 function isReferrersPage({ pathname }: URL, { status }: Answer): boolean {
   return status === 200 && /\/referrers\/[^/]+$/.test(pathname);
 }
 
-/** 501 says that a method is not known, and a page of HTML that somebody else answers. */
+/** 501 means an unknown method. An HTML page comes from another server than the registry. */
 function downAnswer(answer: Answer): Down | undefined {
   const { status, url } = answer;
   if (status >= 500 && status !== 501) {

@@ -2,16 +2,16 @@ const FIRST_PAUSE_MS = 500;
 const PAUSE_GROWTH = 1.5;
 const MAX_PAUSE_MS = 15_000;
 
-/** What the prober has to do. */
+/** The work of the prober. */
 export interface Probing {
   readonly isProbing: boolean;
-  /** So many are sent already. */
+  /** Probes sent so far. */
   readonly probes: number;
 }
 
 /**
- * Sends probes, one at a time: the first at once, others after pauses that grow up to 15 s. Half of a pause is random,
- * so that many mirrors that lost one upstream do not come back to it together.
+ * Sends probes one at a time: the first at once, others after pauses that grow to 15 s. Half of a pause is random, so
+ * that many mirrors do not return to one upstream together.
  */
 export class Prober {
   readonly #probe: () => Promise<void>;
@@ -25,14 +25,14 @@ export class Prober {
     this.#probe = probe;
   }
 
-  /** To be called whenever it has something else to do. */
+  /** Call when the work changes. */
   follow(wanted: Probing): void {
     this.#wanted = wanted;
     if (!wanted.isProbing) this.#stop();
     else if (this.#timer === undefined && !this.#isAsking && !this.#isClosed) this.#schedule();
   }
 
-  /** Stops for good. */
+  /** Stops forever. */
   close(): void {
     this.#isClosed = true;
     this.#stop();
@@ -60,14 +60,14 @@ export class Prober {
   }
 }
 
-/** What Docker Hub asks for by `Retry-After` when it does; doubled each time that it limits us again. */
+/** Docker Hub's usual `Retry-After`, taken if a 429 has none; doubled each time in a row. */
 const DEFAULT_PAUSE_MS = 60_000;
 const MAX_DEFAULT_PAUSE_MS = 15 * 60_000;
-/** A `Retry-After` is not taken for less, or for more than the longest window that Docker Hub counts in. */
+/** Bounds of a `Retry-After`. The upper one is the longest window of Docker Hub. */
 const MIN_PAUSE_MS = 1000;
 const MAX_LIMIT_PAUSE_MS = 6 * 60 * 60_000;
 
-/** The wish of a server to be left alone, whatever the request (429): until its time is over nothing is sent. */
+/** A limit on all requests to a server (429): nothing is sent until it ends. */
 export class AbuseLimit {
   readonly #now: () => number;
   #until = 0;
@@ -78,20 +78,20 @@ export class AbuseLimit {
     this.#now = now;
   }
 
-  /** How long it lasts still; undefined: there is none. */
+  /** The time left; undefined: no limit. */
   remainingMs(): number | undefined {
     const leftMs = this.#until - this.#now();
     return leftMs > 0 ? leftMs : undefined;
   }
 
-  /** When it ends; ms since the epoch. */
+  /** End of the limit; ms since the epoch. */
   get until(): number {
     return this.#until;
   }
 
-  /** The server has said 429, and how long to wait if it did. */
+  /** The server has answered 429, perhaps with a `Retry-After`. */
   hit(retryAfterMs: number | undefined): void {
-    // What happened so long ago has nothing to do with this.
+    // Older limits do not count towards the doubling.
     if (this.#now() - this.#until > MAX_DEFAULT_PAUSE_MS) this.#strikes = 0;
     const pauseMs =
       retryAfterMs === undefined

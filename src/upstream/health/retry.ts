@@ -7,24 +7,27 @@ import { isLostConnection } from '../connect/network-failure.ts';
 import type { Transport, TransportRequest } from '../connect/transport.ts';
 import { UpstreamFailure } from '../upstream.ts';
 
-/** Long after an answer is due, and so early that a second request has its time before a client loses patience. */
+/** Late enough that a response is overdue, and early enough for a second request before a client gives up. */
 const SECOND_AFTER_MS = 3000;
-/** How often it is looked whether the server answers others meanwhile. */
+/** Pause between two looks whether the server answers other requests. */
 const LOOK_EVERY_MS = 500;
-/** With less time left a second request would hardly be answered. */
+/** With less time left, a second request would rarely be answered. */
 const MIN_LEFT_MS = 1000;
 
 export interface SecondTryOptions {
-  /** Whether the server has answered anything since the request was sent. If not, it is away, and not to be asked more. */
+  /**
+   * True if the server has answered any request since this one was sent. If not, it is unreachable and gets no second
+   * request.
+   */
   readonly answersOthers: () => boolean;
-  /** Told before the request is sent once more: it may count as a pull. */
+  /** Called before the second request, which may count as a pull. */
   readonly onSecond?: (() => void) | undefined;
 }
 
 /**
- * Sends a request, and once more if no answer comes from a server that answers others: requests get lost, in a balancer
- * whose backend is gone or on a connection that a firewall has forgotten. The first one is not given up for that, since
- * it may only be slow; whichever is answered first counts, and the other one's connection is closed.
+ * Sends a request, and a second one if no response comes from a server that answers others. Requests get lost: in a
+ * balancer whose backend is gone, or on a connection that a firewall forgot. The first request goes on, since it may
+ * only be slow. The first response counts; the other connection is closed.
  */
 export class SecondTry {
   readonly #transport: Transport;
@@ -36,7 +39,7 @@ export class SecondTry {
     this.#options = options;
   }
 
-  /** Throws what came of the try that failed last. */
+  /** Throws the error of the try that failed last. */
   async send(request: TransportRequest): Promise<Answer> {
     const { limit, url } = request;
     const answer = deferred<Answer>();
@@ -65,7 +68,7 @@ export class SecondTry {
     try {
       return await limit.wait(answer.promise, url.host);
     } catch (error) {
-      // One may have come at the same moment.
+      // A response may have come at the same moment.
       void answer.promise.then(
         ({ body }) => body.close(),
         () => undefined,
@@ -77,7 +80,7 @@ export class SecondTry {
     }
   }
 
-  /** Calls `again` once, if ever, when the request is taken for lost; the function that it gives ends that. */
+  /** Calls `again` at most once, when the request is taken for lost. The returned function cancels. */
   #whenLost({ limit }: TransportRequest, again: () => void): () => void {
     const { answersOthers, onSecond } = this.#options;
     const look = (): void => {
@@ -100,10 +103,10 @@ const FIRST_PAUSE_MS = 150;
 const PAUSE_GROWTH = 3;
 
 /**
- * Sends a request, and again after a pause where that helps: the connection was lost before an answer (a server may
- * end an idle one at any time), or a gateway found nobody behind it (502, 503, 504). Three tries at most, within the
- * limit; the last result counts. One that goes unanswered is sent a second time beside the first.
- * Never after a refused connection or any other answer.
+ * Sends a request, and again after a pause if that helps: the connection was lost before a response (a server may end
+ * an idle one at any time), or a gateway had no backend (502, 503, 504). At most three tries within the limit; the
+ * last result counts. A request without a response gets a second one beside it (`SecondTry`). Never after a refused
+ * connection or another response.
  */
 export async function sendPatiently(
   transport: Transport,
@@ -119,7 +122,7 @@ export async function sendPatiently(
     const isLast = tries === MAX_TRIES || pauseMs >= limit.remainingMs;
     if (isFailure) {
       if (isLast) throw result;
-      // Who ended this one may end all that are as old, and there are fewer tries than connections.
+      // The server may end all idle connections of that age, and there are fewer tries than connections.
       transport.endIdle(url);
     } else {
       if (isLast || ![502, 503, 504].includes(result.status)) return result;
@@ -134,7 +137,7 @@ function lostConnection(error: unknown): UpstreamFailure {
   throw error;
 }
 
-/** Half of it random, so that many who failed together do not come back together. */
+/** Half of the pause is random, so that many clients that failed together do not return together. */
 function backOffMs(tries: number, retryAfter = 0): number {
   const pauseMs = FIRST_PAUSE_MS * PAUSE_GROWTH ** (tries - 1);
   return Math.max(pauseMs * (0.5 + Math.random()), retryAfter);

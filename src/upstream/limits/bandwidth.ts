@@ -3,16 +3,16 @@ import { systemClock, type Clock } from '../../lib/clock.ts';
 import { deferred } from '../../lib/promises.ts';
 
 export interface BandwidthOptions {
-  /** What holds at `nowMs` (since the epoch), in bytes per second; undefined: no limit. */
+  /** The limit at `nowMs` (since the epoch), in bytes per second; undefined: no limit. */
   readonly limitAt: (nowMs: number) => number | undefined;
   readonly upstream: string;
   readonly tell: Tell<'throttled'>;
   readonly clock?: Clock;
 }
 
-/** What may come at once after a pause, as a share of what may come in a second. */
+/** Bytes that may pass at once after a pause, in seconds of the limit. */
 const BURST_SECONDS = 0.25;
-/** The limit is looked up again after so long at the latest, since it depends on the time of day. */
+/** Longest time between two looks at the limit, which depends on the time of day. */
 const MAX_SLEEP_MS = 1000;
 
 interface Waiter {
@@ -22,16 +22,15 @@ interface Waiter {
 }
 
 /**
- * A token bucket over all transfers from one upstream. Each transfer asks for one piece after the other and waits in
- * line with it, so that all of them get on equally fast; what is not read fills their queues and holds their
- * connections back.
+ * A token bucket over all downloads from one upstream. Each download queues for one piece after the other, so all
+ * progress equally fast. Bytes that no download reads fill its queue and slow its connection.
  */
 export class Bandwidth {
   readonly #options: BandwidthOptions;
   readonly #clock: Clock;
   readonly #line: Waiter[] = [];
   readonly #closed = new AbortController();
-  /** Below zero: so many bytes came that were not there to be given. */
+  /** In bytes; below zero after more bytes passed than allowed. */
   #credit = 0;
   #countedAt: number;
   #isServing = false;
@@ -42,7 +41,7 @@ export class Bandwidth {
     this.#countedAt = this.#clock.now();
   }
 
-  /** Resolves when `bytes` may pass, or when `signal` says that nobody waits for them any more. */
+  /** Resolves when `bytes` may pass, or when `signal` is aborted. */
   async take(bytes: number, signal?: AbortSignal): Promise<void> {
     const since = this.#clock.now();
     if (this.#closed.signal.aborted || signal?.aborted === true) return;
@@ -61,12 +60,12 @@ export class Bandwidth {
     signal?.removeEventListener('abort', leave);
   }
 
-  /** What has come in all the same, and others pay for by waiting; while there is no limit, nobody owes anything. */
+  /** Counts bytes that did not queue; later pieces wait for them. Without a limit nothing is counted. */
   spend(bytes: number): void {
     if (this.#options.limitAt(this.#clock.now()) !== undefined) this.#credit -= bytes;
   }
 
-  /** Lets go whoever waits. */
+  /** Releases all waiting pieces. */
   close(): void {
     this.#closed.abort();
   }
@@ -90,11 +89,11 @@ export class Bandwidth {
     this.#isServing = false;
   }
 
-  /** How long until the next piece may pass, or until that is to be asked again. */
+  /** The wait until the next piece may pass, or until the limit is looked up again. */
   #waitMs(): number {
     const now = this.#clock.now();
     const limit = this.#options.limitAt(now);
-    // A clock that was set back gives nothing, and takes nothing.
+    // A clock that is set back neither adds nor takes credit.
     const elapsedMs = Math.max(0, now - this.#countedAt);
     this.#countedAt = now;
     if (limit === undefined) {

@@ -1,9 +1,9 @@
 const MIN_SPACING_MS = 30_000;
 const MAX_AGE_MS = 60 * 60_000;
-/** Two images pulled after a start are no rate: it takes half an hour, or ten pulls. */
+/** Two pulls after a start are no rate: a forecast needs half an hour, or ten pulls. */
 const ENOUGH_MS = 30 * 60_000;
 const ENOUGH_PULLS = 10;
-/** Ten pulls in a few seconds are one event, not a rate of hundreds a minute. */
+/** Ten pulls in a few seconds are one event, not a rate. */
 const MIN_SPAN_MS = 5 * 60_000;
 
 interface Sample {
@@ -11,7 +11,7 @@ interface Sample {
   readonly remaining: number;
 }
 
-/** When a pull limit will be used up at the rate of the last hour. */
+/** Forecasts when a pull limit will be used up, at the rate of the last hour. */
 export class Forecast {
   #samples: Sample[] = [];
 
@@ -20,13 +20,13 @@ export class Forecast {
     const last = this.#samples.at(-1);
     if (last !== undefined && remaining > last.remaining) this.#samples = [];
     const beforeLast = this.#samples.at(-2);
-    // The first sample stays where it is; later ones are thinned, the newest always kept.
+    // The first sample stays; later ones are thinned, and the newest is always kept.
     if (beforeLast !== undefined && at - beforeLast.at < MIN_SPACING_MS) this.#samples.pop();
     this.#samples.push({ at, remaining });
     this.#samples = this.#samples.filter((sample) => at - sample.at <= MAX_AGE_MS);
   }
 
-  /** Ms since the epoch; undefined: not within `windowMs`, by when there are pulls again, or too little is known. */
+  /** Ms since the epoch; undefined: not within `windowMs`, or too few pulls to say. */
   emptyAt(windowMs: number): number | undefined {
     const [first] = this.#samples;
     const last = this.#samples.at(-1);
@@ -40,10 +40,9 @@ export class Forecast {
 }
 
 /**
- * Finds pulls under our identity that we did not make: somebody behind the same address, or with the same account,
- * goes around the mirror. Every own pull is credit for the count to fall by one. Docker Hub counts some pulls once per
- * two GETs and is not always up to date, so one pull of credit outlasts every reading; a count that rises is a new
- * window and says nothing.
+ * Counts pulls under this identity that Pierhead did not make: clients that bypass it on the same IP or account. Each
+ * own pull is a credit for the count to fall by one. Docker Hub counts some pulls once per two GETs and its counts
+ * lag, so one credit outlasts every reading. A count that rises is a new window and says nothing.
  */
 export class BypassDetector {
   #last: number | undefined;
@@ -51,7 +50,7 @@ export class BypassDetector {
   #running = 0;
   #elsewhere = 0;
 
-  /** A pull of ours is on its way. */
+  /** A pull of this server was sent. */
   began(): void {
     this.#credit++;
     this.#running++;
@@ -61,13 +60,16 @@ export class BypassDetector {
     this.#running--;
   }
 
-  /** Another server of the fleet has pulled under the same identity. */
+  /** Another server of the fleet pulled under the same identity. */
   spentElsewhere(pulls: number): void {
     this.#credit += pulls;
     this.#elsewhere += pulls;
   }
 
-  /** Upstream says so many are left. Gives how many of those that are gone nobody of us has made. */
+  /**
+   * Takes a reading of the pulls left. Returns the number of pulls since the last reading that no server of the fleet
+   * made.
+   */
   read(remaining: number): number {
     const drop = this.#last === undefined ? 0 : Math.max(0, this.#last - remaining);
     const foreign = Math.max(0, drop - this.#credit);
@@ -78,7 +80,7 @@ export class BypassDetector {
     return foreign;
   }
 
-  /** What another server has read: what went before is its to judge. */
+  /** Takes a reading of another server, which has counted the pulls before it. */
   adopt(remaining: number): void {
     this.#last = remaining;
   }

@@ -4,22 +4,22 @@ import { headerText } from '../connect/headers.ts';
 import type { AnswerHeaders, Failure, Allowance } from '../upstream.ts';
 import { BypassDetector, Forecast } from './forecast.ts';
 
-/** What an answer tells of the pull limit; every part may be missing. */
+/** The pull limit in a response; every part may be missing. */
 export interface PullLimitReading {
   /** Pulls in a window. */
-  readonly limit?: number;
-  readonly remaining?: number;
-  readonly windowMs?: number;
-  /** Whose limit it is, as Docker Hub sees it: an address, a /64 network, the id of an account. */
-  readonly source?: string;
+  readonly limit?: number | undefined;
+  readonly remaining?: number | undefined;
+  readonly windowMs?: number | undefined;
+  /** The owner of the limit as Docker Hub names it: an address, a /64 network, the id of an account. */
+  readonly source?: string | undefined;
 }
 
-/** Longer than any that Docker Hub could send; it goes into logs and metrics. */
+/** Above any source that Docker Hub sends. The value goes into logs and metrics. */
 const SOURCE = /^[\w.:/-]{1,64}$/;
 
 /**
- * The rate headers of Docker Hub, `ratelimit-limit: 100;w=21600` and the like. Numbers have been missing
- * (`;w=21600`, docker/hub-feedback issue 2081). Undefined: not a word of a limit, so there is none.
+ * Reads Docker Hub's rate headers, `ratelimit-limit: 100;w=21600` and the like. Numbers have been missing
+ * (`;w=21600`, docker/hub-feedback issue 2081). Undefined: no such header, so no limit.
  */
 export function pullLimitReading(headers: AnswerHeaders): PullLimitReading | undefined {
   const limit = parts(headers, 'ratelimit-limit');
@@ -27,6 +27,7 @@ export function pullLimitReading(headers: AnswerHeaders): PullLimitReading | und
   if (limit === undefined && remaining === undefined) return undefined;
   const windowMs = limit?.windowMs ?? remaining?.windowMs;
   const source = headerText(headers, 'docker-ratelimit-source')?.trim();
+  // Without keys for missing parts: the parts of an earlier reading stay then.
   return {
     ...(limit?.count === undefined ? {} : { limit: limit.count }),
     ...(remaining?.count === undefined ? {} : { remaining: remaining.count }),
@@ -51,9 +52,9 @@ function parts(headers: AnswerHeaders, name: string): Parts | undefined {
 }
 
 export interface PullLimitSettings {
-  /** Below this share of the limit (0 to 1) only real misses are fetched. */
+  /** Below this share of the limit (0 to 1), only manifests that are not cached are pulled. */
   readonly lowShare: number;
-  /** The same for the last so many pulls, whatever share they are. */
+  /** The same below this number of pulls. */
   readonly reserve: number;
 }
 
@@ -63,39 +64,39 @@ export interface PullLimitOptions extends PullLimitSettings {
   readonly identity: string;
   /** Ms since the epoch. */
   readonly now: () => number;
-  /** After everything that was learnt; `foreignPulls` somebody else has made since the last time. */
+  /** Called after each reading; `foreignPulls` bypassed Pierhead since the last one. */
   readonly onChange: (state: PullLimitState, foreignPulls: number) => void;
 }
 
-/** A request for a manifest on its way; `over` is to be called in the end, whatever came of it. */
+/** A manifest request in flight. Call `over` in the end in any case. */
 export interface CountedRequest {
-  /** Upstream has answered, and says this of its limit; undefined: it says nothing, so this pull does not count. */
+  /** The upstream has answered with this reading; undefined: without one, so this pull does not count. */
   answered(reading: PullLimitReading | undefined): void;
   over(): void;
 }
 
-/** When upstream tells no window for a limit that is used up, a pull is tried again after this time. */
+/** Wait after a used-up limit without a stated window. */
 const UNKNOWN_WINDOW_MS = 15 * 60_000;
-/** Longer than any window of Docker Hub; a HEAD that finds pulls left ends it at any time. */
+/** Above any window of Docker Hub. A HEAD that finds pulls left ends the wait earlier. */
 const MAX_REFUSAL_MS = 24 * 60 * 60_000;
 const MAX_REPOSITORIES = 5000;
-/** A HEAD that was answered so short a time ago need not be sent again to see whether a limit still holds. */
+/** After a response this recent, another HEAD would show nothing new about the limit. */
 const NEWS_MS = 2000;
 
 interface KnownRepository {
   readonly counts: boolean;
-  /** When that was told; ms since the epoch. */
+  /** When the upstream showed this; ms since the epoch. */
   readonly at: number;
-  /** Until when upstream has refused a pull of it, which is a stronger word than silence about a limit. */
+  /** Until then the upstream refuses pulls of the repository. This outweighs a response without a limit. */
   readonly refusedUntil: number;
 }
 
-/** The pulls that Docker Hub allows one identity: what it told last, and what may be spent of it. */
+/** The pull limit of one identity: the last reading, and whether a pull may be spent. */
 export class PullLimit {
   readonly #options: PullLimitOptions;
   readonly #detector = new BypassDetector();
   readonly #forecast = new Forecast();
-  /** Whether pulls of a repository count, and since when that is known: those of some publishers do not. */
+  /** Whether pulls of a repository count: those of some publishers do not. */
   readonly #repositories = new LRUCache<string, KnownRepository>({ max: MAX_REPOSITORIES });
   #reading: PullLimitReading = {};
   #readAt = 0;
@@ -112,18 +113,18 @@ export class PullLimit {
     const emptyAt = windowMs === undefined ? undefined : this.#forecast.emptyAt(windowMs);
     return {
       identity: this.#options.identity,
-      ...(source === undefined ? {} : { source }),
-      ...(limit === undefined ? {} : { limit }),
-      ...(remaining === undefined ? {} : { remaining }),
-      ...(windowMs === undefined ? {} : { windowMs }),
+      source,
+      limit,
+      remaining,
+      windowMs,
       readAt: this.#readAt,
       isLow: this.#isLow(),
-      ...(this.#isSpent() ? { spentUntil: this.#spentUntil } : {}),
-      ...(emptyAt === undefined ? {} : { emptyAt }),
+      spentUntil: this.#isSpent() ? this.#spentUntil : undefined,
+      emptyAt,
     };
   }
 
-  /** A request for a manifest goes out. A GET is a pull. */
+  /** Call when a manifest request is sent. A GET is a pull. */
   began(method: 'GET' | 'HEAD', repository: string): CountedRequest {
     this.#order++;
     const order = this.#order;
@@ -142,7 +143,7 @@ export class PullLimit {
     };
   }
 
-  /** Upstream has refused a pull, and said when to come back if it did. */
+  /** The upstream has refused a pull, perhaps with a `Retry-After`. */
   refused(repository: string, retryAfterMs: number | undefined): void {
     const now = this.#options.now();
     const waitMs = retryAfterMs ?? this.#reading.windowMs ?? UNKNOWN_WINDOW_MS;
@@ -152,56 +153,51 @@ export class PullLimit {
   }
 
   /**
-   * What another server under the same identity has read; true if it was news. Anonymous pulls count by address, and
-   * theirs may differ.
+   * Takes a reading of another server under the same identity; true if it was newer. Anonymous limits count by
+   * address, and the other server's address may differ.
    */
   adopt(state: Omit<PullLimitState, 'identity' | 'isLow' | 'emptyAt'>): boolean {
     const { readAt, limit, remaining, windowMs, source, spentUntil = 0 } = state;
     if (readAt < this.#readAt || !this.#isOurs(source)) return false;
-    this.#take(
-      {
-        ...(limit === undefined ? {} : { limit }),
-        ...(remaining === undefined ? {} : { remaining }),
-        ...(windowMs === undefined ? {} : { windowMs }),
-        ...(source === undefined ? {} : { source }),
-      },
-      readAt,
-    );
+    this.#take({ limit, remaining, windowMs, source }, readAt);
     if (remaining !== undefined) this.#detector.adopt(remaining);
-    // It was refused although something seemed to be left.
+    // Pulls may be refused although the count says that some are left.
     this.#spentUntil = Math.max(this.#spentUntil, spentUntil);
     return true;
   }
 
-  /** Another server has sent so many pulls under the limit of `source`. */
+  /** Another server has sent `pulls` under the limit of `source`. */
   spentElsewhere(pulls: number, source: string | undefined): void {
     if (this.#isOurs(source)) this.#detector.spentElsewhere(pulls);
   }
 
-  /** What to answer to one who wants to pull from `repository`, instead of asking; undefined: ask. */
+  /** The failure to return instead of a pull from `repository`; undefined: pull. */
   refusal(repository: string): Failure | undefined {
     if (!this.#isSpent() || this.#repositories.peek(repository)?.counts === false) return undefined;
     const retryAfterMs = this.#spentUntil - this.#options.now();
     return { kind: 'limited', scope: 'pulls', retryAfterMs, spared: true };
   }
 
-  /** Whether upstream has told so short a time ago how things stand with `repository` that a HEAD would tell no more. */
+  /** True if a response about `repository` is so recent that a HEAD would show nothing new. */
   hasNewsOf(repository: string): boolean {
     const known = this.#repositories.peek(repository);
     return known !== undefined && this.#options.now() - known.at < NEWS_MS;
   }
 
-  /** Why only real misses may be fetched from `repository`; undefined: there are pulls enough, or it does not count. */
+  /**
+   * Why only manifests that are not cached may be pulled from `repository`; undefined: enough pulls are left, or the
+   * repository does not count.
+   */
   shortage(repository: string): string | undefined {
     if (this.#repositories.peek(repository)?.counts === false) return undefined;
     if (this.#isSpent()) return `the pull limit of ${this.#options.host} is used up`;
     if (!this.#isLow()) return undefined;
     const { limit, remaining } = this.#reading;
     const left = limit === undefined ? `${remaining} pulls` : `${remaining} of ${limit} pulls`;
-    return `only ${left} are left, which are kept for what is not in the cache`;
+    return `only ${left} are left, which are kept for images that are not cached`;
   }
 
-  /** What is left; undefined: nobody has told, or pulls of the repository do not count. */
+  /** The pulls left; undefined: not stated, or pulls of the repository do not count. */
   allowance(repository: string): Allowance | undefined {
     const { limit, remaining } = this.#reading;
     if (limit === undefined || remaining === undefined) return undefined;
@@ -216,10 +212,10 @@ export class PullLimit {
     const at = this.#options.now();
     const { repository, order } = request;
     const refusedUntil = this.#repositories.peek(repository)?.refusedUntil ?? 0;
-    // Where no limit was ever told of, silence about one says nothing.
+    // An upstream that never stated a limit says nothing by not stating one.
     const counts = reading !== undefined || refusedUntil > at || this.#readAt === 0;
     this.#repositories.set(repository, { counts, at, refusedUntil });
-    // Answers overtake each other: only what was asked later is news.
+    // Responses overtake each other: only those to later requests are newer.
     if (reading === undefined || order < this.#readOrder) return;
     this.#readOrder = order;
     const isSame = this.#isOurs(reading.source);

@@ -1,16 +1,13 @@
 import type { Tell } from '../../events/events.ts';
 import type { PullLimitNews, PullLimitState, SharedPullLimits } from '../../oci/pull-limit.ts';
-import { PullLimit, type PullLimitSettings } from './pull-limit.ts';
+import { PullLimit, type PullLimitOptions } from './pull-limit.ts';
 
-export interface PullLimitsOptions extends PullLimitSettings {
-  readonly host: string;
-  readonly shared?: SharedPullLimits;
+export interface PullLimitsOptions extends Omit<PullLimitOptions, 'identity' | 'onChange'> {
+  readonly shared: SharedPullLimits | undefined;
   readonly tell: Tell<'pullLimit'>;
-  /** Ms since the epoch. */
-  readonly now: () => number;
 }
 
-/** The budgets of all identities that are used at one upstream. */
+/** The pull limits of all identities at one upstream. */
 export class PullLimits {
   readonly #options: PullLimitsOptions;
   readonly #pullLimits = new Map<string, PullLimit>();
@@ -43,11 +40,10 @@ export class PullLimits {
     return pullLimit;
   }
 
-  /** One pull of `identity` is on its way. */
+  /** Call when a pull of `identity` is sent. */
   spend(identity: string): void {
     const { source } = this.of(identity).state;
-    const from = source === undefined ? {} : { source };
-    this.#options.shared?.publish(this.#key(identity), { kind: 'spent', pulls: 1, ...from });
+    this.#options.shared?.publish(this.#key(identity), { kind: 'spent', pulls: 1, source });
   }
 
   #heard(key: string, news: PullLimitNews): void {
@@ -59,7 +55,7 @@ export class PullLimits {
     else this.#adopt(pullLimit, news.state);
   }
 
-  /** Shown here as well, and not told to the others once more. */
+  /** Reports the other server's reading, without publishing it again. */
   #adopt(pullLimit: PullLimit, state: PullLimitState): void {
     const { host, tell } = this.#options;
     if (!pullLimit.adopt(state)) return;

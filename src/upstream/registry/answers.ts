@@ -21,7 +21,7 @@ import {
   type ReferrersList,
 } from '../upstream.ts';
 
-/** What the headers of a manifest tell of it; undefined if they do not tell all: no manifest is empty (old zot says so). */
+/** The descriptor in the headers of a manifest; undefined if incomplete. Size 0 is no size: old zot sends it. */
 export function descriptorOf(headers: AnswerHeaders): Descriptor | undefined {
   const digest = statedDigest(headers);
   const mediaType = statedType(headers);
@@ -33,8 +33,7 @@ export function descriptorOf(headers: AnswerHeaders): Descriptor | undefined {
 /** Throws UpstreamFailure if the body is too long or breaks off. */
 export async function readManifest(answer: Answer, limit: TimeLimit): Promise<FetchedManifest> {
   const bytes = await readWhole(answer, { maxBytes: MAX_MANIFEST_BYTES, limit });
-  const digest = statedDigest(answer.headers);
-  return { mediaType: statedType(answer.headers), bytes, ...(digest === undefined ? {} : { digest }) };
+  return { mediaType: statedType(answer.headers), bytes, digest: statedDigest(answer.headers) };
 }
 
 function statedDigest(headers: AnswerHeaders): Digest | undefined {
@@ -45,33 +44,32 @@ function statedType(headers: AnswerHeaders): string {
   return bareMediaType(headerText(headers, 'content-type') ?? '');
 }
 
-/** Some registries send all tags at once: 16 MiB are 200,000 of them. */
+/** Some registries send all tags at once: 16 MiB hold 200,000. */
 const MAX_TAG_LIST_BYTES = 16 * 1024 * 1024;
 const LIMITS: JsonLimits = { maxDepth: 32, maxValues: 500_000, maxKeys: 5000 };
 const TAGS = objectOf({ name: SCALAR, tags: listOf(SCALAR) });
 const LINK = /<([^<>]*)>([^<>]*)/g;
-/** Without the brackets, as old versions of zot send it (project-zot/zot, `ListTags`). */
+/** Without brackets, as old versions of zot send it (project-zot/zot, `ListTags`). */
 const BARE_LINK = /^\s*([^\s<>;,]+)\s*(;[^<>]*)$/;
 
-/** ECR takes no more than so many of a page, and says 405 to more; any registry may send fewer than it was asked for. */
+/** The largest page of ECR, which answers 405 to more. Any registry may send fewer tags than asked for. */
 const MAX_PAGE = 1000;
 
-/** What to ask for where a page was refused that a registry might take if it were smaller; undefined: nothing. */
+/** A smaller page to try after a refused one; undefined: none. */
 export function smallerPage(page: TagPage, { status }: Answer): TagPage | undefined {
   const isRefused = [400, 405, 406, 413, 414, 416, 422].includes(status);
   return isRefused && Number(page.n) > MAX_PAGE ? { ...page, n: String(MAX_PAGE) } : undefined;
 }
 
-/** The page of tags in an answer (OCI distribution-spec, "Listing Tags"). Throws UpstreamFailure. */
+/** The page of tags in a response (OCI distribution-spec, "Listing Tags"). Throws UpstreamFailure. */
 export async function readTagList(answer: Answer, limit: TimeLimit): Promise<TagList> {
   const { url, headers } = answer;
   const body = await readWhole(answer, { maxBytes: MAX_TAG_LIST_BYTES, limit });
   const tags = parseTags(body);
   if (tags === undefined) {
-    throw unavailable('not-a-registry', `${url.host} answered with something that is not a list of tags`);
+    throw unavailable('not-a-registry', `${url.host} did not answer with a list of tags`);
   }
-  const next = nextPage(headerLines(headers, 'link'), url);
-  return { tags, ...(next === undefined ? {} : { next }) };
+  return { tags, next: nextPage(headerLines(headers, 'link'), url) };
 }
 
 /** distribution sends `"tags": null` for a repository without any. */
@@ -94,8 +92,8 @@ function isTextList(value: unknown): value is string[] {
 }
 
 /**
- * The query of the page that a `Link` of relation `next` points to (RFC 8288), seen from `from`; undefined if there is
- * none. Beside `n` and `last`, registries name pages in words of their own (quay.io by `next_page`).
+ * The page that a `Link` of relation `next` names (RFC 8288), relative to `from`; undefined if there is none. Some
+ * registries name pages by parameters of their own (quay.io by `next_page`).
  */
 export function nextPage(lines: readonly string[], from: URL): TagPage | undefined {
   for (const { searchParams } of nextLinks(lines, from)) {
@@ -105,7 +103,7 @@ export function nextPage(lines: readonly string[], from: URL): TagPage | undefin
   return undefined;
 }
 
-/** Where the links of relation `next` point (RFC 8288), seen from `from`. */
+/** The targets of links of relation `next` (RFC 8288), relative to `from`. */
 export function nextLinks(lines: readonly string[], from: URL): URL[] {
   const links = lines.flatMap((line) => {
     const bare = BARE_LINK.exec(line);
@@ -117,19 +115,19 @@ export function nextLinks(lines: readonly string[], from: URL): URL[] {
   });
 }
 
-/** An image has a handful of referrers; registries put some hundred on a page. */
+/** An image has a handful of referrers; a page holds some hundred. */
 const MAX_PAGES = 20;
-/** How registries say that they have no referrers API, beside 404 (oras-project/oras-java#773, sigstore/cosign#4641). */
+/** Statuses of registries without a referrers API, besides 404 (oras-project/oras-java#773, sigstore/cosign#4641). */
 const REFUSALS: readonly number[] = [400, 405, 406, 501];
 
-/** What sends clients on to the referrers tag schema. */
+/** A failure that makes clients use the referrers tag schema. */
 export function noReferrersApi(cause?: unknown): UpstreamFailure {
   return new UpstreamFailure({ kind: 'not-found', noStore: false }, cause);
 }
 
 /**
- * Throws UpstreamFailure, and discards the body, if a registry has no referrers API by its answer. One that comes from
- * another place is no answer: ghcr.io redirects to a page of its web site, which has limits of its own
+ * Throws UpstreamFailure, and discards the body, if a response shows that the registry has no referrers API. A
+ * response from another path is none: ghcr.io redirects to a page of its web site, which has limits of its own
  * (artifacthub/hub#4785).
  */
 export async function requireReferrersApi(answer: Answer, digest: Digest): Promise<void> {
@@ -138,10 +136,10 @@ export async function requireReferrersApi(answer: Answer, digest: Digest): Promi
   if (isAsked && !REFUSALS.includes(status)) return;
   await body.discard();
   if (isAsked) throw noReferrersApi();
-  throw unavailable('not-a-registry', `a page of ${url.host} was answered in place of a list of referrers`);
+  throw unavailable('not-a-registry', `${url.host} did not answer with a list of referrers`);
 }
 
-/** Web applications answer to paths that they do not know by a page of their own; captive portals to all paths. */
+/** True for responses of web applications to unknown paths, and of captive portals to all paths. */
 export function isNoList(error: unknown): boolean {
   if (!(error instanceof UpstreamFailure)) return false;
   const { failure } = error;
@@ -149,8 +147,8 @@ export function isNoList(error: unknown): boolean {
 }
 
 /**
- * What refers to a manifest, from all pages (OCI distribution-spec, "Listing Referrers"). `ask` gets a page by the
- * query that names it. Throws UpstreamFailure.
+ * The referrers of a manifest from all pages (OCI distribution-spec, "Listing Referrers"). `ask` requests a page by
+ * its query. Throws UpstreamFailure.
  */
 export async function readReferrers(
   ask: (query: string) => Promise<Answer>,
@@ -168,7 +166,10 @@ export async function readReferrers(
   }
   const all = withReferrers(bytes, entries);
   if (next === undefined && isReferrersIndex(all)) return { bytes: all };
-  throw unavailable('not-a-registry', `${first.url.host} lists more referrers than can be kept`);
+  throw unavailable(
+    'not-a-registry',
+    `${first.url.host} lists more than ${MAX_PAGES} pages or 4 MiB of referrers`,
+  );
 }
 
 async function readPage(answer: Answer, limit: TimeLimit): Promise<Buffer> {
@@ -176,7 +177,7 @@ async function readPage(answer: Answer, limit: TimeLimit): Promise<Buffer> {
   const bytes = await readWhole(answer, { maxBytes: MAX_MANIFEST_BYTES, limit });
   const mediaType = bareMediaType(headerText(headers, 'content-type') ?? '');
   if (mediaType === OCI_INDEX && isReferrersIndex(bytes)) return bytes;
-  throw unavailable('not-a-registry', `${url.host} answered with something that is not a list of referrers`);
+  throw unavailable('not-a-registry', `${url.host} did not answer with a list of referrers`);
 }
 
 function isReferrersIndex(bytes: Buffer): boolean {
@@ -190,7 +191,7 @@ function isReferrersIndex(bytes: Buffer): boolean {
   }
 }
 
-/** Only a page of the same list counts: what a query says is upstream's business, where it is sent is not. */
+/** Follows only pages of the same list: the upstream chooses the query, not where it is sent. */
 function nextQuery(answer: Answer): string | undefined {
   for (const target of nextLinks(headerLines(answer.headers, 'link'), answer.url)) {
     if (target.origin === answer.url.origin && target.pathname === answer.url.pathname) return target.search;

@@ -3,58 +3,64 @@ import { canDecode, contentCodings, decoded } from '../connect/content-coding.ts
 import { contentLength, contentRange } from '../connect/headers.ts';
 import { isStall } from '../connect/network-failure.ts';
 import type { Bandwidth } from '../limits/bandwidth.ts';
-import { unavailable, type UpstreamFailure, BodyBrokenError, type BlobStream } from '../upstream.ts';
+import {
+  unavailable,
+  type UpstreamFailure,
+  BodyBrokenError,
+  type BlobStream,
+  type ContentSize,
+} from '../upstream.ts';
 
 export interface BlobStreamOptions {
-  /** What was asked for. */
+  /** The first byte that was asked for. */
   readonly offset: number;
-  /** Of the whole blob, as a manifest tells it. */
+  /** Size of the whole blob by a manifest. */
   readonly expectedSize: number | undefined;
   readonly idleTimeoutMs: number;
   readonly onBytes: (count: number) => void;
   readonly bandwidth: Bandwidth | undefined;
 }
 
-/** Where a body begins, how long it is and how long the whole blob, as far as the headers tell. */
+/** Start and length of a body, and size of the whole blob, as far as the headers state them. */
 interface Extent {
   readonly offset: number;
-  readonly length?: number;
-  readonly totalSize?: number;
+  readonly length: number | undefined;
+  readonly totalSize: number | undefined;
 }
 
 /**
- * True if the one who was to send the blob may take no HEAD: a redirect may be signed for GET alone (S3 then says 403),
- * and those who know no HEAD say that nothing is there (Nexus, of manifests).
+ * True if the sender of the blob may not support HEAD. A redirect may be signed for GET alone (S3 then answers 403),
+ * and some registries answer 404 to any HEAD (Nexus, for manifests).
  */
 export function refusesHead(answer: Answer, registry: URL): boolean {
   const isElsewhere = answer.url.origin !== registry.origin;
   return [400, 404, 405, 501].includes(answer.status) || (answer.status === 403 && isElsewhere);
 }
 
-/** True if it was a part that was refused. A 416 that tells the size means what it says: there is no such part. */
+/** True if the range itself was refused. A 416 with a size is a real answer: the blob has no such range. */
 export function refusesRange({ status, headers }: Answer): boolean {
   return status === 400 || status === 501 || (status === 416 && contentRange(headers)?.total === undefined);
 }
 
-/** The size of the content by the headers of a 200 answer. */
-export function sizeOf({ headers }: Answer): { readonly size?: number } {
-  const size = contentLength(headers);
-  return size === undefined ? {} : { size };
+/** The size in the headers of a 200 response. */
+export function sizeOf({ headers }: Answer): ContentSize {
+  return { size: contentLength(headers) };
 }
 
-/** The size of the blob by the answer to a request for its first byte, whose body is closed. */
-export async function partialBlobSize(answer: Answer): Promise<{ readonly size?: number }> {
+/** The size of the blob by the response to a request for its first byte. Discards the body. */
+export async function partialBlobSize(answer: Answer): Promise<ContentSize> {
   await answer.body.discard();
   if (answer.status === 200) return sizeOf(answer);
-  // An empty blob has no first byte, and 416 says how long it is.
-  const total = contentRange(answer.headers)?.total;
-  return total === undefined ? {} : { size: total };
+  // An empty blob has no first byte; its 416 states the size.
+  return { size: contentRange(answer.headers)?.total };
 }
 
-/** The stream in a 200 or 206 answer. Throws UpstreamFailure, and closes the body, if it is not what was asked for. */
+/**
+ * The stream of a 200 or 206 response. Throws UpstreamFailure, and closes the body, if it does not match the request.
+ */
 export function blobStream(answer: Answer, options: BlobStreamOptions): BlobStream {
   const extent = answer.status === 206 ? partExtent(answer, options.offset) : wholeExtent(answer);
-  if (extent === undefined) throw refused(answer, 'answered with another range than was asked for');
+  if (extent === undefined) throw refused(answer, 'sent another range than requested');
   const closed = new AbortController();
   const close = (): void => {
     closed.abort();
@@ -62,19 +68,13 @@ export function blobStream(answer: Answer, options: BlobStreamOptions): BlobStre
   };
   const codings = contentCodings(answer.headers);
   const bytes = bytesOf(answer, extent.length, { ...options, closed: closed.signal });
-  // A blob that is itself compressed is sent with such a label by some stores; its size shows that nothing was done.
+  // Some stores label a compressed blob as encoded; its size shows that no proxy encoded it.
   const { offset, totalSize } = extent;
   if (codings.length === 0 || (totalSize !== undefined && totalSize === options.expectedSize)) {
-    return {
-      offset,
-      ...(totalSize === undefined ? {} : { totalSize }),
-      body: bytes,
-      isDecoded: false,
-      close,
-    };
+    return { offset, totalSize, body: bytes, isDecoded: false, close };
   }
   if (answer.status === 206 || !canDecode(codings)) {
-    throw refused(answer, `sent the blob encoded (${codings.join(', ')}), though no encoding was accepted`);
+    throw refused(answer, `sent the blob encoded (${codings.join(', ')}) without being asked to`);
   }
   return { offset: 0, body: decoded(bytes, codings), isDecoded: true, close };
 }
@@ -86,7 +86,7 @@ function refused(answer: Answer, what: string): UpstreamFailure {
 
 function wholeExtent({ headers }: Answer): Extent {
   const length = contentLength(headers);
-  return length === undefined ? { offset: 0 } : { offset: 0, length, totalSize: length };
+  return { offset: 0, length, totalSize: length };
 }
 
 function partExtent({ headers }: Answer, offset: number): Extent | undefined {
@@ -94,7 +94,7 @@ function partExtent({ headers }: Answer, offset: number): Extent | undefined {
   if (range === undefined || range.start !== offset) return undefined;
   const length = range.end - range.start;
   if ((contentLength(headers) ?? length) !== length) return undefined;
-  return { offset, length, ...(total === undefined ? {} : { totalSize: total }) };
+  return { offset, length, totalSize: total };
 }
 
 async function* bytesOf(

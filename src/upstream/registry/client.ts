@@ -13,6 +13,7 @@ import {
   type AskOptions,
   type BlobOptions,
   type BlobStream,
+  type ContentSize,
   type FetchedManifest,
   type Outcome,
   type ReferrersList,
@@ -35,7 +36,7 @@ import { requireStatus, type Asked } from './failure.ts';
 import { ManifestHeadTrust } from './head-trust.ts';
 import {
   Session,
-  type SessionOptions,
+  type UpstreamOptions,
   type RegistryRequest,
   blobRequest,
   manifestRequest,
@@ -43,9 +44,9 @@ import {
   tagsRequest,
 } from './session.ts';
 
-export type UpstreamOptions = SessionOptions;
+export type { UpstreamOptions } from './session.ts';
 
-/** A client of the registry at `url`; nothing is dialled yet. Throws CertificateFileError if `ca` cannot be used. */
+/** A client of the registry at `url`. Connects later. Throws CertificateFileError if `ca` is unusable. */
 export function createUpstream(options: UpstreamOptions): Upstream {
   return new RegistryClient(options);
 }
@@ -54,7 +55,7 @@ class RegistryClient implements Upstream {
   readonly #options: UpstreamOptions;
   readonly #session: Session;
   readonly #heads: ManifestHeadTrust;
-  /** Manifests that HEAD did not find and GET did: another GET of them would be another pull. */
+  /** Manifests that GET found after HEAD did not: a second GET would be a second pull. */
   readonly #found = new LRUCache<string, FetchedManifest>({
     maxSize: MAX_FOUND_BYTES,
     sizeCalculation: ({ bytes }) => bytes.length + 1,
@@ -91,7 +92,7 @@ class RegistryClient implements Upstream {
     repository: string,
     reference: Reference,
     options: AskOptions,
-  ): Promise<Outcome<{ readonly size?: number }>> {
+  ): Promise<Outcome<ContentSize>> {
     const request = manifestRequest('HEAD', repository, reference);
     return this.#ask(request, options, async (access) => {
       const head = await this.#sendHead(request, reference, access);
@@ -114,11 +115,7 @@ class RegistryClient implements Upstream {
     });
   }
 
-  headBlob(
-    repository: string,
-    digest: Digest,
-    options: AskOptions,
-  ): Promise<Outcome<{ readonly size?: number }>> {
+  headBlob(repository: string, digest: Digest, options: AskOptions): Promise<Outcome<ContentSize>> {
     const request = blobRequest('HEAD', { repository, digest });
     return this.#ask(request, options, async (access) => {
       const { answer, asked } = await this.#send(request, access);
@@ -219,7 +216,7 @@ class RegistryClient implements Upstream {
     return this.#session.close();
   }
 
-  /** By GET, which is a pull. Throws UpstreamFailure. */
+  /** GET, which is a pull. Throws UpstreamFailure. */
   async #get(reference: Reference, access: Access): Promise<FetchedManifest> {
     const { repository } = access;
     await this.#requirePull(repository, reference, access);
@@ -236,8 +233,8 @@ class RegistryClient implements Upstream {
   }
 
   /**
-   * Throws UpstreamFailure while the pull limit is used up. A HEAD is free, and tells whether that still holds and
-   * whether this repository counts at all, so it goes first unless that was told just now.
+   * Throws UpstreamFailure while the pull limit is used up. Sends a HEAD first unless news is recent: it is free, and
+   * shows whether the limit still holds and whether this repository counts.
    */
   async #requirePull(repository: string, reference: Reference, access: Access): Promise<void> {
     const pullLimit = this.#session.pullLimitOf(access);
@@ -249,7 +246,9 @@ class RegistryClient implements Upstream {
     if (refusal !== undefined) throw new UpstreamFailure(refusal);
   }
 
-  /** A 200 answer to the HEAD of a manifest; undefined: this registry's HEADs tell nothing. Throws UpstreamFailure. */
+  /**
+   * A 200 response to the HEAD of a manifest; undefined: HEADs of this registry say nothing. Throws UpstreamFailure.
+   */
   async #sendHead(
     request: RegistryRequest,
     reference: Reference,
@@ -259,14 +258,15 @@ class RegistryClient implements Upstream {
     if (this.#heads.isRefused(repository)) return undefined;
     const { answer, asked } = await this.#send(request, access);
     const saysNothing = this.#heads.saysNothing(repository, referenceText(reference), answer.status);
-    // Nearly all images have no such tag, and all of them are asked for it; whoever lies, lies of the image as well.
+    // Nearly all images lack such a tag, and each image is asked for it. A registry with wrong 404s fails for the
+    // image too.
     if (!saysNothing || (answer.status === 404 && isTagForDigest(referenceText(reference)))) {
       await requireStatus(answer, asked, [200]);
       return answer;
     }
     await answer.body.discard();
-    // Most say 404 because it is not there, and a GET that finds nothing either is no pull; what it finds is there for
-    // whoever gets it next.
+    // Most 404s are true, and a GET that finds nothing is no pull. A manifest that the GET finds is kept for the next
+    // caller.
     const isWorthAsking =
       answer.status === 404 && this.#session.pullLimitOf(access).refusal(repository) === undefined;
     if (isWorthAsking) this.#found.set(foundKey(reference, access), await this.#get(reference, access));
@@ -299,7 +299,7 @@ class RegistryClient implements Upstream {
     const refusal = this.#session.breakers.registry.refusal();
     const limit = new TimeLimit({ ms: this.#options.headersTimeoutMs, signal });
     try {
-      // Not even for a token then.
+      // While the breaker refuses, no token is fetched either.
       const asked =
         refusal === undefined
           ? work({ repository, identity, limit })

@@ -3,27 +3,28 @@ import { headerText, isForeign, isHtml, pullsRemaining, retryAfterMs } from '../
 import type { TimeLimit } from '../connect/time-limit.ts';
 import { limited, unavailable, UpstreamFailure } from '../upstream.ts';
 
-/** What an answer is the answer to. */
+/** The request of a response. */
 export interface Asked {
   readonly kind: 'manifest' | 'blob' | 'tags' | 'referrers';
   readonly method: 'GET' | 'HEAD';
-  /** Whom the question was for; redirects may have led elsewhere. */
+  /** The registry that was asked; redirects may lead elsewhere. */
   readonly registry: URL;
   readonly limit: TimeLimit;
-  /** Told of an answer that limits requests of any kind, and of how long to wait if it says so. */
+  /** Called for a response that limits all requests, with the wait that it states, if any. */
   readonly onAbuseLimit: (answer: Answer, retryAfterMs: number | undefined) => void;
 }
 
 const MAX_MESSAGE_BYTES = 64 * 1024;
 
-/** Throws the UpstreamFailure that an answer stands for, unless it has one of the `wanted` statuses. */
+/** Throws the UpstreamFailure of a response, unless its status is `wanted`. */
 export async function requireStatus(answer: Answer, asked: Asked, wanted: readonly number[]): Promise<void> {
   const { status, headers, url, body } = answer;
-  // Static web servers have no page of referrers; that a registry has no manifest it says in JSON.
+  // A registry without a manifest answers in JSON, so an HTML 404 is another server's. Web servers may answer so for
+  // referrers.
   const isLostPage = status === 404 && isHtml(headers) && asked.kind !== 'referrers';
   if (isForeign(answer) || isLostPage) {
     await body.discard();
-    const reason = `${url.host} answered with a page of HTML: a captive portal or a proxy that wants a login?`;
+    const reason = `${url.host} answered with a page of HTML: check for a captive portal or a proxy that needs a login`;
     throw unavailable('not-a-registry', reason);
   }
   if (wanted.includes(status)) return;
@@ -32,7 +33,7 @@ export async function requireStatus(answer: Answer, asked: Asked, wanted: readon
   throw failureOf(answer, asked, limit);
 }
 
-/** Whether it is the limit on pulls, and how long to wait if that was said. */
+/** The kind of limit, and the wait if stated. */
 interface Limit {
   readonly scope: 'pulls' | 'abuse';
   readonly waitMs: number | undefined;
@@ -53,11 +54,14 @@ function failureOf(answer: Answer, asked: Asked, limit: Limit | undefined): Upst
       });
     case 401:
     case 403:
-      // An object store that does not accept the registry's signature says nothing about the repository.
+      // An object store that rejects the registry's signature says nothing about the repository.
       if (asked.kind !== 'blob' || url.origin === asked.registry.origin) {
         return new UpstreamFailure({ kind: 'refused', status });
       }
-      return unavailable('server-error', `${url.host} answered ${status}, though the registry sent us there`);
+      return unavailable(
+        'server-error',
+        `${url.host} answered ${status}, though the registry redirected to it`,
+      );
     default:
       return unavailable(status >= 500 ? 'server-error' : 'not-a-registry', `${url.host} answered ${status}`);
   }
@@ -68,9 +72,9 @@ function isNoStore(cacheControl: string | undefined): boolean {
 }
 
 /**
- * Which limit an answer stands for; undefined: none. Docker Hub's limit on pulls concerns nothing but manifest GETs and
- * says so; of any other nothing is known but that it is one. A 403 is a limit if it says that it is, by its text, when to
- * come back or that nothing is left (GitHub, "Rate limits for the REST API"): it says nothing about the repository then.
+ * The limit in a response; undefined: none. Docker Hub's pull limit concerns only manifest GETs and names itself; any
+ * other limit counts as `abuse`. A 403 is a limit if its text or headers say so: `Retry-After`, or no requests left
+ * (GitHub, "Rate limits for the REST API"). Then it says nothing about the repository.
  */
 async function limitOf(answer: Answer, asked: Asked): Promise<Limit | undefined> {
   const { status, headers } = answer;
@@ -90,7 +94,7 @@ async function limitOf(answer: Answer, asked: Asked): Promise<Limit | undefined>
 
 const UNIT_MS: Readonly<Record<string, number>> = { µs: 0.001, ms: 1, s: 1000 };
 
-/** `retry-after: 1.16676ms`, which ghcr.io says in the message alone (falcosecurity/plugins#1069). */
+/** `retry-after: 1.16676ms`, which ghcr.io sends only in the message (falcosecurity/plugins#1069). */
 function waitInText(text: string): number | undefined {
   const [, count = '', unit = ''] = /\bretry-after: (\d{1,6}(?:\.\d{1,9})?)(µs|ms|s)\b/i.exec(text) ?? [];
   const unitMs = UNIT_MS[unit.toLowerCase()];

@@ -1,22 +1,22 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../../lib/caches.ts';
 
-/** Registries and the proxies before them that know no HEAD of manifests say one of these. */
+/** Statuses of registries, and proxies before them, that do not support HEAD of manifests. */
 const METHOD_REFUSALS: readonly number[] = [400, 405, 501];
 const MAX_REPOSITORIES = 5000;
 const MAX_DOUBTED = 1000;
-/** Of what a GET finds later than this, HEAD may have been right: it can have been pushed meanwhile. */
+/** A manifest that a GET finds later than this may have been pushed after the HEAD. */
 const DOUBTED_FOR_MS = 10_000;
-/** After so long HEAD is tried again: who it was that refused it may have been replaced. */
+/** After 1 h HEAD is tried again: the server may have been replaced. */
 const REFUSED_FOR_MS = 60 * 60 * 1000;
 
 type Trust =
-  /** HEAD finds what is there, so what it does not find is not. */
+  /** A 404 to HEAD is reliable. */
   | { readonly kind: 'sound' }
-  /** HEAD said no where GET said yes. */
+  /** HEAD failed where GET succeeded. */
   | { readonly kind: 'refused'; readonly until: number };
 
-/** The answer to a HEAD. */
+/** A failed HEAD. */
 interface Doubt {
   readonly status: number;
   /** Ms since the epoch. */
@@ -24,28 +24,29 @@ interface Doubt {
 }
 
 /**
- * What HEAD of a manifest is good for at one registry. Some refuse it where GET works, and some say 404 then (Nexus:
- * crazymax/diun#1614, containrrr/watchtower#669). So a 404 counts once the repository has shown that it means it: by a
- * manifest that it did find by HEAD, or by a GET that it answered likewise. A registry can be several behind one name.
+ * Whether HEAD of a manifest is reliable at one registry. Some refuse it where GET works, and some answer 404 then
+ * (Nexus: crazymax/diun#1614, containrrr/watchtower#669). So a 404 counts only after the repository proved it: by a
+ * manifest that HEAD found, or by a GET with the same result. Tracked by repository, since one host may have several
+ * registries behind it.
  */
 export class ManifestHeadTrust {
   readonly #now: () => number;
   /** By repository. */
   readonly #trust = new LRUCache<string, Trust>(atMost(MAX_REPOSITORIES));
-  /** What HEAD did not find, until a GET tells: by repository and reference. */
+  /** Failed HEADs until a GET shows the truth: by repository and reference. */
   readonly #doubted = new LRUCache<string, Doubt>(atMost(MAX_DOUBTED));
 
   constructor(now: () => number) {
     this.#now = now;
   }
 
-  /** It is known that HEAD tells nothing. */
+  /** True if HEAD is known to say nothing. */
   isRefused(repository: string): boolean {
     const trust = this.#trust.get(repository);
     return trust?.kind === 'refused' && this.#now() < trust.until;
   }
 
-  /** Whether `status`, the answer to a HEAD, says nothing about the manifest. */
+  /** True if `status`, the response to a HEAD, says nothing about the manifest. */
   saysNothing(repository: string, reference: string, status: number): boolean {
     const key = `${repository}@${reference}`;
     if (status === 200) {
@@ -57,7 +58,7 @@ export class ManifestHeadTrust {
     return status !== 404 || this.#trust.get(repository)?.kind !== 'sound';
   }
 
-  /** What a GET of the manifest was answered. */
+  /** Reports the status of a GET of the manifest. */
   got(repository: string, reference: string, status: number): void {
     const key = `${repository}@${reference}`;
     const doubt = this.#doubted.get(key);

@@ -34,19 +34,19 @@ import { PullLimits } from '../limits/pull-limits.ts';
 import { UpstreamFailure, toldOutcome } from '../upstream.ts';
 import type { Asked } from './failure.ts';
 
-/** Where a registry is, and what it calls the repositories that are wanted of it. */
+/** The address of a registry, and its names of repositories. */
 export interface RegistryAddress {
-  /** What its breaker asks (OCI distribution-spec, end-1). */
+  /** The URL of its breaker's probes (OCI distribution-spec, end-1). */
   readonly ping: URL;
-  /** The repository as the registry knows it: a Harbor puts the project of a proxy cache before it. */
+  /** The name of a repository at the registry: Harbor puts the project of a proxy cache before it. */
   readonly nameOf: (repository: string) => string;
-  /** Of something in a repository; `path` begins with a slash. */
+  /** A URL in a repository; `path` begins with a slash. */
   readonly urlOf: (repository: string, path: string) => URL;
 }
 
 /**
- * The address that a URL in the settings stands for. A path goes before `/v2`, as for containerd, unless it has a `v2`
- * of its own: then what follows that is the beginning of every name (`https://harbor.example/v2/dockerhub`).
+ * The address in a configured URL. A path goes before `/v2`, as for containerd. If it has its own `/v2`, the rest is
+ * the beginning of every name (`https://harbor.example/v2/dockerhub`).
  */
 export function registryAddress(url: URL): RegistryAddress {
   const path = url.pathname.replace(/\/+$/, '');
@@ -60,30 +60,30 @@ export function registryAddress(url: URL): RegistryAddress {
   };
 }
 
-export interface SessionOptions extends TransportOptions {
-  /** The name of the upstream in the settings, e.g. `docker.io`. */
+export interface UpstreamOptions extends TransportOptions {
+  /** The upstream's name in the settings, such as `docker.io`. */
   readonly host: string;
-  /** Of the registry, without `/v2`: `https://registry-1.docker.io`. */
+  /** URL of the registry without `/v2`: `https://registry-1.docker.io`. */
   readonly url: string;
   readonly credentials?: Credentials;
-  /** Others, for the repositories that their patterns name; the first that fits counts. */
+  /** Credentials for the repositories that their patterns match; the first match counts. */
   readonly identities?: readonly PatternCredentials[];
   /** Hosts besides the registry's own that may get the credentials. */
   readonly credentialHosts?: readonly string[];
   /** Networks besides the registry's own that redirects and token services may lead to, in CIDR notation. */
   readonly networks?: readonly string[];
-  /** How names become addresses. Default the system's way. */
+  /** Resolves names. Default: the system's resolver. */
   readonly resolve?: Resolve;
-  /** For everything up to the headers of the final answer: tokens, redirects and retries are part of it. */
+  /** Limit up to the headers of the final response, with tokens, redirects and retries. */
   readonly headersTimeoutMs: number;
-  /** How fast bodies may come, all together; ends with this. */
+  /** The bandwidth limit of all bodies; closed with the session. */
   readonly bandwidth?: Bandwidth;
-  /** When to save pulls. */
+  /** When to keep the last pulls for images that are not cached. */
   readonly pullLimit: PullLimitSettings;
-  /** Other servers that pull under the same identities. */
+  /** Shares readings with other servers that pull under the same identities. */
   readonly sharedPullLimits?: SharedPullLimits;
   readonly tell: Tell<'upstreamRequest' | 'upstreamBytes' | 'breaker' | 'pullLimit'>;
-  /** The clock of tokens, breakers and budgets, ms since the epoch. Default the real one. */
+  /** The clock of tokens, breakers and pull limits, ms since the epoch. Default: `Date.now`. */
   readonly now?: () => number;
 }
 
@@ -91,29 +91,29 @@ export interface RegistryRequest {
   readonly kind: Asked['kind'];
   readonly method: Asked['method'];
   readonly repository: string;
-  /** What follows the name of the repository, e.g. `/tags/list?n=100`. */
+  /** The path after the name of the repository, such as `/tags/list?n=100`. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** The registry may refuse an old token, and change its scheme in between. */
+/** The registry may refuse an old token, and then change its scheme. */
 const MAX_TRIES = 3;
 
-/** Carries requests to one registry and brings the final answers: logs in as it is asked to, and follows redirects. */
+/** Sends requests to one registry and returns the final responses: authenticates as asked and follows redirects. */
 export class Session {
   readonly registry: URL;
   readonly logins: Logins;
   readonly breakers: Breakers;
   readonly #pullLimits: PullLimits;
   readonly #address: RegistryAddress;
-  readonly #options: SessionOptions;
+  readonly #options: UpstreamOptions;
   readonly #transport: Transport;
   readonly #authenticator: Authenticator;
   readonly #redirectTokens: RedirectTokens;
   readonly #now: () => number;
 
   /** Throws CertificateFileError. */
-  constructor(options: SessionOptions) {
+  constructor(options: UpstreamOptions) {
     const { url, credentials, identities, host, headersTimeoutMs, now = Date.now } = options;
     this.registry = new URL(url);
     this.#address = registryAddress(this.registry);
@@ -141,13 +141,13 @@ export class Session {
     this.#pullLimits = new PullLimits({
       host,
       ...options.pullLimit,
-      ...(options.sharedPullLimits === undefined ? {} : { shared: options.sharedPullLimits }),
+      shared: options.sharedPullLimits,
       tell: options.tell,
       now,
     });
   }
 
-  /** The final answer, whatever its status. Throws UpstreamFailure or the caller's reason to stop. */
+  /** The final response, whatever its status. Throws UpstreamFailure or the caller's reason to stop. */
   async send(request: RegistryRequest, access: Access): Promise<Answer> {
     const { limit } = access;
     let grant = await limit.wait(this.#authenticator.first(access), this.registry.host);
@@ -165,17 +165,17 @@ export class Session {
     }
   }
 
-  /** Whether a token must be fetched before anything of `repository` can be; undefined: of some repository. */
+  /** True if a request for `repository` (undefined: for any) needs a new token first. */
   needsToken(repository: string | undefined): boolean {
     return this.#authenticator.needsToken(repository);
   }
 
-  /** The pulls of whom a request like this is sent as. */
+  /** The pull limit of the identity of such a request. */
   pullLimitOf(access: Pick<Access, 'repository' | 'identity'>): PullLimit {
     return this.#pullLimits.of(this.logins.of(access.repository, access.identity).name);
   }
 
-  /** Whether it is a registry that answers at its address, and not somebody in its place. */
+  /** True if a registry answers at the address, and not a captive portal or proxy. */
   async isRegistry({ limit }: Pick<Access, 'limit'>): Promise<boolean> {
     const ping = { method: 'GET', url: this.#address.ping, headers: {}, limit } as const;
     const answer = await this.breakers.send(ping);
@@ -188,7 +188,7 @@ export class Session {
     return this.#transport.close();
   }
 
-  /** What to come back with; undefined if that would not help. Throws UpstreamFailure. */
+  /** The grant to retry with; undefined: a retry would not help. Throws UpstreamFailure. */
   async #afterNo(answer: Answer, access: Access, grant: Grant): Promise<Grant | undefined> {
     if (answer.url.origin === this.registry.origin) return this.#authenticator.next(access, grant, answer);
     return this.#redirectTokens.learn(answer, access) ? grant : undefined;
@@ -212,7 +212,7 @@ export class Session {
       const elsewhere = (other: URL) => this.#redirectTokens.authorization(other, access);
       const onFirst = (answer: Answer): void => {
         const reading = pullLimitReading(answer.headers);
-        // An error without a word of a limit says nothing of it.
+        // An error without a pull limit says nothing about the limit.
         if (reading !== undefined || answer.status === 200) counted.at(-1)?.answered(reading);
       };
       return await sendFollowing(
@@ -231,7 +231,7 @@ export class Session {
     return this.#pullLimits.of(name).began(method, access.repository);
   }
 
-  /** For everybody who waits for that token, so within its own limit rather than that of any of them. */
+  /** The token is shared, so it has a time limit of its own instead of one caller's. */
   async #requestToken(service: TokenService, request: Parameters<RequestToken>[1]): Promise<Token> {
     const { host, headersTimeoutMs, tell } = this.#options;
     const limit = new TimeLimit({ ms: headersTimeoutMs });

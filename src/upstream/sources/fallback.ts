@@ -8,6 +8,7 @@ import type {
   AskOptions,
   BlobOptions,
   BlobStream,
+  ContentSize,
   FetchedManifest,
   Outcome,
   ReferrersList,
@@ -15,7 +16,7 @@ import type {
   Upstream,
 } from '../upstream.ts';
 
-/** The same content at several addresses, the registry itself first. */
+/** One registry and its fallback addresses with the same images, the registry first. */
 export function createFallbackUpstream(
   upstreams: readonly [Upstream, ...Upstream[]],
   tell: Tell<'fallback'>,
@@ -24,9 +25,9 @@ export function createFallbackUpstream(
 }
 
 /**
- * Asks one address after the other while those before are out of reach or limit us; what the registry itself says of the
- * content (that it is there, or not) is final. Each address has breakers of its own, so one that is known to be away costs no wait.
- * A blob that breaks off is asked for anew from where it was, and so goes on at the next address.
+ * Asks the addresses in order, while the earlier ones are unreachable or limit this server. The registry's own word,
+ * that an image exists or not, is final. Each address has its own breakers, so one that is known to be unreachable
+ * costs no wait. A blob that breaks off is asked for again from that byte, and so goes on at the next address.
  */
 class FallbackUpstream implements Upstream {
   readonly #first: Upstream;
@@ -59,7 +60,7 @@ class FallbackUpstream implements Upstream {
     repository: string,
     reference: Reference,
     options: AskOptions,
-  ): Promise<Outcome<{ readonly size?: number }>> {
+  ): Promise<Outcome<ContentSize>> {
     return this.#ask(options, (upstream) => upstream.confirmManifest(repository, reference, options));
   }
 
@@ -71,11 +72,7 @@ class FallbackUpstream implements Upstream {
     return this.#ask(options, (upstream) => upstream.getManifest(repository, reference, options));
   }
 
-  headBlob(
-    repository: string,
-    digest: Digest,
-    options: AskOptions,
-  ): Promise<Outcome<{ readonly size?: number }>> {
+  headBlob(repository: string, digest: Digest, options: AskOptions): Promise<Outcome<ContentSize>> {
     return this.#ask(options, (upstream) => upstream.headBlob(repository, digest, options));
   }
 
@@ -124,23 +121,23 @@ class FallbackUpstream implements Upstream {
     await Promise.all(this.#all.map((upstream) => upstream.close()));
   }
 
-  /** Who will be asked first, as far as is known. */
+  /** The address that the next request will probably reach. */
   #current(repository: string | undefined): Upstream {
     return this.#all.find((upstream) => upstream.outage(repository) === undefined) ?? this.#first;
   }
 
-  /** With all of them out of reach, why the first one is counts. */
+  /** If all addresses fail, the outcome of the first one counts. */
   async #ask<T>(
     { identity, signal }: AskOptions,
     ask: (upstream: Upstream) => Promise<Outcome<T>>,
   ): Promise<Outcome<T>> {
     const first = await ask(this.#first);
-    // What is private is for the registry to say: a mirror of it may show more to anybody than it does.
+    // Only the registry decides about private images: a fallback may show more to anonymous clients.
     if (!isElsewhereBetter(first) || (identity === 'anonymous' && this.hasCredentials)) return first;
     for (const upstream of this.#all.slice(1)) {
       signal?.throwIfAborted();
       const outcome = await ask(upstream);
-      // A mirror need not have everything that the registry has, so its "not found" says nothing.
+      // A fallback need not have every image, so its "not found" says nothing.
       if (outcome.kind !== 'ok') continue;
       this.#tell('fallback', { upstream: this.host });
       return outcome;

@@ -1,12 +1,12 @@
 import type { Outcome, Upstream } from '../upstream.ts';
 
-/** An upstream that is never asked, by order of the settings. */
+/** An upstream that is never asked (setting `offline`). */
 export function createOfflineUpstream(options: {
   readonly host: string;
   readonly hasCredentials: boolean;
 }): Upstream {
   const { host, hasCredentials } = options;
-  const reason = `${host} is not asked, because this server is offline by its settings`;
+  const reason = `${host} is not asked, because this server is offline (setting offline)`;
   const answer = (): Promise<Outcome<never>> =>
     Promise.resolve({ kind: 'unavailable', cause: 'offline', reason });
   return {

@@ -195,7 +195,7 @@ describe('`pierhead warm` beside a server', () => {
     const request = { images: ['golang'], platforms: ['linux/amd64'] };
     const short = await warm(app.dataDir, request);
     expect(short.images[0]?.failures).toEqual([
-      `${list}: only 12 of 100 pulls are left, which are kept for what is not in the cache`,
+      `${list}: only 12 of 100 pulls are left, which are kept for images that are not cached`,
     ]);
     expect(hub.pullsRemaining).toBe(12);
     hub.setPulls({ limit: 100, remaining: 22, windowSeconds: 21_600 });

@@ -108,9 +108,9 @@ describe('a credential helper', () => {
   test.each([
     ['echo credentials not found in native keychain; exit 1', 'holds no credentials for registry.example'],
     ['echo very-secret; exit 3', 'ended with exit code 3'],
-    ['echo very-secret', 'does not answer with a user name and a secret'],
-    [`echo '{"Username":"a:b","Secret":"very-secret"}'`, 'does not answer with a user name and a secret'],
-    ['exec cat /dev/zero', 'says more than is allowed'],
+    ['echo very-secret', 'printed no user name and secret'],
+    [`echo '{"Username":"a:b","Secret":"very-secret"}'`, 'printed no user name and secret'],
+    ['exec cat /dev/zero', 'printed more than 64 KiB'],
     ['kill -9 $$', 'ended with exit code -1'],
   ])('that does %j says no more than why', async (script, why) => {
     await helperProgram(script);
@@ -231,7 +231,7 @@ describe('a config.json of Docker', () => {
       { auths: { 'registry.example': { auth: 'bm9jb2xvbg==' } } },
       'holds no credentials for registry.example',
     ],
-    [{ credsStore: '../../bin/sh' }, 'names a credential helper that is none'],
+    [{ credsStore: '../../bin/sh' }, 'names a credential helper with an invalid name'],
   ])('that holds %j says no more than why', async (document, why) => {
     const source = await dockerConfig(document);
     expect(await failure(source)).toBe(`${source.name} ${why}`);

@@ -64,7 +64,7 @@ describe('a redirect', () => {
     const headers = location === undefined ? {} : { location };
     hub.fault({ match: MANIFEST, do: { status: { code: 302, headers } } });
     const outcome = await upstream.headManifest(repository, LATEST, ANYBODY);
-    expect(causeOf(outcome)).toBe(`not-a-registry: ${hub.host} redirected to nowhere`);
+    expect(causeOf(outcome)).toBe(`not-a-registry: ${hub.host} redirected without a valid Location`);
   });
 
   test('to something else than HTTP is not followed', async () => {

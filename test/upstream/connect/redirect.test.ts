@@ -27,7 +27,7 @@ describe('the target of a redirect', () => {
   });
 
   test.each([undefined, '', 'https://', 'http://[', 'https://a b/'])('is none of %j', (location) => {
-    expect(reasonOf(location)).toBe('registry.example redirected to nowhere');
+    expect(reasonOf(location)).toBe('registry.example redirected without a valid Location');
   });
 
   test.each(['http://cdn.example/b?sig=secret', 'ftp://cdn.example/b', 'file:///etc/passwd', 'data:,secret'])(

@@ -114,7 +114,7 @@ describe('HTTPS_PROXY', () => {
     async (noProxy) => {
       const { proxy, hub, ca } = await officeNetwork();
       vi.stubEnv('NO_PROXY', noProxy);
-      expect(causeOf(await getBlob(hub, ca))).toMatch(/the name registry\.test cannot be resolved/);
+      expect(causeOf(await getBlob(hub, ca))).toMatch(/cannot resolve the name registry\.test/);
       expect(proxy.asked).toEqual([]);
     },
   );

@@ -46,7 +46,7 @@ describe('a registry that', () => {
     for (let i = 0; i < 20; i++) {
       const refusal = await head();
       expect(refusal).toMatchObject({ kind: 'unavailable', spared: true });
-      expect(causeOf(refusal)).toMatch(/^[a-z-]+: 127.0.0.1:\d+ has been out of reach since \d{4}-.*Z: ./);
+      expect(causeOf(refusal)).toMatch(/^[a-z-]+: 127.0.0.1:\d+ has been unreachable since \d{4}-.*Z: ./);
     }
     expect(hub.count({ kind: 'manifest' })).toBe(asked);
     expect(spared()).toBe(20);
@@ -63,7 +63,7 @@ describe('a registry that', () => {
     await hub.stop();
     expect(causeOf(await head())).toContain('connection refused');
     await eventually(() => !upstream.isReachable(), 'the breaker to open');
-    expect(causeOf(await head())).toMatch(/out of reach since .*connection refused/);
+    expect(causeOf(await head())).toMatch(/unreachable since .*connection refused/);
     expect(spared()).toBe(1);
     await hub.start();
     await eventually(() => upstream.isReachable(), 'the breaker to close');
@@ -174,7 +174,7 @@ describe('while the token service is down', () => {
     expect(causeOf(await head(PLAIN.repository))).toMatch(/^unreachable: /);
     await eventually(() => states('tokens').includes('open'), 'the breaker to open');
     const asked = hub.count({ host: 'token', kind: 'token' });
-    expect(causeOf(await head(PLAIN.repository))).toMatch(/the token service at .* out of reach since/);
+    expect(causeOf(await head(PLAIN.repository))).toMatch(/the token service at .* unreachable since/);
     expect(hub.count({ host: 'token', kind: 'token' })).toBeLessThanOrEqual(asked + 1);
     expect((await head()).kind).toBe('ok');
     expect(upstream.outage(repository)).toBeUndefined();
@@ -200,7 +200,7 @@ describe('while the blob host is down', () => {
     for (let i = 0; i < 5; i++) expect(await get()).toMatchObject({ spared: true });
     expect(hub.count({ host: 'blobs', kind: 'blob' })).toBe(asked);
     expect((await head()).kind).toBe('ok');
-    expect(upstream.outage(repository)).toContain('out of reach since');
+    expect(upstream.outage(repository)).toContain('unreachable since');
     expect(upstream.isReachable()).toBe(false);
     fault.remove();
     await eventually(() => upstream.isReachable(), 'the breaker to close');

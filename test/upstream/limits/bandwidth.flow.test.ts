@@ -84,7 +84,7 @@ describe('the abuse limit', () => {
     expect(await upstream.listTags(repository, {}, ANYBODY)).toEqual(spared);
     expect(await upstream.listReferrers(repository, digest, ANYBODY)).toEqual(spared);
     expect(upstream.isReachable()).toBe(false);
-    expect(upstream.outage()).toContain('limits our requests until');
+    expect(upstream.outage()).toContain('limits requests of this server until');
     expect(hub.requests.length).toBe(1);
     expect(events.map(({ outcome }) => outcome).slice(-7)).toEqual([
       'abuse-limit',

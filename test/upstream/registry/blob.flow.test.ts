@@ -79,7 +79,7 @@ describe('the body of a blob', () => {
     const { hub, open } = await setUp();
     const headers = { 'content-range': contentRange };
     hub.fault({ match: AT_BLOB_HOST, do: { status: { code: 206, body: '0123456789', headers } } });
-    expect(causeOf(await open(1000))).toMatch(/^not-a-registry: .* another range than was asked for$/);
+    expect(causeOf(await open(1000))).toMatch(/^not-a-registry: .* sent another range than requested$/);
   });
 
   test('is not to be had from beyond its end', async () => {
@@ -192,7 +192,7 @@ describe('the redirect of a blob', () => {
     hub.setUrlLifetime(0);
     const port = new URL(hub.blobsUrl).port;
     expect(causeOf(await open())).toBe(
-      `server-error: localhost:${port} answered 403, though the registry sent us there`,
+      `server-error: localhost:${port} answered 403, though the registry redirected to it`,
     );
     hub.setUrlLifetime(60);
     expect((await readBody(valueOf(await open()))).error).toBeUndefined();

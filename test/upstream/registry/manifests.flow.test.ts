@@ -95,7 +95,7 @@ describe('a manifest', () => {
 
     const more = Buffer.alloc(MAX_MANIFEST_BYTES + 1, ' ');
     hub.addManifest(repository, { digest: digestOf(more), mediaType: root.mediaType, bytes: more }, ['more']);
-    const tooLong = `not-a-registry: ${hub.host} sent more than the 4194304 bytes that are allowed`;
+    const tooLong = `not-a-registry: ${hub.host} sent more than 4194304 bytes`;
     const announced = await upstream.getManifest(repository, { kind: 'tag', tag: 'more' }, ANYBODY);
     expect(causeOf(announced)).toBe(tooLong);
     hub.fault({ match: { kind: 'manifest' }, do: { hugeBody: 64 * 1024 * 1024 } });
@@ -108,7 +108,7 @@ describe('a manifest', () => {
     for (const cutBy of ['fin', 'rst'] as const) {
       const fault = hub.fault({ match: { kind: 'manifest' }, do: { cutAfterBytes: 100, cutBy } });
       const outcome = await upstream.getManifest(repository, LATEST, ANYBODY);
-      expect(causeOf(outcome)).toBe(`unreachable: ${hub.host} broke off its answer`);
+      expect(causeOf(outcome)).toBe(`unreachable: ${hub.host} broke off its response`);
       fault.remove();
     }
   });

@@ -41,7 +41,7 @@ describe('the tags of a repository', () => {
     const { hub, upstream } = await hubAndUpstream();
     hub.fault({ match: TAGS, do: { status: { code: 200, body } } });
     expect(causeOf(await upstream.listTags(repository, {}, ANYBODY))).toBe(
-      `not-a-registry: ${hub.host} answered with something that is not a list of tags`,
+      `not-a-registry: ${hub.host} did not answer with a list of tags`,
     );
   });
 
@@ -49,7 +49,7 @@ describe('the tags of a repository', () => {
     const { hub, upstream } = await hubAndUpstream();
     hub.fault({ match: TAGS, do: { hugeBody: 64 * 1024 * 1024 } });
     expect(causeOf(await upstream.listTags(repository, {}, ANYBODY))).toMatch(
-      / sent more than the 16777216 bytes/,
+      / sent more than 16777216 bytes/,
     );
   });
 
@@ -74,7 +74,7 @@ test('an upstream that is offline by the settings answers so to everything', asy
   ];
   for (const outcome of outcomes) {
     expect(causeOf(outcome)).toBe(
-      'offline: docker.io is not asked, because this server is offline by its settings',
+      'offline: docker.io is not asked, because this server is offline (setting offline)',
     );
   }
   expect([upstream.host, upstream.hasCredentials]).toEqual(['docker.io', true]);
