@@ -8,18 +8,7 @@ const IPV6_GROUPS = 4;
 export function networkAround(address: string): string | undefined {
   if (isIPv4(address)) return `${address.split('.').slice(0, IPV4_OCTETS).join('.')}.0/24`;
   if (!isIPv6(address)) return undefined;
-  return `${ipv6Groups(address).slice(0, IPV6_GROUPS).join(':')}::/64`;
-}
-
-/** The groups of an address as written, with `::` expanded. */
-function ipv6Groups(address: string): string[] {
-  const [head = '', tail] = address.toLowerCase().replace(/%.*$/, '').split('::');
-  const before = head === '' ? [] : head.split(':');
-  if (tail === undefined) return before;
-  const after = tail === '' ? [] : tail.split(':');
-  // An IPv4 form at the end takes the place of two groups.
-  const written = before.length + after.length + (address.includes('.') ? 1 : 0);
-  return [...before, ...Array.from({ length: 8 - written }, () => '0'), ...after];
+  return `${groupsOf(address.toLowerCase()).slice(0, IPV6_GROUPS).join(':')}::/64`;
 }
 
 /** A test whether a network overlaps `cidr`. Of two networks that overlap, one holds the other. */
@@ -28,14 +17,17 @@ export function networkOverlap(cidr: string): (other: string) => boolean {
     const { address, family } = partsOf(network);
     return list.check(address, family);
   };
-  const own = listOf(cidr);
-  return (other) => holds(own, other) || holds(listOf(other), cidr);
+  const own = blockListOf([cidr]);
+  return (other) => holds(own, other) || holds(blockListOf([other]), cidr);
 }
 
-function listOf(cidr: string): BlockList {
-  const { address, prefix, family } = partsOf(cidr);
+/** The addresses of `networks` (CIDR notation). */
+export function blockListOf(networks: readonly string[]): BlockList {
   const list = new BlockList();
-  list.addSubnet(address, prefix, family);
+  for (const network of networks) {
+    const { address, prefix, family } = partsOf(network);
+    list.addSubnet(address, prefix, family);
+  }
   return list;
 }
 

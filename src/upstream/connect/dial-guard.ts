@@ -1,5 +1,6 @@
 import { lookup as systemLookup, type LookupAddress, type LookupOptions } from 'node:dns';
-import { BlockList, isIPv4, isIPv6 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
+import { blockListOf, ipBytes } from '../../lib/networks.ts';
 
 /**
  * The kind of an address:
@@ -48,7 +49,7 @@ const NETWORKS: readonly (readonly [kind: AddressKind, networks: readonly string
   ],
 ];
 
-const LISTS = NETWORKS.map(([kind, networks]) => ({ kind, list: blockList(networks) }));
+const LISTS = NETWORKS.map(([kind, networks]) => ({ kind, list: blockListOf(networks) }));
 
 /** The kind of an IPv4 or IPv6 address; of an IPv6 address that holds an IPv4 one, the kind of that. */
 export function addressKind(address: string): AddressKind {
@@ -59,7 +60,7 @@ export function addressKind(address: string): AddressKind {
 
 /** A test whether an address is in one of `networks` (CIDR notation). */
 export function networkTest(networks: readonly string[]): (address: string) => boolean {
-  const list = blockList(networks);
+  const list = blockListOf(networks);
   return (address) => {
     const plain = embeddedIPv4(address) ?? address;
     return list.check(plain, isIPv6(plain) ? 'ipv6' : 'ipv4');
@@ -72,47 +73,26 @@ export function literalAddress(hostname: string): string | undefined {
   return isIPv4(bare) || isIPv6(bare) ? bare : undefined;
 }
 
-function blockList(networks: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const network of networks) {
-    const [address = '', prefix = ''] = network.split('/');
-    list.addSubnet(address, Number(prefix), isIPv6(address) ? 'ipv6' : 'ipv4');
-  }
-  return list;
-}
+/** The first 96 bits of addresses that hold an IPv4 address, in hex. */
+const MAPPED = `${'0'.repeat(20)}ffff`;
+const TRANSLATED = `0064ff9b${'0'.repeat(16)}`;
+const COMPATIBLE = '0'.repeat(24);
 
 /**
  * The IPv4 address in a mapped (`::ffff:0:0/96`), compatible (`::/96`), translated (NAT64, `64:ff9b::/96`) or 6to4
  * (`2002::/16`) address. Each of these could hide a private address from a check of the text.
  */
 function embeddedIPv4(address: string): string | undefined {
-  if (!isIPv6(address)) return undefined;
-  const groups = groupsOf(address);
-  const top = groups
-    .slice(0, 6)
-    .map((group) => group.toString(16))
-    .join(':');
-  if (top === '0:0:0:0:0:ffff' || top === '64:ff9b:0:0:0:0') return quad(groups[6], groups[7]);
-  if (top === '0:0:0:0:0:0' && (groups[6] ?? 0) > 0) return quad(groups[6], groups[7]);
-  return groups[0] === 0x2002 ? quad(groups[1], groups[2]) : undefined;
+  const bytes = isIPv6(address) ? ipBytes(address) : undefined;
+  if (bytes === undefined) return undefined;
+  const top = bytes.toString('hex', 0, 12);
+  if (top === MAPPED || top === TRANSLATED) return quad(bytes, 12);
+  if (top === COMPATIBLE && bytes.readUInt16BE(12) > 0) return quad(bytes, 12);
+  return bytes.readUInt16BE(0) === 0x2002 ? quad(bytes, 2) : undefined;
 }
 
-/** The eight groups of a valid IPv6 address, without a zone (`%eth0`). */
-function groupsOf(address: string): number[] {
-  // The URL parser writes an IPv4 form as the last two groups.
-  const { hostname } = new URL(`http://[${address.replace(/%.*$/, '')}]`);
-  const [head = '', tail] = hostname.slice(1, -1).split('::');
-  const first = numbersOf(head);
-  const last = tail === undefined ? [] : numbersOf(tail);
-  return [...first, ...Array.from({ length: 8 - first.length - last.length }, () => 0), ...last];
-}
-
-function numbersOf(text: string): number[] {
-  return text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16));
-}
-
-function quad(high = 0, low = 0): string {
-  return [high >> 8, high & 255, low >> 8, low & 255].join('.');
+function quad(bytes: Buffer, start: number): string {
+  return bytes.subarray(start, start + 4).join('.');
 }
 
 /** Resolves a name to all its addresses (node:dns, `lookup`). */
