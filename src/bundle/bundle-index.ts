@@ -34,19 +34,19 @@ const INDEX = objectOf({
   annotations: objectOf({ [BUNDLE_CONTENTS]: SCALAR, [BUNDLE_VERSION]: SCALAR }),
 });
 
-/** What a bundle brings under a name. */
+/** An image of a bundle. */
 export interface BundledImage {
   readonly name: ImageName;
   readonly root: Descriptor;
 }
 
-/** The whole name, `docker.io/library/golang:1.22`. */
+/** The name with its host: `docker.io/library/golang:1.22`. */
 export function wholeName({ repository, reference }: ImageName): string {
   const separator = reference.kind === 'tag' ? ':' : '@';
   return `${repositoryKey(repository)}${separator}${referenceText(reference)}`;
 }
 
-/** `index.json`. `contents` is the digest of what says which files follow. */
+/** `index.json`. `contents` is the digest of `pierhead.json`. */
 export function renderBundleIndex(images: readonly BundledImage[], contents: Digest): Buffer {
   const manifests = images.map(({ name, root: { mediaType, digest, size } }) => {
     const text = wholeName(name);
@@ -65,10 +65,10 @@ export function parseBundleIndex(bytes: Buffer): {
   const annotations = objectIn(document['annotations'] ?? {}, 'annotations of index.json');
   const version = annotations[BUNDLE_VERSION];
   if (version === undefined) {
-    throw new BundleError('not-a-bundle', 'this is an image layout that pierhead has not written');
+    throw new BundleError('not-a-bundle', 'not a bundle: an OCI image layout that Pierhead did not write');
   }
   if (version !== VERSION) {
-    const what = `the bundle is of version ${JSON.stringify(version)}; this pierhead reads version ${VERSION}`;
+    const what = `the bundle has version ${JSON.stringify(version)}; this Pierhead reads version ${VERSION}`;
     throw new BundleError('version', what);
   }
   return {
@@ -91,23 +91,23 @@ function imageOf(entry: Json): BundledImage {
     size: bytesIn(entry['size'], `the size of ${text}`),
   };
   if (name.reference.kind === 'digest' && name.reference.digest !== root.digest) {
-    throw new BundleError('corrupt', `${text} is said to be ${root.digest}`);
+    throw new BundleError('corrupt', `index.json gives ${text} the digest ${root.digest}`);
   }
   return { name, root };
 }
 
-/** An image for one platform, under the names that it is to have. */
+/** An image for one platform, with its names. */
 export interface DockerImage {
   readonly config: Digest;
-  /** From the bottom up. */
+  /** The base layer first. */
   readonly layers: readonly Digest[];
   readonly names: readonly ImageName[];
 }
 
 /**
- * `manifest.json` as `docker save` writes it, for programs that read no OCI layouts, such as Docker before 25: it takes
- * one platform per tag, and layers that are compressed too (moby, image/tarexport/load.go). Names are whole, since
- * Podman takes short ones for `localhost/…`.
+ * `manifest.json` as `docker save` writes it, for programs that read no OCI layouts, such as Docker before 25. It has one
+ * platform for each tag, and may have compressed layers (moby, image/tarexport/load.go). Names have a host, because Podman
+ * reads `golang` as `localhost/golang`.
  */
 export function renderDockerManifest(images: readonly DockerImage[]): Buffer {
   const items = images.map(({ config, layers, names }) => ({

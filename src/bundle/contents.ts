@@ -18,11 +18,11 @@ import { BundleError } from './error.ts';
  *   oci-layout
  *   index.json        the images by name, and the digest of pierhead.json
  *   index.json.sig    Ed25519 over the bytes of index.json, base64; only if it is signed
- *   pierhead.json     what lies in which order behind it, and what must be there already
- *   manifest.json     the same images for programs that know no OCI layouts (docker save); only if there are any
- *   blobs/sha256/…    manifests and lists of referrers, then blobs
- * So whoever reads it knows all before the first blob, and index.json speaks for every byte but manifest.json's, for
- * which pierhead.json does.
+ *   pierhead.json     the files behind it in their order, and the blobs that must be cached already
+ *   manifest.json     the same images for programs without OCI layouts (docker save); only if there are any
+ *   blobs/sha256/…    manifests and referrers, then blobs
+ * So a reader has all names and digests before the first blob. The digest of pierhead.json is in index.json, and the digests
+ * of all other files are in pierhead.json.
  */
 
 export const FILES = {
@@ -39,20 +39,20 @@ export const LAYOUT = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
 export const BUNDLE_VERSION = 'io.pierhead.bundle.version';
 export const BUNDLE_CONTENTS = 'io.pierhead.bundle.contents';
 
-/** Annotations of an image: what `skopeo` finds it by, and what `ctr images import` calls it. */
+/** Annotations of an image: names for `skopeo` and for `ctr images import`. */
 export const REF_NAME = 'org.opencontainers.image.ref.name';
 export const CONTAINERD_NAME = 'io.containerd.image.name';
 
-/** Where an archive holds it. */
+/** The path of a blob in the archive. */
 export function blobName(digest: Digest): string {
   return `blobs/${digestAlgorithm(digest)}/${digestHex(digest)}`;
 }
 
 const MAX_NAME_LENGTH = 640;
-/** 64 MiB of `{},` keep a server busy for a minute and take 2 GB. What is genuine has a value in 30 bytes. */
+/** Parsing 64 MiB of `{},` takes a minute and 2 GB. A real bundle has one value in 30 bytes. */
 const LIMITS: JsonLimits = { maxDepth: 32, maxValues: 2_000_000, maxKeys: 2_000_000 };
 
-/** Reading JSON that anybody may have written: each throws BundleError `corrupt`, which names `what`. */
+/** JSON from an untrusted bundle. The readers below throw BundleError `corrupt`, which names `what`. */
 export type Json = Readonly<Record<string, unknown>>;
 
 export function parseJson(bytes: Buffer, what: string, shape: JsonShape): Json {
@@ -60,7 +60,7 @@ export function parseJson(bytes: Buffer, what: string, shape: JsonShape): Json {
     return objectIn(new JsonReader(bytes, LIMITS).read(shape), what);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    const why = error.code === 'malformed' ? 'is not JSON' : 'holds too many things';
+    const why = error.code === 'malformed' ? 'is not JSON' : 'has too many values';
     throw new BundleError('corrupt', `${what} ${why}`, error);
   }
 }
@@ -77,14 +77,14 @@ export function arrayIn(value: unknown, what: string): readonly unknown[] {
 
 export function textIn(value: unknown, what: string): string {
   if (typeof value === 'string') return value;
-  throw new BundleError('corrupt', `${what} is not a text`);
+  throw new BundleError('corrupt', `${what} is not a string`);
 }
 
-/** What becomes part of a key, whose length is limited. */
+/** A text for a key of the LMDB index, whose length is limited. */
 export function nameIn(value: unknown, what: string): string {
   const text = textIn(value, what);
   if (text.length <= MAX_NAME_LENGTH) return text;
-  throw new BundleError('corrupt', `${what} has ${text.length} characters`);
+  throw new BundleError('corrupt', `${what} has ${text.length} characters; allowed: ${MAX_NAME_LENGTH}`);
 }
 
 export function digestIn(value: unknown, what: string): Digest {
@@ -98,27 +98,27 @@ export function bytesIn(value: unknown, what: string): number {
   throw new BundleError('corrupt', `${what} is not a size`);
 }
 
-/** Bytes that a bundle holds, or builds on. */
+/** A blob that a bundle holds or needs. */
 export interface BundledBlob {
   readonly digest: Digest;
   readonly size: number;
 }
 
-/** What refers to a manifest of the bundle: an index, as upstream told it. */
+/** The referrers of a manifest: an index, as upstream sent it. */
 export interface BundledReferrers {
   readonly repository: Repository;
   readonly subject: Digest;
   readonly list: BundledBlob;
 }
 
-/** What lies in a bundle, in its order. */
+/** The files of a bundle, in their order. */
 export interface BundleContents {
   readonly manifests: readonly Descriptor[];
   readonly referrers: readonly BundledReferrers[];
   readonly blobs: readonly BundledBlob[];
-  /** What its images need and it does not hold, because the other side has it. */
+  /** Blobs that `export --since` left out: the other site has them. */
   readonly base: readonly BundledBlob[];
-  /** Of `manifest.json`; undefined: there is none. */
+  /** The digest of `manifest.json`; undefined: the bundle has no such file. */
   readonly docker: Digest | undefined;
 }
 
@@ -131,7 +131,7 @@ const CONTENTS = objectOf({
   docker: SCALAR,
 });
 
-/** `pierhead.json`: the same for the same contents. */
+/** `pierhead.json`. The same contents give the same bytes. */
 export function renderBundleContents({ manifests, referrers, blobs, base, docker }: BundleContents): Buffer {
   return Buffer.from(
     JSON.stringify({
@@ -143,7 +143,7 @@ export function renderBundleContents({ manifests, referrers, blobs, base, docker
       })),
       blobs: blobs.map(plain),
       base: base.map(plain),
-      ...(docker === undefined ? {} : { docker }),
+      docker,
     }),
   );
 }

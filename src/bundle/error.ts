@@ -1,10 +1,10 @@
 /**
- * What is wrong with a bundle, or with what one is to be made of; `message` is for people.
- * - `not-a-bundle`, `version`: it is something else, or of a later form.
- * - `cut-short`, `corrupt`, `order`: bytes are missing, are others, or come in another order than they must.
- * - `base-missing`: it builds on blobs that are not here.
- * - `signature`: it is not signed, or not by the key that is asked for.
- * - `changed`: what is being bundled has gone, or was never what its digest says.
+ * A fault of a bundle, or of a blob that is exported; `message` is for people.
+ * - `not-a-bundle`, `version`: another kind of file, or a later version.
+ * - `cut-short`, `corrupt`, `order`: files are missing, damaged, or in a wrong order.
+ * - `base-missing`: blobs that `export --since` left out are not cached.
+ * - `signature`: the bundle is not signed, or not by the required key.
+ * - `changed`: a blob was removed during the export, or is damaged on disk.
  */
 export type BundleErrorCode =
   'not-a-bundle' | 'version' | 'cut-short' | 'corrupt' | 'order' | 'base-missing' | 'signature' | 'changed';

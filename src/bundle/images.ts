@@ -11,24 +11,25 @@ import {
 } from '../oci/manifest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { repositoryKey, type Repository } from '../oci/reference.ts';
+import { FILES } from './contents.ts';
 import { BundleError } from './error.ts';
 import type { BundleHead, ReferrersList } from './reader.ts';
 
 export interface ReadManifest extends Manifest {
   readonly content: ManifestContent;
-  /** Its foreign layers that the bundle holds. Naming one shows nothing: whoever makes images need not have them. */
+  /** The foreign layers that the bundle holds. Of others, the author of a manifest need not have the bytes. */
   readonly foreign: readonly Descriptor[];
 }
 
-/** What a bundle brings to a repository: a name, or what refers to a manifest there. Its manifests, the root last. */
+/** An image or the referrers of a manifest. In `manifests`, the root is last. */
 export type BundledUnit = { readonly repository: Repository; readonly manifests: readonly ReadManifest[] } & (
   | { readonly kind: 'image'; readonly name: ImageName; readonly root: ReadManifest }
   | { readonly kind: 'referrers'; readonly list: ReferrersList }
 );
 
 /**
- * Takes a bundle apart into what it brings. Throws BundleError `corrupt` if it contradicts itself: if an image lacks
- * its manifest or names blobs that the bundle neither holds nor builds on.
+ * Splits a bundle into units. Throws BundleError `corrupt` if an image has no manifest, or names a blob that pierhead.json
+ * does not list.
  */
 export function unitsOf(
   { images, contents }: BundleHead,
@@ -38,14 +39,14 @@ export function unitsOf(
   const held = new Set([...contents.blobs, ...contents.base].map(({ digest }) => digest));
   const read = new Map([...manifests].map(([digest, manifest]) => [digest, parsed(manifest, held)]));
   for (const { descriptor, content } of read.values()) {
-    // What attestations lack was said when the bundle was made; clients other than Docker 29 do without.
+    // The export reported partial attestations, and only Docker 29 needs these.
     if (!isRunnableImage(content)) continue;
     const missing = blobsOf(content).find((blob) => !held.has(blob.digest));
     if (missing === undefined) continue;
     const names = `${descriptor.digest} names ${missing.digest}`;
-    throw new BundleError('corrupt', `${names}, which the bundle does not speak of`);
+    throw new BundleError('corrupt', `${names}, which ${FILES.contents} does not list`);
   }
-  // An image often has several names, and whoever makes a bundle can give it a hundred thousand.
+  // Walks each root once: a hostile bundle can give one image 100,000 names.
   const parts = new Map<Digest, ReadManifest[]>();
   const partsOf = ({ descriptor }: ReadManifest): ReadManifest[] => {
     const known = parts.get(descriptor.digest) ?? below([descriptor], read);
@@ -89,7 +90,7 @@ function entriesOf({ repository, subject, bytes }: ReferrersList): readonly Desc
   }
 }
 
-/** What of these the bundle holds, with all that it holds below them; what names comes after what is named. */
+/** The roots that the bundle holds, with the manifests below them. An index comes after its entries. */
 function below(
   roots: readonly Pick<Descriptor, 'digest'>[],
   read: ReadonlyMap<Digest, ReadManifest>,
@@ -98,7 +99,7 @@ function below(
   const entered = new Set<Digest>();
   const visit = (digest: Digest): void => {
     const manifest = read.get(digest);
-    // A digest cannot name itself, and nobody need rely on that.
+    // `entered` ends circles too, should a hash function be broken.
     if (manifest === undefined || entered.has(digest)) return;
     entered.add(digest);
     if (manifest.content.kind === 'index') manifest.content.entries.forEach((entry) => visit(entry.digest));

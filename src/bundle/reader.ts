@@ -16,15 +16,15 @@ import { isSignedBy } from './signature.ts';
 import { TarReader } from './tar-reader.ts';
 import type { TarEntry } from './tar.ts';
 
-/** What is read into memory before anything is known to be right. */
+/** The largest file that is read into memory before its digest is verified. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
-/** Of all manifests together: some hundred thousand. */
+/** The largest sum of all manifests: some 100,000 manifests. */
 const MAX_MANIFESTS_BYTES = 512 * 1024 * 1024;
 
-/** `unchecked`: something is there that may be one of anybody, or of nobody. */
+/** `unchecked`: there is a signature, but no key to verify it. */
 export type SignatureState = 'none' | 'unchecked' | 'verified';
 
-/** All that a bundle says before its first blob. Everything was verified. */
+/** The verified files before the first manifest. */
 export interface BundleHead {
   readonly images: readonly BundledImage[];
   readonly contents: BundleContents;
@@ -38,15 +38,15 @@ export interface ReferrersList {
 }
 
 /**
- * A bundle as it comes: `head`, then `manifests`, then `blobs`, each to its end. All throw BundleError, and what the
- * stream throws.
+ * Reads a bundle from a stream: call `head`, then `manifests`, then `blobs`, each to its end. All throw BundleError, and the
+ * errors of the stream.
  */
 export class BundleReader {
   readonly #tar: TarReader;
   readonly #keys: readonly KeyObject[];
   #contents: BundleContents = { manifests: [], referrers: [], blobs: [], base: [], docker: undefined };
 
-  /** `keys`: it must be signed by all of them. */
+  /** `keys`: each of them must verify the signature. */
   constructor(stream: AsyncIterable<Buffer>, keys: readonly KeyObject[]) {
     this.#tar = new TarReader(stream);
     this.#keys = keys;
@@ -55,12 +55,11 @@ export class BundleReader {
   async head(): Promise<BundleHead> {
     const first = await this.#first();
     if (first?.name !== FILES.layout) {
-      const what =
-        first === undefined ? 'an empty archive' : `an archive that begins with ${shown(first.name)}`;
-      throw new BundleError('not-a-bundle', `this is ${what} and not the beginning of a bundle`);
+      const what = first === undefined ? 'is empty' : `begins with ${shown(first.name)}`;
+      throw new BundleError('not-a-bundle', `not the beginning of a bundle: the archive ${what}`);
     }
     if (!(await this.#whole()).equals(LAYOUT)) {
-      throw new BundleError('not-a-bundle', 'this is an image layout of another version');
+      throw new BundleError('not-a-bundle', `not a bundle: ${FILES.layout} has another version`);
     }
     this.#require(await this.#tar.next(), FILES.index);
     const index = await this.#whole();
@@ -68,7 +67,7 @@ export class BundleReader {
     const isSigned = entry?.name === FILES.signature;
     const signature = isSigned ? await this.#whole() : undefined;
     if (isSigned) entry = await this.#tar.next();
-    // First of all: what nobody has signed is not even looked into.
+    // Before parsing: an unsigned index is not read.
     this.#verify(index, signature);
     const { images, contents: digest } = parseBundleIndex(index);
     this.#require(entry, FILES.contents);
@@ -88,7 +87,10 @@ export class BundleReader {
     const { manifests, referrers } = this.#contents;
     const lists = new Map(referrers.map(({ list }) => [list.digest, list]));
     const total = [...manifests, ...lists.values()].reduce((sum, { size }) => sum + size, 0);
-    if (total > MAX_MANIFESTS_BYTES) throw new BundleError('corrupt', `its manifests have ${total} bytes`);
+    if (total > MAX_MANIFESTS_BYTES) {
+      const what = `the manifests have ${total} bytes; allowed: ${MAX_MANIFESTS_BYTES}`;
+      throw new BundleError('corrupt', what);
+    }
     const read = new Map<Digest, Manifest>();
     for (const { digest, mediaType, size } of manifests) {
       read.set(digest, manifestOf({ digest, mediaType, bytes: await this.#blob({ digest, size }) }));
@@ -105,7 +107,7 @@ export class BundleReader {
     };
   }
 
-  /** Each blob with its bytes, which the caller verifies; at the end the archive is at its end too. */
+  /** Each blob with its bytes, which the caller must verify. Throws if the archive goes on behind the last blob. */
   async *blobs(): AsyncGenerator<BundledBlob & { readonly chunks: () => AsyncIterable<Buffer> }, void> {
     for (const blob of this.#contents.blobs) {
       await this.#next(blob);
@@ -113,15 +115,15 @@ export class BundleReader {
     }
     const more = await this.#tar.next();
     if (more !== undefined) {
-      throw new BundleError('order', `${shown(more.name)} follows what the bundle says that it holds`);
+      throw new BundleError('order', `${shown(more.name)} follows the last blob of ${FILES.contents}`);
     }
   }
 
-  /** Whatever is no archive at all has no header to begin with. */
+  /** A file that is not an archive has no valid header at its beginning. */
   async #first(): Promise<TarEntry | undefined> {
     return this.#tar.next().catch((error: unknown) => {
       if (!(error instanceof BundleError) || error.code !== 'corrupt') throw error;
-      throw new BundleError('not-a-bundle', 'this is not the beginning of a bundle', error);
+      throw new BundleError('not-a-bundle', 'not the beginning of a bundle: no tar archive', error);
     });
   }
 
@@ -141,9 +143,10 @@ export class BundleReader {
   }
 
   async #blob(blob: BundledBlob): Promise<Buffer> {
-    // As upstream's are: what is larger, or is parsed for longer, is no manifest.
+    // The same limit as for manifests from upstream.
     if (blob.size > MAX_MANIFEST_BYTES) {
-      throw new BundleError('corrupt', `the manifest ${blob.digest} has ${blob.size} bytes`);
+      const what = `the manifest ${blob.digest} has ${blob.size} bytes; allowed: ${MAX_MANIFEST_BYTES}`;
+      throw new BundleError('corrupt', what);
     }
     await this.#next(blob);
     return this.#right(blobName(blob.digest), blob.digest);
@@ -153,33 +156,33 @@ export class BundleReader {
     const entry = await this.#tar.next();
     this.#require(entry, blobName(digest));
     if (entry?.size === size) return;
-    throw new BundleError(
-      'corrupt',
-      `${digest} has ${entry?.size} bytes in the archive and should have ${size}`,
-    );
+    const what = `${digest} has ${entry?.size} bytes in the archive, and ${size} in ${FILES.contents}`;
+    throw new BundleError('corrupt', what);
   }
 
   async #right(name: string, digest: Digest): Promise<Buffer> {
     const bytes = await this.#whole();
     if (digestMatches(digest, bytes)) return bytes;
-    throw new BundleError('corrupt', `${name} was changed: it is not ${digest} any more`);
+    throw new BundleError('corrupt', `${name} is damaged: its bytes do not have the digest ${digest}`);
   }
 
   async #whole(): Promise<Buffer> {
     const bytes = await this.#tar.whole(MAX_FILE_BYTES);
-    if (bytes === undefined) throw new BundleError('corrupt', 'a file that should be small is not');
+    if (bytes === undefined) {
+      throw new BundleError('corrupt', `a file before the blobs has more than ${MAX_FILE_BYTES} bytes`);
+    }
     return bytes;
   }
 
   #require(entry: TarEntry | undefined, name: string): void {
     if (entry?.name === name) return;
     if (entry === undefined)
-      throw new BundleError('cut-short', `the bundle ends where ${name} should follow`);
-    throw new BundleError('order', `${shown(entry.name)} comes where ${name} should`);
+      throw new BundleError('cut-short', `the bundle is cut short: it ends before ${name}`);
+    throw new BundleError('order', `${shown(entry.name)} is in the place of ${name}`);
   }
 }
 
-/** Whoever made an archive can have written anything into it. */
+/** A name from the archive, which may be hostile, for a message of one line. */
 function shown(name: string): string {
   return JSON.stringify(name.slice(0, 120));
 }

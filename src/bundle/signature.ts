@@ -1,13 +1,13 @@
 import { createPrivateKey, createPublicKey, sign, verify, type KeyObject } from 'node:crypto';
 
-/** The text is no key of the kind that is wanted; `message` says which is. */
+/** A text is not the required kind of key; `message` continues the sentence "the key is". */
 export class KeyError extends Error {
   override readonly name = 'KeyError';
   readonly code = 'key-invalid';
 }
 
 const MAKE_ONE = '`openssl genpkey -algorithm ed25519` makes one';
-const PUBLIC_ONE = '`openssl pkey -pubout` makes it of the private one';
+const PUBLIC_ONE = '`openssl pkey -pubout` makes one from the private key';
 
 /** An Ed25519 key that signs, PEM (PKCS #8). Throws KeyError. */
 export function parsePrivateKey(pem: string): KeyObject {
@@ -18,7 +18,7 @@ export function parsePrivateKey(pem: string): KeyObject {
 /** An Ed25519 key that verifies, PEM (SubjectPublicKeyInfo). Throws KeyError. */
 export function parsePublicKey(pem: string): KeyObject {
   const wrong = `not an Ed25519 public key in PEM form; ${PUBLIC_ONE}`;
-  // Of a private key Node would make the public one; who passes on the wrong file is to notice.
+  // Node would derive the public key. But a private key here is a mistake that the user must notice.
   if (pem.includes('PRIVATE KEY')) throw new KeyError(wrong);
   return ed25519(() => createPublicKey(pem), wrong);
 }
@@ -28,7 +28,7 @@ function ed25519(parse: () => KeyObject, wrong: string): KeyObject {
   try {
     key = parse();
   } catch (cause) {
-    // What OpenSSL says of a private key may hold some of it.
+    // A message of OpenSSL may quote a part of the private key.
     throw new KeyError(wrong, { cause: cause instanceof Error ? cause.name : undefined });
   }
   if (key.asymmetricKeyType !== 'ed25519') throw new KeyError(wrong);

@@ -6,8 +6,8 @@ const VERSION = '1';
 const END = 'end';
 
 /**
- * The file that says which blobs a site has: `pierhead index 1`, a digest a line in ascending order, and `end` with
- * their number, by which one that was cut short shows.
+ * The file with the blobs of a site: `pierhead index 1`, one digest a line in ascending order, and `end` with their number.
+ * Without the last line, the file was cut short.
  */
 export async function* renderSiteIndex(digests: Iterable<Digest>): AsyncGenerator<Buffer, void> {
   let text = `${FORM} ${VERSION}\n`;
@@ -22,7 +22,7 @@ export async function* renderSiteIndex(digests: Iterable<Digest>): AsyncGenerato
   yield Buffer.from(`${text}${END} ${count}\n`);
 }
 
-/** Whether a file that begins with these bytes is meant to be one. */
+/** Whether a file that begins with these bytes is an index of a site. */
 export function isSiteIndex(beginning: Buffer): boolean {
   return beginning.toString('latin1', 0, FORM.length) === FORM;
 }
@@ -34,7 +34,7 @@ export function parseSiteIndex(text: string): Set<Digest> {
     const found = JSON.stringify(head.slice(0, 40));
     throw new BundleError(
       'version',
-      `the index begins with ${found}; this pierhead reads version ${VERSION}`,
+      `the index begins with ${found}; this Pierhead reads version ${VERSION}`,
     );
   }
   const end = lines.findIndex((line) => line.startsWith(`${END} `));

@@ -1,8 +1,8 @@
 import { BundleError } from './error.ts';
 import { BLOCK_BYTES, paddingBytes, parseTarHeader, paxPath, type TarEntry, type TarHeader } from './tar.ts';
 
-/** A stream of bytes that is read in pieces of the reader's choice. */
-export class ByteSource {
+/** Reads a stream in pieces of any size. */
+class ByteSource {
   readonly #chunks: AsyncIterator<Buffer>;
   #rest: Buffer = Buffer.alloc(0);
   #position = 0;
@@ -11,12 +11,12 @@ export class ByteSource {
     this.#chunks = stream[Symbol.asyncIterator]();
   }
 
-  /** How many bytes have been read. */
+  /** Number of bytes read so far. */
   get position(): number {
     return this.#position;
   }
 
-  /** Whatever is there, at most `maxBytes`; undefined at the end. */
+  /** The next bytes, at most `maxBytes`; undefined at the end. */
   async some(maxBytes: number): Promise<Buffer | undefined> {
     while (this.#rest.length === 0) {
       const next = await this.#chunks.next();
@@ -47,12 +47,12 @@ const MAX_EXTENDED_BYTES = 4096;
 const MAX_CHUNK_BYTES = 1024 * 1024;
 
 /**
- * An archive as it comes, a file at a time, in the order in which they lie there. Plain files only: nothing else is in
- * a bundle. All methods throw BundleError `cut-short` or `corrupt`, and what the stream throws.
+ * Reads the files of an archive one after the other. Accepts plain files only: a bundle has no others. All methods throw
+ * BundleError `cut-short` or `corrupt`, and the errors of the stream.
  */
 export class TarReader {
   readonly #source: ByteSource;
-  /** Of the current file: bytes that nobody has read, its padding, and its name for messages. */
+  /** Of the current file: unread bytes, padding, and the name for messages. */
   #leftBytes = 0;
   #paddingBytes = 0;
   #name = 'the beginning';
@@ -61,7 +61,7 @@ export class TarReader {
     this.#source = new ByteSource(stream);
   }
 
-  /** The next file; undefined at the end of the archive. What was not read of the one before is skipped. */
+  /** The next file; undefined at the end of the archive. Skips unread bytes of the current file. */
   async next(): Promise<TarEntry | undefined> {
     const header = await this.#header();
     if (header?.kind !== 'extended') return header;
@@ -88,7 +88,7 @@ export class TarReader {
     return header;
   }
 
-  /** The current file's bytes that were not read yet. */
+  /** The unread bytes of the current file. */
   async *chunks(): AsyncGenerator<Buffer, void> {
     while (this.#leftBytes > 0) {
       const chunk = await this.#source.some(Math.min(this.#leftBytes, MAX_CHUNK_BYTES));
@@ -113,13 +113,13 @@ export class TarReader {
     this.#paddingBytes = 0;
   }
 
-  /** The rest must be there, since whoever sends it waits for it to be taken, and must be nothing. */
+  /** Reads the stream to its end, so that its sender can finish. Only zeros may follow. */
   async #end(): Promise<void> {
     if ((await this.#source.exactly(BLOCK_BYTES)).length < BLOCK_BYTES) throw this.#cutShort();
     for (let rest = await this.#some(); rest !== undefined; rest = await this.#some()) {
       if (isZero(rest)) continue;
       const at = this.#source.position - rest.length;
-      throw new BundleError('corrupt', `something follows the end of the archive, at byte ${at}`);
+      throw new BundleError('corrupt', `data follows the end of the archive: byte ${at}`);
     }
   }
 
@@ -129,7 +129,7 @@ export class TarReader {
 
   #corrupt(): BundleError {
     const at = this.#source.position - BLOCK_BYTES;
-    return new BundleError('corrupt', `what follows ${this.#name}, at byte ${at}, is no file of an archive`);
+    return new BundleError('corrupt', `no valid tar header follows ${this.#name}: byte ${at}`);
   }
 
   #cutShort(): BundleError {

@@ -1,4 +1,4 @@
-/** Archives consist of blocks: a header, then the bytes of the file, filled up with zeros (POSIX.1-1988, ustar). */
+/** An archive has for each file a header block, and the bytes filled up with zeros to whole blocks (POSIX.1-1988, ustar). */
 export const BLOCK_BYTES = 512;
 
 export interface TarEntry {
@@ -19,17 +19,17 @@ const FIELDS = {
   magic: [257, 8],
 } as const;
 const REGULAR_FILE = '0';
-/** What is said of the next file besides its header (POSIX.1-2001, pax). */
+/** Further attributes of the next file (POSIX.1-2001, pax). */
 const EXTENDED_HEADER = 'x';
 const MAX_NAME_BYTES = FIELDS.name[1];
 const MAGIC = 'ustar\u000000';
-/** From here on the octal digits do not suffice, and the size is a binary number that begins with a set bit (GNU tar). */
+/** From this size on, the octal field is too short: a binary number follows, marked by its first bit (GNU tar). */
 const MIN_BINARY_SIZE = 8 ** 11;
 const BINARY_MARK = 0x80;
 
 /**
- * The header of a plain file that anyone may read: root's, of the epoch, so that the same files make the same bytes. One
- * whose name is too long has another one before it, with the name: blobs by SHA-512 have such.
+ * The header of a plain file with mode 0644, of user 0, at time 0, so that the same files give the same bytes. A long name,
+ * such as that of a SHA-512 blob, goes into an extended header before it.
  */
 export function encodeTarHeader(entry: TarEntry): Buffer {
   if (Buffer.byteLength(entry.name) <= MAX_NAME_BYTES) return plainHeader(entry, REGULAR_FILE);
@@ -57,11 +57,11 @@ function plainHeader({ name, size }: TarEntry, type: string): Buffer {
 }
 
 export interface TarHeader extends TarEntry {
-  /** `extended`: the file says the name of the one that follows. */
+  /** `extended`: the bytes hold attributes of the next file. */
   readonly kind: 'file' | 'extended';
 }
 
-/** What a header says, `undefined` if it is none of a plain file, or of what is said of one. */
+/** Undefined: not a header of a plain file, and not an extended header. */
 export function parseTarHeader(header: Buffer): TarHeader | undefined {
   if (octalOf(header, FIELDS.checksum) !== checksum(header)) return undefined;
   const kind = kindOf(textOf(header, FIELDS.type));
@@ -76,7 +76,7 @@ function kindOf(type: string): TarHeader['kind'] | undefined {
   return type === REGULAR_FILE || type === '' ? 'file' : undefined;
 }
 
-/** `<length> <key>=<value>`, the length being that of all of it. */
+/** `<length> <key>=<value>`; the length counts its own digits too. */
 function paxRecord(key: string, value: string): string {
   const rest = ` ${key}=${value}\n`;
   const digits = String(rest.length).length;
@@ -84,7 +84,7 @@ function paxRecord(key: string, value: string): string {
   return `${String(length).length === digits ? length : length + 1}${rest}`;
 }
 
-/** The name that an extended header says; undefined if it is about something else. */
+/** The name in an extended header; undefined: it holds only other attributes. */
 export function paxPath(records: Buffer): string | undefined {
   return /^\d+ path=([^\n]*)$/m.exec(records.toString('utf8'))?.[1];
 }
@@ -125,7 +125,7 @@ function textOf(header: Buffer, [offset, length]: Field): string {
   return text;
 }
 
-/** The sum of all bytes, with blanks in place of the sum itself. */
+/** The sum of all header bytes, with blanks in place of the checksum. */
 function checksum(header: Buffer): number {
   const [offset, length] = FIELDS.checksum;
   let sum = length * 0x20;
@@ -133,7 +133,7 @@ function checksum(header: Buffer): number {
   return sum;
 }
 
-/** An archive's file: its header, its bytes, which must be as many as it says, and the zeros behind. */
+/** Header, bytes and padding of a file. `content` must have `entry.size` bytes. */
 export async function* tarFile(
   entry: TarEntry,
   content: Iterable<Buffer> | AsyncIterable<Buffer>,
@@ -148,7 +148,7 @@ export function tarEnd(): Buffer {
   return Buffer.alloc(2 * BLOCK_BYTES);
 }
 
-/** How many bytes `tarFile` gives. */
+/** Number of bytes that `tarFile` yields. */
 export function tarFileBytes(entry: TarEntry): number {
   return encodeTarHeader(entry).length + entry.size + paddingBytes(entry.size);
 }

@@ -20,7 +20,7 @@ import { BundleError } from './error.ts';
 import { signatureOf } from './signature.ts';
 import { tarEnd, tarFile, tarFileBytes } from './tar.ts';
 
-/** What is to be bundled, each list in the order in which it will lie there. Nothing is in one of them twice. */
+/** The contents of a bundle. Each list is in the order of the file, without duplicates. */
 export interface BundleDraft {
   readonly images: readonly BundledImage[];
   readonly manifests: readonly Manifest[];
@@ -35,7 +35,8 @@ export interface BundleDraft {
 }
 
 export interface BundleOptions {
-  readonly key?: KeyObject;
+  /** Undefined: the bundle is not signed. */
+  readonly key?: KeyObject | undefined;
   /** The bytes of a blob. */
   readonly read: (digest: Digest) => AsyncIterable<Buffer>;
 }
@@ -45,7 +46,7 @@ interface SmallFile {
   readonly bytes: Buffer;
 }
 
-/** A bundle that is ready to be written: the same draft and key make the same bytes. */
+/** Writes a bundle. The same draft and key give the same bytes. */
 export class Bundle {
   readonly #head: readonly SmallFile[];
   readonly #blobs: readonly BundledBlob[];
@@ -57,7 +58,7 @@ export class Bundle {
     this.#read = read;
   }
 
-  /** How many bytes it has. */
+  /** Number of bytes of the bundle. */
   get size(): number {
     const files = [
       ...this.#head.map(({ name, bytes }) => ({ name, size: bytes.length })),
@@ -66,7 +67,7 @@ export class Bundle {
     return files.reduce((sum, file) => sum + tarFileBytes(file), tarEnd().length);
   }
 
-  /** Throws BundleError `changed` if a blob is not what it should be, and what reading it throws. */
+  /** Throws BundleError `changed` if a blob is damaged on disk, and the errors of `read`. */
   async *bytes(): AsyncGenerator<Buffer, void> {
     for (const { name, bytes } of this.#head) yield* tarFile({ name, size: bytes.length }, [bytes]);
     for (const blob of this.#blobs) {
@@ -75,7 +76,7 @@ export class Bundle {
     yield tarEnd();
   }
 
-  /** What has rotted on this disk is found before it has travelled. */
+  /** Finds damage of this disk before the bundle travels. */
   async *#checked({ digest, size }: BundledBlob): AsyncGenerator<Buffer, void> {
     const hasher = digestHasher(digest);
     let left = size;
@@ -86,10 +87,7 @@ export class Bundle {
       yield chunk;
     }
     if (left !== 0 || !hasherMatches(hasher, digest)) {
-      throw new BundleError(
-        'changed',
-        `${digest} is damaged on the disk: \`pierhead verify --repair\` fetches it anew`,
-      );
+      throw new BundleError('changed', `${digest} is damaged on disk; run \`pierhead verify --repair\``);
     }
   }
 }

@@ -28,9 +28,9 @@ const swarm = (beginning: string): Buffer => Buffer.from(`${beginning}${'{},'.re
 describe('what a bundle says of itself', () => {
   it('is not read if it would take a server much longer than its bytes do', async () => {
     const index = { name: 'index.json', bytes: swarm('{"manifests":[') };
-    await expect(readerOf([index]).head()).rejects.toThrow('index.json holds too many things');
+    await expect(readerOf([index]).head()).rejects.toThrow('index.json has too many values');
     const contents = bundleOf(swarm('{"blobs":['));
-    await expect(readerOf(contents).head()).rejects.toThrow('pierhead.json holds too many things');
+    await expect(readerOf(contents).head()).rejects.toThrow('pierhead.json has too many values');
   });
 
   it('is read if it is as large as it may be', async () => {

@@ -31,7 +31,7 @@ describe('the index of a site', () => {
       expect(() => parseSiteIndex(text.slice(0, end)), text.slice(0, end)).toThrow();
     }
     expect(() => parseSiteIndex(text.replace(`${digests[2]}\n`, ''))).toThrow('cut short');
-    expect(() => parseSiteIndex(text.replace('index 1', 'index 2'))).toThrow('this pierhead reads version 1');
+    expect(() => parseSiteIndex(text.replace('index 1', 'index 2'))).toThrow('this Pierhead reads version 1');
     expect(() => parseSiteIndex(text.replace(/sha256:./, 'sha256:x'))).toThrow('line 2 of the index');
     expect(isSiteIndex(Buffer.from('oci-layout'))).toBe(false);
   });
