@@ -8,17 +8,17 @@ const NEVER_PULLED: ReadonlySet<string> = new Set(['never', 'build']);
 /** A build context that is an image (compose-spec, "additional_contexts"). */
 const IMAGE_CONTEXT = 'docker-image://';
 
-/** Services that extend services: nobody goes deeper. */
+/** Longest chain of `extends`. */
 const MAX_EXTENDS = 20;
 
 export interface ComposeOptions extends Pick<SourceContext, 'variables' | 'folder'> {
-  /** Undefined: all of them. */
+  /** Undefined: all services. */
   readonly service?: ServiceChoice | undefined;
 }
 
 /**
  * The images of the services of a Compose file (compose-spec, "Services top-level elements"), for the platform that a
- * service names. What is built is not pulled; its Dockerfile is another file.
+ * service names. Compose does not pull the image of a service with `build`.
  */
 export function composeImages(document: YamlNode, options: ComposeOptions, needed: NeededImages): void {
   const file = new ComposeFile(document, options, needed);
@@ -51,21 +51,21 @@ class ComposeFile {
 
   addOne({ name, platform }: ServiceChoice): void {
     const service = this.#services.get(name);
-    if (service === undefined) this.#needed.problem(this.#document.line, `there is no service ${name}`);
+    if (service === undefined) this.#needed.problem(this.#document.line, `no service ${quoted(name)}`);
     else this.#understand(name, service.get('image') ?? service, () => this.#add(name, service, platform));
   }
 
   #include(item: YamlNode): void {
     if (item.get('env_file') !== undefined) {
-      this.#needed.problem(item.line, 'the env_file of what it includes is not looked into');
+      this.#needed.problem(item.line, 'env_file of include is not read');
     }
     const path = item.get('path') ?? item;
     for (const each of path.items.length === 0 ? [path] : path.items) {
-      if (each.text !== undefined) this.#needed.goesOn(each.line, this.#spelt(each.text).text);
+      if (each.text !== undefined) this.#needed.addFile(each.line, this.#spelt(each.text).text);
     }
   }
 
-  /** `platform`: whoever extends it says so. */
+  /** `platform`: that of the service that extends this one, if it has one. */
   #add(name: string, service: YamlNode, platform?: string, depth = MAX_EXTENDS): void {
     const own = service.get('platform')?.text;
     const wanted = platform ?? (own === undefined ? undefined : this.#spelt(own).text);
@@ -85,7 +85,7 @@ class ComposeFile {
     this.#needed.add(node.line, text, { platform: platform === '' ? undefined : platform, unset });
   }
 
-  /** Images can be mounted as well as run. */
+  /** A volume of type `image` mounts an image. */
   #addVolumes(service: YamlNode, platform: string | undefined): void {
     for (const volume of service.get('volumes')?.items ?? []) {
       const source = volume.get('source');
@@ -94,12 +94,11 @@ class ComposeFile {
     }
   }
 
-  /** A build pulls what its Dockerfile names, which is another file, and what it is given besides. */
+  /** The images that a build pulls besides those of its Dockerfile. */
   #addBuild(name: string, build: YamlNode, platform: string | undefined): void {
     const inline = build.get('dockerfile_inline');
     if (inline !== undefined) {
-      const what = `what ${name} is built from is not looked into: name that in a list, too`;
-      this.#needed.problem(inline.line, what);
+      this.#needed.problem(inline.line, `${name}: dockerfile_inline is not read; name its images in a list`);
     }
     const contexts = build.get('additional_contexts');
     const listed = contexts?.items.map((item) => [item, item.text?.replace(/^[^=]*=/, '')] as const) ?? [];
@@ -113,28 +112,28 @@ class ComposeFile {
       if (image !== undefined) {
         this.#needed.note(
           cache.line,
-          `${name}: cache_from ${quoted(image)} is not checked: builds go without it`,
+          `${name}: cache_from ${quoted(image)} is not checked: builds work without it`,
         );
       }
     }
     this.#needed.noteLikenesses(`${name}: build.args`, build.get('args')?.values);
   }
 
-  /** Programs pull images as well, and are told which by words and variables. */
+  /** Programs in containers pull images too; arguments and variables name these. */
   #noteLikenesses(name: string, service: YamlNode): void {
     for (const key of ['environment', 'command', 'labels'] as const) {
       this.#needed.noteLikenesses(`${name}: ${key}`, service.get(key)?.values);
     }
   }
 
-  /** What has no image of its own has that of what it extends. */
+  /** A service without an image has the image of the service that it extends. */
   #extended(service: YamlNode, platform: string | undefined, depth: number): void {
     const base = service.get('extends');
     const name = (base?.get('service') ?? base)?.text;
     const file = base?.get('file')?.text;
     if (base === undefined || name === undefined || depth === 0) return;
     if (file !== undefined) {
-      this.#needed.goesOn(base.line, this.#spelt(file).text, { service: { name, platform } });
+      this.#needed.addFile(base.line, this.#spelt(file).text, { service: { name, platform } });
       return;
     }
     const other = this.#services.get(name);
@@ -150,7 +149,7 @@ class ComposeFile {
     }
   }
 
-  /** Compose warns of what is not set, and goes on with nothing in its place (compose-spec, "Interpolation"). */
+  /** Compose replaces an unset variable by nothing, and warns (compose-spec, "Interpolation"). */
   #spelt(text: string): { readonly text: string; readonly unset: readonly string[] } {
     const unset: string[] = [];
     const variables = (name: string): string | undefined => this.#options.variables(name) ?? this.#own(name);
@@ -158,7 +157,7 @@ class ComposeFile {
     return { text: interpolate(text, { variables, escape: '$$', onUnset }), unset };
   }
 
-  /** The name of the project is set by Compose itself (compose-spec, "Name top-level element"). */
+  /** Compose itself sets the name of the project (compose-spec, "Name top-level element"). */
   #own(name: string): string | undefined {
     if (name !== 'COMPOSE_PROJECT_NAME') return undefined;
     const own = this.#document.get('name')?.text;

@@ -2,15 +2,17 @@ import { formatPlatform, normalizePlatform, parsePlatform, type Platform } from 
 import { interpolate, InterpolationError } from './interpolation.ts';
 import type { NeededImages, SourceContext } from './needed.ts';
 
-/** One instruction of a Dockerfile: `FROM`, what follows it in one line, and where it begins. */
-export interface Instruction {
-  /** Upper case. */
+/** One instruction of a Dockerfile. */
+interface Instruction {
+  /** In upper case, such as `FROM`. */
   readonly name: string;
+  /** The arguments, with continuation lines joined. */
   readonly rest: string;
+  /** The first line. */
   readonly line: number;
 }
 
-export interface DockerfileLines {
+interface DockerfileLines {
   /** Comments at its top, by lower-case name (Dockerfile reference, "Parser directives"). */
   readonly directives: ReadonlyMap<string, string>;
   readonly instructions: readonly Instruction[];
@@ -18,11 +20,11 @@ export interface DockerfileLines {
 
 const DIRECTIVE = /^#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(\S.*)$/;
 const HEREDOC = /(?<!<)<<-?\s*(["']?)([A-Za-z_][A-Za-z0-9_]*)\1/g;
-/** These take here-documents (Dockerfile reference, "Here-Documents"). */
+/** Instructions with here-documents (Dockerfile reference, "Here-Documents"). */
 const WITH_HEREDOC: ReadonlySet<string> = new Set(['RUN', 'COPY', 'ADD']);
 
-/** The instructions of a Dockerfile: lines that go on joined, comments, blank lines and here-documents left out. */
-export function dockerfileLines(text: string): DockerfileLines {
+/** The instructions of a Dockerfile, without comments, blank lines and here-documents. */
+function dockerfileLines(text: string): DockerfileLines {
   const lines = text.split(/\r?\n/);
   const directives = directivesOf(lines);
   const escape = directives.get('escape') === '`' ? '`' : '\\';
@@ -38,7 +40,7 @@ export function dockerfileLines(text: string): DockerfileLines {
   return { directives, instructions };
 }
 
-/** Only comments before anything else are directives. */
+/** Directives stand before all other lines. */
 function directivesOf(lines: readonly string[]): Map<string, string> {
   const directives = new Map<string, string>();
   for (const line of lines) {
@@ -55,7 +57,7 @@ function joined(lines: readonly string[], from: number, escape: string): { conte
   for (; at < lines.length; at++) {
     const line = lines[at] ?? '';
     const isSilent = /^\s*(?:#|$)/.test(line);
-    // Between lines that go on, comments and blank lines are as if they were not there.
+    // Comments and blank lines between continuation lines do not count.
     if (isSilent && content === '') return { content, next: at + 1 };
     if (isSilent) continue;
     const bare = line.trimEnd();
@@ -65,9 +67,9 @@ function joined(lines: readonly string[], from: number, escape: string): { conte
   return { content, next: at };
 }
 
-/** Where here-documents end, to be asked from the first line to the last. */
+/** The ends of here-documents. Call `next` with ascending lines only. */
 class HeredocEnds {
-  /** The lines that are a delimiter and nothing else, by what they are, the next one last. */
+  /** Numbers of the lines that hold only a delimiter, by delimiter, in descending order. */
   readonly #lines = new Map<string, number[]>();
 
   constructor(lines: readonly string[]) {
@@ -80,7 +82,7 @@ class HeredocEnds {
     }
   }
 
-  /** The first one from the line `from` on; those before it are forgotten. */
+  /** The first end from the line `from` on. Forgets earlier ends. */
   next(delimiter: string, from: number): number | undefined {
     const known = this.#lines.get(delimiter) ?? [];
     while ((known.at(-1) ?? from) < from) known.pop();
@@ -93,7 +95,7 @@ function afterHeredocs(ends: HeredocEnds, from: number, { name, rest }: Instruct
   let at = from;
   for (const [, , delimiter = ''] of rest.matchAll(HEREDOC)) {
     const end = ends.next(delimiter, at);
-    // One that does not end is none.
+    // Without an end, `<<` starts no here-document.
     if (end !== undefined) at = end + 1;
   }
   return at;
@@ -101,7 +103,7 @@ function afterHeredocs(ends: HeredocEnds, from: number, { name, rest }: Instruct
 
 const FILE_NAME = /(?:^|[/\\])(?:Dockerfile|Containerfile)(?:\.[^/\\]*)?$|\.(?:Dockerfile|Containerfile)$/i;
 
-/** Whether a file is a Dockerfile, by its name or by what it begins with. */
+/** Whether a file is a Dockerfile, by its name or its first instruction. */
 export function isDockerfile(path: string, text: string): boolean {
   const [first] = dockerfileLines(text).instructions;
   return (
@@ -109,9 +111,9 @@ export function isDockerfile(path: string, text: string): boolean {
   );
 }
 
-/** What BuildKit sets by itself in every FROM (Dockerfile reference, "Automatic platform ARGs in the global scope"). */
+/** ARGs that BuildKit sets in each FROM (Dockerfile reference, "Automatic platform ARGs in the global scope"). */
 const PLATFORM_ARG = /^(?:BUILD|TARGET)(PLATFORM|OS|ARCH|VARIANT)$/;
-/** Builds for these show which stages belong to one platform alone, whether or not it is checked. */
+/** Builds for these platforms find the stages that only one platform uses. */
 const USUAL_PLATFORMS: readonly Platform[] = [
   'linux/amd64',
   'linux/arm64',
@@ -124,9 +126,9 @@ const USUAL_PLATFORMS: readonly Platform[] = [
 ].flatMap((name) => parsePlatform(name) ?? []);
 
 /**
- * The images that builds for `platforms` pull: those of `FROM`, `COPY --from` and `RUN --mount=…,from=` that are no stages,
- * and the frontend that a `syntax` directive names. ARGs have the values of `buildArgs`, else their defaults. A stage
- * that only builds for other platforms use is left out; one that no build uses is not, since `--target` can name it.
+ * The images that builds for `platforms` pull: those of `FROM`, `COPY --from`, `RUN --mount=…,from=` and the `syntax`
+ * directive. ARGs have the values of `buildArgs`, else their defaults. Stages that only builds for other platforms use are
+ * left out. A stage that no build uses counts, because `--target` can name it.
  */
 export function dockerfileImages(text: string, context: BuildContext, needed: NeededImages): void {
   const { directives, instructions } = dockerfileLines(text);
@@ -141,28 +143,28 @@ export function dockerfileImages(text: string, context: BuildContext, needed: Ne
 
 export type BuildContext = Pick<SourceContext, 'buildArgs' | 'platforms'>;
 
-/** Something that a stage begins with or takes files from. */
+/** A stage or an image that a stage begins with or takes files from. */
 interface Source {
-  /** Its number, if it is a stage. */
+  /** The number of the stage. */
   readonly stage?: number;
-  /** What there is to say of it otherwise. */
+  /** Reports the image, or a problem. */
   readonly tell?: (needed: NeededImages) => void;
 }
 
-/** What one text comes to, and what that depended on. */
+/** A text with its variables replaced. */
 interface Expanded {
   readonly text: string;
   readonly unset: readonly string[];
   readonly isOfPlatform: boolean;
 }
 
-/** The build for one platform: its stages, and what each needs. */
+/** The build for one platform. */
 class Build {
-  /** The numbers of the stages that the last one is built from, itself included. */
+  /** The numbers of the stages that the last stage needs, itself included. */
   readonly used: ReadonlySet<number>;
   readonly #buildArgs: ReadonlyMap<string, string>;
   readonly #platform: Platform;
-  /** The ARGs before the first FROM, which alone count in FROMs. */
+  /** The ARGs before the first FROM: only these count in FROM. A string is the error of an ARG. */
   readonly #args = new Map<string, Expanded | string>();
   readonly #stages = new Map<string, number>();
   readonly #sources: Source[][] = [];
@@ -197,7 +199,7 @@ class Build {
     for (const [, name = '', value] of rest.matchAll(/([A-Za-z_]\w*)(?:=("[^"]*"|'[^']*'|\S*))?/g)) {
       const given = this.#buildArgs.get(name);
       if (given !== undefined) this.#args.set(name, { text: given, unset: [], isOfPlatform: false });
-      // What cannot be read counts where it is used.
+      // An error counts only where the ARG is used.
       else if (value !== undefined) this.#args.set(name, this.#understood(unquoted(value)));
     }
   }
@@ -227,7 +229,7 @@ class Build {
     return { tell: (needed) => needed.add(line, name.text, how) };
   }
 
-  /** Whether a flag says what holds without it: that of whoever builds, or for whom. */
+  /** Whether `--platform` names the platform of the build itself. */
   #isOwn(flag: Expanded | undefined): boolean {
     const platform = flag?.isOfPlatform === true ? parsePlatform(flag.text) : undefined;
     return (
@@ -235,22 +237,20 @@ class Build {
     );
   }
 
-  /** Stages go by name or number; one that comes later is none yet. */
+  /** `source` is the name or number of an earlier stage, or an image. */
   #takeSource(source: string, line: number): void {
     const stage = /^\d+$/.test(source) ? Number(source) : this.#stages.get(source.toLowerCase());
     const sources = this.#sources.at(-1);
     if (source === '' || source === 'scratch' || sources === undefined) return;
     if (stage !== undefined) sources.push({ stage });
     else if (source.includes('$')) {
-      sources.push(
-        problem(line, 'a variable in from= is not expanded by builders; a stage of its own is needed'),
-      );
+      sources.push(problem(line, 'builders do not expand variables in from=; name a stage'));
     } else sources.push({ tell: (needed) => needed.add(line, source) });
   }
 
   #reached(last: number): ReadonlySet<number> {
     const reached = new Set<number>([last]);
-    // A set that grows while it is walked is walked to its end.
+    // The loop visits stages that it adds too.
     for (const stage of reached) {
       for (const source of this.#sources[stage] ?? [])
         if (source.stage !== undefined) reached.add(source.stage);
@@ -258,7 +258,7 @@ class Build {
     return reached;
   }
 
-  /** What `text` comes to, or a sentence that says why nothing. */
+  /** `text` with its variables replaced, or the error as a string. */
   #understood(text: string): Expanded | string {
     const unset = new Set<string>();
     let isOfPlatform = false;
@@ -300,9 +300,9 @@ function problem(line: number, message: string): Source {
   return { tell: (needed) => needed.problem(line, message) };
 }
 
-/** What an instruction takes files from. */
+/** The values of `--from` and of `from=` in an instruction. */
 function sourcesOf({ name, rest }: Instruction): string[] {
-  // Flags stand before everything else; no name of an image has quotes.
+  // Flags stand first, and no name of an image has quotes.
   const flags = /^(?:--\S+\s+)*/.exec(`${rest} `)?.[0].replaceAll(/["']/g, '').split(/\s+/) ?? [];
   if (name === 'COPY') return flags.flatMap((flag) => /^--from=(.*)$/.exec(flag)?.[1] ?? []);
   return flags

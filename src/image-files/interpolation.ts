@@ -1,4 +1,4 @@
-/** A text whose variables cannot be replaced: one is required and not set, or a brace is not closed. */
+/** A required variable is not set, or the syntax is wrong. */
 export class InterpolationError extends Error {
   override readonly name = 'InterpolationError';
   readonly code = 'not-interpolated';
@@ -6,15 +6,15 @@ export class InterpolationError extends Error {
 
 export interface InterpolationOptions {
   readonly variables: (name: string) => string | undefined;
-  /** Told of each variable that is not set and is replaced by nothing, as builders and Compose do. */
+  /** Called for each unset variable: builders and Compose replace it by nothing. */
   readonly onUnset?: (name: string) => void;
-  /** What stands for a dollar sign itself: `$$` in Compose files, `\$` in Dockerfiles. */
+  /** The escaped dollar sign: `$$` in Compose files, `\$` in Dockerfiles. */
   readonly escape: '$$' | '\\$';
 }
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*/;
 const OPERATOR = /^:?[-+?]/;
-/** Defaults inside defaults. */
+/** Deepest nesting of braces. */
 const MAX_DEPTH = 20;
 
 /**
@@ -32,7 +32,7 @@ class Interpolation {
   readonly #text: string;
   readonly #options: InterpolationOptions;
   #at = 0;
-  /** The variables that are not set among those that count. */
+  /** Unset variables, without those in defaults that are not used. */
   unset = new Set<string>();
 
   constructor(text: string, options: InterpolationOptions) {
@@ -40,7 +40,7 @@ class Interpolation {
     this.#options = options;
   }
 
-  /** What follows, up to the end or, inside of braces, to the one that closes them. */
+  /** Expands up to the end of the text or, inside braces, to the closing brace. */
   rest(depth: number): string {
     let result = '';
     while (this.#at < this.#text.length) {
@@ -71,8 +71,8 @@ class Interpolation {
     this.#at += name.length;
     const [operator = ''] = OPERATOR.exec(this.#text.slice(this.#at)) ?? [];
     this.#at += operator.length;
-    if (depth >= MAX_DEPTH) throw new InterpolationError('there are too many braces inside of braces');
-    // A default that is not used may require what is not set.
+    if (depth >= MAX_DEPTH) throw new InterpolationError(`more than ${MAX_DEPTH} braces inside each other`);
+    // The error of a default counts only if the default is used.
     const word = this.#deferred(depth + 1);
     if (name === '' || this.#text[this.#at] !== '}') throw new InterpolationError('a ${ is not closed by }');
     this.#at++;
@@ -100,7 +100,7 @@ class Interpolation {
     }
   }
 
-  /** Goes to the brace that closes. */
+  /** Moves to the closing brace. */
   #skip(): void {
     for (let open = 0; this.#at < this.#text.length; this.#at++) {
       const character = this.#text[this.#at];
@@ -121,8 +121,8 @@ class Interpolation {
         if (isThere) return value;
         throw new InterpolationError(`${name} is not set${word() === '' ? '' : `: ${word()}`}`);
       default:
-        // Builders cut and replace by `${NAME%…}` and the like; half of that would be another image.
-        if (word() !== '') throw new InterpolationError(`what becomes of ${name} by ${word()} is not known`);
+        // Builders cut and replace with `${NAME%…}` and others. To ignore the operator would name another image.
+        if (word() !== '') throw new InterpolationError(`unknown expansion of ${name}: ${word()}`);
         return this.#plain(name);
     }
   }
@@ -139,7 +139,7 @@ const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t' };
 
 /**
  * The variables of an `.env` file as Compose reads it: `KEY=value` lines, quotes, `#` comments; values that are not in
- * single quotes may refer to `variables` and to what comes before. What is no assignment is left out.
+ * single quotes may refer to `variables` and to earlier lines. Other lines are ignored.
  */
 export function parseDotenv(
   text: string,

@@ -1,7 +1,7 @@
 import type { NeededImages } from './needed.ts';
 import type { YamlNode } from './yaml-tree.ts';
 
-/** Where the pod is in what makes pods (Kubernetes API reference, "Workload Resources"). */
+/** The places of a pod in a workload (Kubernetes API reference, "Workload Resources"). */
 const POD_PATHS: readonly (readonly string[])[] = [
   ['spec'],
   ['template', 'spec'],
@@ -10,14 +10,14 @@ const POD_PATHS: readonly (readonly string[])[] = [
 ];
 
 const CONTAINERS = ['initContainers', 'containers', 'ephemeralContainers'] as const;
-/** Where a pod has images. */
+/** The keys of a pod with images. */
 const POD_KEYS: ReadonlySet<string> = new Set([...CONTAINERS, 'volumes']);
-/** Nobody goes deeper, be it by lists of lists or inside of a custom resource. */
+/** Deepest nesting of lists, and of maps in a custom resource. */
 const MAX_DEPTH = 64;
-/** The API groups of Kubernetes itself, whose kinds have their pods in these places: `v1`, `apps/v1`, `batch/v1`, `*.k8s.io/v1`. */
+/** The API groups of Kubernetes itself, with pods at `POD_PATHS`: `v1`, `apps/v1`, `batch/v1`, `*.k8s.io/v1`. */
 const OWN_GROUP = /^(?:[^./]*|(?:[^/]*\.)?k8s\.io)$/;
 
-/** The images of a Kubernetes object: of its pods, whatever kind makes them, or of the objects of a list. */
+/** The images of the pods of a Kubernetes object, or of the objects in a list. */
 export function kubernetesImages(object: YamlNode, needed: NeededImages): void {
   new Objects(needed).add(object, MAX_DEPTH);
 }
@@ -49,7 +49,7 @@ class Objects {
       this.#needed.noteLikenesses('data', object.get('data')?.values);
   }
 
-  /** Where a custom resource has its images only those who made it know: everything that is called so counts. */
+  /** A custom resource can have images at any place, so each key `image` and each pod counts. */
   #search(node: YamlNode, depth: number): void {
     if (depth === 0 || this.#isSeen(node)) return;
     const isPod = (node.get('containers')?.items.length ?? 0) > 0;
@@ -65,13 +65,13 @@ class Objects {
   #addImage(image: YamlNode): void {
     if (image.text !== undefined) this.#needed.add(image.line, image.text);
     else if (image.get('repository') !== undefined) {
-      this.#needed.problem(image.line, 'how this image is put together is not known: name it in a list, too');
+      this.#needed.problem(image.line, 'an image made of several fields is not read; name it in a list');
     }
   }
 
   #isSeen({ identity }: YamlNode): boolean {
     if (this.#seen.has(identity)) return true;
-    // Texts and what is empty have nothing inside.
+    // Texts have no children.
     if (typeof identity === 'object' && identity !== null) this.#seen.add(identity);
     return false;
   }
@@ -86,7 +86,7 @@ function podImages(pod: YamlNode, needed: NeededImages): void {
   for (const image of images) {
     if (image?.text !== undefined) needed.add(image.line, image.text, { platform });
   }
-  // Operators and the like are told by these which images to pull.
+  // Operators pull images that their arguments and variables name.
   for (const container of CONTAINERS.flatMap((kind) => pod.get(kind)?.items ?? [])) {
     for (const key of ['command', 'args']) needed.noteLikenesses(key, container.get(key)?.values);
     const env = container.get('env')?.items.flatMap((variable) => variable.get('value') ?? []);
@@ -94,7 +94,7 @@ function podImages(pod: YamlNode, needed: NeededImages): void {
   }
 }
 
-/** What a pod that chooses its node by these well-known labels runs on. */
+/** The platform of a pod that selects its node by these well-known labels. */
 function platformOf(pod: YamlNode): string | undefined {
   const selector = pod.get('nodeSelector');
   const architecture = selector?.get('kubernetes.io/arch')?.text;

@@ -2,11 +2,11 @@ import { parseFullName } from '../oci/image-name.ts';
 import type { ImageChange, NeededImage, NeededImages } from './needed.ts';
 import type { YamlNode } from './yaml-tree.ts';
 
-/** What Kustomize takes in a folder that it is given (kubectl reference, "kustomization"). */
+/** The file that Kustomize reads in a folder (kubectl reference, "kustomization"). */
 export const KUSTOMIZATION_NAMES = ['kustomization.yaml', 'kustomization.yml', 'Kustomization'] as const;
 
-/** These make or change objects in ways that only Kustomize itself can follow. */
-const NOT_FOLLOWED = [
+/** Keys that make or change objects in ways that only Kustomize itself can follow. */
+const NOT_READ = [
   'generators',
   'helmChartInflationGenerator',
   'helmCharts',
@@ -28,20 +28,20 @@ function isOfKustomize(document: YamlNode): boolean {
 }
 
 /**
- * Goes on in the files and folders that a kustomization is made of, whose images become what its `images` say (Kustomize
- * reference, "images").
+ * Adds the files and folders of a kustomization. Its `images` change the names of their images (Kustomize reference,
+ * "images").
  */
 export function kustomizationImages(document: YamlNode, needed: NeededImages): void {
   const changes = document.get('images')?.items.flatMap(changeOf) ?? [];
   for (const key of ['resources', 'bases', 'components'] as const) {
     for (const { text, line } of document.get(key)?.items ?? []) {
-      if (text !== undefined) needed.goesOn(line, text, { changes });
+      if (text !== undefined) needed.addFile(line, text, { changes });
     }
   }
-  for (const key of NOT_FOLLOWED) {
+  for (const key of NOT_READ) {
     const node = document.get(key);
     const isThere = node !== undefined && (node.items.length > 0 || node.entries.length > 0);
-    if (isThere) needed.problem(node.line, `${key} is not followed: name its images in a list, too`);
+    if (isThere) needed.problem(node.line, `${key} is not read; name its images in a list`);
   }
   for (const key of PATCHES) {
     const node = document.get(key);
@@ -55,17 +55,10 @@ function changeOf(entry: YamlNode): ImageChange[] {
   const name = entry.get('name')?.text;
   if (name === undefined) return [];
   const [newName, newTag, digest] = ['newName', 'newTag', 'digest'].map((key) => entry.get(key)?.text);
-  return [
-    {
-      name,
-      ...(newName === undefined ? {} : { newName }),
-      ...(newTag === undefined ? {} : { newTag }),
-      ...(digest === undefined ? {} : { digest }),
-    },
-  ];
+  return [{ name, newName, newTag, digest }];
 }
 
-/** What becomes of an image by `changes`, in their order; undefined if it is no name of an image then. */
+/** Applies `changes` to an image, in their order. Undefined: the new name is not the name of an image. */
 export function changedImage(needed: NeededImage, changes: readonly ImageChange[]): NeededImage | undefined {
   let { spelling } = needed;
   for (const change of changes) {

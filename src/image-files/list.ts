@@ -9,15 +9,15 @@ import { ListError, quoted } from './needed.ts';
 const IMAGE_FORM = 'such as golang:1.22, ghcr.io/org/app@sha256:… or golang:1.22@sha256:…';
 
 /**
- * The images that a file names: a lock, or lines of `name[:tag][@digest] [platform,…]` with `#` comments. `path` is what
- * the user calls the file. Throws ListError, which names file and line.
+ * The images of a lock, or of lines of `name[:tag][@digest] [platform,…]` with `#` comments. `path` is for messages. Throws
+ * ListError, which names file and line.
  */
 export function parseImageList(path: string, text: string): ListedImage[] {
   if (isLockFile(text)) return parseLockFile(path, text);
   return text.split(/\r?\n/).flatMap((line, at) => parseLine(line, `${path}:${at + 1}`));
 }
 
-/** The images that words of a command name. Throws ListError. */
+/** The images in the arguments of a command. Throws ListError. */
 export function parseImageWords(words: readonly string[]): ListedImage[] {
   return words.map((word) => {
     const image = parseListedImage(word);
@@ -27,7 +27,7 @@ export function parseImageWords(words: readonly string[]): ListedImage[] {
 }
 
 function parseLine(line: string, place: string): ListedImage[] {
-  // A tag or digest holds no #, and a comment needs no blank before it at the start of a line only.
+  // A comment starts the line, or follows a blank.
   const words = line
     .replace(/(^|\s)#.*$/s, '')
     .trim()

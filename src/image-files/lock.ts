@@ -21,18 +21,18 @@ import { ListError, quoted } from './needed.ts';
 
 const VERSION = 1;
 
-const HEAD = `# Images by their exact digests, as \`pierhead lock\` writes them; \`pierhead warm -f\` brings them into a cache.
+const HEAD = `# Images by digest, written by \`pierhead lock\`. \`pierhead warm -f\` downloads them into a cache.
 `;
 
-/** Whether a file is meant to be a lock: no list of names begins with a key. */
+/** Whether a file is a lock: a list of names does not begin with a key. */
 export function isLockFile(text: string): boolean {
   const first = text.split('\n').find((line) => !/^\s*(#|$)/.test(line));
   return first !== undefined && /^(version|images)\s*:(\s|$)|^(---|%YAML)/.test(first);
 }
 
 /**
- * A lock: sorted, an item per line where there can be several, so that two of them differ in as many lines as there are
- * differences. The same images make the same bytes, in whatever order they come.
+ * The text of a lock, sorted and with one item a line, so that a diff of two locks is short. The order of `images` does not
+ * change the bytes.
  */
 export function renderLockFile(images: readonly ListedImage[]): string {
   const entries = [...new Map(images.map(entryOf)).entries()].sort(([a], [b]) => (a < b ? -1 : 1));
@@ -52,7 +52,7 @@ function entryOf(image: ListedImage): [key: string, entry: object] {
   return [`${formatListedImage({ ...image, platforms: [] })} ${platforms.join(' ')}`, entry];
 }
 
-/** Reads a lock that the user calls `path`. Throws ListError, which names file and line. */
+/** Reads a lock. `path` is for messages. Throws ListError, which names file and line. */
 export function parseLockFile(path: string, text: string): ListedImage[] {
   return new LockFile(path, text).images();
 }
@@ -73,23 +73,23 @@ class LockFile {
 
   images(): ListedImage[] {
     const { contents } = this.#document;
-    if (!isMap(contents)) throw this.#error(0, 'a lock holds a map of version and images');
+    if (!isMap(contents)) throw this.#error(0, 'a lock must be a map of version and images');
     this.#requireVersion(contents.get('version', true));
     const images = contents.get('images', true);
     if (images === undefined || (isScalar(images) && images.value === null)) return [];
-    if (!isSeq(images)) throw this.#error(this.#at(images), 'images takes a list');
+    if (!isSeq(images)) throw this.#error(this.#at(images), 'images must be a list');
     return images.items.map((item) => this.#image(item));
   }
 
   #requireVersion(node: unknown): void {
     if (isScalar(node) && node.value === VERSION) return;
     const what = node === undefined ? 'the version is missing' : `version ${quoted(textOf(node) ?? '')}`;
-    throw this.#error(this.#at(node), `${what}; this pierhead reads version ${VERSION}`);
+    throw this.#error(this.#at(node), `${what}; this Pierhead reads version ${VERSION}`);
   }
 
   #image(item: unknown): ListedImage {
     if (!isMap(item))
-      throw this.#error(this.#at(item), 'an image is a map of image, tag, digest and platforms');
+      throw this.#error(this.#at(item), 'an image must be a map of image, tag, digest and platforms');
     for (const { key } of item.items) {
       const name = isScalar(key) ? String(key.value) : '';
       if (!KEYS.has(name)) throw this.#error(this.#at(key), `unknown key ${quoted(name)}`);
@@ -108,20 +108,20 @@ class LockFile {
     };
   }
 
-  /** Texts as they are spelt: a tag 1.20 is no number. */
+  /** Reads the source text: the tag 1.20 must not become the number 1.2. */
   #value<T>(item: YAMLMap, key: string, parse: (text: string) => T | undefined): T | undefined {
     const node = item.get(key, true);
     if (node === undefined) return undefined;
     const text = textOf(node);
     const value = text === undefined ? undefined : parse(text);
-    if (value === undefined) throw this.#error(this.#at(node), `${quoted(text ?? '')} cannot be the ${key}`);
+    if (value === undefined) throw this.#error(this.#at(node), `${quoted(text ?? '')} is not a valid ${key}`);
     return value;
   }
 
   #platforms(item: YAMLMap): ListedImage['platforms'] {
     const node = item.get('platforms', true);
     if (node === undefined) return [];
-    if (!isSeq(node)) throw this.#error(this.#at(node), 'platforms takes a list');
+    if (!isSeq(node)) throw this.#error(this.#at(node), 'platforms must be a list');
     return node.items.map((each) => {
       const text = textOf(each) ?? '';
       const platform = parsePlatform(text);
@@ -144,16 +144,16 @@ function textOf(node: unknown): string | undefined {
   return isScalar(node) ? (node.source ?? String(node.value)) : undefined;
 }
 
-/** Something that was pulled. */
+/** An entry of the history of pulls. */
 export interface PulledImage {
   readonly repository: Repository;
-  readonly tag?: string;
-  /** What the tag named, or what was asked for by digest. */
+  readonly tag?: string | undefined;
+  /** The digest that the tag named, or that the client asked for. */
   readonly root: Digest;
-  /** The manifest of that list which was taken. */
-  readonly child?: Digest;
-  readonly platform?: Platform;
-  /** When it was pulled last; ms since the epoch. */
+  /** The manifest that the client got, if `root` is an index. */
+  readonly child?: Digest | undefined;
+  readonly platform?: Platform | undefined;
+  /** Time of the last pull; ms since the epoch. */
   readonly lastAt: number;
 }
 
@@ -165,9 +165,8 @@ interface Group {
 }
 
 /**
- * What was pulled, as a lock has it: what each tag named last, with the platforms that were taken of it. What a tag named
- * before stands there by its digest alone, as what was pulled by digest does; a manifest that was taken out of a list
- * belongs to that.
+ * The pulled images for a lock: the last digest of each tag, with its pulled platforms. Earlier digests of a tag, and images
+ * that were pulled by digest, have no tag. A manifest that was pulled as part of an index is no image of its own.
  */
 export function lockedImages(pulls: readonly PulledImage[]): ListedImage[] {
   const groups = groupsOf(pulls);
@@ -197,7 +196,7 @@ function groupsOf(pulls: readonly PulledImage[]): Map<string, Group> {
   return groups;
 }
 
-/** The tags under what each of them named last. */
+/** The tags by the last digest of each. */
 function tagsByRoot(pulls: readonly PulledImage[]): Map<string, string[]> {
   const latest = new Map<string, { readonly root: string; readonly tag: string; readonly lastAt: number }>();
   for (const { repository, root, tag, lastAt } of pulls) {

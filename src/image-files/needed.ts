@@ -1,7 +1,7 @@
 import { formatFullName, parseImageName, type ListedImage } from '../oci/image-name.ts';
 import { formatPlatform, parsePlatform, type Platform } from '../oci/platform.ts';
 
-/** A file that is to name images cannot be read as such; `message` says which, where and why. */
+/** A file with images is not valid; `message` names file, line and reason. */
 export class ListError extends Error {
   override readonly name = 'ListError';
   readonly code = 'list-invalid';
@@ -14,84 +14,85 @@ export function quoted(text: string): string {
   return JSON.stringify(text.length > MAX_QUOTED_LENGTH ? `${text.slice(0, MAX_QUOTED_LENGTH)}…` : text);
 }
 
-/** An image that a file needs, and where in it: `compose.yaml:12`. */
+/** An image that a file needs. */
 export interface NeededImage {
   readonly image: ListedImage;
+  /** File and line: `compose.yaml:12`. */
   readonly place: string;
-  /** As the file spells it, variables replaced. */
+  /** The name in the file, with variables replaced. */
   readonly spelling: string;
-  /** The name was made for the platforms of `image`: it is pulled for no others. */
+  /** The name holds a variable of the platform, so the image is pulled only for the platforms of `image`. */
   readonly isMadeForPlatform: boolean;
 }
 
-/** An image as a list names it. */
+/** An image of a list. */
 export function listedAt(image: ListedImage, place: string): NeededImage {
   return { image, place, spelling: formatFullName(image), isMadeForPlatform: false };
 }
 
-/** What a build or a Compose project is given from outside. */
+/** Values that a file does not hold itself. */
 export interface SourceContext {
-  /** What variables in a Compose file stand for. */
+  /** Values of the variables in a Compose file. */
   readonly variables: (name: string) => string | undefined;
-  /** The folder of the project, whose name Compose gives to it. */
+  /** The name of the folder: Compose names the project after it. */
   readonly folder: string;
-  /** `--build-arg` of builders. */
+  /** `--build-arg`. */
   readonly buildArgs: ReadonlyMap<string, string>;
-  /** What is built for: each of them by a build of its own. */
+  /** The platforms of builds: one build for each. */
   readonly platforms: readonly Platform[];
 }
 
-/** One service of a Compose file, for a platform if whoever extends it says so. */
+/** One service of a Compose file. `platform` is that of the service that extends it. */
 export interface ServiceChoice {
   readonly name: string;
   readonly platform: string | undefined;
 }
 
-/** Another file that is part of one. */
+/** A file that another file includes. */
 export interface FurtherFile {
-  /** From the folder of the file that names it. */
+  /** Relative to the folder of the including file. */
   readonly path: string;
   /** `compose.yaml:12` */
   readonly place: string;
-  /** Undefined: all of it. */
+  /** Undefined: all services. */
   readonly service?: ServiceChoice | undefined;
-  /** What becomes of the images that it names. */
+  /** Changes to the names of its images. */
   readonly changes?: readonly ImageChange[];
 }
 
-/** An entry of `images` in a kustomization: what becomes of the images of a name. */
+/** An entry of `images` in a kustomization. */
 export interface ImageChange {
   readonly name: string;
-  readonly newName?: string;
-  readonly newTag?: string;
-  readonly digest?: string;
+  readonly newName?: string | undefined;
+  readonly newTag?: string | undefined;
+  readonly digest?: string | undefined;
 }
 
-/** What a file needs of images. */
+/** The images that a file needs. */
 export interface ImageSource {
   readonly images: readonly NeededImage[];
-  /** A sentence each, with file and line: what could not be told, so that an image may be missing. */
+  /** Parts that could not be read, so `images` may lack an image. Sentences with file and line. */
   readonly problems: readonly string[];
-  /** A sentence each, with file and line: how something was read that can be read in another way. */
+  /** Parts that can be read in several ways, and how they were read. Sentences with file and line. */
   readonly notes: readonly string[];
   readonly further: readonly FurtherFile[];
 }
 
-/** A value in a file; undefined: it is no text. */
 interface Value {
   readonly line: number;
+  /** Undefined: the value is not a text. */
   readonly text: string | undefined;
 }
 
 /** How an image is needed. */
 export interface NeededHow {
   readonly platform?: string | undefined;
-  /** The variables of its name and platform that are not set and were replaced by nothing. */
+  /** Unset variables in the name and the platform; each was replaced by nothing. */
   readonly unset?: readonly string[];
   readonly isMadeForPlatform?: boolean;
 }
 
-/** Collects what a file needs while it is being read; what is said twice counts once. */
+/** Collects the images of a file, without duplicates. */
 export class NeededImages implements ImageSource {
   readonly images: NeededImage[] = [];
   readonly further: FurtherFile[] = [];
@@ -112,7 +113,7 @@ export class NeededImages implements ImageSource {
     return [...this.#notes];
   }
 
-  /** An image by the name that clients pull it by: of a tag and a digest the digest counts. */
+  /** Adds an image. If the name has a tag and a digest, the digest counts. */
   add(line: number, name: string, how: NeededHow = {}): void {
     const { platform, unset = [], isMadeForPlatform = false } = how;
     const without = unset.map((variable) => `${variable} is not set`).join(', ');
@@ -140,10 +141,10 @@ export class NeededImages implements ImageSource {
     });
   }
 
-  goesOn(line: number, path: string, how: Pick<FurtherFile, 'service' | 'changes'> = {}): void {
-    // Compose and Kustomize take them from elsewhere, too.
+  addFile(line: number, path: string, how: Pick<FurtherFile, 'service' | 'changes'> = {}): void {
+    // Compose and Kustomize accept URLs too.
     if (/:\/\/|^git@|[^:]\/\/|[?&]ref=/.test(path)) {
-      this.problem(line, `${quoted(path)} is not looked into: name what it needs in a list, too`);
+      this.problem(line, `${quoted(path)} is not read; name its images in a list`);
     } else this.further.push({ path, place: this.#place(line), ...how });
   }
 
@@ -155,7 +156,7 @@ export class NeededImages implements ImageSource {
     this.#notes.add(`${this.#place(line)}: ${message}`);
   }
 
-  /** Notes which of these values look like images where nothing says that they are. */
+  /** Adds a note for each value that looks like an image. */
   noteLikenesses(where: string, values: readonly Value[] = []): void {
     for (const { line, text } of values) {
       const value = (text ?? '').replace(/^-{0,2}[\w.-]+=/, '');
@@ -169,7 +170,7 @@ export class NeededImages implements ImageSource {
   }
 }
 
-/** A name with a tag or a digest, and a registry, a path or a number in the tag: `redis:7`, and no `localhost:80`. */
+/** A tag or a digest, and a registry, a path or a number in the tag: `redis:7`, but not `localhost:80`. */
 function looksLikeImage(text: string): boolean {
   const [, host, path = '', tag, digest] =
     /^(?:((?:[a-z0-9-]+\.)+[a-z]{2,}(?::\d+)?|localhost(?::\d+)?)\/)?([a-z0-9][a-z0-9._/-]*)(?::([\w][\w.-]*))?(?:@(sha256:[0-9a-f]{64}))?$/.exec(

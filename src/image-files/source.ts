@@ -14,16 +14,16 @@ import {
 import { parseYaml } from './yaml-tree.ts';
 
 export interface SourceFile extends SourceContext {
-  /** What the user calls it. */
+  /** For messages, and to guess the kind of the file. */
   readonly path: string;
   readonly text: string;
-  /** Of a Compose file only this one. */
+  /** Of a Compose file, only this service. */
   readonly service?: ServiceChoice | undefined;
 }
 
 /**
- * The images that a file needs: a Compose file, manifests of Kubernetes, a kustomization, a Dockerfile, a lock or a list
- * of names, told apart by name and content. Throws ListError if it is none of them.
+ * The images of a Compose file, Kubernetes manifests, a kustomization, a Dockerfile, a lock or a list of names. Name and
+ * content decide on the kind. Throws ListError for other files.
  */
 export function readImageSource(file: SourceFile): ImageSource {
   const { path, text } = file;
@@ -37,8 +37,7 @@ export function readImageSource(file: SourceFile): ImageSource {
       else if (document.get('kind') !== undefined) kubernetesImages(document, needed);
       else if (document.get('version') !== undefined) return listed(path, text);
       else {
-        const what =
-          'this is no Compose file (services), no Kubernetes manifest (kind) and no lock (version)';
+        const what = 'not a Compose file (services), a Kubernetes manifest (kind) or a lock (version)';
         throw new ListError(`${path}:${document.line}: ${what}`);
       }
     }
@@ -57,7 +56,7 @@ function listed(path: string, text: string): ImageSource {
 
 const YAML_NAME = /\.(?:ya?ml|json)$/i;
 
-/** No name of an image is followed by a colon and a blank, or begins with a brace. */
+/** In a list of names, no line begins with a key or a brace. */
 const YAML_START = /^(?:---|%YAML|[{[]|["']?[\w.-]+["']?\s*:(?:\s|$))/;
 
 function isYaml(path: string, text: string): boolean {

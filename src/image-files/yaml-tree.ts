@@ -1,16 +1,16 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, visit, type Document } from 'yaml';
 import { ListError } from './needed.ts';
 
-/** Maps that are merged into maps that are merged: nobody goes deeper. */
+/** Deepest nesting of merged maps. */
 const MAX_MERGES = 8;
 /**
- * Aliases of aliases make a few lines stand for billions. A file without any is looked at some three times, each node
- * being two characters at least; what is shared by aliases has this much besides.
+ * Aliases of aliases expand a few lines to billions of nodes. Without aliases, a file is read some three times, and a node
+ * has two characters at least.
  */
 const STEPS_PER_CHARACTER = 4;
 const STEPS_FOR_ALIASES = 1_000_000;
 
-/** The documents of a file that the user calls `path`, without the empty ones. Throws ListError, and so do they. */
+/** The documents of a file, without empty ones. `path` is for messages. Throws ListError, and so do the nodes. */
 export function parseYaml(path: string, text: string): YamlNode[] {
   const lines = new LineCounter();
   const file = { path, lines, stepsLeft: STEPS_PER_CHARACTER * text.length + STEPS_FOR_ALIASES };
@@ -26,7 +26,7 @@ export function parseYaml(path: string, text: string): YamlNode[] {
   });
 }
 
-/** What each alias stands for: the last node before it with its anchor. Asked one by one, each would search them all. */
+/** The node of each alias: the last one before it with its anchor. `alias.resolve()` would walk the document each time. */
 function aliasesOf(document: Document): ReadonlyMap<unknown, unknown> {
   const anchors = new Map<string, unknown>();
   const aliases = new Map<unknown, unknown>();
@@ -47,7 +47,7 @@ interface File {
   stepsLeft: number;
 }
 
-/** What all nodes of a document share. */
+/** State of one document, for all its nodes. */
 class Tree {
   readonly #file: File;
   readonly #aliases: ReadonlyMap<unknown, unknown>;
@@ -62,20 +62,20 @@ class Tree {
     return this.#file.lines;
   }
 
-  /** What `node` stands for. */
+  /** Follows an alias. */
   resolved(node: unknown): unknown {
     return isAlias(node) ? this.#aliases.get(node) : node;
   }
 
-  /** Throws ListError if the file is one that never ends. */
+  /** Throws ListError if the aliases of the file expand too far. */
   spend(steps: number): void {
     this.#file.stepsLeft -= steps;
     if (this.#file.stepsLeft < 0) {
-      throw new ListError(`${this.#file.path} says far more by its aliases than it has characters`);
+      throw new ListError(`${this.#file.path}: its YAML aliases expand to too many nodes`);
     }
   }
 
-  /** Those of a map, which are found once for all aliases of it. */
+  /** The entries of a map, computed once for all its aliases. */
   entriesOf(map: unknown, find: () => ReadonlyMap<string, YamlNode>): ReadonlyMap<string, YamlNode> {
     const entries = this.#entries.get(map) ?? find();
     this.#entries.set(map, entries);
@@ -83,7 +83,7 @@ class Tree {
   }
 }
 
-/** A place in a YAML document: aliases are followed, merge keys looked into, texts given as they are spelt. */
+/** A node of a YAML document, with aliases followed and merge keys applied. */
 export class YamlNode {
   readonly #tree: Tree;
   readonly #node: unknown;
@@ -99,29 +99,29 @@ export class YamlNode {
     return this.#tree.lines.linePos(this.#offset).line;
   }
 
-  /** The same for all aliases of a place, so that whoever walks goes nowhere twice. */
+  /** The same for all aliases of a node, so that a walk can skip nodes that it has visited. */
   get identity(): unknown {
     return this.#node;
   }
 
-  /** Undefined: it is no text, or nothing. */
+  /** The source text, such as `1.20`; undefined: not a scalar, or null. */
   get text(): string | undefined {
     return isScalar(this.#node) && this.#node.value !== null ? this.#node.source : undefined;
   }
 
-  /** What a list holds; empty if it is none. */
+  /** The items of a list; empty for other nodes. */
   get items(): readonly YamlNode[] {
     if (!isSeq(this.#node)) return [];
     this.#tree.spend(this.#node.items.length);
     return this.#node.items.map((item) => new YamlNode(this.#tree, item));
   }
 
-  /** The entries of a map, those merged into it included; empty if it is none. */
+  /** The entries of a map, with merged ones; empty for other nodes. */
   get entries(): readonly (readonly [key: string, value: YamlNode])[] {
     return [...this.#entries()];
   }
 
-  /** What a list or a map holds; empty if it is neither. */
+  /** The items of a list, or the values of a map; empty for other nodes. */
   get values(): readonly YamlNode[] {
     return [...this.items, ...this.entries.map(([, value]) => value)];
   }
@@ -130,7 +130,7 @@ export class YamlNode {
     return this.#entries().get(key);
   }
 
-  /** What lies at the end of a path of keys. */
+  /** The node at a path of keys. */
   at(...keys: readonly string[]): YamlNode | undefined {
     return keys.reduce<YamlNode | undefined>((node, key) => node?.get(key), this);
   }
@@ -140,8 +140,8 @@ export class YamlNode {
   }
 
   /**
-   * Own entries overrule merged ones, and of those the first does (yaml.org/type/merge.html). So a map that is merged again
-   * adds nothing; without `seen`, few lines could make it be merged a billion times.
+   * Own entries win over merged ones, and earlier merges over later ones (yaml.org/type/merge.html). So a map that is merged
+   * twice adds nothing. Without `seen`, a few lines could merge a map a billion times.
    */
   #merged(depth: number, seen: Set<unknown>): Map<string, YamlNode> {
     const entries = new Map<string, YamlNode>();

@@ -146,7 +146,7 @@ describe('however hostile a file that names images,', () => {
     const services = Array.from({ length: 1000 }, (_, at) => `  s${at}: {<<: *a}\n`).join('');
     const text = `x: &a {${large}}\nservices:\n${services}`;
     expect(() => readImageSource({ path: 'x.yaml', text, ...PLAIN_CONTEXT })).toThrow(
-      'says far more by its aliases than it has characters',
+      'its YAML aliases expand to too many nodes',
     );
   });
 

@@ -66,12 +66,12 @@ services:
   e: { build: { dockerfile_inline: "FROM alpine" } }
 `;
     expect(needs('c.yaml', text)).toEqual([
-      'c.yaml:1: "oci://registry/other" is not looked into: name what it needs in a list, too',
+      'c.yaml:1: "oci://registry/other" is not read; name its images in a list',
       'c.yaml:3: "golang:" is not the name of an image (UNSET is not set)',
       'c.yaml:5: b: TAG is not set: is needed',
-      'c.yaml:6: "git@host:repo" is not looked into: name what it needs in a list, too',
+      'c.yaml:6: "git@host:repo" is not read; name its images in a list',
       'c.yaml:7: "Golang" is not the name of an image',
-      'c.yaml:8: what e is built from is not looked into: name that in a list, too',
+      'c.yaml:8: e: dockerfile_inline is not read; name its images in a list',
     ]);
   });
 });
@@ -110,8 +110,8 @@ describe('a Compose file as Compose reads it', () => {
     expect(needs('c.yaml', text)).toEqual([
       'alpine:3.20 c.yaml:5',
       'busybox:1.36 c.yaml:9',
-      'note: c.yaml:6: a: cache_from "ghcr.io/org/cache:main" is not checked: builds go without it',
-      'note: c.yaml:6: a: cache_from "ghcr.io/org/b:1" is not checked: builds go without it',
+      'note: c.yaml:6: a: cache_from "ghcr.io/org/cache:main" is not checked: builds work without it',
+      'note: c.yaml:6: a: cache_from "ghcr.io/org/b:1" is not checked: builds work without it',
       'note: c.yaml:7: a: build.args: "debian:12" looks like an image, not checked',
       'note: c.yaml:10: b: environment: "ghcr.io/org/runner:v2" looks like an image, not checked',
       'note: c.yaml:11: b: command: "org/tool:1" looks like an image, not checked',
@@ -138,7 +138,7 @@ services:
       'golang:1.22 linux/amd64 c.yaml:6',
       'golang:1.22 linux/arm64 c.yaml:6',
       'alpine:latest c.yaml:10',
-      'c.yaml:4: the env_file of what it includes is not looked into',
+      'c.yaml:4: env_file of include is not read',
       'a.yaml c.yaml:2 {}',
       'b.yaml c.yaml:3 {}',
       'c/c.yaml c.yaml:3 {}',
@@ -159,6 +159,6 @@ services:
         }),
       );
     expect(only('web')).toEqual(['nginx:latest linux/arm64 x.yaml:2']);
-    expect(only('none')).toEqual(['x.yaml:1: there is no service none']);
+    expect(only('none')).toEqual(['x.yaml:1: no service "none"']);
   });
 });

@@ -77,7 +77,7 @@ COPY --from=a /a /b
       'x.dockerfile:3: TAG is not set: needed',
       'x.dockerfile:4: "Golang" is not the name of an image',
       'x.dockerfile:5: "arm64" is not a platform',
-      'x.dockerfile:6: a variable in from= is not expanded by builders; a stage of its own is needed',
+      'x.dockerfile:6: builders do not expand variables in from=; name a stage',
     ]);
   });
 
@@ -155,9 +155,9 @@ FROM golang:\${V/x/y}
 FROM golang:\${W:-\${V#1}}
 `;
     expect(needs('Dockerfile', text)).toEqual([
-      'Dockerfile:2: what becomes of V by %-x is not known',
-      'Dockerfile:3: what becomes of V by /x/y is not known',
-      'Dockerfile:4: what becomes of V by #1 is not known',
+      'Dockerfile:2: unknown expansion of V: %-x',
+      'Dockerfile:3: unknown expansion of V: /x/y',
+      'Dockerfile:4: unknown expansion of V: #1',
     ]);
   });
 

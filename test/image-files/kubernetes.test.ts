@@ -130,7 +130,7 @@ spec: { versions: [{ schema: { properties: { image: string } } }] }
       'python:3 custom.yaml:6',
       'busybox:1 linux/arm64 custom.yaml:17',
       'worker:1 linux/arm64 custom.yaml:18',
-      'custom.yaml:24: how this image is put together is not known: name it in a list, too',
+      'custom.yaml:24: an image made of several fields is not read; name it in a list',
     ]);
   });
 

@@ -33,9 +33,9 @@ patches: [{ path: p.yaml }]
       ].map(([path, line]) => ({ path, place: `overlay/kustomization.yaml:${line}`, changes })),
     );
     expect(problems).toEqual([
-      'overlay/kustomization.yaml:1: "https://example.com/x.yaml" is not looked into: name what it needs in a list, too',
-      'overlay/kustomization.yaml:1: "github.com/org/repo//base?ref=v1" is not looked into: name what it needs in a list, too',
-      'overlay/kustomization.yaml:6: helmCharts is not followed: name its images in a list, too',
+      'overlay/kustomization.yaml:1: "https://example.com/x.yaml" is not read; name its images in a list',
+      'overlay/kustomization.yaml:1: "github.com/org/repo//base?ref=v1" is not read; name its images in a list',
+      'overlay/kustomization.yaml:6: helmCharts is not read; name its images in a list',
     ]);
     expect(notes).toEqual([
       'overlay/kustomization.yaml:7: patches is not applied: images that it sets are not checked',

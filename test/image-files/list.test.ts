@@ -67,7 +67,7 @@ describe('a lock', () => {
       { repository: NGINX, digest: DIGEST, platforms: [] },
     ]);
     expect(lock)
-      .toBe(`# Images by their exact digests, as \`pierhead lock\` writes them; \`pierhead warm -f\` brings them into a cache.
+      .toBe(`# Images by digest, written by \`pierhead lock\`. \`pierhead warm -f\` downloads them into a cache.
 version: 1
 images:
   - image: ghcr.io/org/app
@@ -106,19 +106,19 @@ images:
   });
 
   it.each([
-    ['version: 2\nimages: []', 'a.lock:1: version "2"; this pierhead reads version 1'],
+    ['version: 2\nimages: []', 'a.lock:1: version "2"; this Pierhead reads version 1'],
     ['images: []', 'a.lock:1: the version is missing'],
-    ['version: 1\nimages: golang', 'a.lock:2: images takes a list'],
-    ['version: 1\nimages:\n  - golang:1.22', 'a.lock:3: an image is a map'],
+    ['version: 1\nimages: golang', 'a.lock:2: images must be a list'],
+    ['version: 1\nimages:\n  - golang:1.22', 'a.lock:3: an image must be a map'],
     ['version: 1\nimages:\n  - image: golang', 'a.lock:3: tag or digest is missing'],
     ['version: 1\nimages:\n  - tag: x', 'a.lock:3: image is missing'],
     ['version: 1\nimages:\n  - image: golang\n    tag: x\n    diggest: y', 'a.lock:5: unknown key "diggest"'],
     [
       'version: 1\nimages:\n  - image: golang\n    digest: sha256:12',
-      'a.lock:4: "sha256:12" cannot be the digest',
+      'a.lock:4: "sha256:12" is not a valid digest',
     ],
-    ['version: 1\nimages:\n  - image: Golang\n    tag: x', 'a.lock:3: "Golang" cannot be the image'],
-    ['version: 1\nimages:\n  - image: [a]\n    tag: x', 'a.lock:3: "" cannot be the image'],
+    ['version: 1\nimages:\n  - image: Golang\n    tag: x', 'a.lock:3: "Golang" is not a valid image'],
+    ['version: 1\nimages:\n  - image: [a]\n    tag: x', 'a.lock:3: "" is not a valid image'],
     [
       'version: 1\nimages:\n  - image: golang\n    tag: x\n    platforms:\n      - arm64',
       'a.lock:6: "arm64" is not a platform',

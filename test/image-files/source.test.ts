@@ -42,8 +42,8 @@ describe('a file that names images', () => {
   });
 
   it('is refused if it is YAML of another kind', () => {
-    expect(() => needs('x.yaml', '---\nname: x\n')).toThrow('x.yaml:2: this is no Compose file');
+    expect(() => needs('x.yaml', '---\nname: x\n')).toThrow('x.yaml:2: not a Compose file');
     expect(() => needs('x.yaml', `kind: ${'['.repeat(100_000)}`)).toThrow('x.yaml:1: this is not valid YAML');
-    expect(() => needs('x', 'name: x\n')).toThrow('x:1: this is no Compose file');
+    expect(() => needs('x', 'name: x\n')).toThrow('x:1: not a Compose file');
   });
 });
