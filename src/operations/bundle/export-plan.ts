@@ -23,17 +23,21 @@ import type { ManifestStore, ReferrersStore } from '../../store/manifests.ts';
 import { walkImage, type WalkedManifest } from '../images/walk.ts';
 import { isOfUse, selectImage, type Audience, type Selection } from './selection.ts';
 
-export interface DockerImagesOptions {
-  readonly platform: Platform;
-  /** The blobs that there will be: an image is left out that lacks one. */
-  readonly held: ReadonlySet<Digest>;
-  readonly read: (digest: Digest) => Promise<Manifest | undefined>;
-}
-
-/** The images that a client of one platform would get by these names, and the names by which it would get none. */
-export async function dockerImages(
+/**
+ * The images that a client of `platform` gets for these names, and the names without a manifest for it. `held` are the
+ * blobs of the bundle: an image that lacks one is left out.
+ */
+async function dockerImages(
   named: readonly { readonly name: ImageName; readonly root: Digest }[],
-  { platform, held, read }: DockerImagesOptions,
+  {
+    platform,
+    held,
+    read,
+  }: {
+    readonly platform: Platform;
+    readonly held: ReadonlySet<Digest>;
+    readonly read: (digest: Digest) => Promise<Manifest | undefined>;
+  },
 ): Promise<{ readonly images: DockerImage[]; readonly unmatched: ImageName[] }> {
   const images = new Map<Digest, Omit<DockerImage, 'names'> & { readonly names: ImageName[] }>();
   const unmatched: ImageName[] = [];
@@ -63,17 +67,17 @@ export interface PlanOptions {
   readonly manifests: Pick<ManifestStore, 'getTag' | 'getManifest' | 'getLink'>;
   readonly referrers: Pick<ReferrersStore, 'getReferrers'>;
   readonly files: Pick<BlobFiles, 'size'>;
-  /** Undefined: for whom each image is listed, else `stored`. */
+  /** Undefined: the platforms of each listed image, else `stored`. */
   readonly audience: Audience | undefined;
   readonly withForeign: boolean;
-  /** What the other side has. */
+  /** The blobs that the other site has. */
   readonly has: ReadonlySet<Digest>;
-  /** For which platform the images are that go to programs which take one. */
+  /** The platform of `manifest.json`: `docker load` takes one platform for each tag. */
   readonly dockerPlatform: Platform;
   readonly signal: AbortSignal;
 }
 
-/** An image of which less goes into the bundle than was wanted, or nothing. */
+/** A requested image that the bundle holds in part, or not at all. */
 export interface LackingImage {
   readonly image: string;
   readonly lacks: readonly string[];
@@ -82,7 +86,7 @@ export interface LackingImage {
 export interface PlannedImage {
   readonly image: string;
   readonly digest: Digest;
-  /** As the index says; empty: it does not. */
+  /** As the index states them; empty: it states none. */
   readonly platforms: readonly string[];
 }
 
@@ -90,16 +94,16 @@ export interface BundlePlan {
   readonly draft: BundleDraft;
   readonly images: readonly PlannedImage[];
   readonly lacking: readonly LackingImage[];
-  /** Images that have nothing for `dockerPlatform`. */
+  /** Images without a manifest for `dockerPlatform`. */
   readonly unmatched: readonly string[];
   /** Foreign layers that are left out. */
   readonly foreign: readonly { readonly image: string; readonly digest: Digest; readonly size: number }[];
 }
 
-/** Signatures and the like as tags beside the image, where a registry has no referrers (cosign; OCI distribution-spec). */
+/** Tags with signatures and other referrers, for registries without the referrers API (cosign; OCI distribution-spec). */
 const TAG_SUFFIXES = ['', '.sig', '.att', '.sbom'] as const;
 
-/** Finds out what goes into a bundle. The same images that are stored the same make the same plan, in whatever order. */
+/** Plans the contents of a bundle. The order of `images` does not change the plan. */
 export async function planBundle(images: readonly ListedImage[], options: PlanOptions): Promise<BundlePlan> {
   const plan = new Planning(options);
   const sorted = images
@@ -122,7 +126,7 @@ interface Chosen {
 
 class Planning {
   readonly #options: PlanOptions;
-  /** By their whole names. */
+  /** By `wholeName`. */
   readonly #chosen = new Map<string, Chosen>();
   readonly #lacking: LackingImage[] = [];
   readonly #foreign = new Map<Digest, BundlePlan['foreign'][number]>();
@@ -138,12 +142,12 @@ class Planning {
     const root = image.digest ?? tagged;
     const shown = shownName(image);
     if (root === undefined) {
-      this.#lacking.push({ image: shown, lacks: ['the tag is not known here'] });
+      this.#lacking.push({ image: shown, lacks: ['the tag is not cached'] });
       return;
     }
     if (!(await this.#isOf(repository, root))) {
-      // Clients get nothing by it either; there, whoever may pull from this repository would.
-      this.#lacking.push({ image: shown, lacks: ['it is not known to be of that repository'] });
+      // Clients cannot pull it here. At the other site, all clients of this repository could.
+      this.#lacking.push({ image: shown, lacks: ['not known to belong to this repository'] });
       return;
     }
     const audience = this.#audienceOf(platforms);
@@ -199,7 +203,7 @@ class Planning {
   #select(repository: Repository, root: Digest, audience: Audience): Promise<Selection> {
     const { manifests, withForeign, signal } = this.#options;
     return selectImage(root, audience, {
-      // Whoever writes a list or names a foreign layer can name what is of another repository, and private there.
+      // An index or a foreign layer can name a digest that is private in another repository.
       read: async (digest) =>
         (await this.#isOf(repository, digest)) ? manifests.getManifest(digest) : undefined,
       referrers: async (subject) => this.#listed(repository, subject),
@@ -227,8 +231,8 @@ class Planning {
   }
 
   /**
-   * A lock can have a tag twice, with what it named before and after it moved: then the name is for what the tag names
-   * here, and the other one goes by its digest.
+   * A lock can hold a tag twice: before and after the tag moved. Then the tag goes to the digest that it names in the cache.
+   * The other image gets a name with its digest.
    */
   async #nameFor({ repository, tag }: ListedImage, root: Digest, tagged?: Digest): Promise<ImageName> {
     const byDigest: ImageName = { repository, reference: { kind: 'digest', digest: root } };

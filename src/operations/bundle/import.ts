@@ -6,6 +6,7 @@ import { KeyError, parsePublicKey } from '../../bundle/signature.ts';
 import type { Tell } from '../../events/events.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { unlessAborted } from '../../lib/promises.ts';
+import { counted } from '../../lib/text.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatImageName, type ImageName } from '../../oci/image-name.ts';
 import { BlobStoreError, type BlobStore } from '../../store/blobs.ts';
@@ -24,15 +25,15 @@ export interface BundleImportOptions {
   readonly blobs: BlobStore;
   readonly images: Pick<Images, 'requireRoom' | 'pinAll'>;
   readonly publisher: BundlePublisher;
-  /** A blob is in use, and stays, until the function that this gives is called. */
+  /** Protects a blob from eviction until the returned function is called. */
   readonly hold: (digest: Digest) => () => void;
-  /** Evicts until there is room for so many bytes. Throws BlobStoreError `no-space`. */
+  /** Evicts images until `bytes` bytes are free. Throws BlobStoreError `no-space`. */
   readonly makeRoom: (bytes: number) => Promise<void>;
-  /** Whether what comes is pinned unless a request says otherwise. */
+  /** `importPins`: whether images are pinned if the request does not say. */
   readonly pins: boolean;
-  /** PEM: what every bundle must be signed by; undefined: nothing. Throws the system's error. */
+  /** `importVerify`: the public key (PEM) of all bundles; undefined: no key. Throws the system's error. */
   readonly requiredKey: () => Promise<string | undefined>;
-  /** Whether clients can ask for images of a host. */
+  /** Whether a host is an upstream. */
   readonly isServed: (host: string) => boolean;
   readonly tell: Tell<'imported'>;
 }
@@ -41,8 +42,8 @@ const PROGRESS_MS = 250;
 const MAX_NAMED = 5;
 
 /**
- * Takes bundles in. Nothing of one is visible before all of it has come and was right; what of its blobs was right stays
- * whatever becomes of the rest, so that the next attempt goes on from there.
+ * Imports bundles. Clients see the images of a bundle only after all of its bytes were verified. Verified blobs stay after a
+ * failure, so the next attempt need not store them again.
  */
 export class BundleImport {
   readonly #options: BundleImportOptions;
@@ -52,13 +53,13 @@ export class BundleImport {
     this.#options = options;
   }
 
-  /** `stream` is the bundle. Throws OperationError; `busy` while another one is being taken in. */
+  /** `stream` is the bundle. Throws OperationError; `busy` during another import. */
   async run(
     request: ImportRequest,
     run: OperationRun<ImportProgress>,
     stream: AsyncIterable<Buffer>,
   ): Promise<ImportSummary> {
-    if (this.#isRunning) throw new OperationError('busy', 'a bundle is being imported already');
+    if (this.#isRunning) throw new OperationError('busy', 'another import is running; try again later');
     this.#isRunning = true;
     try {
       const keys = await this.#keys(request);
@@ -76,11 +77,11 @@ export class BundleImport {
     const required = await this.#options.requiredKey().catch((error: unknown) => {
       throw new OperationError(
         'failed',
-        `the key of importVerify cannot be read: ${messageOf(error)}`,
+        `cannot read the key of \`importVerify\`: ${messageOf(error)}`,
         error,
       );
     });
-    return [keyOf(publicKey, 'the key'), keyOf(required, 'the key of importVerify')].flat();
+    return [keyOf(publicKey, 'the key'), keyOf(required, 'the key of `importVerify`')].flat();
   }
 }
 
@@ -146,7 +147,7 @@ class ImportRun {
     };
   }
 
-  /** What a delta builds on stays while it comes. */
+  /** The blobs that `export --since` left out must be cached. Holds them until the import ends. */
   async #requireBase({ contents }: BundleHead): Promise<void> {
     const missing: Digest[] = [];
     for (const { digest } of contents.base) if (!(await this.#isHere(digest))) missing.push(digest);
@@ -155,7 +156,7 @@ class ImportRun {
     const rest = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : '';
     throw new BundleError(
       'base-missing',
-      `the bundle builds on ${contents.base.length} blobs of an earlier one, and of those ${missing.length} are not here: ${named}${rest}`,
+      `${missing.length} of ${contents.base.length} blobs that \`export --since\` left out are not cached: ${named}${rest}; import the earlier bundle first`,
     );
   }
 
@@ -165,7 +166,7 @@ class ImportRun {
     return known;
   }
 
-  /** Held first, so that it does not go in between. */
+  /** Holds first, so the blob cannot be evicted after the test. */
   async #isHere(digest: Digest): Promise<boolean> {
     this.#run.signal.throwIfAborted();
     this.#releases.push(this.#options.hold(digest));
@@ -195,11 +196,11 @@ class ImportRun {
     await this.#intake.finish();
   }
 
-  /** What is held is not evicted, but can be removed by command, or by hand. */
+  /** Held blobs are not evicted, but a command or a user can remove them. */
   async #requireAll({ contents }: BundleHead): Promise<void> {
     for (const { digest } of [...contents.blobs, ...contents.base]) {
       if ((await this.#options.blobs.stat(digest)) !== undefined) continue;
-      throw new BundleError('base-missing', `${digest} was removed while the bundle came in`);
+      throw new BundleError('base-missing', `${digest} was removed during the import; import again`);
     }
   }
 
@@ -224,7 +225,7 @@ class ImportRun {
     return [...hosts].filter((host) => !this.#options.isServed(host)).sort();
   }
 
-  /** A stream that stalls does not hold an operation that is to end. */
+  /** A stalled stream must not delay the end of the operation. */
   #unlessEnded<T>(promise: Promise<T>): Promise<T> {
     return unlessAborted(promise, this.#run.signal);
   }
@@ -258,14 +259,13 @@ class ImportRun {
       error instanceof BundleError || error instanceof ImageError || error instanceof BlobStoreError;
     if (!isOurs) return error;
     const { blobs } = this.#intake.totals;
-    const what =
-      this.#published === 0 ? 'nothing is imported' : `only ${this.#published} images are imported`;
-    const kept = blobs === 0 ? '' : `; ${blobs} of its blobs were right and are kept for the next attempt`;
+    const what = this.#published === 0 ? 'nothing imported' : `only ${this.#published} images imported`;
+    const kept = blobs === 0 ? '' : `; ${counted(blobs, 'blob')} kept for the next attempt`;
     return new OperationError('failed', `${what}: ${error.message}${kept}`, error);
   }
 }
 
-/** By what a unit is kept: attestations go with their images, but what refers to an image from outside does not. */
+/** The names to pin. Attestations stay with their image; referrers need a pin of their own. */
 function namesOf(unit: BundledUnit): ImageName[] {
   switch (unit.kind) {
     case 'image':

@@ -11,7 +11,7 @@ import type { ImageUsage, Link, ManifestStore } from '../../store/manifests.ts';
 
 export interface BundlePublisherOptions {
   readonly store: ManifestStore;
-  /** The part of `store` that outlives this process. It may refuse what `store` takes. */
+  /** The part of `store` on disk. It may refuse a write that `store` accepts in memory. */
   readonly durable: ManifestStore;
   readonly access: RepositoryAccess;
   readonly negative: NegativeCache;
@@ -20,7 +20,7 @@ export interface BundlePublisherOptions {
   readonly now: () => number;
 }
 
-/** Makes visible what a bundle has brought, once all of its blobs are stored. */
+/** Makes the images of a bundle visible to clients, after all blobs are stored. */
 export class BundlePublisher {
   readonly #options: BundlePublisherOptions;
 
@@ -29,8 +29,8 @@ export class BundlePublisher {
   }
 
   /**
-   * The manifests first, then at once all links by which they can be had by digest, then the tag: whenever this ends,
-   * there is all of it or nothing that a client could see. Throws BlobStoreError if the disk refuses the index.
+   * Writes the manifests, then all links in one transaction, then the tag. So after a crash, clients see the whole unit or
+   * nothing of it. Throws BlobStoreError if a write to the disk fails.
    */
   async publish(unit: BundledUnit): Promise<void> {
     const { store, durable, access } = this.#options;
@@ -44,7 +44,7 @@ export class BundlePublisher {
         (await durable.getLink(repository, digest)) !== undefined;
       if (!isKept) throw refused(digest);
     }
-    // Who brings it here wants it served to those who are served here.
+    // The operator who imports a bundle decides that clients may pull its images.
     await access.presumePublic(repository);
     for (const { descriptor } of manifests) this.#options.negative.forget(repository, descriptor.digest);
     switch (unit.kind) {
@@ -61,7 +61,7 @@ export class BundlePublisher {
     usage.touch(descriptor.digest);
     negative.forget(repository, referenceText(name.reference));
     if (name.reference.kind === 'digest') return;
-    // The import is as good as a check: where upstream answers, the next one is due after the tag's usual time.
+    // The import counts as a tag check: the next one is due after `tagTtl`.
     const at = now();
     const { tag } = name.reference;
     await store.putTag(repository, tag, { descriptor, checkedAt: at, confirmedAt: at });
@@ -71,7 +71,7 @@ export class BundlePublisher {
 }
 
 function refused(what: string): BlobStoreError {
-  return new BlobStoreError('disk-failed', `the index does not take ${what}`);
+  return new BlobStoreError('disk-failed', `cannot write ${what} to the index`);
 }
 
 function linksTo(manifests: readonly ReadManifest[]): Map<Digest, Link> {

@@ -4,12 +4,12 @@ import { PartWriter } from '../../download/part-writer.ts';
 import { digestHasher, hasherMatches, type Digest } from '../../oci/digest.ts';
 import type { BlobPart, BlobStore } from '../../store/blobs.ts';
 
-/** So many blobs may be on their way to the disk while further ones come: a sync takes its time. */
+/** Blobs that are hashed and synced while the next blobs arrive. A sync is slow. */
 const MAX_FINISHING = 4;
 
 /**
- * Reads a blob that is cached already, and keeps none of it: only whoever has its bytes has a claim to it, and what is
- * cached may be of a repository that the maker of the bundle cannot see. Throws BundleError `corrupt`.
+ * Verifies the bytes of a blob that is already cached, and stores nothing. The cached blob may be private in another
+ * repository, so a bundle must prove that its author has the bytes. Throws BundleError `corrupt`.
  */
 export async function requireRight({ digest }: BundledBlob, chunks: AsyncIterable<Buffer>): Promise<void> {
   const hasher = digestHasher(digest);
@@ -17,7 +17,7 @@ export async function requireRight({ digest }: BundledBlob, chunks: AsyncIterabl
   if (!hasherMatches(hasher, digest)) throw changed(digest);
 }
 
-/** Takes blobs into the store, one after the other as their bytes come, and keeps what turns out to be right. */
+/** Stores the blobs of a bundle in the order of the stream. Discards blobs with a wrong digest. */
 export class BundleBlobs {
   readonly #blobs: BlobStore;
   readonly #finishing = new Set<Promise<void>>();
@@ -29,14 +29,14 @@ export class BundleBlobs {
     this.#blobs = blobs;
   }
 
-  /** What was kept. */
+  /** Stored blobs and their bytes. */
   get totals(): { readonly blobs: number; readonly bytes: number } {
     return { blobs: this.#stored, bytes: this.#storedBytes };
   }
 
   /**
-   * Resolves when all bytes have been read; they are hashed and kept while the next ones come. Throws BundleError
-   * `corrupt`, of this blob or one before it, BlobStoreError, and what `chunks` throws.
+   * Resolves when all bytes are written. Hash and sync go on while the next blob arrives. Throws BundleError `corrupt` of
+   * this blob or an earlier one, BlobStoreError, and the errors of `chunks`.
    */
   async take(blob: BundledBlob, chunks: AsyncIterable<Buffer>): Promise<void> {
     while (this.#finishing.size >= MAX_FINISHING) await Promise.race(this.#finishing);
@@ -68,18 +68,18 @@ export class BundleBlobs {
     this.#finishing.add(finished);
   }
 
-  /** Resolves when everything is kept. Throws as `take` does. */
+  /** Resolves when all blobs are stored. Throws as `take` does. */
   async finish(): Promise<void> {
     await this.settled();
     this.#throwFailure();
   }
 
-  /** Resolves when nothing is on its way to the disk. */
+  /** Resolves when no blob is being hashed or synced, after a failure too. */
   async settled(): Promise<void> {
     await Promise.all(this.#finishing);
   }
 
-  /** What a transfer has left of it is of no use where all of it comes. */
+  /** Discards the kept bytes of a broken download: the bundle brings all bytes. */
   async #newPart({ digest, size }: BundledBlob): Promise<BlobPart> {
     const part = await this.#blobs.createPart(digest, size);
     if (part.kept.length === 0) return part;
@@ -90,9 +90,7 @@ export class BundleBlobs {
   async #finish({ digest, size }: BundledBlob, part: BlobPart, hashed: Promise<void>): Promise<void> {
     try {
       await hashed;
-      if (!(await part.isRight())) {
-        throw changed(digest);
-      }
+      if (!(await part.isRight())) throw changed(digest);
       await part.commit(size);
     } catch (error) {
       await giveUp(part);
@@ -109,7 +107,7 @@ export class BundleBlobs {
 }
 
 function changed(digest: Digest): BundleError {
-  return new BundleError('corrupt', `the bundle was changed: what it has for ${digest} is something else`);
+  return new BundleError('corrupt', `the bundle is damaged: its bytes for ${digest} have another digest`);
 }
 
 async function giveUp(part: BlobPart): Promise<void> {

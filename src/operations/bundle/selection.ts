@@ -5,19 +5,19 @@ import { formatPlatform, type Platform } from '../../oci/platform.ts';
 import { walkedBlobs, walkImage, type ImageWalk, type WalkedManifest } from '../images/walk.ts';
 
 /**
- * For whom an image is wanted: `stored`: whoever can be served from what is stored, `all`: everyone that it is made
- * for, or these platforms.
+ * The platforms of an export. `stored`: all cached platforms. `all`: all platforms of the image, which must be cached. A
+ * list: these platforms, which must be cached.
  */
 export type Audience = 'stored' | 'all' | readonly Platform[];
 
-/** What is taken of an image. */
+/** The part of an image that goes into a bundle. */
 export interface Selection {
   /** The root first. */
   readonly manifests: readonly WalkedManifest[];
   readonly blobs: readonly Descriptor[];
-  /** Foreign layers of these manifests that are not taken. */
+  /** Foreign layers of these manifests that are left out. */
   readonly foreign: readonly Descriptor[];
-  /** Why it is less than was wanted, for people; empty: it is not. */
+  /** Missing parts of the request, for people. */
   readonly lacks: readonly string[];
 }
 
@@ -32,8 +32,8 @@ export interface SelectionOptions {
 const MAX_NAMED = 3;
 
 /**
- * Takes of an image what is cached: no image without all of its blobs. Of attestations and referrers it takes all that is
- * there. What an attestation lacks is lacking: Docker 29 does not take the image then, though every other client does.
+ * Selects the cached part of an image. Leaves out manifests with missing blobs, but takes attestations and referrers even
+ * if partial. Reports partial attestations: without them, Docker 29 cannot pull the image.
  */
 export async function selectImage(
   root: Digest,
@@ -54,13 +54,13 @@ export async function selectImage(
       ...(audience === 'stored' ? nothingOf(walk, manifests) : lacksOf(walk)),
       ...attestationLacks(walk, manifests),
       ...(options.withForeign ? missingForeign : []).map(
-        ({ digest }) => `its foreign layer ${digest} is not cached`,
+        ({ digest }) => `foreign layer ${digest} is not cached`,
       ),
     ],
   };
 }
 
-/** Whether anybody could use anything of it: there is more than lists. */
+/** Whether a client could use these manifests: at least one is more than an index. */
 export function isOfUse(manifests: readonly WalkedManifest[]): boolean {
   return manifests.some(
     ({ role, content }) => role === 'image' || (role === 'index' && blobsOf(content).length > 0),
@@ -70,25 +70,25 @@ export function isOfUse(manifests: readonly WalkedManifest[]): boolean {
 function takenOf({ manifests }: ImageWalk): WalkedManifest[] {
   const whole = manifests.filter((manifest) => isImage(manifest) && manifest.missing.length === 0);
   const taken = new Set(whole.map(({ digest }) => digest));
-  // What refers to something comes after it, and may be referred to itself.
+  // A referrer comes after its subject, and may be the subject of a later one.
   for (const { digest, subject } of manifests) {
     if (subject !== undefined && taken.has(subject)) taken.add(digest);
   }
   return manifests.filter(({ digest }) => taken.has(digest));
 }
 
-/** Why there is nothing of it that could be served. */
+/** Why no manifest of the image could be selected. */
 function nothingOf({ manifests, missing }: ImageWalk, taken: readonly WalkedManifest[]): string[] {
   if (isOfUse(taken)) return [];
   const partial = manifests.find((manifest) => manifest.missing.length > 0);
-  if (partial !== undefined) return [`only parts of it are cached: ${named(partial.missing)} not cached`];
-  if (manifests.length > 0) return ['nothing of it but its index is cached'];
+  if (partial !== undefined) return [`partial: ${named(partial.missing)} not cached`];
+  if (manifests.length > 0) return ['only the index is cached'];
   return missing.map(({ digest, reason }) => `${digest}: ${reason}`);
 }
 
 function lacksOf({ manifests, missing, unmatched }: ImageWalk): string[] {
   return [
-    ...unmatched.map((platform) => `it is not made for ${formatPlatform(platform)}`),
+    ...unmatched.map((platform) => `no manifest for ${formatPlatform(platform)}`),
     ...missing
       .filter(({ role }) => role === 'image' || role === 'index')
       .map(({ digest, platform, reason }) => `${nameOf(platform)}${digest}: ${reason}`),
@@ -98,17 +98,17 @@ function lacksOf({ manifests, missing, unmatched }: ImageWalk): string[] {
   ];
 }
 
-/** What the attestations of the images that are taken lack. */
+/** The missing parts of the attestations of the selected images. */
 function attestationLacks({ manifests, missing }: ImageWalk, taken: readonly WalkedManifest[]): string[] {
   const subjects = new Map(taken.filter(isImage).map(({ digest, platform }) => [digest, platform]));
   const isOfTaken = ({ role, subject }: Pick<WalkedManifest, 'role' | 'subject'>): boolean =>
     role === 'attestation' && subject !== undefined && subjects.has(subject);
   const attestation = (subject: Digest | undefined): string =>
-    `${nameOf(subject === undefined ? undefined : subjects.get(subject))}of its attestation, which Docker 29 needs,`;
+    `${nameOf(subject === undefined ? undefined : subjects.get(subject))}the attestation is partial, and Docker 29 needs it:`;
   return [
     ...missing
       .filter(isOfTaken)
-      .map(({ digest, subject, reason }) => `${attestation(subject)} the manifest ${digest}: ${reason}`),
+      .map(({ digest, subject, reason }) => `${attestation(subject)} manifest ${digest}: ${reason}`),
     ...manifests
       .filter((manifest) => isOfTaken(manifest) && manifest.missing.length > 0)
       .map(({ subject, missing: blobs }) => `${attestation(subject)} ${named(blobs)} not cached`),

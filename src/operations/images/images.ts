@@ -9,7 +9,7 @@ import {
   type Unpinned,
 } from '../protocol.ts';
 
-/** What people do with single images that are kept. All throw OperationError. */
+/** Pins, unpins and removes single images. All methods throw OperationError. */
 export class ImageOperations {
   readonly #images: Images;
 

@@ -9,12 +9,12 @@ import type { Descriptor } from '../../oci/manifest.ts';
 import type { ManifestStore, TagRecord } from '../../store/manifests.ts';
 import { type Upstream, failureReason } from '../../upstream/upstream.ts';
 
-/** What a name stands for. */
+/** The manifest that a name stands for. */
 export interface Looked {
   readonly descriptor: Descriptor;
-  /** `hit`: the cache says so. `revalidated`: upstream says so now. */
+  /** `hit`: from the cache. `revalidated`: upstream was asked now. */
   readonly cache: 'hit' | 'revalidated' | 'stale';
-  /** Why upstream could not be asked; with `stale` only. */
+  /** With `stale` only: why the tag check failed. */
   readonly reason?: string;
 }
 
@@ -25,7 +25,7 @@ export interface ManifestLookOptions {
   readonly freshness: TagFreshness;
 }
 
-/** Says what a name stands for by the cache and by a HEAD, which costs no pull. Moves no tag and keeps nothing. */
+/** Finds the manifest of a name in the cache or by HEAD, which costs no pull. Moves no tag and stores nothing. */
 export class ManifestLook {
   readonly #options: ManifestLookOptions;
 
@@ -57,7 +57,7 @@ export class ManifestLook {
     if (waited.value.kind !== 'ok') return stale(record, failureReason(waited.value, repository.host));
     const descriptor = waited.value.value;
     return descriptor === undefined
-      ? stale(record, `${repository.host} names no digest for it by HEAD`)
+      ? stale(record, `${repository.host} sent no digest in its answer to HEAD`)
       : { descriptor, cache: 'revalidated' };
   }
 
@@ -69,7 +69,7 @@ export class ManifestLook {
     return { descriptor, cache: isKnown ? 'hit' : 'revalidated' };
   }
 
-  /** Some registries tell nothing by HEAD, and what it does not find can be there: a GET, which is a pull, would tell. */
+  /** Some registries answer HEAD without a digest, or with 404 for a manifest that GET finds. A GET would be a pull. */
   async #head(upstream: Upstream, name: ImageName): Promise<Descriptor> {
     const { repository, reference } = name;
     const outcome = await upstream.headManifest(repository.name, reference, { identity: 'configured' });
@@ -80,7 +80,7 @@ export class ManifestLook {
     if (outcome.value !== undefined) return outcome.value;
     throw new PullError(
       'manifest-unknown',
-      `${what} is not cached, and ${repository.host} names no digest for it by HEAD; see --fetch`,
+      `${what} is not cached, and ${repository.host} sent no digest in its answer to HEAD; use --fetch`,
     );
   }
 }

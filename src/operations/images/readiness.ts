@@ -7,10 +7,10 @@ import type { ManifestStore } from '../../store/manifests.ts';
 import { blobsBesideAttestations, walkImage, type ImageWalk } from './walk.ts';
 import { platformNames, type WantedImage } from './wanted.ts';
 
-/** Something that a client would ask for in vain. All of it is JSON; sizes in bytes. */
+/** A part of an image that is not cached. Printed as JSON; sizes in bytes. */
 export interface MissingPart {
   readonly kind: 'manifest' | 'blob' | 'platform';
-  /** What an attestation lacks fails Docker 29 with its containerd store, and no other client. */
+  /** A missing part of an attestation fails only Docker 29 with its containerd store. */
   readonly partOf: 'image' | 'attestation';
   /** Absent for a platform. */
   readonly digest?: Digest;
@@ -20,38 +20,38 @@ export interface MissingPart {
 }
 
 export interface PlatformReadiness {
-  /** Or `all`. */
+  /** `os/architecture[/variant]`, or `all`. */
   readonly platform: string;
-  /** For every client: attestations count. */
+  /** For all clients: attestations count. */
   readonly isComplete: boolean;
   readonly blobs: number;
-  /** Of all its blobs, as far as known. */
+  /** Sum of the sizes of `blobs`. A missing manifest names none. */
   readonly bytes: number;
   readonly missing: readonly MissingPart[];
 }
 
-/** Whether an image could be pulled now if no upstream answered. */
+/** Whether an image could be pulled now if no upstream were reachable. */
 export interface Readiness {
-  /** As it was named. */
+  /** As the request names it. */
   readonly image: string;
-  /** What the name stands for here. */
-  readonly digest?: Digest;
+  /** The cached digest of the name. */
+  readonly digest?: Digest | undefined;
   readonly isReady: boolean;
-  /** What is wrong with the image as a whole, for people. */
+  /** Faults of the image as a whole, for people. */
   readonly problems: readonly string[];
   readonly platforms: readonly PlatformReadiness[];
-  /** Layers that clients get elsewhere in any case. */
+  /** Number of foreign layers: clients get these from another server. */
   readonly foreignLayers: number;
 }
 
 export interface ImageReadinessOptions {
   readonly store: ManifestStore;
   readonly hasBlob: (blob: Descriptor) => Promise<boolean>;
-  /** Why the image would not be served whatever is stored, for people; undefined: it would be. */
+  /** Why the settings forbid to serve the image, for people; undefined: they allow it. */
   readonly refusal: (image: ListedImage) => Promise<string | undefined>;
 }
 
-/** Says what is stored whole, by the choices that serving makes. Asks nobody and changes nothing. */
+/** Finds which images are cached, by the same rules as a pull. Sends no requests and changes nothing. */
 export class ImageReadiness {
   readonly #options: ImageReadinessOptions;
 
@@ -64,7 +64,7 @@ export class ImageReadiness {
     const refusal = await this.#options.refusal(image);
     const { digest, problems } =
       refusal === undefined ? await this.#root(wanted) : { digest: undefined, problems: [refusal] };
-    const result = { image: name, problems, ...(digest === undefined ? {} : { digest }) };
+    const result = { image: name, problems, digest };
     if (digest === undefined) return { ...result, isReady: false, platforms: [], foreignLayers: 0 };
     const choices = platforms.length === 0 ? [[]] : platforms.map((platform) => [platform]);
     const each: PlatformReadiness[] = [];
@@ -78,20 +78,20 @@ export class ImageReadiness {
     return { ...result, isReady, platforms: each, foreignLayers: foreign.size };
   }
 
-  /** What clients get for the name, and what would keep them from it. */
+  /** The digest that clients get for the name, and the faults that would fail their pulls. */
   async #root({ image }: WantedImage): Promise<{ digest: Digest | undefined; problems: string[] }> {
     const { repository, tag, digest } = image;
     const { store } = this.#options;
     const record = tag === undefined ? undefined : await store.getTag(repository, tag);
     const named = record?.descriptor.digest;
     const problems: string[] = [];
-    if (tag !== undefined && named === undefined) problems.push('its tag is not known here');
+    if (tag !== undefined && named === undefined) problems.push('the tag is not cached');
     else if (tag !== undefined && digest !== undefined && named !== digest) {
-      problems.push(`its tag names ${named} here`);
+      problems.push(`the cached tag names ${named}`);
     }
-    // By digest content goes out only where it is known to belong.
+    // A repository serves a digest only if a link says that it has the digest.
     if (digest !== undefined && (await store.getLink(repository, digest)) === undefined) {
-      problems.push('it is not known to be of that repository');
+      problems.push('not known to belong to this repository');
     }
     return { digest: digest ?? named, problems };
   }
@@ -99,7 +99,7 @@ export class ImageReadiness {
   #walk(repository: Repository, root: Digest, platforms: readonly Platform[]): Promise<ImageWalk> {
     const { store, hasBlob } = this.#options;
     const read = async (digest: Digest) => {
-      // An entry of a list goes out only where it is known to belong.
+      // An entry of an index needs a link of its own.
       const isKnown = digest === root || (await store.getLink(repository, digest)) !== undefined;
       return isKnown ? store.getManifest(digest) : undefined;
     };
@@ -113,7 +113,7 @@ function platformReadiness(platform: string, walk: ImageWalk): PlatformReadiness
     ...walk.unmatched.map((each) => ({
       kind: 'platform' as const,
       partOf: 'image' as const,
-      reason: `it is not made for ${formatPlatform(each)}`,
+      reason: `no manifest for ${formatPlatform(each)}`,
     })),
     ...walk.missing.map(({ digest, role, reason }) => ({
       kind: 'manifest' as const,
@@ -126,7 +126,7 @@ function platformReadiness(platform: string, walk: ImageWalk): PlatformReadiness
       partOf: ofImages.has(digest) ? ('image' as const) : ('attestation' as const),
       digest,
       size,
-      reason: 'it is not cached',
+      reason: 'not cached',
     })),
   ];
   const bytes = walk.blobs.reduce((sum, { size }) => sum + size, 0);

@@ -16,7 +16,7 @@ export interface TagRefreshOptions {
   readonly scope: TagScope;
 }
 
-/** Checks a cached tag now, however fresh it is. */
+/** Checks a cached tag now, even if `tagTtl` has not passed. */
 export class TagRefresh {
   readonly #options: TagRefreshOptions;
 
@@ -24,7 +24,7 @@ export class TagRefresh {
     this.#options = options;
   }
 
-  /** Throws OperationError. A remembered absence is forgotten in any case. */
+  /** Throws OperationError. Always forgets a remembered absence of the tag. */
   async run(request: ImageRequest): Promise<Refreshed> {
     const { store, upstreams, freshness, negative } = this.#options;
     const name = parseImageName(request.image);
@@ -36,7 +36,7 @@ export class TagRefresh {
     const image = formatImageName(name);
     const upstream = upstreams.get(repository.host);
     if (upstream === undefined) {
-      throw new OperationError('usage', `${repository.host} is not among the upstreams of the settings`);
+      throw new OperationError('usage', `${repository.host} is not an upstream; add it to \`upstreams\``);
     }
     await this.#requireAllowed(repository, tag);
     negative.forget(repository, tag);
@@ -53,11 +53,12 @@ export class TagRefresh {
         return { image, result: 'gone', reason: check.error.message, ...kept };
       }
       case 'failed': {
-        const reason = check.record.failure ?? `${repository.host} did not say`;
+        const reason = check.record.failure ?? `${repository.host} gave no reason`;
         return { image, result: 'unchecked', reason, digest: check.record.descriptor.digest };
       }
     }
   }
+
   async #requireAllowed(repository: Repository, tag: string): Promise<void> {
     try {
       await this.#options.scope.require(repository, { kind: 'tag', tag });

@@ -30,21 +30,21 @@ export interface ImageResolverOptions {
   readonly fetcher: ManifestFetcher;
   readonly store: ManifestStore;
   readonly blobs: BlobStore;
-  /** Whom to resolve for unless asked: who they are, and what they run. */
+  /** The platforms of the settings, for requests without a platform, and which clients have each. */
   readonly clients: readonly { readonly platform: Platform; readonly why: string }[];
-  /** What a tag named before, the newest first. */
+  /** Earlier digests of a tag, the newest first. */
   readonly namedBefore: (repository: Repository, tag: string) => readonly Digest[];
 }
 
 const ALL = 'all';
 
-/** What is known while one image is being resolved. */
+/** State of one request. */
 interface Work {
   readonly name: ImageName;
   readonly upstream: Upstream;
   readonly signal: AbortSignal;
   readonly mayFetch: boolean;
-  /** Manifests that are missing and were not fetched. */
+  /** Missing manifests that were not fetched. */
   readonly unfetched: Set<Digest>;
 }
 
@@ -52,8 +52,8 @@ type Drawn = Pick<Resolution, 'root' | 'choices'>;
 type Whom = ImageResolverOptions['clients'] | typeof ALL;
 
 /**
- * Says who would get what for an image, without serving or counting it: from the cache, and only if that is ordered from
- * upstream. Only manifests are fetched; whether blobs are there is looked up.
+ * Finds the manifests that clients would get for an image. Reads the cache; asks upstream for manifests only with `fetch`.
+ * Never downloads blobs, and counts no pull of a client.
  */
 export class ImageResolver {
   readonly #options: ImageResolverOptions;
@@ -69,7 +69,10 @@ export class ImageResolver {
       throw new OperationError('usage', `${JSON.stringify(request.image)} is not the name of an image`);
     const upstream = this.#options.upstreams.get(name.repository.host);
     if (upstream === undefined) {
-      throw new OperationError('usage', `${name.repository.host} is not among the upstreams`);
+      throw new OperationError(
+        'usage',
+        `${name.repository.host} is not an upstream; add it to \`upstreams\``,
+      );
     }
     const whom = this.#whom(request);
     const mayFetch = request.fetch === true;
@@ -105,7 +108,7 @@ export class ImageResolver {
     return [{ platform, why: 'asked for' }];
   }
 
-  /** What the name stands for. To follow a tag that has moved is a pull. */
+  /** The manifest of the name. With `fetch`, a moved tag costs a pull. */
   async #named({
     name,
     upstream,
@@ -120,7 +123,7 @@ export class ImageResolver {
     return { descriptor: answer.head, source: sourceOf(answer.cache, answer.stale?.reason) };
   }
 
-  /** A tag that moved while nothing could be cached names something new in part, and the old one is whole. */
+  /** After a tag has moved, its new image may be partial while the earlier one is cached. */
   async #before({ name, upstream, signal }: Work, now: Digest): Promise<Digest | undefined> {
     const { repository, reference } = name;
     if (reference.kind !== 'tag') return undefined;
@@ -167,7 +170,7 @@ export class ImageResolver {
     return choices;
   }
 
-  /** What is no list is for everybody. */
+  /** A manifest without an index is for all platforms. */
   async #choose(
     work: Work,
     root: Manifest,
@@ -185,11 +188,11 @@ export class ImageResolver {
 
   async #loadIndex(work: Work, digest: Digest): Promise<Manifest> {
     const index = await this.#load(work, digest);
-    if (index === undefined) throw new PullError('unavailable', `the index ${digest} in it is not cached`);
+    if (index === undefined) throw new PullError('unavailable', `the nested index ${digest} is not cached`);
     return index;
   }
 
-  /** Undefined: it is not cached, and not to be fetched. Throws PullError. */
+  /** Undefined: not cached, and the request does not allow to fetch. Throws PullError. */
   async #load(work: Work, digest: Digest): Promise<Manifest | undefined> {
     const { name, upstream, mayFetch, unfetched } = work;
     const stored = await this.#options.store.getManifest(digest);
@@ -203,11 +206,11 @@ export class ImageResolver {
 }
 
 function sourceOf(cache: CacheStatus, reason: string | undefined): string {
-  if (reason !== undefined) return `out of date: ${reason}`;
-  return cache === 'hit' ? 'from the cache' : 'as upstream says now';
+  if (reason !== undefined) return `stale: ${reason}`;
+  return cache === 'hit' ? 'from the cache' : 'checked upstream';
 }
 
-/** Of what is not cached no more is known than that it is an index or a manifest. */
+/** The descriptor of a manifest that is not cached gives only its media type. */
 function unknownRoot(descriptor: Descriptor, whom: Whom): Drawn {
   const isIndex = isIndexType(descriptor.mediaType);
   const choices = (whom === ALL ? [] : whom).map(({ platform, why }) => ({
@@ -222,7 +225,7 @@ function unknownRoot(descriptor: Descriptor, whom: Whom): Drawn {
 }
 
 function costOf({ name, upstream, unfetched }: Work, root: ResolvedManifest, whom: Whom): ResolutionCost {
-  // Of an index that is missing at least one manifest is looked into.
+  // A missing index leads to one manifest at least.
   const isUnknownIndex = !root.isCached && isIndexType(root.mediaType);
   const inIndex = isUnknownIndex ? Math.max(1, whom === ALL ? 0 : platformsOf(whom)) : 0;
   const pulls = unfetched.size + inIndex;

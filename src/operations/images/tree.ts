@@ -18,27 +18,28 @@ export interface ManifestTreeOptions {
   readonly store: ManifestStore;
   readonly blobs: BlobStore;
   readonly signal: AbortSignal;
-  /** Whether an entry is to be looked into even if its manifest has to be fetched for that. */
+  /** Whether to fetch the manifest of an entry if it is missing. */
   readonly isWanted: (entry: IndexEntry) => boolean;
-  /** Of what is not cached; undefined: it is not to be fetched. Throws PullError. */
+  /** Fetches a missing manifest; undefined: the request does not allow it. Throws PullError. */
   readonly load: (digest: Digest) => Promise<Manifest | undefined>;
+  /** The platforms that get the manifest, for people. */
   readonly whoGets: (digest: Digest) => readonly string[];
 }
 
-/** An index can have thousands, and lists inside lists, the same one again and again. */
+/** An index can have thousands of entries, and name the same nested index many times. */
 const MAX_ENTRIES = 200;
-/** Of one drawing: manifests, those of them that had to be fetched, each of which costs a pull, and blobs. */
+/** Limits of one drawing. Each fetched manifest is a pull. */
 const MAX_DRAWN = 1000;
 const MAX_FETCHED = 200;
 const MAX_PARTS = 10_000;
 
 /**
- * Draws what a manifest names as far as it is stored, or wanted. `walkImage` has each manifest once and reads all of them;
- * here they stand wherever an index names them, and only those that are drawn are read.
+ * Draws an image as a tree. Unlike `walkImage`, a manifest stands in each place where an index names it, and only the
+ * manifests that are drawn are read.
  */
 export class ManifestTree {
   readonly #options: ManifestTreeOptions;
-  /** Of those that were drawn, the ones that somebody is to get. */
+  /** The drawn manifests that a platform of the request gets. */
   readonly #wanted = new WeakSet<ResolvedManifest>();
   #drawn = 0;
   #fetched = 0;
@@ -59,7 +60,7 @@ export class ManifestTree {
     if (content.kind === 'index') return { ...part, ...(await this.#entries(content.entries, depth)) };
     this.#parts += 1 + content.layers.length + content.foreign.length;
     if (this.#parts > MAX_PARTS)
-      return { ...part, failure: `there are more than ${MAX_PARTS} blobs to draw` };
+      return { ...part, failure: `not shown: the image has more than ${MAX_PARTS} blobs` };
     const config = await this.#part(content.config);
     const layers: ResolvedLayer[] = [];
     for (const layer of content.foreign) layers.push({ ...(await this.#part(layer)), isForeign: true });
@@ -77,7 +78,7 @@ export class ManifestTree {
     const stored = await store.getManifest(entry.digest);
     if (stored !== undefined || (depth > 0 && !isWanted(entry))) return { stored };
     if (this.#fetched >= MAX_FETCHED)
-      return { failure: `more than ${MAX_FETCHED} are not fetched at a time` };
+      return { failure: `not fetched: more than ${MAX_FETCHED} manifests are missing` };
     this.#fetched++;
     try {
       return { stored: await load(entry.digest) };
@@ -102,7 +103,7 @@ export class ManifestTree {
     };
   }
 
-  /** An index is what the manifests in it are that somebody is to get. Those are drawn wherever they stand. */
+  /** The state of an index is that of its wanted manifests. These are drawn even behind `MAX_ENTRIES`. */
   async #entries(
     entries: readonly IndexEntry[],
     depth: number,
@@ -142,7 +143,7 @@ export class ManifestTree {
   }
 }
 
-/** Docker 29 takes no image without its attestations, so one is not cached whole without them. */
+/** Docker 29 cannot pull an image without its attestations, so without them the image is partial. */
 function withAttestations(entries: readonly ResolvedManifest[]): ResolvedManifest[] {
   const lacking = new Set(entries.filter(({ isComplete }) => !isComplete).map(({ attests }) => attests));
   return entries.map((entry) => {
@@ -160,7 +161,7 @@ function shown(state: CacheState): Pick<ResolvedManifest, 'state' | 'isComplete'
   return { state, isComplete: state === 'cached' };
 }
 
-/** What is no index, in an index and those in it. */
+/** The manifests in an index and in its nested indexes. */
 function leaves(manifest: ResolvedManifest): readonly ResolvedManifest[] {
   return manifest.entries === undefined ? [manifest] : manifest.entries.flatMap(leaves);
 }

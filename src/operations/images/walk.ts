@@ -17,26 +17,26 @@ import {
 import { isImageManifestType, isIndexType } from '../../oci/media-types.ts';
 import type { Platform } from '../../oci/platform.ts';
 
-/** What a manifest is to its image. A `referrer` speaks of it from outside: a signature, a bill of materials. */
+/** The role of a manifest in its image. A `referrer` is a signature or a bill of materials. */
 export type ManifestRole = 'index' | 'image' | 'attestation' | 'referrer';
 
 /** A manifest that belongs to the image. */
 interface Part {
   readonly digest: Digest;
   readonly role: ManifestRole;
-  /** As its index states it. */
-  readonly platform?: Platform;
-  /** The manifest that an attestation or a referrer speaks of. */
-  readonly subject?: Digest;
+  /** As the index states it. */
+  readonly platform?: Platform | undefined;
+  /** The manifest that an attestation or a referrer describes. */
+  readonly subject?: Digest | undefined;
 }
 
 export interface WalkedManifest extends Part, Descriptor {
   readonly content: ManifestContent;
-  /** Those of its blobs that are not cached; empty if nobody looked for them. */
+  /** Its missing blobs; empty without `hasBlob`. */
   readonly missing: readonly Descriptor[];
 }
 
-/** It is not to be had. */
+/** A manifest that could not be read. */
 export interface MissingManifest extends Part {
   /** For people. */
   readonly reason: string;
@@ -45,53 +45,53 @@ export interface MissingManifest extends Part {
 export interface WalkedBlobs {
   /** Each once, in the order of the manifests. */
   readonly blobs: readonly Descriptor[];
-  /** Layers that are held elsewhere: registries need not have them (Windows base layers). */
+  /** Layers that registries need not have (Windows base layers). */
   readonly foreign: readonly Descriptor[];
-  /** Those of `blobs` that are not cached. */
+  /** The part of `blobs` that is not cached. */
   readonly missingBlobs: readonly Descriptor[];
 }
 
-/** All that an image consists of. What is not among `missing` was read, whether or not its blobs are there. */
+/** All manifests and blobs of an image. */
 export interface ImageWalk extends WalkedBlobs {
-  /** Each once, an index before what it names, the root first. */
+  /** Each once, an index before its entries, the root first. */
   readonly manifests: readonly WalkedManifest[];
   readonly missing: readonly MissingManifest[];
-  /** Platforms that were wanted and that the image is not made for. */
+  /** Requested platforms that have no manifest in the image. */
   readonly unmatched: readonly Platform[];
 }
 
 export interface WalkOptions {
-  /** For whom: for each the manifest that it would be served. Empty: everything that there is. */
+  /** Of each platform, the manifest that a pull would get. Empty: all manifests of the image. */
   readonly platforms: readonly Platform[];
-  /** Undefined: it is not to be had here. Throws PullError if upstream was asked in vain. */
+  /** Undefined: not cached. Throws PullError if upstream gave no manifest. */
   readonly read: (digest: Digest) => Promise<Manifest | undefined>;
-  /** What refers to a manifest, as far as the caller knows; absent: referrers are left out. */
+  /** The referrers of a manifest; absent: the walk leaves referrers out. */
   readonly referrers?: (subject: Digest) => Promise<readonly Pick<Descriptor, 'digest'>[]>;
-  /** Absent: blobs are not looked for. */
+  /** Absent: the walk does not look for blobs. */
   readonly hasBlob?: (blob: Descriptor) => Promise<boolean>;
   readonly signal?: AbortSignal;
 }
 
-/** More is no image; every other bound on what one can name is that on a manifest's size. */
+/** Far above real images. The size of a manifest bounds the number of its blobs. */
 const MAX_MANIFESTS = 2000;
-/** Referrers of referrers. */
+/** Referrers can have referrers. */
 const MAX_REFERRER_DEPTH = 4;
 
-/** Walks from the manifest or list `root` to all that belongs to it. Throws only what `read` does besides PullError. */
+/** Walks from the manifest or index `root` to all its parts. Throws the errors of `read`, except PullError. */
 export async function walkImage(root: Digest, options: WalkOptions): Promise<ImageWalk> {
   const walk = new Walk(options);
   await walk.root(root);
   return walk.result();
 }
 
-/** What manifests name that is no manifest. */
+/** The blobs that manifests name. */
 export function walkedBlobs(manifests: readonly WalkedManifest[]): WalkedBlobs {
   const blobs = distinct(manifests.flatMap(({ content }) => blobsOf(content)));
   const held = new Set(blobs.map(({ digest }) => digest));
   const elsewhere = manifests.flatMap(({ content }) => (content.kind === 'index' ? [] : content.foreign));
   return {
     blobs,
-    // What one manifest only points to, another one may hold.
+    // A layer can be foreign in one manifest and a normal layer in another one.
     foreign: distinct(elsewhere.filter(({ digest }) => !held.has(digest))),
     missingBlobs: distinct(manifests.flatMap(({ missing }) => missing)),
   };
@@ -103,7 +103,7 @@ function distinct(blobs: readonly Descriptor[]): Descriptor[] {
   return [...seen.values()];
 }
 
-/** Blobs that more than attestations name: what is only theirs nobody but Docker 29 asks for. */
+/** The blobs of all manifests but attestations. Only Docker 29 pulls blobs of attestations. */
 export function blobsBesideAttestations({ manifests }: ImageWalk): ReadonlySet<Digest> {
   const others = manifests.filter(({ role }) => role !== 'attestation');
   return new Set(others.flatMap(({ content }) => blobsOf(content).map(({ digest }) => digest)));
@@ -138,23 +138,23 @@ class Walk {
     };
   }
 
-  /** The choice is that of serving, so the lists that it looks into on its way belong to the image. */
+  /** Chooses as a pull does. Nested indexes that are read for the choice belong to the image. */
   async #forPlatform(index: Manifest, platform: Platform): Promise<void> {
     try {
       const entry = await entryFor(platform, index, async (nested) => {
-        const list = await this.#open({ digest: nested.digest, role: 'index' });
-        if (list === undefined) throw new UnreadableListError();
-        return list;
+        const opened = await this.#open({ digest: nested.digest, role: 'index' });
+        if (opened === undefined) throw new UnreadableIndexError();
+        return opened;
       });
       if (entry === undefined) this.#unmatched.push(platform);
       else await this.#image(entry, entry.platform ?? platform);
     } catch (error) {
-      // It is among the missing ones, and what it would have led to is not known.
-      if (!(error instanceof UnreadableListError)) throw error;
+      // `#open` has added the index to `#missing`.
+      if (!(error instanceof UnreadableIndexError)) throw error;
     }
   }
 
-  /** An image is one with what its index says of it: Docker 29 fetches both. */
+  /** Takes the image with its attestations: Docker 29 pulls both. */
   async #image({ digest }: IndexEntry, platform: Platform): Promise<void> {
     await this.#open({ digest, role: 'image', platform });
     for (const { content } of this.#manifests.values()) {
@@ -165,7 +165,7 @@ class Walk {
     }
   }
 
-  /** Everything that an index names, and those in it. */
+  /** Opens all entries of an index and of its nested indexes. */
   async #entries(index: Digest, depth: number): Promise<void> {
     const content = this.#manifests.get(index)?.content;
     if (content?.kind !== 'index') return;
@@ -173,10 +173,10 @@ class Walk {
       const { digest, mediaType, platform } = entry;
       if (isAttestation(entry)) await this.#open(attestationOf(entry));
       else if (isImageManifestType(mediaType)) {
-        await this.#open({ digest, role: 'image', ...(platform === undefined ? {} : { platform }) });
+        await this.#open({ digest, role: 'image', platform });
       } else if (isIndexType(mediaType) && !this.#manifests.has(digest)) {
         if (depth >= MAX_INDEX_DEPTH)
-          this.#miss({ digest, role: 'index' }, 'it is a list too deep inside lists');
+          this.#miss({ digest, role: 'index' }, `more than ${MAX_INDEX_DEPTH} indexes inside each other`);
         else if ((await this.#open({ digest, role: 'index' })) !== undefined) {
           await this.#entries(digest, depth + 1);
         }
@@ -184,7 +184,7 @@ class Walk {
     }
   }
 
-  /** Reads a manifest and takes it in, with what refers to it; undefined if it is not to be had. */
+  /** Reads a manifest and its referrers; undefined if the manifest is missing. */
   async #open(wanted: Part, depth = 1): Promise<Manifest | undefined> {
     const { digest } = wanted;
     this.#options.signal?.throwIfAborted();
@@ -207,7 +207,7 @@ class Walk {
   async #read(wanted: Part): Promise<Manifest | undefined> {
     try {
       const manifest = await this.#options.read(wanted.digest);
-      if (manifest === undefined) return this.#miss(wanted, 'it is not cached');
+      if (manifest === undefined) return this.#miss(wanted, 'not cached');
       if (!this.#manifests.has(wanted.digest)) await this.#take(wanted, manifest);
       return manifest;
     } catch (error) {
@@ -226,25 +226,20 @@ class Walk {
   }
 
   #miss(wanted: Part, reason: string): undefined {
-    // Beyond the bound one says it for all.
+    // Behind `MAX_MANIFESTS`, one entry of `missing` is enough.
     if (this.#manifests.size >= MAX_MANIFESTS && this.#missing.size > 0) return undefined;
     this.#missing.set(wanted.digest, { ...wanted, reason });
     return undefined;
   }
 }
 
-/** A list inside a list that is not to be had. */
-class UnreadableListError extends Error {
-  override readonly name = 'UnreadableListError';
-  readonly code = 'unreadable-list';
+/** A nested index could not be read. */
+class UnreadableIndexError extends Error {
+  override readonly name = 'UnreadableIndexError';
+  readonly code = 'unreadable-index';
 }
 
 function attestationOf(entry: IndexEntry): Part {
-  const subject = attestedDigest(entry);
-  return {
-    digest: entry.digest,
-    role: 'attestation',
-    ...(entry.platform === undefined ? {} : { platform: entry.platform }),
-    ...(subject === undefined ? {} : { subject }),
-  };
+  const { digest, platform } = entry;
+  return { digest, role: 'attestation', platform, subject: attestedDigest(entry) };
 }

@@ -2,20 +2,20 @@ import { formatFullName, parseListedImage, type ListedImage } from '../../oci/im
 import { formatPlatform, parsePlatform, PLATFORM_FORM, type Platform } from '../../oci/platform.ts';
 import { OperationError, type ImagesRequest } from '../protocol.ts';
 
-/** One of them. */
+/** An image of a request. */
 export interface WantedImage {
-  /** As it was named. */
+  /** As the request names it. */
   readonly name: string;
   readonly image: ListedImage;
-  /** Empty: all that there are. */
+  /** Empty: all platforms. */
   readonly platforms: readonly Platform[];
 }
 
 const ALL = 'all';
 
 /**
- * What a request asks for, each image once: for the platforms of its line, else those of the request, else `usual` ones.
- * Throws OperationError `usage`.
+ * The images of a request, each once. Platforms are those of the image's line, else of the request, else `usual`. Throws
+ * OperationError `usage`.
  */
 export function wantedImages(request: ImagesRequest, usual: readonly Platform[]): WantedImage[] {
   const asked = request.platforms === undefined ? undefined : parsePlatforms(request.platforms);
@@ -50,7 +50,7 @@ function parsePlatforms(texts: readonly string[]): Platform[] {
   });
 }
 
-/** None of either is all. */
+/** An empty list means all platforms, so with one empty list the result is empty. */
 function together(a: readonly Platform[], b: readonly Platform[]): Platform[] {
   if (a.length === 0 || b.length === 0) return [];
   return [...new Map([...a, ...b].map((platform) => [formatPlatform(platform), platform])).values()];

@@ -17,15 +17,14 @@ export interface ContentRepairOptions {
   readonly blobs: BlobPuller;
 }
 
-/** Absent: it is there again, and right. */
 export interface Repair {
-  /** Why it could not be had, for people. */
+  /** Why the download failed, for people; undefined: the content is cached again. */
   readonly failure?: string;
 }
 
 const PAGE = 1000;
 
-/** Fetches anew what was lost, through a repository that is known to hold it. */
+/** Downloads lost content again, from a repository with a link to the digest. */
 export class ContentRepair {
   readonly #options: ContentRepairOptions;
 
@@ -33,12 +32,12 @@ export class ContentRepair {
     this.#options = options;
   }
 
-  /** Transfers from upstream that are under way, whoever asked for them. */
+  /** Number of running downloads, those for clients included. */
   get fillsRunning(): number {
     return this.#options.blobs.running;
   }
 
-  /** What people know it by. */
+  /** The repositories and images of a digest, for people. */
   async whereabouts(digest: Digest): Promise<Whereabouts> {
     const { catalogue } = this.#options;
     return { repositories: await this.holders(digest), images: await catalogue.listImagesOf(digest) };
@@ -62,7 +61,7 @@ export class ContentRepair {
     }
   }
 
-  /** By the fill that every client uses, so that nothing is fetched twice and clients join it. */
+  /** Uses the same fill as clients, so no blob is downloaded twice. */
   blob(digest: Digest): Promise<Repair> {
     return this.#throughAnyHolder(digest, async (upstream, repository) => {
       await this.#options.blobs.restore({ upstream, repository, digest, client: 'repair' });
@@ -79,12 +78,12 @@ export class ContentRepair {
     digest: Digest,
     fetch: (upstream: Upstream, repository: Repository) => Promise<void>,
   ): Promise<Repair> {
-    let failure = 'no repository is known to hold it';
+    let failure = 'no cached repository has it';
     for (const key of await this.holders(digest)) {
       const repository = parseRepositoryKey(key);
       const upstream = this.#options.upstreams.get(repository.host);
       if (upstream === undefined) {
-        failure = `${repository.host} is no longer among the upstreams`;
+        failure = `${repository.host} is no longer an upstream`;
         continue;
       }
       try {

@@ -4,7 +4,7 @@ import type { BlobAudit, BlobStore, Bookmarks } from '../../store/blobs.ts';
 import type { ManifestAudit } from '../../store/manifests.ts';
 import type { OperationRun, Finding, VerifyEvent, VerifyRequest, VerifySummary } from '../protocol.ts';
 import type { ContentRepair } from './repair.ts';
-import { Scrubber } from './scrub.ts';
+import { Scrubber, type ScrubberOptions } from './scrub.ts';
 import { Verification } from './verify.ts';
 
 export interface ScrubScheduleOptions {
@@ -17,13 +17,7 @@ export interface ScrubScheduleOptions {
   readonly tell: Tell<'scrubbed' | 'badContent' | 'fault'>;
 }
 
-export interface ScrubOptions {
-  readonly intervalMs: number;
-  /** Whether no client waits for anything; fills need not be counted. */
-  readonly isIdle: () => boolean;
-}
-
-/** Whether what is stored still is what it was: looked after when somebody asks, and slowly all the time. */
+/** Verifies the cache: all of it by a command, and slowly in the background. */
 export class ScrubSchedule {
   readonly #options: ScrubScheduleOptions;
   readonly #verification: Verification;
@@ -37,13 +31,13 @@ export class ScrubSchedule {
     });
   }
 
-  /** Throws OperationError `busy` while another one runs. */
+  /** Throws OperationError `busy` during another verification. */
   verify(request: VerifyRequest, run: OperationRun<VerifyEvent>): Promise<VerifySummary> {
     return this.#verification.run(request, run);
   }
 
-  /** To be called once at most. */
-  startScrub({ intervalMs, isIdle }: ScrubOptions): void {
+  /** Call once at most. `isIdle`: no client waits; it need not count downloads. */
+  startScrub({ intervalMs, isIdle }: Pick<ScrubberOptions, 'intervalMs' | 'isIdle'>): void {
     const { repair } = this.#options;
     this.#scrubber = new Scrubber({
       ...this.#options,

@@ -7,15 +7,15 @@ import type { Whereabouts, Finding } from '../protocol.ts';
 import type { ContentRepair } from './repair.ts';
 
 /**
- * So much is hashed a second, at most: a tenth of what a hard disk reads, a fiftieth of what a processor hashes. A
- * terabyte takes 18 hours of idle time, so that a pass comes to its end within the month where only nights are idle.
+ * A tenth of the speed of a hard disk, and a fiftieth of the hash speed of a processor. One terabyte takes 18 hours of idle
+ * time, so a pass ends within a month even if only nights are idle.
  */
 const MAX_BYTES_PER_SECOND = 16 * 1024 * 1024;
-/** How long it stays away once there was something to do. */
+/** Pause after the server was busy. */
 const BUSY_PAUSE_MS = 2000;
-/** How long it stays away when the disk failed it. */
+/** Pause after an error of the disk. */
 const FAILED_PAUSE_MS = 10 * 60 * 1000;
-/** setTimeout takes 24 days at most, and clocks are set. */
+/** setTimeout takes 24 days at most, and the system's clock may be set. */
 const MAX_WAIT_MS = 60 * 60 * 1000;
 const BOOKMARK = 'scrub';
 const BOOKMARK_MS = 1000;
@@ -25,9 +25,9 @@ export interface ScrubberOptions {
   readonly blobs: BlobStore;
   readonly repair: ContentRepair;
   readonly bookmarks: Bookmarks;
-  /** A walk through everything begins so long after the one before; the first one begins at once. */
+  /** Time from the start of a pass to the start of the next one. The first pass starts at once. */
   readonly intervalMs: number;
-  /** Whether nobody waits for the disk. */
+  /** Whether no request waits for the disk. */
   readonly isIdle: () => boolean;
   readonly clock: Clock;
   readonly tell: Tell<'scrubbed' | 'fault'>;
@@ -35,9 +35,9 @@ export interface ScrubberOptions {
 }
 
 /**
- * Hashes what is stored again and again, slowly, while there is nothing else to do: disks lose bits, and who finds
- * that out while upstream is reachable need not find out in an outage. What is wrong is removed at once, so that it
- * is never served, and fetched anew. It goes on where it was when the server is started again.
+ * Hashes the cached blobs again and again while the server is idle. Disks lose bits, and a lost blob can be downloaded again
+ * only while upstream is reachable. Removes a damaged blob at once, so that no client gets it, and downloads it again. A
+ * restarted server continues the pass.
  */
 export class Scrubber {
   readonly #options: ScrubberOptions;
@@ -59,7 +59,7 @@ export class Scrubber {
   }
 
   async #run(): Promise<void> {
-    // A server that was just started has clients that waited for it.
+    // After a start, clients are waiting for the server.
     await this.#wait(BUSY_PAUSE_MS);
     for (;;) {
       const pass = await this.#nextPass();
@@ -73,12 +73,12 @@ export class Scrubber {
     }
   }
 
-  /** Resolves when a walk is due: the one that was broken off, or a new one. */
+  /** Resolves when a pass is due: an interrupted one, or a new one. */
   async #nextPass(): Promise<Bookmark> {
     const { bookmarks, intervalMs, clock } = this.#options;
     const last = bookmarks.getBookmark(BOOKMARK);
     if (last !== undefined && !last.isDone) return last;
-    // A clock that was set back must not put the next walk off for years.
+    // A clock that was set back must not delay the next pass for years.
     const dueAt = Math.min(last?.startedAt ?? -Infinity, clock.now()) + intervalMs;
     while (clock.now() < dueAt) await this.#wait(Math.min(dueAt - clock.now(), MAX_WAIT_MS));
     return { startedAt: clock.now(), isDone: false };
@@ -110,7 +110,7 @@ export class Scrubber {
       case 'gone':
         return;
       case 'unreadable':
-        // A disk that fails may read it the next time: what can still be served is not thrown away for that.
+        // The next read may succeed, so the blob is not removed.
         return this.#found({ content: 'blob', digest, problem: state, size, outcome: 'found' });
       case 'corrupt':
       case 'short':
@@ -130,7 +130,7 @@ export class Scrubber {
     this.#options.onFinding({ ...finding, ...(await this.#options.repair.whereabouts(finding.digest)) });
   }
 
-  /** Small blobs are done by the thousand a second, and each mark is a write to the disk. */
+  /** Writes once per `BOOKMARK_MS`: thousands of small blobs are hashed in a second. */
   async #mark(bookmark: Bookmark): Promise<void> {
     const now = this.#options.clock.now();
     if (Math.abs(now - this.#markedAt) < BOOKMARK_MS) return;

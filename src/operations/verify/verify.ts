@@ -19,16 +19,16 @@ export interface VerificationOptions {
   readonly manifests: ManifestAudit;
   readonly blobs: BlobStore;
   readonly repair: ContentRepair;
-  /** Told of each problem, for logs and metrics. */
+  /** Called for each problem, for logs and metrics. */
   readonly onFinding: (finding: Finding) => void;
 }
 
-/** Progress is told at most so often. */
+/** Shortest time between two progress events. */
 const PROGRESS_MS = 250;
-/** So many manifests are hashed before requests have their turn. */
+/** Manifests that are hashed without a pause for requests. */
 const MANIFESTS_AT_ONCE = 50;
 
-/** Hashes all that is stored, one file after the other, while everything else goes on. */
+/** Hashes all manifests and blobs, one after the other, while the server answers clients. */
 export class Verification {
   readonly #options: VerificationOptions;
   #isRunning = false;
@@ -41,9 +41,9 @@ export class Verification {
     return this.#isRunning;
   }
 
-  /** Throws OperationError `busy` while another one runs. */
+  /** Throws OperationError `busy` during another verification. */
   async run(request: VerifyRequest, run: OperationRun<VerifyEvent>): Promise<VerifySummary> {
-    if (this.#isRunning) throw new OperationError('busy', 'a verification is running already');
+    if (this.#isRunning) throw new OperationError('busy', 'another verification is running; try again later');
     this.#isRunning = true;
     try {
       return await new VerificationRun(this.#options, request, run).all();
@@ -150,8 +150,8 @@ class VerificationRun {
     if (!this.#isRepairing) return { outcome: 'found' };
     const { failure } = await unlessAborted(refetch(), this.#run.signal).catch((error: unknown): Repair => {
       if (!this.#run.signal.aborted) throw error;
-      // It is told of all the same: something was removed.
-      return { failure: 'it was stopped before it was there again' };
+      // The content was removed, so the finding must be reported.
+      return { failure: 'interrupted before the new download ended' };
     });
     return failure === undefined ? { outcome: 'repaired' } : { outcome: 'removed', reason: failure };
   }
@@ -166,7 +166,7 @@ class VerificationRun {
     this.#run.onEvent({
       kind: 'progress',
       checked,
-      // What is pulled meanwhile may be checked or not; the total must not be overtaken.
+      // Content that is pulled meanwhile may be checked or not; `checked` must not exceed `total`.
       total: Math.max(checked, blobs.blobs + manifests.manifests),
       checkedBytes: this.#bytes,
       totalBytes: Math.max(this.#bytes, blobs.bytes + manifests.bytes),

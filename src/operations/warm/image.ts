@@ -1,3 +1,4 @@
+import { counted } from '../../lib/text.ts';
 import type { Limiter } from '../../lib/turns.ts';
 import { NOBODY } from '../../mirror/answer/answers.ts';
 import { PullError } from '../../mirror/answer/errors.ts';
@@ -16,7 +17,7 @@ import { platformNames } from '../images/wanted.ts';
 import type { WarmProgress, WarmedImage } from '../protocol.ts';
 import { askForTag, type WarmTarget } from './plan.ts';
 
-/** How far bringing in images has come, all of them together. */
+/** The progress of a request, over all images. */
 export class WarmTally {
   pulls = 0;
   readonly #totalImages: number;
@@ -32,7 +33,7 @@ export class WarmTally {
     this.#puller = puller;
   }
 
-  /** Of the blobs that were fetched. */
+  /** Bytes of the downloaded blobs. */
   get fetchedBytes(): number {
     return this.#fetchedBytes;
   }
@@ -48,7 +49,7 @@ export class WarmTally {
     this.#images++;
   }
 
-  /** A blob is missing; false if another image has said so already. */
+  /** Counts a missing blob; false if another image has counted the blob before. */
   misses({ digest, size }: Descriptor): boolean {
     if (this.#missing.has(digest)) return false;
     this.#missing.add(digest);
@@ -60,7 +61,7 @@ export class WarmTally {
     this.#running.add(digest);
   }
 
-  /** It is stored now, or was given up. */
+  /** The download has ended. */
   ends({ digest, size }: Descriptor, result: 'stored' | 'failed'): void {
     this.#running.delete(digest);
     if (result === 'stored') this.#fetchedBytes += size;
@@ -86,14 +87,14 @@ const NOTHING: ImageWalk = {
   missing: [],
   unmatched: [],
 };
-/** Things that one failure names. */
+/** Digests in one failure text. */
 const MAX_NAMED = 3;
 
-/** Brings one image in. */
+/** Downloads one image into the cache. */
 export class WarmImage {
   readonly #target: WarmTarget;
   readonly #options: WarmImageOptions;
-  /** What failed, by why. */
+  /** Digests and other parts that failed, by reason. */
   readonly #failures = new Map<string, string[]>();
   readonly #notes: string[] = [];
   #walk = NOTHING;
@@ -104,11 +105,11 @@ export class WarmImage {
     this.#options = options;
   }
 
-  /** Ends with what cannot be had among the failures of the result. */
+  /** Never throws because of upstream or the disk: failures are in `result`. */
   async run(): Promise<void> {
     const { upstream, root, wanted } = this.#target;
     if (upstream === undefined || root === undefined) return;
-    // First: where only some tags may be pulled, a digest may be that one of them is known to name.
+    // First: if `allow` names only some tags, a digest may be pulled only if one of these names it.
     if (wanted.image.digest !== undefined && wanted.image.tag !== undefined) await this.#checkTag(upstream);
     this.#walk = await walkImage(root.digest, {
       platforms: wanted.platforms,
@@ -118,16 +119,18 @@ export class WarmImage {
     });
     const { missing, unmatched, blobs } = this.#walk;
     for (const { role, digest, reason } of missing) {
-      // Clients get on without what speaks of an image from outside.
-      if (role === 'referrer') this.#notes.push(`without ${digest}, which refers to it: ${reason}`);
+      // Clients can pull the image without its referrers.
+      if (role === 'referrer') this.#notes.push(`without the referrer ${digest}: ${reason}`);
       else this.#fail(digest, reason);
     }
-    for (const platform of unmatched) this.#fail(formatPlatform(platform), 'it is not made for that');
+    for (const platform of unmatched) {
+      this.#fail(formatPlatform(platform), 'the image has no manifest for this platform');
+    }
     const ofImages = blobsBesideAttestations(this.#walk);
     await Promise.all(blobs.map((blob) => this.#blob(upstream, blob, ofImages)));
   }
 
-  /** Finds out whether what was brought in is there still: what came later may have pushed it out. */
+  /** Finds parts of the image that were evicted for later images of the request. */
   async requireStill(): Promise<void> {
     if (this.#failures.size > 0) return;
     const { store, blobs } = this.#options;
@@ -153,7 +156,7 @@ export class WarmImage {
       failures: [...failures, ...[...this.#failures].map(([reason, what]) => failureText(what, reason))],
       notes: [
         ...this.#notes,
-        ...(foreign.length === 0 ? [] : [`${foreign.length} of its layers are held elsewhere`]),
+        ...(foreign.length === 0 ? [] : [`without ${counted(foreign.length, 'foreign layer')}`]),
       ],
     };
   }
@@ -162,7 +165,7 @@ export class WarmImage {
     const { manifests, store, tally } = this.#options;
     const { repository } = this.#target.wanted.image;
     if ((await store.getManifest(digest)) === undefined) {
-      // The last pulls are for clients that wait.
+      // The last pulls of the limit are for clients.
       const shortage = upstream.shortage(repository.name);
       if (shortage !== undefined) throw new PullError('unavailable', shortage);
       tally.pulls++;
@@ -200,20 +203,20 @@ export class WarmImage {
     } catch (error) {
       tally.ends(blob, 'failed');
       if (!(error instanceof PullError || error instanceof BlobStoreError)) throw error;
-      this.#fail(ofImages.has(digest) ? digest : `${digest} of its attestation`, error.message);
+      this.#fail(ofImages.has(digest) ? digest : `${digest} (attestation)`, error.message);
     }
   }
 
-  /** What is wanted by its digest is wanted under its tag as well, which moves by upstream's word alone. */
+  /** Makes the tag of `name:tag@digest` pullable too. Only upstream decides which digest the tag names. */
   async #checkTag(upstream: Upstream): Promise<void> {
     const { wanted } = this.#target;
     try {
       const { head } = await askForTag(wanted, upstream, this.#options.manifests);
       if (head.digest === wanted.image.digest) return;
-      this.#notes.push(`its tag names ${head.digest} by now`);
+      this.#notes.push(`the tag names ${head.digest} now`);
     } catch (error) {
       if (!(error instanceof PullError)) throw error;
-      this.#fail('its tag', error.message);
+      this.#fail('the tag', error.message);
     }
   }
 
@@ -222,7 +225,7 @@ export class WarmImage {
   }
 }
 
-const EVICTED = 'it had to make room for others: the cache is too small for all of this';
+const EVICTED = 'evicted again; the cache is too small for all images: raise `cacheSize`';
 
 function failureText(what: readonly string[], reason: string): string {
   const more = what.length > MAX_NAMED ? ` and ${what.length - MAX_NAMED} more` : '';

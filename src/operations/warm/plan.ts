@@ -11,18 +11,18 @@ import { walkImage } from '../images/walk.ts';
 import type { WantedImage } from '../images/wanted.ts';
 import type { WarmPlan } from '../protocol.ts';
 
-/** An image that is to be brought in, and what its name stands for. */
+/** An image to download, and the manifest of its name. */
 export interface WarmTarget {
   readonly wanted: WantedImage;
-  /** Undefined: it is none of the settings. */
+  /** Undefined: the host is not in `upstreams`. */
   readonly upstream: Upstream | undefined;
-  /** Undefined: it could not be told. A digest tells no media type. */
+  /** Undefined: not found. The media type is missing if the name has a digest. */
   readonly root: (Pick<Descriptor, 'digest'> & Partial<Descriptor>) | undefined;
-  /** For people; empty: nothing is wrong so far. */
+  /** For people. */
   readonly failures: readonly string[];
 }
 
-/** What a name stands for: a tag is checked by HEAD if it is due or not known, which costs no pull. */
+/** Finds the manifest of a name. Asks for a tag by HEAD if its check is due or it is not cached: this costs no pull. */
 export async function findWarmTarget(
   wanted: WantedImage,
   options: { readonly upstreams: ReadonlyMap<string, Upstream>; readonly manifests: ManifestPuller },
@@ -30,13 +30,13 @@ export async function findWarmTarget(
   const { repository, digest } = wanted.image;
   const upstream = options.upstreams.get(repository.host);
   if (upstream === undefined) {
-    const failures = [`${repository.host} is not among the upstreams of the settings`];
+    const failures = [`${repository.host} is not an upstream; add it to \`upstreams\``];
     return { wanted, upstream, root: undefined, failures };
   }
   if (digest !== undefined) return { wanted, upstream, root: { digest }, failures: [] };
   try {
     const { head, stale } = await askForTag(wanted, upstream, options.manifests);
-    const failures = stale === undefined ? [] : [`its tag could not be checked: ${stale.reason}`];
+    const failures = stale === undefined ? [] : [`the tag check failed: ${stale.reason}`];
     return { wanted, upstream, root: head, failures };
   } catch (error) {
     if (!(error instanceof PullError)) throw error;
@@ -66,7 +66,7 @@ export interface WarmPlanOptions {
 
 type Allowances = Map<string, WarmPlan['allowances'][number]>;
 
-/** What bringing images in will cost, by what is stored of them. Asks nobody. */
+/** Computes the pulls and bytes of a request from the cache. Sends no requests. */
 export async function planWarming(
   targets: readonly WarmTarget[],
   options: WarmPlanOptions,
@@ -106,9 +106,9 @@ class Planning {
     for (const { digest, size } of walk.missingBlobs) this.#blobs.set(digest, size);
     const isWhole = walk.missingBlobs.length === 0 && walk.missing.length === 0;
     if (isWhole && failures.length === 0) this.#complete++;
-    // What is in a list, and what blobs a manifest names, is known when it is there.
+    // A missing manifest may name further manifests and blobs.
     if (missing.length > 0) this.#isAtLeast = true;
-    this.#spend(target, missing.length + (walk.manifests.length === 0 ? inList(target) : 0));
+    this.#spend(target, missing.length + (walk.manifests.length === 0 ? inIndex(target) : 0));
   }
 
   plan(): WarmPlan {
@@ -132,8 +132,8 @@ class Planning {
   }
 }
 
-/** Of a list that is not here at least one manifest for each platform is needed. */
-function inList({ root, wanted }: WarmTarget): number {
+/** A missing index leads to one manifest for each platform at least. */
+function inIndex({ root, wanted }: WarmTarget): number {
   if (root?.mediaType === undefined || isImageManifestType(root.mediaType)) return 0;
   return Math.max(1, wanted.platforms.length);
 }

@@ -9,22 +9,22 @@ import { planWarming, findWarmTarget, type WarmTarget } from './plan.ts';
 
 export interface ImageWarmerOptions extends Omit<WarmImageOptions, 'fills' | 'tally' | 'signal'> {
   readonly upstreams: ReadonlyMap<string, Upstream>;
-  /** For whom images are wanted unless it is said. */
+  /** The platforms of the settings, for requests without platforms. */
   readonly platforms: readonly Platform[];
-  /** How many blobs are transferred at a time, for whomever. */
+  /** `fills`: blobs that are downloaded at a time, for clients too. */
   readonly maxFills: number;
 }
 
 type Run = OperationRun<WarmEvent>;
 
-/** Several at a time hide the way to upstream; more would not be faster, and clients come first. */
+/** Several images at a time hide the round trips to upstream. More would not be faster, and would delay clients. */
 const IMAGES_AT_ONCE = 4;
 const FILLS_AT_ONCE = 8;
 const PROGRESS_MS = 250;
 
 /**
- * Brings images into the cache: manifests as for a client, blobs by the fills that clients share, behind those that
- * somebody waits for. What is there costs nothing, so it can be cut off at any time and begun again.
+ * Downloads images into the cache. Pulls manifests as a client does; blobs wait behind those of clients. Skips cached parts,
+ * so an interrupted request can be repeated.
  */
 export class ImageWarmer {
   readonly #options: ImageWarmerOptions;
@@ -71,7 +71,7 @@ export class ImageWarmer {
   }
 }
 
-/** Several at a time, results in order; ends at once when whoever asked goes away. */
+/** Works on `IMAGES_AT_ONCE` items at a time. Results are in the order of `items`. */
 function each<T, R>(items: readonly T[], { signal }: Run, work: (item: T) => Promise<R>): Promise<R[]> {
   const limiter = new Limiter(IMAGES_AT_ONCE);
   const all = items.map((item) =>

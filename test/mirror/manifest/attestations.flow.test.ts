@@ -134,14 +134,14 @@ describe('an image whose attestation upstream lacks', () => {
     const check = await command(app, hub, 'check', 'golang');
     expect(check.status).toBe(1);
     expect(check.stdout.toString()).toMatch(
-      /partial: 2 of \d blobs \(.*\) missing; all of it of the attestation, which only Docker 29 needs/,
+      /partial: 2 of \d blobs \(.*\) missing; of the attestation, which only Docker 29 needs/,
     );
     const warm = await command(app, hub, 'warm', 'golang');
     expect(warm.status).toBe(1);
-    expect(warm.stdout.toString()).toContain('of its attestation: ');
+    expect(warm.stdout.toString()).toContain(' (attestation): ');
     const { plan } = await exportFrom(app.dataDir, ['golang']);
     expect(plan.lacking[0]?.lacks[0]).toMatch(
-      /^linux\/amd64: of its attestation, which Docker 29 needs, sha256:.* not cached$/,
+      /^linux\/amd64: the attestation is partial, and Docker 29 needs it: sha256:.* not cached$/,
     );
     expect(plan.images).toMatchObject([{ image: 'golang:latest', platforms: ['linux/amd64'] }]);
   });

@@ -82,7 +82,7 @@ describe('a bundle that somebody has made by hand', () => {
       (index) => index.replaceAll('library/plain', 'acme/thief'),
     );
     await expect(importInto(app.dataDir, renamed)).rejects.toThrow(
-      /what it has for sha256:\w+ is something else/,
+      /its bytes for sha256:\w+ have another digest/,
     );
     expect((await app.get('/v2/acme/thief/manifests/latest')).status).toBe(503);
     await expectStored(app, PLAIN.image);
@@ -108,7 +108,7 @@ describe('a bundle that somebody has made by hand', () => {
     [-1, 'is not a size'],
     [1.5, 'is not a size'],
     ['1', 'is not a size'],
-    [1, /bytes in the archive and should have 1/],
+    [1, /bytes in the archive, and 1 in pierhead.json/],
   ])('is refused if it says that a blob has %s bytes', async (size, reason) => {
     const bundle = await plainBundle();
     const app = await siteB();
@@ -135,7 +135,7 @@ describe('a bundle that somebody has made by hand', () => {
       (files) => files,
       rename,
     );
-    await expect(importInto(app.dataDir, crafted)).rejects.toThrow('nothing is imported');
+    await expect(importInto(app.dataDir, crafted)).rejects.toThrow('nothing imported');
     await expectNothing(app);
   });
 
@@ -148,7 +148,7 @@ describe('a bundle that somebody has made by hand', () => {
       const crafted = archiveOf(
         files.map((file, at) => (at === files.length - 1 ? { ...file, name } : file)),
       );
-      await expect(importInto(app.dataDir, crafted)).rejects.toThrow(`"${name}" comes where`);
+      await expect(importInto(app.dataDir, crafted)).rejects.toThrow(`"${name}" is in the place of`);
       await expectNothing(app);
     },
   );
@@ -161,7 +161,7 @@ describe('a bundle that somebody has made by hand', () => {
       ({ blobs }) => ({ blobs: blobs.slice(0, -1) }),
       (files) => files.slice(0, -1),
     );
-    await expect(importInto(app.dataDir, crafted)).rejects.toThrow('which the bundle does not speak of');
+    await expect(importInto(app.dataDir, crafted)).rejects.toThrow('which pierhead.json does not list');
     await expectNothing(app);
   });
 });
@@ -250,9 +250,7 @@ describe('a delta for a site that has lost something since', () => {
     const [lost] = OLD.image.layers;
     if (lost === undefined) throw new Error('it has no layers');
     await rm(blobPath(app.dataDir, lost.digest));
-    await expect(importInto(app.dataDir, delta.bytes)).rejects.toThrow(
-      `of those 1 are not here: ${lost.digest}`,
-    );
+    await expect(importInto(app.dataDir, delta.bytes)).rejects.toThrow(`not cached: ${lost.digest}`);
     expect((await app.get('/v2/acme/new/manifests/v1')).status).toBe(503);
     await importInto(app.dataDir, first.bytes);
     await importInto(app.dataDir, delta.bytes);
@@ -276,7 +274,7 @@ describe('while a bundle comes', () => {
     const app = await siteB();
     const both = await Promise.allSettled([importInto(app.dataDir, bytes), importInto(app.dataDir, bytes)]);
     const refused = both.flatMap((each) => (each.status === 'rejected' ? [String(each.reason)] : []));
-    expect(refused).toEqual([expect.stringContaining('a bundle is being imported already')]);
+    expect(refused).toEqual([expect.stringContaining('another import is running; try again later')]);
     const { stored, known } = await importInto(app.dataDir, bytes);
     expect(stored.blobs).toBe(0);
     expect(known.blobs).toBe(NEW.image.blobs.length);

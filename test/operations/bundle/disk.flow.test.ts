@@ -30,7 +30,7 @@ it('a bundle for which the disk has no room is refused before anything is writte
   const { dataDir } = await smallDisk(1.5 * MIB);
   const app = await siteOn(dataDir);
   await expect(importInto(dataDir, bytes)).rejects.toThrow(
-    /^nothing is imported: the file system has no room: \d+ bytes are missing; free some space$/,
+    /^nothing imported: the file system has no room: \d+ bytes are missing; free some space$/,
   );
   expect(await readdir(join(dataDir, 'parts'))).toEqual([]);
   expect(await readdir(join(dataDir, 'blobs')).catch(() => [])).toEqual([]);
@@ -42,7 +42,7 @@ it('a disk that takes nothing refuses a bundle, and takes it once it can be writ
   const disk = await smallDisk(64 * MIB);
   const app = await siteOn(disk.dataDir);
   await disk.remount('ro');
-  await expect(importInto(disk.dataDir, bytes)).rejects.toThrow(/^nothing is imported: .*EROFS/);
+  await expect(importInto(disk.dataDir, bytes)).rejects.toThrow(/^nothing imported: .*EROFS/);
   expect((await app.get(TARGET)).status).toBe(503);
   await disk.remount('rw');
   await importInto(disk.dataDir, bytes);

@@ -224,7 +224,9 @@ describe('what a bundle has brought', () => {
       'a blob',
     );
     expect((await app.get('/v2/library/golang/manifests/latest')).status).toBe(503);
-    await expect(importInto(app.dataDir, bundle)).rejects.toThrow('a bundle is being imported already');
+    await expect(importInto(app.dataDir, bundle)).rejects.toThrow(
+      'another import is running; try again later',
+    );
     gate.resolve();
     await importing;
     await expectServed(app, 'library/golang', GOLANG);
@@ -331,26 +333,26 @@ describe('a bundle that is not right', () => {
     ],
     ['lacks its end', (bundle) => bundle.subarray(0, -1024), 'cut short'],
     ['lacks half of its end', (bundle) => bundle.subarray(0, -512), 'cut short'],
-    ['lacks its last blob', (bundle) => archiveOf(filesOf(bundle).slice(0, -1)), 'ends where blobs/sha256/'],
+    ['lacks its last blob', (bundle) => archiveOf(filesOf(bundle).slice(0, -1)), 'ends before blobs/sha256/'],
     [
       'has a blob of other bytes',
       (bundle) => changed(bundle, isBlobFile),
-      /was changed: what it has for sha256:/,
+      /is damaged: its bytes for sha256:/,
     ],
     [
       'has a manifest of other bytes',
       (bundle) => changed(bundle, (file) => file.bytes.includes('"schemaVersion"') && isBlobFile(file)),
-      /blobs\/sha256\/\w+ was changed/,
+      /blobs\/sha256\/\w+ is damaged/,
     ],
     [
       'has other contents',
       (bundle) => changed(bundle, ({ name }) => name === 'pierhead.json'),
-      'pierhead.json was changed',
+      'pierhead.json is damaged',
     ],
     [
       'has another list for docker',
       (bundle) => changed(bundle, ({ name }) => name === 'manifest.json'),
-      'manifest.json was changed',
+      'manifest.json is damaged',
     ],
     [
       'has two blobs in each other’s place',
@@ -358,25 +360,25 @@ describe('a bundle that is not right', () => {
         const files = filesOf(bundle);
         return archiveOf([...files.slice(0, -2), ...files.slice(-2).toReversed()]);
       },
-      /comes where blobs\/sha256\/\w+ should/,
+      /is in the place of blobs\/sha256\/\w+/,
     ],
     [
       'has its parts in another order',
       (bundle) =>
         Buffer.concat([bundle.subarray(0, 4096), bundle.subarray(400_384), bundle.subarray(4096, 400_384)]),
-      'nothing is imported',
+      'nothing imported',
     ],
     ['begins with its second part', (bundle) => bundle.subarray(400_000), 'not the beginning of a bundle'],
     [
       'is followed by something',
       (bundle) => Buffer.concat([bundle, Buffer.from('x')]),
-      'something follows the end',
+      'data follows the end',
     ],
-    ['is followed by itself', (bundle) => Buffer.concat([bundle, bundle]), 'something follows the end'],
+    ['is followed by itself', (bundle) => Buffer.concat([bundle, bundle]), 'data follows the end'],
     [
       'has a file more',
       (bundle) => archiveOf([...filesOf(bundle), { name: 'more', bytes: Buffer.from('x') }]),
-      '"more" follows what the bundle says',
+      '"more" follows the last blob of pierhead.json',
     ],
     [
       'is of a later version',
@@ -388,7 +390,7 @@ describe('a bundle that is not right', () => {
               : file,
           ),
         ),
-      'the bundle is of version "2"',
+      'the bundle has version "2"',
     ],
   ];
 
@@ -436,7 +438,7 @@ describe('a bundle that is not right', () => {
     const app = await siteB();
     const total = filesOf(bundle).filter(isBlobFile).length - 2;
     await expect(importInto(app.dataDir, changed(bundle, isBlobFile))).rejects.toThrow(
-      /\d+ of its blobs were right and are kept for the next attempt/,
+      /\d+ blobs? kept for the next attempt/,
     );
     const { stored, known } = await importInto(app.dataDir, bundle);
     expect(stored.blobs).toBe(1);
@@ -509,9 +511,7 @@ describe('a delta', () => {
     expect(plan.draft.base).toHaveLength(has.size);
     const empty = await siteB();
     await expect(importInto(empty.dataDir, bytes)).rejects.toThrow(
-      new RegExp(
-        `builds on ${has.size} blobs of an earlier one, and of those ${has.size} are not here: sha256:`,
-      ),
+      new RegExp(`${has.size} of ${has.size} blobs that \`export --since\` left out are not cached: sha256:`),
     );
     await expectNothingVisible(empty);
     expect(await readdir(join(empty.dataDir, 'blobs')).catch(() => [])).toEqual([]);
@@ -528,7 +528,7 @@ describe('a delta', () => {
       yield bytes.subarray(-10);
     })();
     await expect(importInto(next.dataDir, removing)).rejects.toThrow(
-      `${first} was removed while the bundle came in`,
+      `${first} was removed during the import`,
     );
     expect((await next.get('/v2/acme/large/manifests/v1')).status).toBe(503);
     await importInto(next.dataDir, old.bytes);

@@ -155,6 +155,8 @@ describe('`pierhead refresh`', () => {
     await hub.stop();
     const cut = await runCommand(['refresh', 'golang'], options);
     expect(cut.status).toBe(1);
-    expect(cut.stdout.toString()).toMatch(/^golang:latest could not be checked: .*; it stays sha256:/);
+    expect(cut.stdout.toString()).toMatch(
+      /^golang:latest could not be checked: .*; the cached image stays: sha256:/,
+    );
   });
 });

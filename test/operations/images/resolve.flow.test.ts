@@ -67,7 +67,7 @@ describe('resolving an image', () => {
     const app = await startTestApp({ hub });
     const resolution = await resolved(app, { image: NAME, ...FETCH });
     expect(resolution.image).toBe('golang:latest');
-    expect(resolution.source).toBe('as upstream says now');
+    expect(resolution.source).toBe('checked upstream');
     expect(resolution.choices).toEqual([{ platform: 'linux/amd64', why: 'default', digest: amd64 }]);
     expect(resolution.root).toMatchObject({
       digest: GOLANG.image.root.digest,
@@ -136,7 +136,7 @@ describe('resolving an image', () => {
       { platform: 'linux/s390x', why: 'clients of 10.2.0.0/16' },
     ]);
     expect(resolveText(await resolved(app, { image: NAME }))).toContain(
-      'linux/s390x, clients of 10.2.0.0/16: there is none\n',
+      'linux/s390x, clients of 10.2.0.0/16: no manifest\n',
     );
   });
 
@@ -189,7 +189,7 @@ describe('resolving an image', () => {
 
   it.each([
     ['Golang', undefined, 'is not the name of an image'],
-    ['quay.io/org/app', undefined, 'quay.io is not among the upstreams'],
+    ['quay.io/org/app', undefined, 'quay.io is not an upstream; add it to `upstreams`'],
     ['golang', 'arm64', '"arm64" is not a platform; allowed: all, os/architecture'],
     ['none/none', undefined, 'none/none'],
   ])('of %s for %s fails: %s', async (name, platform, message) => {
@@ -304,7 +304,7 @@ describe('resolving without --fetch', () => {
       { platform: 'linux/amd64', why: 'default', failure: 'the index is not cached' },
     ]);
     expect(resolution.cost).toMatchObject({ pulls: 2, isAtLeast: true });
-    expect(resolveText(resolution)).toContain('--fetch shows what is missing, for at least 2 pulls');
+    expect(resolveText(resolution)).toContain('--fetch downloads missing manifests: at least 2 pulls');
     await resolved(app, { image: NAME, ...FETCH });
     expect(pulls(hub)).toBe(2);
     expect((await resolved(app, { image: NAME })).cost).toEqual({ pulls: 0, isAtLeast: false });
@@ -326,9 +326,9 @@ describe('resolving without --fetch', () => {
     hub.fault({ match: { method: 'HEAD' }, do: { headMethodNotAllowed: true } });
     const before = pulls(hub);
     const { source, root } = await resolved(app, { image: NAME });
-    expect(source).toBe('out of date: docker.io names no digest for it by HEAD');
+    expect(source).toBe('stale: docker.io sent no digest in its answer to HEAD');
     expect(root.digest).toBe(GOLANG.image.root.digest);
-    await expect(resolved(app, { image: 'plain' })).rejects.toThrow('by HEAD; see --fetch');
+    await expect(resolved(app, { image: 'plain' })).rejects.toThrow('to HEAD; use --fetch');
     expect(pulls(hub)).toBe(before);
     expect((await resolved(app, { image: 'plain', ...FETCH })).root.digest).toBe(PLAIN.image.root.digest);
   });

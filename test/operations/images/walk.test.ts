@@ -152,7 +152,7 @@ describe('what is missing of an image', () => {
     const closure = await walkImage(image().root.digest, { platforms: [], ...reading([]) });
     expect(closure).toMatchObject({
       manifests: [],
-      missing: [{ digest: image().root.digest, reason: 'it is not cached' }],
+      missing: [{ digest: image().root.digest, reason: 'not cached' }],
     });
   });
 
@@ -165,7 +165,7 @@ describe('what is missing of an image', () => {
         digest === arm64 ? Promise.reject(new PullError('unavailable', 'upstream is away')) : read(digest),
     });
     expect(closure.missing).toMatchObject([
-      { digest: amd64, role: 'image', platform: LINUX_AMD64, reason: 'it is not cached' },
+      { digest: amd64, role: 'image', platform: LINUX_AMD64, reason: 'not cached' },
       { digest: arm64, role: 'image', reason: 'upstream is away' },
     ]);
     // The attestations are there all the same.
@@ -177,7 +177,7 @@ describe('what is missing of an image', () => {
     const nested = absentEntry('list', LINUX_ARM64);
     const outer = listOf([entryOf(amd64), { ...nested, mediaType: OCI_INDEX }], [amd64]);
     const closure = await closureOf(outer, { platforms: platforms('linux/arm64', 'linux/amd64') });
-    expect(closure.missing).toMatchObject([{ role: 'index', reason: 'it is not cached' }]);
+    expect(closure.missing).toMatchObject([{ role: 'index', reason: 'not cached' }]);
     expect(closure.manifests.map(({ digest }) => digest)).toEqual([outer.root.digest, amd64.root.digest]);
     expect(closure.unmatched).toEqual([]);
   });
@@ -187,7 +187,7 @@ describe('what is missing of an image', () => {
     for (let depth = 0; depth < 6; depth++) deep = listOf([manifestDescriptor(deep.root)], [deep]);
     const closure = await closureOf(deep);
     expect(closure.manifests).toHaveLength(4);
-    expect(closure.missing).toMatchObject([{ reason: 'it is a list too deep inside lists' }]);
+    expect(closure.missing).toMatchObject([{ reason: 'more than 4 indexes inside each other' }]);
 
     const many = Array.from({ length: 2500 }, (_, at) => image({ message: String(at) }).root);
     const wide = listOf(many.map(manifestDescriptor), []);

@@ -138,7 +138,7 @@ describe('a verification', () => {
         repositories: [],
         images: [],
         outcome: 'removed',
-        reason: 'no repository is known to hold it',
+        reason: 'no cached repository has it',
       },
     ]);
   });

@@ -126,7 +126,7 @@ describe('`pierhead warm` beside a server', () => {
     const moved = await warm(app.dataDir, { ...request, images: [`golang:1.22@${list}`] });
     expect(moved.images[0]).toMatchObject({
       failures: [],
-      notes: [`its tag names ${renewed.root.digest} by now`],
+      notes: [`the tag names ${renewed.root.digest} now`],
     });
     await hub.stop();
     expect(await servesGolang(app, 'linux/amd64')).toBe(true);
@@ -175,9 +175,9 @@ describe('`pierhead warm` beside a server', () => {
     ]);
     const texts = images.flatMap(({ failures }) => failures);
     expect(texts[0]).toContain('nothing:latest');
-    expect(texts[1]).toBe('ghcr.io is not among the upstreams of the settings');
+    expect(texts[1]).toBe('ghcr.io is not an upstream; add it to `upstreams`');
     expect(texts[2]).toContain(layer?.digest);
-    expect(texts[3]).toBe('linux/s390x: it is not made for that');
+    expect(texts[3]).toBe('linux/s390x: the image has no manifest for this platform');
   });
 
   it('says that a tag could not be checked, though all of it is there', async () => {
@@ -186,7 +186,7 @@ describe('`pierhead warm` beside a server', () => {
     await warm(app.dataDir, { images: ['plain'] });
     await hub.stop();
     const { images } = await warm(app.dataDir, { images: ['plain'] });
-    expect(images[0]?.failures).toEqual([expect.stringMatching(/^its tag could not be checked: /)]);
+    expect(images[0]?.failures).toEqual([expect.stringMatching(/^the tag check failed: /)]);
   });
 
   it('leaves the last pulls to clients, and goes on once there are more', async () => {
@@ -271,7 +271,7 @@ describe('`pierhead warm` on a command line', () => {
     const { run } = await folder(hub);
     const { status, stdout, stderr } = await run('golang', 'nothing');
     expect(status).toBe(1);
-    expect(stderr).toContain('2 images; to be fetched: at least 2 pulls and 0 B\n');
+    expect(stderr).toContain('2 images; to download: at least 2 pulls and 0 B\n');
     expect(stderr).toContain('90 of 100 pulls are left at docker.io (anonymous)\n');
     expect(stderr).toContain('golang:latest: cached\n');
     expect(stdout.toString()).toMatch(GOLANG_ROW);
