@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 /*
- * An older Node fails at the first word of a module that it does not know, before a line of the program has run. So this
- * file imports nothing before it has looked, and keeps to what Node 12 can read.
+ * An older Node fails at the first unknown syntax of a module, before any code runs. So this file imports nothing before it
+ * has tested the version, and its own syntax is that of Node 12.
  */
 
 /** As `engines` in package.json. */
 const OLDEST_NODE = '20.19';
-/** How long the operations on files that still run at the end may take. */
+/** Longest wait at the end for running file operations. */
 const LAST_FILES_MS = 1000;
-const LOOK_MS = 20;
+const POLL_MS = 20;
 
 const isTooOld = () => {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -17,13 +17,13 @@ const isTooOld = () => {
 };
 
 /**
- * exit() waits for the threads that work on files, and one may hang for ever in a file system that does not answer. A
- * signal waits for nothing.
+ * exit() waits for the threads that work on files, and a hanging file system can block one for ever. A signal ends the
+ * process at once.
  */
 const end = (code: number, leftMs: number) => {
   if (!process.getActiveResourcesInfo().some((name) => name.startsWith('FSReq'))) process.exit(code);
   if (leftMs > 0) {
-    setTimeout(() => end(code, leftMs - LOOK_MS), LOOK_MS);
+    setTimeout(() => end(code, leftMs - POLL_MS), POLL_MS);
     return;
   }
   process.removeAllListeners('SIGTERM');

@@ -5,10 +5,10 @@ import { COMMANDS, COMMAND_PLACES, type CommandRow } from './commands.ts';
 import { SETTING_FLAGS, type Flags } from './config/flags.ts';
 import { loadSettings } from './config/load.ts';
 
-/** The heading above the flags of settings, which every command takes, in `--help`. */
+/** The heading of the flags of settings in `--help`. All commands take these. */
 export const SETTINGS_HEADING = 'Settings:';
 
-/** The commands with their arguments and flags; `done` is told how the one that runs has ended. */
+/** The commands with their arguments and flags. `done` gets the exit code of the command that runs. */
 export function createProgram(done: (code: ExitCode) => void): Command {
   const program = new Command('pierhead')
     .description('A caching pull-through edge proxy in front of Docker Hub.')
@@ -45,12 +45,12 @@ function indented(lines: readonly string[]): string {
   return lines.map((line) => `  ${line}`).join('\n');
 }
 
-/** Of an option that may be given more than once. */
+/** Collects the values of an option that may be given more than once. */
 function gathered(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
-/** Runs the command of a command line. Resolves to the exit code once all that it has printed is written. */
+/** Runs a command line. Resolves to the exit code when all output is written. */
 export async function run(argv: readonly string[]): Promise<ExitCode> {
   let lost: NodeJS.ErrnoException | undefined;
   process.stdout.on('error', (error) => (lost = error));
@@ -58,9 +58,9 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
   const code = await runCommand(argv);
   await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
   if (lost === undefined) return code;
-  // Whoever has closed a pipe knows that; of an error that has been told already nothing more is said.
+  // A closed pipe is no surprise to the user, and a failed command has printed its own error.
   if (lost.code !== 'EPIPE' && code === 0) {
-    printAside(`pierhead: not all of it could be written: ${lost.message}\n`);
+    printAside(`pierhead: the output is incomplete: ${lost.message}\n`);
   }
   return code === 0 ? 1 : code;
 }
@@ -73,16 +73,16 @@ async function runCommand(argv: readonly string[]): Promise<ExitCode> {
     }).parseAsync(argv);
     return code;
   } catch (error) {
-    // Commander has said what is wrong; help and version are no failures.
+    // Commander has printed the error; help and version have exit code 0.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     printAside(`pierhead: ${messageOf(error)}\n`);
     return exitCodeOf(error);
   }
 }
 
-/** What a slow reader of a pipe has not taken yet would be lost with the process. */
+/** Waits for a slow reader of a pipe: the end of the process would drop unread output. */
 function flushed(output: NodeJS.WriteStream): Promise<void> {
-  // A file takes what it takes at once, and an error of it comes after that.
+  // Writes to a file are synchronous, but its errors come as an event.
   if (output.writableLength === 0) return new Promise((done) => setImmediate(done));
   return new Promise((done) => output.write('', () => done()));
 }

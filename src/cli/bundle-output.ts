@@ -14,14 +14,15 @@ const MAX_PARTS = 999;
 export interface OutputOptions {
   /** `-`: standard output. */
   readonly path: string;
-  /** Bytes of each part; undefined: it is one file. */
+  /** Size of a part; undefined: one file. */
   readonly partBytes: number | undefined;
   readonly signal: AbortSignal;
 }
 
 /**
- * Writes all of `bytes` to the file, or to `path.001`, `path.002` … in parts. They get their names once everything is
- * written and on the disk; of what fails nothing is left. Gives the names. Throws OperationError, what `bytes` throws and the signal's reason.
+ * Writes `bytes` to a file, or to the parts `path.001`, `path.002` …, and returns the names. The files get their names after
+ * all of them are synced to the disk; a failure leaves no file. Throws OperationError, the errors of `bytes` and the
+ * reason of the signal.
  */
 export async function writeStream(bytes: AsyncIterable<Buffer>, options: OutputOptions): Promise<string[]> {
   const { path, partBytes, signal } = options;
@@ -30,7 +31,7 @@ export async function writeStream(bytes: AsyncIterable<Buffer>, options: OutputO
     return [path];
   }
   const files = partBytes === undefined ? new PlainOutput(path) : new SplitOutput(path, partBytes);
-  // While one chunk is on its way to the disk, the next one is read and hashed.
+  // Reads and hashes the next chunk while one is being written.
   let written = Promise.resolve();
   try {
     for await (const chunk of bytes) {
@@ -49,10 +50,10 @@ export async function writeStream(bytes: AsyncIterable<Buffer>, options: OutputO
 }
 
 async function writeStdout(bytes: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
-  // That its reader has gone is told by an event too, and one that nobody hears ends the process.
+  // A reader that closes the pipe causes this event. Without a listener, it would end the process.
   process.stdout.on('error', () => undefined);
   for await (const chunk of bytes) {
-    // What is not written when the process ends is lost.
+    // The end of the process would drop unwritten chunks.
     const written = new Promise<void>((resolve, reject) => {
       process.stdout.write(chunk, (error) => (error instanceof Error ? reject(error) : resolve()));
     });
@@ -60,7 +61,7 @@ async function writeStdout(bytes: AsyncIterable<Buffer>, signal: AbortSignal): P
   }
 }
 
-/** A file under a name that nobody looks for, until it is whole. */
+/** A file with a temporary name until `publish`. */
 class TemporaryFile {
   readonly #temporary: string;
   readonly #path: string;
@@ -78,7 +79,7 @@ class TemporaryFile {
     });
   }
 
-  /** What goes onto media is to be there when they are taken out. */
+  /** Syncs, because the user may remove the medium afterwards. */
   close(): Promise<void> {
     return this.#named(async () => {
       await this.#file?.sync();
@@ -92,12 +93,12 @@ class TemporaryFile {
     return this.#path;
   }
 
-  /** The system's errors name the temporary file, of which nobody has heard. */
+  /** Replaces the temporary name in the system's errors. */
   async #named(work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
-      throw new OperationError('failed', `${this.#path} cannot be written: ${systemReason(error)}`, error);
+      throw new OperationError('failed', `cannot write ${this.#path}: ${systemReason(error)}`, error);
     }
   }
 
@@ -151,10 +152,10 @@ class SplitOutput {
 
   async finish(): Promise<string[]> {
     await this.#parts.at(-1)?.close();
-    // Whoever imports `x.*` would take it for a part of this one.
+    // `import x.*` would read an old part as part of this bundle.
     const behind = this.#name(this.#parts.length + 1);
     if (existsSync(behind))
-      throw new OperationError('failed', `${behind} is left of another bundle: remove it`);
+      throw new OperationError('failed', `${behind} is part of another bundle; remove it`);
     const names: string[] = [];
     for (const part of this.#parts) names.push(await part.publish());
     return names;
@@ -166,7 +167,7 @@ class SplitOutput {
 
   async #next(): Promise<void> {
     if (this.#parts.length === MAX_PARTS) {
-      throw new OperationError('usage', `more than ${MAX_PARTS} parts: split it into larger ones`);
+      throw new OperationError('usage', `more than ${MAX_PARTS} parts: --split; set a larger size`);
     }
     await this.#parts.at(-1)?.close();
     this.#parts.push(new TemporaryFile(this.#name(this.#parts.length + 1)));
@@ -178,14 +179,14 @@ class SplitOutput {
   }
 }
 
-/** Where `-o` says that something goes. Throws SettingsError. */
+/** The value of `-o`. Throws SettingsError. */
 export function outputOf(flags: Flags): string {
   const path = flags['output'];
   if (typeof path !== 'string' || path === '') {
     throw new SettingsError(['-o is missing: the file to write, or - for the standard output']);
   }
   if (path === STDOUT && process.stdout.isTTY) {
-    throw new SettingsError(['-o -: what is written is not for a terminal; pipe it into something']);
+    throw new SettingsError(['-o -: the output is not for a terminal; set a file, or use a pipe']);
   }
   return path;
 }

@@ -20,13 +20,13 @@ import {
 import { socketPath, controlSocket } from '../store/data-dir.ts';
 
 /**
- * What came of asking the owner of a data directory.
- * - `none`: nobody owns it. `ending`: its owner takes nothing new, because it is about to end.
+ * The answer of the process that owns a data directory.
+ * - `none`: no process owns it. `ending`: its owner is stopping.
  */
 export type OwnerAnswer<R> =
   { readonly kind: 'done'; readonly result: R } | { readonly kind: 'none' } | { readonly kind: 'ending' };
 
-/** What is to be done, and how it is watched. `bytes`: what an operation is given that takes any. */
+/** One call of an operation. `bytes`: the input of an `IntakeOperation`. */
 export interface Order<N extends OperationName> {
   readonly name: N;
   readonly request: RequestOf<N>;
@@ -34,7 +34,7 @@ export interface Order<N extends OperationName> {
   readonly bytes?: () => AsyncIterable<Buffer>;
 }
 
-/** Has the owner of the data directory do an operation. Throws OperationError, and what `bytes` throws. */
+/** Runs an operation in the process that owns the data directory. Throws OperationError, and the errors of `bytes`. */
 export async function askOwner<N extends OperationName>(
   dataDir: string,
   { name, request: question, run, bytes }: Order<N>,
@@ -54,14 +54,14 @@ export async function askOwner<N extends OperationName>(
     asked.end();
     throw refusal(await text(response));
   }
-  // Both ends speak the same protocol, and the other one is of the same user.
+  // The server has checked the protocol version, and runs as the same user: its types are trusted.
   const onEvent = run.onEvent as (event: unknown) => void;
   const answer = lastLine(response, onEvent, run.signal);
   if (bytes === undefined) return { kind: 'done', result: (await answer) as ResultOf<N> };
   return { kind: 'done', result: (await whileSending(bytes(), asked, answer)) as ResultOf<N> };
 }
 
-/** The answer counts, and may come before everything is sent; but what cannot be read cannot be sent either. */
+/** Resolves to the answer, which may come before all bytes are sent. Rejects if `bytes` cannot be read. */
 async function whileSending<T>(
   bytes: AsyncIterable<Buffer>,
   asked: ClientRequest,
@@ -69,7 +69,7 @@ async function whileSending<T>(
 ): Promise<T> {
   const source = Readable.from(bytes);
   const unreadable = new Promise<never>((_resolve, reject) => source.once('error', reject));
-  // Without an end of the body, the other side takes what it got for all there is to come.
+  // pipe() ends the request only after all bytes: the server must not take a part of them for complete.
   source.pipe(asked);
   try {
     return await Promise.race([answer, unreadable]);
@@ -83,11 +83,11 @@ async function whileSending<T>(
 
 interface Asked {
   readonly asked: ClientRequest;
-  /** Its head has come. */
+  /** Its head is read, its body is not. */
   readonly response: IncomingMessage;
 }
 
-/** Without `body` the request stays open for one. Undefined if nobody is there. */
+/** Without `body`, the request stays open for a stream. Undefined: no process listens. */
 async function post(
   dataDir: string,
   path: string,
@@ -100,7 +100,7 @@ async function post(
     const asked = request({ socketPath: socket.path, path, method: 'POST', headers, signal, agent: false });
     if (body === undefined) asked.flushHeaders();
     else asked.end(body);
-    // Of the answer's body, the answer tells itself.
+    // `response` reports errors of its body.
     asked.on('error', () => undefined);
     const [response] = (await once(asked, 'response')) as [IncomingMessage];
     return { asked, response };
@@ -112,7 +112,7 @@ async function post(
   }
 }
 
-/** Undefined if the error says that nobody listens there; else throws what it means. */
+/** Undefined: no process listens. Throws for other errors. */
 function absent(error: unknown): undefined {
   const code = errorCode(error);
   if (code === 'ENOENT' || code === 'ECONNREFUSED') return undefined;
@@ -121,11 +121,13 @@ function absent(error: unknown): undefined {
   }
   if (code === 'ECONNRESET' || code === 'EPIPE') {
     const message =
-      'the server that owns the data directory takes no commands: it is ending, or of an older version';
+      'the server that owns the data directory accepts no commands: it is stopping, or has an older version';
     throw new OperationError('protocol', message, error);
   }
   throw error;
 }
+
+const ENDED_EARLY = 'the server stopped before the operation was done';
 
 async function lastLine(
   response: IncomingMessage,
@@ -136,19 +138,19 @@ async function lastLine(
     for await (const each of lines(response)) {
       const line = parseJson(each, OWN_JSON) as ControlLine;
       if ('result' in line) return line.result;
-      if ('error' in line) throw told(line.error);
+      if ('error' in line) throw errorOf(line.error);
       if ('event' in line) onEvent(line.event);
     }
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof OperationError) throw error;
-    throw new OperationError('stopped', 'the server ended before it was done', error);
+    throw new OperationError('stopped', ENDED_EARLY, error);
   }
   signal.throwIfAborted();
-  throw new OperationError('stopped', 'the server ended before it was done');
+  throw new OperationError('stopped', ENDED_EARLY);
 }
 
-/** The lines of an answer. Throws if it ends without its end, as when the server was killed. */
+/** The lines of an answer. Throws if the connection breaks, as when the server is killed. */
 async function* lines(response: IncomingMessage): AsyncGenerator<string> {
   let rest = '';
   for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
@@ -160,13 +162,16 @@ async function* lines(response: IncomingMessage): AsyncGenerator<string> {
 
 function refusal(body: string): OperationError {
   try {
-    return told((parseJson(body) as { error: { code: string; message: string } }).error);
+    return errorOf((parseJson(body) as { error: { code: string; message: string } }).error);
   } catch (cause) {
-    const message = 'what listens in the data directory does not answer as pierhead does';
-    return new OperationError('protocol', message, cause);
+    return new OperationError(
+      'protocol',
+      'the control socket in the data directory is not that of Pierhead',
+      cause,
+    );
   }
 }
 
-function told({ code, message }: { readonly code: string; readonly message: string }): OperationError {
+function errorOf({ code, message }: { readonly code: string; readonly message: string }): OperationError {
   return new OperationError(code as OperationErrorCode, message);
 }

@@ -15,19 +15,19 @@ export const EXIT_CODES = {
 
 export type ExitCode = keyof typeof EXIT_CODES;
 
-/** What is wrong, for people. */
+/** The message of an error, for people, without secrets. */
 export function messageOf(error: unknown): string {
   return redactText(error instanceof Error ? error.message : String(error));
 }
 
-/** Whether an error says all that a user needs. Any other one is a fault of the program. */
+/** Whether the message of an error is enough for a user. Other errors are faults of the program. */
 export function isForPeople(error: unknown): boolean {
   return [SettingsError, ListError, FileError, OperationError, DataDirError, StartError].some(
     (type) => error instanceof type,
   );
 }
 
-/** What a command that failed ends with: 2 if its words, its settings or its version are wrong, else 1. */
+/** The exit code of a failed command: 2 for wrong arguments, settings or versions, else 1. */
 export function exitCodeOf(error: unknown): ExitCode {
   const isWrongInput =
     error instanceof SettingsError || error instanceof ListError || error instanceof FileError;
@@ -36,7 +36,11 @@ export function exitCodeOf(error: unknown): ExitCode {
   return error instanceof DataDirError && error.code !== 'unusable' ? 2 : 1;
 }
 
-/** The version in package.json, which lies beside both `src` and `dist`. */
+export function worstOf(codes: readonly ExitCode[]): ExitCode {
+  return Math.max(0, ...codes) as ExitCode;
+}
+
+/** The version in package.json, which is beside `src` and `dist`. */
 export function packageVersion(): string {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
   const parsed: unknown = JSON.parse(text);

@@ -23,10 +23,10 @@ import { type ImagesRequest, OperationError } from '../operations/protocol.ts';
 import { printAside } from './print.ts';
 
 /**
- * The text of a file as editors write it: UTF-8, or UTF-16 with a byte order mark, which is left out (WHATWG Encoding
- * Standard, "BOM sniff"). Undefined for what holds a NUL character, as no text does.
+ * Decodes UTF-8, or UTF-16 with a byte order mark, which is left out (WHATWG Encoding Standard, "BOM sniff"). Undefined if
+ * the text holds a NUL character.
  */
-export function decodeText(bytes: Buffer): string | undefined {
+function decodeText(bytes: Buffer): string | undefined {
   const encoding = isMarked(bytes, 0xff, 0xfe)
     ? 'utf-16le'
     : isMarked(bytes, 0xfe, 0xff)
@@ -40,16 +40,16 @@ function isMarked(bytes: Buffer, first: number, second: number): boolean {
   return bytes[0] === first && bytes[1] === second;
 }
 
-/** Larger ones are no lists of images. */
-const MAX_BYTES = 32 * 1024 * 1024;
+/** Far above the size of real lists. */
+const MAX_MIB = 32;
 
-/** What a file includes that includes something: nobody has more. */
+/** Files that include each other. */
 const MAX_FILES = 200;
 
-/** A file of which nothing is understood is no success. */
-export const NOTHING_FOUND = 'no image was found; with --allow-empty that is no failure';
+/** A file may be misread: without images it is a failure. */
+export const NOTHING_FOUND = 'no image was found; with --allow-empty this is no failure';
 
-/** What the user gave of them, and what builds are for. */
+/** Flags of files, and the platforms of builds. */
 export interface FileOptions extends Pick<SourceContext, 'platforms'> {
   readonly flags: Flags;
 }
@@ -60,17 +60,17 @@ export function fileOptions({ settings }: LoadedSettings, flags: Flags): FileOpt
   return { flags, platforms: platforms.length > 0 ? platforms : knownPlatforms(settings) };
 }
 
-/** An image that a word of a command names. */
+/** An image in the arguments of a command. */
 export function namedHere(image: ListedImage): NeededImage {
   return listedAt(image, 'named here');
 }
 
-/** What `--platform` says. */
+/** The value of `--platform`. */
 function platformsOf({ platform }: Flags): Pick<ImagesRequest, 'platforms'> {
   return typeof platform === 'string' ? { platforms: platform.split(',') } : {};
 }
 
-/** `needed` for the platforms of `--platform`, or else for those that the files name. */
+/** The request for `needed`, with the platforms of `--platform`, else those of the files. */
 export function imagesRequest(needed: readonly NeededImage[], flags: Flags): ImagesRequest {
   const asked = platformsOf(flags);
   const images = needed.map(({ image, isMadeForPlatform }) =>
@@ -82,8 +82,8 @@ export function imagesRequest(needed: readonly NeededImage[], flags: Flags): Ima
 }
 
 /**
- * What a file needs of images, with what is part of it in other files; `-` is standard input, and a folder stands for
- * the kustomization in it. Throws OperationError `usage`, which names file and line.
+ * The images of a file and of the files that it includes. `-` is standard input; a folder stands for its kustomization.
+ * Throws OperationError `usage`, which names file and line.
  */
 export async function readImageFile(path: string, options: FileOptions): Promise<ImageSource> {
   const images: NeededImage[] = [];
@@ -98,12 +98,12 @@ export async function readImageFile(path: string, options: FileOptions): Promise
     if (seen.has(key)) continue;
     seen.add(key);
     if (seen.size > MAX_FILES)
-      throw new OperationError('usage', `${path} goes on in more than ${MAX_FILES} files`);
+      throw new OperationError('usage', `${path} includes more than ${MAX_FILES} files`);
     const { source, file } = await readOne(each, context);
     for (const image of source.images) {
       const changed = changedImage(image, changes);
       if (changed === undefined)
-        problems.push(`${image.place}: what images makes of it is not the name of an image`);
+        problems.push(`${image.place}: images of the kustomization makes a wrong name of it`);
       else images.push(changed);
     }
     problems.push(...source.problems);
@@ -119,7 +119,7 @@ export async function readImageFile(path: string, options: FileOptions): Promise
   return { images, problems, notes, further: [] };
 }
 
-/** What the file of `-f` needs. Throws OperationError `usage` if not all of it is understood. */
+/** The images of the file of `-f`. Throws OperationError `usage` if the file has a problem. */
 export async function neededBy(
   path: string,
   loaded: LoadedSettings,
@@ -132,12 +132,12 @@ export async function neededBy(
   return images;
 }
 
-/** How a file was read where it can be read in another way. */
+/** Prints the notes of an ImageSource. */
 export function printNotes(notes: readonly string[]): void {
   for (const note of notes) printAside(`note: ${note}\n`);
 }
 
-/** What holds for the file that the user names, and for all that it is made of. */
+/** Options of the file that the user names, and of all files that it includes. */
 interface ReadContext extends Omit<SourceContext, 'variables'> {
   readonly envFiles: readonly string[];
 }
@@ -153,7 +153,7 @@ function buildArgsOf(flags: Flags): ReadonlyMap<string, string> {
       const at = text.indexOf('=');
       const name = at < 0 ? text : text.slice(0, at);
       if (!/^[A-Za-z_]\w*$/.test(name)) {
-        throw new OperationError('usage', `--build-arg ${quoted(text)} is not of the form name=value`);
+        throw new OperationError('usage', `--build-arg: ${quoted(text)} is not of the form name=value`);
       }
       const value = at < 0 ? process.env[name] : text.slice(at + 1);
       return value === undefined ? [] : [[name, value] as const];
@@ -170,7 +170,7 @@ function besides(path: string, other: string): string {
 }
 
 type Wanted = Omit<FurtherFile, 'place'> & {
-  /** Undefined: the user names it. */
+  /** Undefined: the user named the file. */
   readonly place: string | undefined;
 };
 
@@ -197,7 +197,7 @@ async function readOne(
   }
 }
 
-/** Standard input is none, whatever a folder is called. */
+/** `-` is standard input, even if there is a folder of this name. */
 async function isDirectory(path: string): Promise<boolean> {
   return path !== '-' && (await stat(path).catch(() => undefined))?.isDirectory() === true;
 }
@@ -224,9 +224,9 @@ async function fileAt(path: string): Promise<string> {
 
 async function readText(path: string): Promise<string> {
   const bytes = path === '-' ? await buffer(process.stdin) : await readBytes(path);
-  if (bytes.length > MAX_BYTES) throw new ListError(`${path} is too large to be a list of images`);
+  if (bytes.length > MAX_MIB * 1024 * 1024) throw new ListError(`${path} is larger than ${MAX_MIB} MiB`);
   const text = decodeText(bytes);
-  if (text === undefined) throw new ListError(`${path} is no text in UTF-8 or UTF-16`);
+  if (text === undefined) throw new ListError(`${path} is not a text in UTF-8 or UTF-16`);
   return text;
 }
 
@@ -234,13 +234,13 @@ async function readBytes(path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (error) {
-    throw new OperationError('usage', `${path} cannot be read: ${systemReason(error)}`, error);
+    throw new OperationError('usage', `cannot read ${path}: ${systemReason(error)}`, error);
   }
 }
 
 /**
- * As Compose has them: the environment, and for what is not in it the files of `--env-file`, the last one first, or else
- * the `.env` file beside the file.
+ * The variables that Compose uses: the environment, then the files of `--env-file`, the last one first. Without `--env-file`,
+ * the file `.env` in the same folder.
  */
 async function variablesFor(
   path: string,

@@ -11,25 +11,25 @@ import {
 } from '../operations/protocol.ts';
 import { DataDirError, dataDirState } from '../store/data-dir.ts';
 import { askOwner, type Order } from './control-client.ts';
-import { packageVersion } from './exit.ts';
+import { exitCodeOf, packageVersion, worstOf, type ExitCode } from './exit.ts';
 import { printAside } from './print.ts';
 
 type Ending = 'SIGTERM' | 'SIGINT';
 const ENDING: readonly Ending[] = ['SIGTERM', 'SIGINT'];
 /**
- * Signals that mean nothing to a server. By default SIGHUP and SIGUSR2 would end it, and SIGUSR1 opens Node's debugger,
- * by which every user of the machine could take it over.
+ * Signals that a server ignores. By default, SIGHUP and SIGUSR2 would end the process, and SIGUSR1 would open Node's
+ * debugger, with which other users of the machine could control the process.
  */
 const IGNORED = ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 
 /**
- * What a server is told by signals, from the moment when this is made. That should be early: the first process of a
- * container gets no signal that it does not listen to.
+ * Listens for signals from its construction on. Construct early: the first process of a container gets only the signals that
+ * it listens for.
  */
 export class ServerSignals {
   /** Resolves to the signal that asks the server to end. */
   readonly ending = endingSignal();
-  /** Told of signals that change nothing. */
+  /** Called for ignored signals. */
   onIgnored: (signal: NodeJS.Signals) => void = () => undefined;
 
   constructor() {
@@ -48,7 +48,7 @@ export function endingSignal(): Promise<Ending> {
   });
 }
 
-/** Runs `work` with a signal that SIGINT and SIGTERM give; a second one of the same kind ends the process. */
+/** Runs `work` with a signal that SIGINT and SIGTERM abort. A second signal of the same kind ends the process. */
 export async function untilSignal<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const ending = new AbortController();
   const end = (): void => ending.abort(new OperationError('stopped', 'interrupted'));
@@ -60,37 +60,54 @@ export async function untilSignal<T>(work: (signal: AbortSignal) => Promise<T>):
   }
 }
 
-/** A server that is stopping lets answers finish for 30 s; whoever waits for its end waits a little longer. */
+/** A stopping server waits 30 s for running answers, so a command waits longer. */
 const MAX_WAIT_MS = 40_000;
 const RETRY_MS = 200;
 
 /**
- * Does an operation in the process that owns the data directory or, if none does, in this one, which then owns it for
- * so long. SIGINT and SIGTERM end it cleanly; a second one ends the process. Throws OperationError, DataDirError.
+ * Runs an operation in the process that owns the data directory. Without such a process, this process owns it until the
+ * operation ends. SIGINT and SIGTERM stop the operation; a second one ends the process. Throws OperationError, DataDirError.
  */
 export async function runOperation<N extends OperationName>(
   loaded: LoadedSettings,
   operation: {
     readonly name: N;
     readonly request: RequestOf<N>;
-    readonly onEvent: (event: EventOf<N>) => void;
-    /** What an operation is given that takes bytes; called once they are wanted. */
+    readonly onEvent?: (event: EventOf<N>) => void;
+    /** The input of an `IntakeOperation`; called when the owner is ready to read. */
     readonly bytes?: () => AsyncIterable<Buffer>;
   },
 ): Promise<ResultOf<N>> {
-  return untilSignal((signal) =>
-    byOwner(loaded, { ...operation, run: { signal, onEvent: operation.onEvent } }),
-  );
+  const { onEvent = () => undefined } = operation;
+  return untilSignal((signal) => byOwner(loaded, { ...operation, run: { signal, onEvent } }));
 }
 
-/** Whether the data directory holds anything; says so if it does not. Throws OperationError, DataDirError. */
+/** Runs `work` for one image after the other, and goes on after a failure. Returns the worst exit code. */
+export async function forEachImage(
+  images: readonly string[],
+  work: (image: string) => Promise<ExitCode>,
+): Promise<ExitCode> {
+  const codes: ExitCode[] = [0];
+  for (const image of images) {
+    try {
+      codes.push(await work(image));
+    } catch (error) {
+      if (!(error instanceof OperationError) || error.code === 'stopped') throw error;
+      printAside(`pierhead: ${error.message}\n`);
+      codes.push(exitCodeOf(error));
+    }
+  }
+  return worstOf(codes);
+}
+
+/** Whether the data directory holds data; prints a message if it is empty. Throws OperationError, DataDirError. */
 export async function hasData(dataDir: string): Promise<boolean> {
   const hasAny = (await ownState(dataDir)) === 'data';
   if (!hasAny) printAside(`pierhead: the data directory ${dataDir} is empty\n`);
   return hasAny;
 }
 
-/** A folder with files of others was named by mistake. Throws OperationError, DataDirError. */
+/** Throws OperationError for a folder with files of other programs, and DataDirError. */
 async function ownState(dataDir: string): Promise<'empty' | 'data'> {
   const state = await dataDirState(dataDir);
   if (state !== 'foreign') return state;
@@ -108,11 +125,12 @@ async function byOwner<N extends OperationName>(
     const answer = await askOwner(dataDir, order);
     if (answer.kind === 'done') return answer.result;
     if (answer.kind === 'none') {
-      const app = await takenHere(loaded);
+      const app = await ownHere(loaded);
       if (app !== undefined) return byThisProcess(app, order);
     }
     if (performance.now() > giveUpAt) {
-      throw new OperationError('failed', `the data directory ${dataDir} is not given free by its owner`);
+      const what = `the data directory ${dataDir} is in use by a server that does not stop`;
+      throw new OperationError('failed', `${what}; stop the server, or try again later`);
     }
     await delay(RETRY_MS, undefined, { signal: order.run.signal }).catch(() =>
       order.run.signal.throwIfAborted(),
@@ -120,11 +138,11 @@ async function byOwner<N extends OperationName>(
   }
 }
 
-/** Undefined: another process has taken the data directory since it was asked for. */
-async function takenHere({ settings, sources }: LoadedSettings): Promise<CommandApp | undefined> {
-  // As a server's, the files of this process are for their owner only.
+/** Undefined: another process has become the owner of the data directory meanwhile. */
+async function ownHere({ settings, sources }: LoadedSettings): Promise<CommandApp | undefined> {
+  // As with `serve`, new files in the data directory are for their owner only.
   process.umask(0o077);
-  // What happens is the result of the command; only what should not happen at all is worth a line of log.
+  // The command prints its result itself; only faults are logged.
   const log = await createLog({ level: 'error', format: settings.logFormat, to: 'stderr' });
   try {
     return await openCommandApp({ settings, shown: sources, version: packageVersion(), log });
@@ -138,7 +156,7 @@ async function byThisProcess<N extends OperationName>(
   app: CommandApp,
   { name, request, run, bytes }: Order<N>,
 ): Promise<ResultOf<N>> {
-  // Taken from the table by its name, the function is that of the name; the compiler does not follow that.
+  // The compiler cannot connect the type of the function with `name`.
   const operation = app.operations[name] as (...each: unknown[]) => Promise<unknown>;
   try {
     const result = await operation(request, run, ...(bytes === undefined ? [] : [bytes()]));

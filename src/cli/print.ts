@@ -4,17 +4,17 @@ import { systemReason } from '../lib/errors.ts';
 import { visible } from '../lib/text.ts';
 import { OperationError } from '../operations/protocol.ts';
 
-/** Prints a result. Parts of it are by registries, bundles and files of others, and a terminal obeys what it is sent. */
+/** Prints a result. Registries and bundles could put control characters of terminals into names, so these are escaped. */
 export function print(text: string): void {
   process.stdout.write(visible(text));
 }
 
-/** Prints what is not part of the result. */
+/** Prints errors, notes and progress, which are no part of the result. */
 export function printAside(text: string): void {
   process.stderr.write(visible(text));
 }
 
-/** Rows in columns, two blanks apart, as wide as what is in them; the last column is not padded. */
+/** Rows in padded columns, two blanks apart. */
 export function table(texts: readonly (readonly string[])[]): string {
   // A cell of two lines would look like a row.
   const rows = texts.map((row) => row.map((cell) => cell.replaceAll('\n', String.raw`\n`)));
@@ -33,7 +33,7 @@ export function table(texts: readonly (readonly string[])[]): string {
     .join('');
 }
 
-/** Writes a file as a whole or not at all; `-` is standard output. Throws OperationError. */
+/** Writes a file completely or not at all; `-` is standard output. Throws OperationError. */
 export async function writeOutput(path: string, text: string): Promise<void> {
   if (path === '-') {
     process.stdout.write(text);
@@ -51,6 +51,6 @@ export async function writeOutput(path: string, text: string): Promise<void> {
     await rename(part, path);
   } catch (error) {
     await rm(part, { force: true }).catch(() => undefined);
-    throw new OperationError('failed', `${path} cannot be written: ${systemReason(error)}`, error);
+    throw new OperationError('failed', `cannot write ${path}: ${systemReason(error)}`, error);
   }
 }

@@ -1,6 +1,6 @@
-import { visible } from '../lib/text.ts';
+import { humanBytes, visible } from '../lib/text.ts';
 
-/** Where progress is shown; standard error, so that results can be piped. */
+/** Standard error, so that results can be piped. */
 export interface ProgressOutput {
   readonly isTTY?: boolean;
   readonly columns?: number;
@@ -8,10 +8,10 @@ export interface ProgressOutput {
 }
 
 const BAR_CELLS = 30;
-/** A log is not to be filled by lines that say nothing new. */
+/** Without a terminal, such as in a log: time between two lines. */
 const LINE_MS = 5000;
 
-/** A bar that is drawn over itself on a terminal; elsewhere a line every few seconds. */
+/** A bar on a terminal, else a line each `LINE_MS`. */
 export class Progress {
   readonly #output: ProgressOutput;
   readonly #now: () => number;
@@ -36,7 +36,7 @@ export class Progress {
     this.#output.write(`${percent(share)}  ${visible(text)}\n`);
   }
 
-  /** Takes the bar away; the last call, or before something else is written. */
+  /** Removes the bar. Call at the end, and before other output. */
   clear(): void {
     if (this.#isDrawn) this.#output.write('\r\u001B[K');
     this.#isDrawn = false;
@@ -45,11 +45,17 @@ export class Progress {
   #draw(share: number, text: string): void {
     const full = Math.floor(share * BAR_CELLS);
     const bar = `[${'#'.repeat(full)}${'-'.repeat(BAR_CELLS - full)}]`;
-    // A line that is broken in two could not be drawn over.
+    // `\r` returns only to the start of the last line, so the bar must not wrap.
     const line = `${bar} ${percent(share)}  ${text}`.slice(0, (this.#output.columns ?? 80) - 1);
     this.#output.write(`\r${line}\u001B[K`);
     this.#isDrawn = true;
   }
+}
+
+/** The mean speed since `startedAt`, a time of `performance.now()`: `3.1 MB/s`. */
+export function rateText(bytes: number, startedAt: number): string {
+  const seconds = Math.max((performance.now() - startedAt) / 1000, 0.001);
+  return `${humanBytes(bytes / seconds)}/s`;
 }
 
 function percent(share: number): string {

@@ -81,9 +81,9 @@ describe('a file that is written', () => {
     async (partBytes) => {
       const path = join(await testFolder(), 'none', 'out');
       const name = partBytes === undefined ? path : `${path}.001`;
-      const message = `${name} cannot be written: no such file or directory (ENOENT)`;
+      const message = `cannot write ${name}: no such file or directory (ENOENT)`;
       await expect(writeStream(chunks('a'), { path, partBytes, signal })).rejects.toMatchObject({ message });
-      await expect(writeOutput(path, 'a')).rejects.toThrow(`${path} cannot be written: no such file`);
+      await expect(writeOutput(path, 'a')).rejects.toThrow(`cannot write ${path}: no such file`);
     },
   );
 
@@ -98,7 +98,7 @@ describe('a file that is written', () => {
     await writeFile(join(folder, 'out.003'), 'left');
     const options = { path: join(folder, 'out'), partBytes: 4, signal };
     await expect(writeStream(chunks('abcdefgh'), options)).rejects.toThrow(
-      'out.003 is left of another bundle',
+      'out.003 is part of another bundle',
     );
     expect(await readdir(folder)).toEqual(['out.003']);
   });

@@ -102,7 +102,7 @@ describe('`pierhead verify`', () => {
     command.signal('SIGINT');
     expect(await command.ended()).toBe(1);
     expect(command.stderr).toBe('pierhead: interrupted\n');
-    expect(command.stdout).toContain('removed: it was stopped before it was there again');
+    expect(command.stdout).toContain('removed: interrupted before the new download ended');
     gate.release();
     const next = await serve(hub, dataDir);
     expect((await fetchRaw(`${next.url}${big.target}`)).body.equals(big.whole)).toBe(true);
@@ -129,7 +129,10 @@ describe('`pierhead verify`', () => {
     const first = start('verify', '--repair');
     await gate.reached;
     const second = await run('verify');
-    expect(second).toMatchObject({ status: 1, stderr: 'pierhead: a verification is running already\n' });
+    expect(second).toMatchObject({
+      status: 1,
+      stderr: 'pierhead: another verification is running; try again later\n',
+    });
     gate.release();
     expect(await first.ended()).toBe(0);
   });
@@ -265,6 +268,6 @@ describe('`pierhead resolve`', () => {
 it.each(['config', '--help'])('`pierhead %s` says so if its output could not be written', async (word) => {
   const full = ['-c', 'exec "$0" "$@" >/dev/full', process.execPath, MAIN, word];
   const outcome = await attempt({ program: '/bin/sh', args: full });
-  const stderr = expect.stringMatching(/^pierhead: not all of it could be written: ENOSPC: .*\n$/);
+  const stderr = expect.stringMatching(/^pierhead: the output is incomplete: ENOSPC: .*\n$/);
   expect(outcome).toMatchObject({ status: 1, stderr });
 });

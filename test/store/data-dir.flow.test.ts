@@ -79,7 +79,7 @@ describe('in a data directory that is not there, or empty', { timeout: COMMANDS_
     expect(checked.stdout.toString()).toContain('0 of 1 image');
     const exported = await pierhead('export', 'plain', '-o', join(folder, 'images.tar'));
     expect(exported).toMatchObject({ status: 1 });
-    expect(exported.stderr).toContain('1 image missing: nothing is written\n');
+    expect(exported.stderr).toContain('nothing exported: 1 image missing\n');
     expect(await readdir(folder)).toEqual([]);
     expect(existsSync(dataDir)).toBe(false);
   });

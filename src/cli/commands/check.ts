@@ -26,12 +26,8 @@ export interface CheckedImage extends Readiness {
   readonly neededBy: readonly string[];
 }
 
-export interface Checked {
+export interface Checked extends Pick<ImageSource, 'problems' | 'notes'> {
   readonly images: readonly CheckedImage[];
-  /** What could not be told, so that an image may be missing. */
-  readonly problems: readonly string[];
-  /** How something was read that can be read in another way. */
-  readonly notes: readonly string[];
 }
 
 export function checkJson({ images, problems, notes }: Checked): string {
@@ -39,7 +35,7 @@ export function checkJson({ images, problems, notes }: Checked): string {
   return `${JSON.stringify({ isReady, problems, notes, images }, undefined, 2)}\n`;
 }
 
-/** A row for each platform of each image, what could not be read, and the verdict. */
+/** A row for each platform of each image, then problems, notes and the verdict. */
 export function checkText({ images, problems, notes }: Checked): string {
   const rows = images.flatMap(rowsOf);
   return [
@@ -55,7 +51,7 @@ function verdictOn(images: readonly CheckedImage[]): string {
   const all = counted(images.length, 'image');
   const ready = images.filter(({ isReady }) => isReady).length;
   const what = ready === images.length ? `${all}: all` : `${ready} of ${all}`;
-  return `${what} could be pulled now with upstream unplugged`;
+  return `${what} could be pulled now if upstreams were unreachable`;
 }
 
 function rowsOf(image: CheckedImage): string[][] {
@@ -74,12 +70,12 @@ function stateOf(
   { problems, foreignLayers }: CheckedImage,
   { isComplete, missing, blobs }: PlatformReadiness,
 ) {
-  const foreign = foreignLayers === 0 ? [] : [`${counted(foreignLayers, 'layer')} held elsewhere`];
+  const foreign = foreignLayers === 0 ? [] : [`without ${counted(foreignLayers, 'foreign layer')}`];
   const what = isComplete ? ['cached'] : missingTexts(missing, blobs);
   return [...problems, ...what, ...foreign].join('; ');
 }
 
-/** The digests are in the JSON. */
+/** Without digests: these are in the JSON. */
 function missingTexts(missing: readonly MissingPart[], blobs: number): string[] {
   const ofKind = (kind: MissingPart['kind']) => missing.filter((part) => part.kind === kind);
   const manifests = ofKind('manifest');
@@ -94,13 +90,13 @@ function missingTexts(missing: readonly MissingPart[], blobs: number): string[] 
   return [
     ...ofKind('platform').map(({ reason }) => reason),
     ...(parts === '' ? [] : [isPartial ? `partial: ${parts} missing` : `missing: ${parts}`]),
-    ...(isOnlyAttestation ? ['all of it of the attestation, which only Docker 29 needs'] : []),
+    ...(isOnlyAttestation ? ['of the attestation, which only Docker 29 needs'] : []),
   ];
 }
 
 /**
- * Says which images could be pulled with upstream unplugged: exit code 1 if one could not, or not all could be read. It
- * only reads, so it takes no lock and asks no server, unless it is to fetch what is missing.
+ * Reports which images could be pulled if upstreams were unreachable. Exit code 1: an image could not, or a file has a
+ * problem. Without `--warm` it only reads, so it takes no lock and asks no server.
  */
 export async function check(
   loaded: LoadedSettings,
@@ -122,7 +118,7 @@ export async function check(
   const checked = results.map((result) => ({ ...result, neededBy: placesOf(result, needed) }));
   const found = { images: checked, problems, notes };
   print(flags['json'] === true ? checkJson(found) : checkText(found));
-  // Of a file in which nothing was understood nobody knows whether it could be pulled.
+  // A file without images may have been misread.
   const isEmpty = checked.length === 0 && flags['allowEmpty'] !== true;
   return !isEmpty && problems.length === 0 && checked.every(({ isReady }) => isReady) ? 0 : 1;
 }
@@ -139,7 +135,7 @@ async function fetchMissing(
   for (const { image, failures } of failed) {
     for (const failure of failures) printAside(`pierhead: ${image}: ${failure}\n`);
   }
-  printAside(`fetched ${counted(fetched.length - failed.length, 'image')}\n`);
+  printAside(`downloaded ${counted(fetched.length - failed.length, 'image')}\n`);
 }
 
 function nameIn(line: string): string {
@@ -151,15 +147,15 @@ function placesOf({ image }: Readiness, needed: readonly NeededImage[]): Checked
   return needed.filter((each) => formatFullName(each.image) === image).map(({ place }) => place);
 }
 
-/** No name of an image looks like these; a file that is not there is not to be taken for one. */
+/** Arguments that are files even if the file is missing: no name of an image looks like these. */
 const FILE_NAME =
   /^[./~]|^-$|[/\\]$|\.(?:ya?ml|json|lock|txt|list|(?:docker|container)file)$|(?:^|[/\\])(?:Docker|Container)file/i;
 
-/** What a word of the command means: a file or a kustomization, if there is one, or an image. */
+/** The images of an argument: a file, a folder with a kustomization, or an image. */
 async function sourceOf(word: string, options: FileOptions): Promise<ImageSource> {
   const isFile = FILE_NAME.test(word) || (await stat(word).catch(() => undefined))?.isFile() === true;
   if (isFile || (await kustomizationIn(word)) !== undefined) return readImageFile(word, options);
   const image = parseListedImage(word);
   if (image !== undefined) return { images: [namedHere(image)], problems: [], notes: [], further: [] };
-  throw new OperationError('usage', `${JSON.stringify(word)} is no file, and not the name of an image`);
+  throw new OperationError('usage', `${JSON.stringify(word)} is not a file, and not the name of an image`);
 }

@@ -5,7 +5,7 @@ import { formatSource } from '../../config/sources.ts';
 import type { ExitCode } from '../exit.ts';
 import { print, printAside } from '../print.ts';
 
-/** Values longer than this push their source out of its column rather than all others. */
+/** A longer value does not widen the column for all rows. */
 const MAX_COLUMN_WIDTH = 48;
 
 /** Prints the settings in force. */
@@ -15,7 +15,7 @@ export function config(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> 
   return Promise.resolve(0);
 }
 
-/** What `pierhead config` prints: a line per setting with its value and source, in columns. Secrets come masked. */
+/** The text of `pierhead config`: one row for each setting. `sources` has no secrets. */
 export function configText(sources: readonly ShownSetting[]): string {
   const rows = sources.map(({ key, value, source }) => ({
     key,
@@ -31,7 +31,7 @@ export function configText(sources: readonly ShownSetting[]): string {
     .join('');
 }
 
-/** What `pierhead config --json` prints: `{ "<key>": { "value": …, "source": "…" } }`, null for what is not set. */
+/** The text of `pierhead config --json`: `{ "<key>": { "value": …, "source": "…" } }`, with null for unset values. */
 export function configJson(sources: readonly ShownSetting[]): string {
   const entries = sources.map(({ key, value, source }) => [
     key,

@@ -19,14 +19,14 @@ import { print, printAside } from '../print.ts';
 import { Progress } from '../progress.ts';
 import { blobsSince } from './site-index.ts';
 
-export interface ExportResult {
+interface ExportResult {
   readonly plan: BundlePlan;
   readonly files: readonly string[];
   readonly bytes: number;
 }
 
-/** What was written, and of which platforms. */
-export function exportText({ plan, files, bytes }: ExportResult): string {
+/** The written files, and the images with their platforms. */
+function exportText({ plan, files, bytes }: ExportResult): string {
   const { images, draft } = plan;
   const [first = '', ...rest] = files;
   const one = first === STDOUT ? 'standard output' : first;
@@ -35,7 +35,7 @@ export function exportText({ plan, files, bytes }: ExportResult): string {
     counted(images.length, 'image'),
     counted(draft.manifests.length, 'manifest'),
     counted(draft.blobs.length, 'blob'),
-    ...(draft.base.length === 0 ? [] : [`${draft.base.length} left to the other side`]),
+    ...(draft.base.length === 0 ? [] : [`${draft.base.length} left out by --since`]),
     humanBytes(bytes),
   ];
   const rows = images.map(({ image, platforms }) => {
@@ -59,24 +59,23 @@ export function exportJson({ plan, files, bytes }: ExportResult): string {
   return `${JSON.stringify(summary, undefined, 2)}\n`;
 }
 
-/** What is not in it. */
-export function exportNotes({ lacking, unmatched, foreign }: BundlePlan): string {
-  const lines = lacking.flatMap(({ image, lacks }) => lacks.map((lack) => `${image} is incomplete: ${lack}`));
+/** The parts that the bundle lacks. */
+function exportNotes({ lacking, unmatched, foreign }: BundlePlan): string {
+  const lines = lacking.flatMap(({ image, lacks }) => lacks.map((lack) => `${image}: ${lack}`));
   for (const { image, digest, size } of foreign) {
-    lines.push(`${image} has a foreign layer that is left out: ${digest}, ${humanBytes(size)}`);
+    lines.push(`${image}: foreign layer left out: ${digest}, ${humanBytes(size)}`);
   }
-  for (const image of unmatched) lines.push(`${image} has nothing for docker load: see --docker-platform`);
+  for (const image of unmatched) lines.push(`${image}: no manifest for docker load; set --docker-platform`);
   return lines.map((line) => `${line}\n`).join('');
 }
 
-/** Smaller parts are for no medium. */
+/** Smaller than any medium. */
 const MIN_PART_BYTES = 65_536;
-/** What is written at a time. */
 const ALL = 'all';
 
 /**
- * Writes images that are stored into a bundle. It only reads, so it takes no lock and asks no server. If something that
- * was named lacks something nothing is written, and the exit code is 1, unless `--allow-incomplete` takes what there is.
+ * Writes cached images into a bundle. It only reads, so it takes no lock and asks no server. If a named image is partial, the
+ * exit code is 1 and no bundle is written, unless `--allow-incomplete` is set.
  */
 export async function exportBundle(
   loaded: LoadedSettings,
@@ -97,25 +96,22 @@ export async function exportBundle(
   };
   const key = await keyOf(flags);
   const partBytes = partBytesOf(flags, path);
-  if (!(await hasData(settings.dataDir))) return nothingWritten(named);
+  if (!(await hasData(settings.dataDir))) return nothingExported(named);
   return untilSignal((signal) =>
     readContent(settings.dataDir, async (content) => {
       const images = named ?? (await everything(content));
-      if (images.length === 0) return nothingWritten(named);
+      if (images.length === 0) return nothingExported(named);
       const plan = await planBundle(images, { ...content, ...request, signal });
       printAside(exportNotes(plan));
-      // Whoever names nothing wants what is whole.
+      // Without named images, partial ones are left out.
       const isRefused = named !== undefined && plan.lacking.length > 0 && flags['allowIncomplete'] !== true;
       if (isRefused || plan.images.length === 0) {
-        printAside(
-          `pierhead: ${isRefused ? 'not everything is here' : 'there is nothing to export'}: nothing is written\n`,
-        );
+        const lacking = `${plan.lacking.length} of ${counted(images.length, 'image')} partial or missing`;
+        const advice = isRefused ? '; `pierhead warm` them, or use --allow-incomplete' : '';
+        printAside(`pierhead: nothing exported: ${lacking}${advice}\n`);
         return 1;
       }
-      const bundle = new Bundle(plan.draft, {
-        read: (digest) => stored(content, digest),
-        ...(key === undefined ? {} : { key }),
-      });
+      const bundle = new Bundle(plan.draft, { read: (digest) => stored(content, digest), key });
       const files = await writeStream(shown(bundle, plan), { path, partBytes, signal });
       report({ plan, files, bytes: bundle.size }, flags);
       return 0;
@@ -123,18 +119,18 @@ export async function exportBundle(
   );
 }
 
-/** All that an empty cache holds is nothing, which is no failure unless images are named. */
-function nothingWritten(named: readonly ListedImage[] | undefined): ExitCode {
-  printAside(`pierhead: ${whyNothing(named)}: nothing is written\n`);
+/** An empty cache is a failure only if images are named. */
+function nothingExported(named: readonly ListedImage[] | undefined): ExitCode {
+  printAside(`pierhead: nothing exported: ${whyNothing(named)}\n`);
   return named === undefined ? 0 : 1;
 }
 
 function whyNothing(named: readonly ListedImage[] | undefined): string {
-  if (named === undefined) return 'there is nothing to export';
+  if (named === undefined) return 'no image is cached';
   return named.length === 0 ? 'no image was found' : `${counted(named.length, 'image')} missing`;
 }
 
-/** Undefined: none are named. */
+/** Undefined: the user names no images. */
 async function namedImages(
   loaded: LoadedSettings,
   flags: Flags,
@@ -172,7 +168,7 @@ async function sinceOf(flags: Flags): Promise<ReadonlySet<Digest>> {
   try {
     return await blobsSince(path);
   } catch (error) {
-    const reason = error instanceof BundleError ? error.message : `cannot be read (${readFailure(error)})`;
+    const reason = error instanceof BundleError ? error.message : `cannot read it (${readFailure(error)})`;
     throw new SettingsError([`--since: ${path}: ${reason}`]);
   }
 }
@@ -183,7 +179,7 @@ async function keyOf(flags: Flags) {
   try {
     return parsePrivateKey(await readFile(path, 'utf8'));
   } catch (error) {
-    const reason = error instanceof KeyError ? error.message : `cannot be read (${readFailure(error)})`;
+    const reason = error instanceof KeyError ? error.message : `cannot read it (${readFailure(error)})`;
     throw new SettingsError([`--sign: ${path}: ${reason}`]);
   }
 }
@@ -191,11 +187,11 @@ async function keyOf(flags: Flags) {
 function partBytesOf(flags: Flags, path: string): number | undefined {
   const text = textIn(flags, 'split');
   if (text === undefined) return undefined;
-  if (path === STDOUT) throw new SettingsError(['--split: what goes to the standard output has no parts']);
+  if (path === STDOUT) throw new SettingsError(['--split: standard output has no parts; set a file with -o']);
   const size = sizeIn(text);
   if (size !== undefined && size >= MIN_PART_BYTES) return size;
   throw new SettingsError([
-    `--split: ${text} is no size of a part; allowed: 4GB, 700MiB and the like, from 64KiB up`,
+    `--split: ${JSON.stringify(text)} is not the size of a part; allowed: 64KiB or more, such as 4GB or 700MiB`,
   ]);
 }
 
@@ -214,18 +210,18 @@ function textIn(flags: Flags, name: string): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-/** Nothing keeps a blob from being evicted while it waits for its turn. */
+/** The export holds no lock, so a blob may be evicted before it is read. */
 async function* stored({ files }: StoredContent, digest: Digest): AsyncGenerator<Buffer, void> {
   try {
     yield* files.read(digest);
   } catch (error) {
     if (readFailure(error) !== 'ENOENT') throw error;
-    const why = 'it was removed from the cache while the bundle was written; what is pinned stays';
-    throw new BundleError('changed', `${digest} is gone: ${why}`, error);
+    const what = `${digest} was removed from the cache during the export; pin the images and export again`;
+    throw new BundleError('changed', what, error);
   }
 }
 
-/** The bytes, with a bar for them. */
+/** The bytes of the bundle, with progress on standard error. */
 async function* shown(bundle: Bundle, plan: BundlePlan): AsyncGenerator<Buffer, void> {
   const progress = new Progress(process.stderr);
   const total = bundle.size;
@@ -242,7 +238,7 @@ async function* shown(bundle: Bundle, plan: BundlePlan): AsyncGenerator<Buffer, 
   }
 }
 
-function report(result: Parameters<typeof exportText>[0], flags: Flags): void {
+function report(result: ExportResult, flags: Flags): void {
   const isPiped = result.files.includes(STDOUT);
   const text = flags['json'] === true ? exportJson(result) : exportText(result);
   (isPiped ? printAside : print)(text);

@@ -9,21 +9,21 @@ import { printAside } from '../print.ts';
 
 const TIMEOUT_MS = 3000;
 
-/** Says why the server is not alive, if it is not. */
+/** Asks the server at `listen` whether it is alive. Prints the reason if not. */
 export async function health({ settings }: LoadedSettings): Promise<ExitCode> {
   const reason = await unhealthy(settings);
   if (reason !== undefined) printAside(`pierhead: ${reason}\n`);
   return reason === undefined ? 0 : 1;
 }
 
-/** Asks a running server of these settings whether it is alive; for container health checks. Undefined: it is. */
+/** Why the server is not alive; undefined: it is. */
 async function unhealthy(settings: Settings): Promise<string | undefined> {
   const { host, port } = settings.listen;
   const scheme = settings.tlsCert === undefined ? 'http' : 'https';
   const url = `${scheme}://${connectable(host)}:${port}/healthz`;
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   try {
-    // The certificate is for the names that clients use. Nothing is told that only the server may know.
+    // The certificate names the addresses of clients, not this one. The request holds no secrets.
     const asked =
       scheme === 'http' ? getPlain(url, { signal }) : getSecure(url, { signal, rejectUnauthorized: false });
     const [response] = (await once(asked, 'response')) as [IncomingMessage];
@@ -34,7 +34,7 @@ async function unhealthy(settings: Settings): Promise<string | undefined> {
   }
 }
 
-/** Where to reach a server that listens on every address. */
+/** An address for a connection to a server that listens on `host`, which may mean all addresses. */
 function connectable(host: string): string {
   if (host === '0.0.0.0' || host === '') return '127.0.0.1';
   if (host === '::') return '[::1]';

@@ -10,7 +10,7 @@ import type { ExitCode } from '../exit.ts';
 import { hasData } from '../operation.ts';
 import { print, table } from '../print.ts';
 
-/** Lists what is kept. It only reads the index, so it takes no lock and asks no server. */
+/** Lists the cached images. It only reads the index, so it takes no lock and asks no server. */
 export async function images(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> {
   const { dataDir } = loaded.settings;
   const entries: ImageEntry[] = [];
@@ -20,7 +20,7 @@ export async function images(loaded: LoadedSettings, flags: Flags): Promise<Exit
   return 0;
 }
 
-/** All entries, those that an index names too. */
+/** All entries, with those that are part of an index. */
 export function imagesJson(entries: readonly ImageEntry[]): string {
   const all = entries.map(({ platform, pulledAt, ...entry }) => ({
     ...entry,
@@ -30,7 +30,7 @@ export function imagesJson(entries: readonly ImageEntry[]): string {
   return `${JSON.stringify(all, undefined, 2)}\n`;
 }
 
-/** A line per tag; images without a tag by their digest, unless they are there as part of an index only. */
+/** A line for each tag. Images without a tag have their digest, and are left out if they are part of an index. */
 export function imagesText(entries: readonly ImageEntry[], nowMs: number): string {
   const shown = entries.filter(({ tags, indexes }) => tags.length > 0 || indexes.length === 0);
   const rows = shown.flatMap((entry) =>
@@ -77,7 +77,7 @@ function lackText({ platform, missingBlobs, missingAttestations }: ImageEntry['p
   return `${platform} lacks ${missingBlobs === 0 ? 'a manifest' : counted(missingBlobs, 'blob')}${attestation}`;
 }
 
-/** As much of it as Docker shows. */
+/** Twelve digits, as Docker shows. */
 function shortDigest(digest: string): string {
   return digest.slice(0, digest.indexOf(':') + 13);
 }

@@ -6,25 +6,25 @@ import { SettingsError, readFailure } from '../../config/units.ts';
 import { systemReason } from '../../lib/errors.ts';
 import { counted, humanBytes, humanDuration } from '../../lib/text.ts';
 import { OperationError, type ImportRequest, type ImportSummary } from '../../operations/protocol.ts';
-import { exitCodeOf, type ExitCode } from '../exit.ts';
+import { exitCodeOf, worstOf, type ExitCode } from '../exit.ts';
 import { runOperation } from '../operation.ts';
 import { print, printAside } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { Progress, rateText } from '../progress.ts';
 
 const STDIN = '-';
 const CHUNK_BYTES = 1024 * 1024;
 const PART = /^(.*)\.(\d{3})$/;
 
-/** A bundle as it lies in files: one, or the parts of one that was split, in order. */
+/** A bundle in one file, or in parts. */
 export interface BundleInput {
-  /** What the user calls it. */
+  /** For messages. */
   readonly name: string;
   readonly paths: readonly string[];
 }
 
 /**
- * The bundles that these paths name: `x.001`, `x.002` … are parts of one, `-` is the standard input. Throws
- * SettingsError if parts are missing, doubled or in another order: what a shell expands is in order.
+ * The bundles of the arguments. `x.001`, `x.002` … are parts of one bundle, `-` is standard input. Throws SettingsError if
+ * parts are missing, repeated or out of order. (Shells expand `x.*` in order.)
  */
 export function bundleInputs(paths: readonly string[]): BundleInput[] {
   const inputs: { name: string; paths: string[] }[] = [];
@@ -34,28 +34,25 @@ export function bundleInputs(paths: readonly string[]): BundleInput[] {
     if (whole === undefined) inputs.push({ name: path === STDIN ? 'standard input' : path, paths: [path] });
     else if (Number(number) === 1) inputs.push({ name: whole, paths: [path] });
     else if (last?.name === whole && Number(number) === last.paths.length + 1) last.paths.push(path);
-    else
-      throw new SettingsError([
-        `${path} is not where it belongs: name all parts in order, from ${whole}.001`,
-      ]);
+    else throw new SettingsError([`${path} is out of order; name all parts in order, from ${whole}.001`]);
   }
   if (paths.filter((path) => path === STDIN).length > 1) throw new SettingsError(['- can be named once']);
   return inputs;
 }
 
-/** Throws OperationError if a file cannot be read, which it names only where there are several. */
+/** Throws OperationError if a file cannot be read. The message names the file only if there are several. */
 export async function* readBundle({ paths }: BundleInput): AsyncGenerator<Buffer, void> {
   let at = '';
   try {
-    // What is not there is noticed before the first part has been read for an hour.
+    // Finds a missing part before an hour of reading the others.
     for (at of paths) if (at !== STDIN) await stat(at);
     for (at of paths) {
       const stream = at === STDIN ? process.stdin : createReadStream(at, { highWaterMark: CHUNK_BYTES });
       yield* stream as AsyncIterable<Buffer>;
     }
   } catch (error) {
-    const which = paths.length > 1 ? `${at} ` : '';
-    throw new OperationError('failed', `${which}cannot be read: ${systemReason(error)}`, error);
+    const which = paths.length > 1 ? at : 'it';
+    throw new OperationError('failed', `cannot read ${which}: ${systemReason(error)}`, error);
   }
 }
 
@@ -65,7 +62,7 @@ const SIGNATURES = {
   verified: 'signed',
 } as const satisfies Record<ImportSummary['signature'], string>;
 
-/** Takes bundles in, one after the other, whatever becomes of the ones before: exit code 1 if one was refused. */
+/** Imports bundles one after the other, and goes on after a failure. Exit code 1: a bundle was refused. */
 export async function importBundles(
   loaded: LoadedSettings,
   flags: Flags,
@@ -74,7 +71,7 @@ export async function importBundles(
   const inputs = bundleInputs(paths);
   const request = await requestOf(loaded, flags);
   const summaries: ImportSummary[] = [];
-  let worst: ExitCode = 0;
+  const codes: ExitCode[] = [];
   for (const input of inputs) {
     try {
       const summary = await importOne(loaded, request, input);
@@ -83,16 +80,16 @@ export async function importBundles(
     } catch (error) {
       if (error instanceof OperationError && error.code === 'stopped') throw error;
       printAside(`pierhead: ${input.name}: ${error instanceof Error ? error.message : String(error)}\n`);
-      worst = Math.max(worst, exitCodeOf(error)) as ExitCode;
+      codes.push(exitCodeOf(error));
     }
   }
   if (flags['json'] === true) print(importJson(summaries));
-  return worst;
+  return worstOf(codes);
 }
 
 /**
- * Flags of settings are meant for this import, whoever does it; and where the settings of the command want a signature,
- * a server that was started before they did does not change that.
+ * The server imports with the settings of this command: a flag, or an `importVerify` that the server was started without,
+ * counts too.
  */
 async function requestOf({ settings }: LoadedSettings, flags: Flags): Promise<ImportRequest> {
   const { importPins: pin, verify } = flags;
@@ -121,9 +118,8 @@ async function importOne(
       request,
       bytes: () => readBundle(input),
       onEvent: ({ images, blobs, totalBlobs, bytes, totalBytes }) => {
-        const seconds = Math.max((performance.now() - startedAt) / 1000, 0.001);
         const done = `${blobs} of ${counted(totalBlobs, 'blob')}, ${humanBytes(bytes)} of ${humanBytes(totalBytes)}`;
-        const text = `${counted(images, 'image')}: ${done}, ${humanBytes(bytes / seconds)}/s`;
+        const text = `${counted(images, 'image')}: ${done}, ${rateText(bytes, startedAt)}`;
         progress.show(bytes / Math.max(totalBytes, 1), text);
       },
     });
@@ -136,7 +132,7 @@ export function importJson(summaries: readonly ImportSummary[]): string {
   return `${JSON.stringify(summaries, undefined, 2)}\n`;
 }
 
-export function importText(name: string, summary: ImportSummary): string {
+function importText(name: string, summary: ImportSummary): string {
   const { images, stored, known, signature, isPinned, unservedHosts, durationMs } = summary;
   const marks = [SIGNATURES[signature], isPinned ? 'pinned' : 'not pinned'].join(', ');
   const blobs = `${counted(stored.blobs, 'blob')} added (${humanBytes(stored.bytes)}), ${known.blobs} cached before`;
@@ -145,7 +141,7 @@ export function importText(name: string, summary: ImportSummary): string {
     ({ image, digest }) => `  ${image.includes('@') ? image : `${image}  ${digest}`}\n`,
   );
   const unserved = unservedHosts.map(
-    (host) => `  ${host} is not among the upstreams of the settings: nobody can pull from it until it is\n`,
+    (host) => `  ${host} is not an upstream: clients cannot pull these images; add it to \`upstreams\`\n`,
   );
   return [head, ...rows, ...unserved].join('');
 }

@@ -17,13 +17,13 @@ import { neededBy } from '../image-files.ts';
 import { hasData } from '../operation.ts';
 import { writeOutput, print, printAside } from '../print.ts';
 
-export const TIME_FORM = 'so long ago, such as 24h, or a time, such as 2026-11-20 or 2026-11-20T08:00Z';
+export const TIME_FORM = 'an age, such as 24h, or a time, such as 2026-11-20 or 2026-11-20T08:00Z';
 
-/** ISO 8601 as far as people write it; a date alone is its beginning, by the clock of this machine. */
+/** A part of ISO 8601. A date alone is its first second in the time zone of this machine. */
 const TIME = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d{1,3})?(?:Z|[+-]\d\d:\d\d)?)?$/;
 
 /** Ms since the epoch. Throws OperationError `usage`, which names the `flag`. */
-export function parsePointInTime(flag: string, text: string, nowMs: number): number {
+function parsePointInTime(flag: string, text: string, nowMs: number): number {
   const at = TIME.test(text) ? Date.parse(text.length === 10 ? `${text}T00:00` : text) : Number.NaN;
   if (!Number.isNaN(at)) return at;
   try {
@@ -35,8 +35,8 @@ export function parsePointInTime(flag: string, text: string, nowMs: number): num
 }
 
 /**
- * Writes what was pulled in a span of time as a lock. It only reads the index, so it takes no lock of the data directory;
- * a server that runs is asked to write what it has noted.
+ * Writes a lock of the images that clients pulled in a time span. It only reads the index, so it does not own the data
+ * directory; a running server is asked to write the pulls that it holds in memory.
  */
 export async function lock(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> {
   const { dataDir } = loaded.settings;
@@ -46,7 +46,7 @@ export async function lock(loaded: LoadedSettings, flags: Flags): Promise<ExitCo
   const output = flags['output'];
   const path = typeof output === 'string' ? output : '-';
   await writeOutput(path, renderLockFile(images));
-  if (images.length === 0) printAside('pierhead: nothing was pulled that this selects\n');
+  if (images.length === 0) printAside('pierhead: the history has no such pull\n');
   else if (path !== '-') print(`${counted(images.length, 'image')} in ${path}\n`);
   return 0;
 }
@@ -71,7 +71,7 @@ function wantedPulls(
   const isNamed = typeof image === 'string' ? imagePattern(image) : undefined;
   return {
     since: typeof since === 'string' ? parsePointInTime('--since', since, nowMs) : -Infinity,
-    // What was pulled this very moment is to be in it.
+    // Not `nowMs`: the server may record a pull while the lock is written.
     until: typeof until === 'string' ? parsePointInTime('--until', until, nowMs) : Number.MAX_SAFE_INTEGER,
     fits: ({ repository, tag, root, network }) =>
       (names === undefined || names.has(`${repository}:${tag}`) || names.has(`${repository}@${root}`)) &&
@@ -80,12 +80,12 @@ function wantedPulls(
   };
 }
 
-/** The images that the file of `-f` needs; undefined: none is given. */
+/** The images of the file of `-f`; undefined: no file. */
 async function namesIn(loaded: LoadedSettings, flags: Flags): Promise<ReadonlySet<string> | undefined> {
   const { file } = flags;
   if (typeof file !== 'string') return undefined;
   const images = await neededBy(file, loaded, flags);
-  // A lock of nothing would pass for one of all that the file needs.
+  // An empty lock would look like the lock of a file without images.
   if (images.length === 0) {
     throw new OperationError('failed', `no image was found: ${file}; name a file that needs some`);
   }
@@ -105,25 +105,18 @@ function networkOf(text: string): string {
   }
 }
 
-/** A server that cannot be asked loses the lock a few seconds of pulls, and no more. */
+/** Without an answer of the server, the lock lacks the pulls of the last few seconds, so it is written all the same. */
 async function flushOwner(dataDir: string): Promise<void> {
   const run = { signal: new AbortController().signal, onEvent: () => undefined };
   try {
     await askOwner(dataDir, { name: 'flush', request: {}, run });
   } catch (error) {
     if (!(error instanceof OperationError)) throw error;
-    printAside(`pierhead: the last seconds may be missing: ${error.message}\n`);
+    printAside(`pierhead: pulls of the last seconds may be missing: ${error.message}\n`);
   }
 }
 
 function pulledImage({ repository, tag, root, child, platform: text, lastAt }: PullEntry): PulledImage {
   const platform = text === undefined ? undefined : parsePlatform(text);
-  return {
-    repository: parseRepositoryKey(repository),
-    root,
-    lastAt,
-    ...(tag === undefined ? {} : { tag }),
-    ...(child === undefined ? {} : { child }),
-    ...(platform === undefined ? {} : { platform }),
-  };
+  return { repository: parseRepositoryKey(repository), tag, root, child, platform, lastAt };
 }

@@ -1,30 +1,17 @@
 import type { Flags } from '../../config/flags.ts';
 import type { LoadedSettings } from '../../config/load.ts';
-import { OperationError, type ResultOf } from '../../operations/protocol.ts';
-import { exitCodeOf, type ExitCode } from '../exit.ts';
-import { runOperation } from '../operation.ts';
-import { print, printAside } from '../print.ts';
+import type { ResultOf } from '../../operations/protocol.ts';
+import type { ExitCode } from '../exit.ts';
+import { forEachImage, runOperation } from '../operation.ts';
+import { print } from '../print.ts';
 
-/** Has tags checked now, one after the other. What could not be checked makes it fail. */
-export async function refresh(
-  loaded: LoadedSettings,
-  _flags: Flags,
-  names: readonly string[],
-): Promise<ExitCode> {
-  let worst: ExitCode = 0;
-  for (const image of names) {
-    try {
-      const request = { name: 'refresh', request: { image }, onEvent: () => undefined } as const;
-      const refreshed = await runOperation(loaded, request);
-      print(`${sentence(refreshed)}\n`);
-      if (refreshed.result === 'unchecked') worst = Math.max(worst, 1) as ExitCode;
-    } catch (error) {
-      if (!(error instanceof OperationError) || error.code === 'stopped') throw error;
-      printAside(`pierhead: ${error.message}\n`);
-      worst = Math.max(worst, exitCodeOf(error)) as ExitCode;
-    }
-  }
-  return worst;
+/** Checks tags one after the other. Exit code 1: a tag could not be checked. */
+export function refresh(loaded: LoadedSettings, _flags: Flags, names: readonly string[]): Promise<ExitCode> {
+  return forEachImage(names, async (image) => {
+    const refreshed = await runOperation(loaded, { name: 'refresh', request: { image } });
+    print(`${sentence(refreshed)}\n`);
+    return refreshed.result === 'unchecked' ? 1 : 0;
+  });
 }
 
 function sentence(refreshed: ResultOf<'refresh'>): string {
@@ -37,8 +24,8 @@ function sentence(refreshed: ResultOf<'refresh'>): string {
     case 'gone':
       return refreshed.digest === undefined
         ? `${image} is gone: ${refreshed.reason}`
-        : `${image} is gone (${refreshed.reason}) and kept all the same: ${refreshed.digest}`;
+        : `${image} is gone (${refreshed.reason}); the cached image stays: ${refreshed.digest}`;
     case 'unchecked':
-      return `${image} could not be checked: ${refreshed.reason}; it stays ${refreshed.digest}`;
+      return `${image} could not be checked: ${refreshed.reason}; the cached image stays: ${refreshed.digest}`;
   }
 }

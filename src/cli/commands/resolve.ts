@@ -6,7 +6,7 @@ import type { ExitCode } from '../exit.ts';
 import { runOperation } from '../operation.ts';
 import { print, table } from '../print.ts';
 
-/** Shows who would get what for an image, and what of it is cached: exit code 1 if that is nothing, or not known. */
+/** Shows the platforms and layers of an image, and which are cached. Exit code 1: a platform has no manifest. */
 export async function resolve(
   loaded: LoadedSettings,
   flags: Flags,
@@ -20,7 +20,6 @@ export async function resolve(
       ...(typeof platform === 'string' ? { platform } : {}),
       ...(flags['fetch'] === true ? { fetch: true } : {}),
     },
-    onEvent: () => undefined,
   });
   print(flags['json'] === true ? resolveJson(resolution) : resolveText(resolution));
   return resolution.choices.every(({ digest }) => digest !== undefined) ? 0 : 1;
@@ -30,23 +29,22 @@ export function resolveJson(resolution: Resolution): string {
   return `${JSON.stringify(resolution, undefined, 2)}\n`;
 }
 
-/** The tag, the index that it names, what that holds for each platform, and below what is looked into its parts. */
+/** The image as a tree: index, manifests, and the config and layers of each cached manifest. */
 export function resolveText({ image, source, root, choices, cost, before }: Resolution): string {
   const rows = [['WHAT', 'DIGEST', 'SIZE', 'CACHE', 'FOR'], ...rowsOf(root, '')];
   const missing = choices
     .filter(({ digest }) => digest === undefined)
-    .map(({ platform, why, failure = 'there is none' }) => `${platform}, ${why}: ${failure}\n`);
+    .map(({ platform, why, failure = 'no manifest' }) => `${platform}, ${why}: ${failure}\n`);
   const moved = before === undefined ? '' : `before the tag moved: ${before}, cached\n`;
   return `${image}, ${source}\n${table(rows)}${missing.join('')}${moved}${costText(cost)}`;
 }
 
 function costText({ pulls, isAtLeast, remaining }: Resolution['cost']): string {
   if (pulls === 0) return '';
-  const left = remaining === undefined ? '' : ` of ${remaining} that are left`;
-  return `--fetch shows what is missing, for ${isAtLeast ? 'at least ' : ''}${counted(pulls, 'pull')}${left}\n`;
+  const left = remaining === undefined ? '' : ` of ${remaining} left`;
+  return `--fetch downloads missing manifests: ${isAtLeast ? 'at least ' : ''}${counted(pulls, 'pull')}${left}\n`;
 }
 
-/** What stands before what belongs to it. */
 const INDENT = '  ';
 
 function rowsOf(manifest: ResolvedManifest, indent: string): string[][] {
@@ -73,7 +71,7 @@ function partRow(name: string, part: ResolvedPart, cache = part.isCached ? 'cach
 
 function cacheOfLayer({ isCached, isForeign }: ResolvedLayer): string {
   if (isCached) return 'cached';
-  return isForeign ? 'held elsewhere' : 'missing';
+  return isForeign ? 'foreign' : 'missing';
 }
 
 function nameOf({ platform, attests, entries, mediaType }: ResolvedManifest): string {

@@ -5,16 +5,16 @@ import { createLog, written, type Logger } from '../../log/log.ts';
 import { isForPeople, messageOf, packageVersion, type ExitCode } from '../exit.ts';
 import { endingSignal, type ServerSignals } from '../operation.ts';
 
-/** How long a start may go on that is not wanted any more. Its end is that of a server that is killed: nothing is lost. */
+/** After a signal during the start, the start may finish for so long. To end it later is safe: no data is lost. */
 const START_GRACE_MS = 2000;
 
 /**
- * Runs the mirror until a signal ends it: SIGTERM or SIGINT lets running answers finish, a second one does not.
- * Resolves to the exit code. Throws what keeps it from starting and is for people.
+ * Runs the mirror until SIGTERM or SIGINT. Running answers may finish, unless a second signal comes. Resolves to the exit
+ * code. Throws errors of the start that are for people.
  */
 export async function serve(loaded: LoadedSettings, signals: ServerSignals): Promise<ExitCode> {
   const { settings } = loaded;
-  // What the data directory holds is for its owner only, by whichever library a file of it is made.
+  // All files in the data directory are for their owner only, those of libraries too.
   process.umask(0o077);
   const log = await createLog({ level: settings.logLevel, format: settings.logFormat });
   for (const warning of loaded.warnings) log.warn(warning);

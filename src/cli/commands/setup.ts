@@ -15,10 +15,10 @@ const OF_THIS_MACHINE = ['localhost', '127.0.0.1', '::1'];
 const HOST =
   /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$|^[\da-f:.]+$/i;
 
-/** As references name it: no scheme, no path. */
+/** A host as in names of images: no scheme, no path. */
 const REGISTRY = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/;
 
-/** Prints the files that make a client use the mirror, or writes certificates for a trial. */
+/** Prints the files of a client, or writes certificates for a trial. */
 export function setup(_loaded: LoadedSettings, flags: Flags, words: readonly string[]): Promise<ExitCode> {
   const [client] = words;
   if (flags['tls'] === true && client === undefined) writeTlsSet(flags);
@@ -38,7 +38,7 @@ function clientText(client: keyof typeof CLIENTS, flags: Flags): string {
   if (authority !== undefined && origin.startsWith('http:'))
     throw new SettingsError(['--ca is for an https:// mirror']);
   if (!REGISTRY.test(registry))
-    throw new SettingsError(['--registry must be a registry as references name it, such as ghcr.io']);
+    throw new SettingsError(['--registry must be a host as in names of images, such as ghcr.io']);
   const { containerd } = flags;
   const version = CONTAINERD_VERSIONS.find((each) => each === containerd);
   if (containerd !== undefined && (version === undefined || !['containerd', 'nerdctl'].includes(client))) {
@@ -63,7 +63,7 @@ function originOf(url: Flags[string]): string {
     parsed !== undefined && /^https?:$/.test(parsed.protocol) && parsed.href === `${parsed.origin}/`;
   if (!isOrigin) {
     throw new SettingsError([
-      '--url must be where clients find the mirror: http:// or https:// with a host, perhaps a port, and no path',
+      '--url must be the address of the mirror: http:// or https:// with a host, an optional port, and no path',
     ]);
   }
   return parsed.origin;
@@ -77,22 +77,21 @@ function authorityOf(path: string): string {
   }
 }
 
-/** Writes a set of certificates, and says which settings use them. */
+/** Writes certificates, and prints the settings for them. */
 function writeTlsSet({ host, out = 'tls' }: Flags): void {
   const named = typeof host === 'string' ? host.split(',').map((each) => each.trim()) : [hostname()];
   const wrong = named.filter((each) => !HOST.test(each));
-  if (wrong.length > 0)
-    throw new SettingsError([`--host takes names and addresses; ${wrong.join(', ')} is none`]);
+  if (wrong.length > 0) throw new SettingsError([`--host: ${wrong.join(', ')} is not a name or an address`]);
   const folder = resolve(String(out));
   const files = createTlsSet([...new Set([...named, ...OF_THIS_MACHINE])], new Date());
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   for (const { name, text, holds } of files) {
     const path = join(folder, name);
-    // Never over a set that is in use, whose clients trust an authority that cannot sign again.
+    // Never overwrites: clients trust the old authority, and its key is not kept.
     try {
       writeFileSync(path, text, { flag: 'wx', mode: 0o600 });
     } catch (cause) {
-      throw new FileError(`cannot write ${path}: remove what is there, or take another --out`, { cause });
+      throw new FileError(`cannot write ${path}: remove the old file, or set another --out`, { cause });
     }
     if (holds === 'certificate') chmodSync(path, 0o644);
   }
@@ -101,7 +100,7 @@ function writeTlsSet({ host, out = 'tls' }: Flags): void {
       `# in ${folder}, for ${named.join(', ')}, valid for a year; the settings:`,
       `tlsCert: ${join(folder, 'server.crt')}`,
       `tlsKey: ${join(folder, 'server.key')}`,
-      `# if clients are to show client.crt and client.key:`,
+      `# to require client.crt and client.key of clients:`,
       `#tlsClientCa: ${join(folder, 'ca.crt')}`,
       `# for the clients: pierhead setup <client> --url https://… --ca ${join(folder, 'ca.crt')}`,
       '',

@@ -10,7 +10,7 @@ import { writeStream, outputOf } from '../bundle-output.ts';
 import type { ExitCode } from '../exit.ts';
 import { hasData, untilSignal } from '../operation.ts';
 
-/** Writes which blobs this site has, for bundles that leave them out. */
+/** Writes the digests of the cached blobs, for `export --since` at another site. */
 export async function siteIndex({ settings }: LoadedSettings, flags: Flags): Promise<ExitCode> {
   const path = outputOf(flags);
   const hasAny = await hasData(settings.dataDir);
@@ -25,8 +25,8 @@ export async function siteIndex({ settings }: LoadedSettings, flags: Flags): Pro
 const BEGINNING_BYTES = 64;
 
 /**
- * The blobs that the other side has by this file: an index that it wrote, or a bundle that it was given, of which the
- * beginning is enough. Throws BundleError, and the system's error.
+ * The blobs that the other site has: its index, or the blobs of an earlier bundle, of which only the first files are read.
+ * Throws BundleError, and the system's error.
  */
 export async function blobsSince(path: string): Promise<ReadonlySet<Digest>> {
   if (isSiteIndex(await beginning(path))) return parseSiteIndex(await readFile(path, 'utf8'));

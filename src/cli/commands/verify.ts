@@ -5,16 +5,16 @@ import type { Finding, VerifyProgress, VerifySummary } from '../../operations/pr
 import type { ExitCode } from '../exit.ts';
 import { hasData, runOperation } from '../operation.ts';
 import { print, table } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { Progress, rateText } from '../progress.ts';
 
 const MAX_NAMES = 4;
 
-/** Hashes all that is stored and says what is wrong: exit code 1 if anything is, and was not repaired. */
+/** Hashes all cached content and prints the damage. Exit code 1: damage was not repaired. */
 export async function verify(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> {
   const findings: Finding[] = [];
   const progress = new Progress(process.stderr);
   const startedAt = performance.now();
-  // Nothing is all sound, too: a misspelt folder must not look like a good cache.
+  // Prints a message: a misspelt folder would look like a sound cache.
   await hasData(loaded.settings.dataDir);
   try {
     const summary = await runOperation(loaded, {
@@ -31,7 +31,7 @@ export async function verify(loaded: LoadedSettings, flags: Flags): Promise<Exit
     return summary.problems === summary.repaired ? 0 : 1;
   } catch (error) {
     progress.clear();
-    // What was found, and perhaps removed, until it was interrupted.
+    // The findings before the interruption: some content may have been removed.
     if (flags['json'] !== true) print(findingsTable(findings));
     throw error;
   }
@@ -46,7 +46,7 @@ export function verifyText(findings: readonly Finding[], summary: VerifySummary)
   const what = `${counted(blobs, 'blob')} and ${counted(manifests, 'manifest')}, ${humanBytes(bytes)}`;
   const speed = `${humanDuration(durationMs)} (${humanBytes(bytes / Math.max(durationMs / 1000, 0.001))}/s)`;
   const wrong = problems === 0 ? 'all sound' : `${counted(problems, 'problem')}, ${repaired} repaired`;
-  const learnt = adopted === 0 ? '' : `; ${counted(adopted, 'blob')} taken in that the index did not know`;
+  const learnt = adopted === 0 ? '' : `; ${counted(adopted, 'blob')} added to the index`;
   return `${findingsTable(findings)}${what} in ${speed}: ${wrong}${learnt}\n`;
 }
 
@@ -62,7 +62,7 @@ function findingsTable(findings: readonly Finding[]): string {
   return table([['PROBLEM', 'DIGEST', 'SIZE', 'IMAGES', 'OUTCOME'], ...rows]);
 }
 
-/** A base layer may belong to very many: some tell enough. */
+/** A base layer may belong to hundreds of images. */
 function namesOf(names: readonly string[]): string {
   if (names.length === 0) return '-';
   const more = names.length - MAX_NAMES;
@@ -73,6 +73,5 @@ function progressText(
   { checked, total, checkedBytes, totalBytes }: VerifyProgress,
   startedAt: number,
 ): string {
-  const seconds = Math.max((performance.now() - startedAt) / 1000, 0.001);
-  return `${checked} of ${total}, ${humanBytes(checkedBytes)} of ${humanBytes(totalBytes)}, ${humanBytes(checkedBytes / seconds)}/s`;
+  return `${checked} of ${total}, ${humanBytes(checkedBytes)} of ${humanBytes(totalBytes)}, ${rateText(checkedBytes, startedAt)}`;
 }

@@ -16,9 +16,9 @@ import type { ExitCode } from '../exit.ts';
 import { imagesRequest, namedHere, neededBy, NOTHING_FOUND } from '../image-files.ts';
 import { runOperation } from '../operation.ts';
 import { print, printAside, table } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { Progress, rateText } from '../progress.ts';
 
-/** Brings images into the cache: exit code 1 if any of them is not cached in the end. */
+/** Downloads images into the cache. Exit code 1: an image is not cached in the end. */
 export async function warm(
   loaded: LoadedSettings,
   flags: Flags,
@@ -34,7 +34,7 @@ export async function warm(
   return summary.images.every(({ failures }) => failures.length === 0) ? 0 : 1;
 }
 
-/** The operation with its progress on standard error. */
+/** Runs the operation, with progress on standard error. */
 export async function runWarm(loaded: LoadedSettings, request: ImagesRequest): Promise<WarmSummary> {
   const progress = new Progress(process.stderr);
   const startedAt = performance.now();
@@ -48,7 +48,7 @@ export async function runWarm(loaded: LoadedSettings, request: ImagesRequest): P
         for (const line of planLines(event.plan)) say(line);
         return;
       case 'image':
-        // On a terminal the bar says how far it is.
+        // A terminal shows the progress bar instead.
         if (!process.stderr.isTTY) say(`${event.image.image}: ${stateOf(event.image)}`);
         return;
       case 'progress':
@@ -70,7 +70,7 @@ async function warmRequest(
 ): Promise<ImagesRequest> {
   const { file } = flags;
   if (typeof file !== 'string' && words.length === 0) {
-    throw new OperationError('usage', 'name images, or a file that does with -f');
+    throw new OperationError('usage', 'no image is named; name images, or a file with -f');
   }
   const named = namedImages(words);
   if (typeof file === 'string') named.push(...(await neededBy(file, loaded, flags)));
@@ -86,16 +86,16 @@ function namedImages(words: readonly string[]): NeededImage[] {
   }
 }
 
-/** What it will cost, and of what there is. */
+/** The cost of the request, and the pull limits that it counts against. */
 export function planLines({ images, complete, pulls, bytes, isAtLeast, allowances }: WarmPlan): string[] {
   const least = isAtLeast ? 'at least ' : '';
   const cost = `${least}${counted(pulls, 'pull')} and ${humanBytes(bytes)}`;
   const there = complete === 0 ? '' : `, ${complete} of them cached already`;
   return [
-    `${counted(images, 'image')}${there}; to be fetched: ${cost}`,
+    `${counted(images, 'image')}${there}; to download: ${cost}`,
     ...allowances.map(({ host, identity, limit, remaining, pulls: own }) => {
       const left = `${remaining} of ${limit} pulls are left at ${host} (${identity})`;
-      return own > remaining ? `${left}, which is not enough: it can be gone on with later` : left;
+      return own > remaining ? `${left}, which is not enough; repeat the command later` : left;
     }),
   ];
 }
@@ -131,7 +131,6 @@ function shareOf({ images, totalImages, bytes, totalBytes }: WarmProgress): numb
 }
 
 function progressText(event: WarmProgress, startedAt: number): string {
-  const seconds = Math.max((performance.now() - startedAt) / 1000, 0.001);
   const { images, totalImages, bytes, totalBytes } = event;
-  return `${images} of ${counted(totalImages, 'image')}, ${humanBytes(bytes)} of ${humanBytes(totalBytes)}, ${humanBytes(bytes / seconds)}/s`;
+  return `${images} of ${counted(totalImages, 'image')}, ${humanBytes(bytes)} of ${humanBytes(totalBytes)}, ${rateText(bytes, startedAt)}`;
 }

@@ -107,8 +107,8 @@ describe('`pierhead check`', () => {
     const lines = stdout.toString();
     expect(lines).toMatch(/^golang:latest +linux\/amd64 +\S+ k?B +cached +compose.yaml:2, compose.yaml:3$/m);
     expect(lines).toMatch(/^golang:latest +linux\/arm64 +0 B +missing: 2 manifests +compose.yaml:2/m);
-    expect(lines).toMatch(/^plain:latest +- +- +its tag is not known here +compose.yaml:4$/m);
-    expect(lines).toMatch(/^0 of 2 images could be pulled now with upstream unplugged$/m);
+    expect(lines).toMatch(/^plain:latest +- +- +the tag is not cached +compose.yaml:4$/m);
+    expect(lines).toMatch(/^0 of 2 images could be pulled now if upstreams were unreachable$/m);
     expect(hub.requests).toEqual([]);
   });
 
@@ -175,7 +175,7 @@ describe('`pierhead check`', () => {
     expect(beside.status).toBe(0);
     await app.stop();
     const alone = await run(['--warm', ...files]);
-    expect(alone.stderr).toContain('fetched 2 images\n');
+    expect(alone.stderr).toContain('downloaded 2 images\n');
     expect(alone.status).toBe(0);
     hub.reset();
     expect((await run(['--warm', ...files])).status).toBe(0);
@@ -210,7 +210,7 @@ describe('`pierhead check`', () => {
     await app.get('/v2/library/golang/manifests/latest');
     const { images } = await checked('images.lock', 'images.txt');
     expect(images.map(({ isReady, problems }) => [isReady, ...problems])).toEqual([
-      [false, `its tag names ${renewed.root.digest} here`],
+      [false, `the cached tag names ${renewed.root.digest}`],
       [true],
     ]);
   });
@@ -236,8 +236,8 @@ describe('`pierhead check`', () => {
     const { images } = await checked('ghcr.io/org/app', `golang@${layer}`, `plain@${list}`);
     expect(images.map(({ problems }) => problems[0])).toEqual([
       'ghcr.io is not among the upstreams of the settings',
-      'it is not known to be of that repository',
-      'it is not known to be of that repository',
+      'not known to belong to this repository',
+      'not known to belong to this repository',
     ]);
   });
 
@@ -274,7 +274,7 @@ describe('`pierhead check`', () => {
     hub.add({ repository: 'library/windows', tags: ['latest'], image: windows });
     const { status, stdout } = await run(['--warm', 'windows', '--platform', 'windows/amd64']);
     expect(status).toBe(0);
-    expect(stdout.toString()).toContain('cached; 1 layer held elsewhere');
+    expect(stdout.toString()).toContain('cached; without 1 foreign layer');
     expect((await app.get(`/v2/library/windows/manifests/latest`)).status).toBe(200);
   });
 
@@ -312,7 +312,7 @@ describe('`pierhead check`', () => {
     await rm(join(folder, 'sub/b.yaml'));
     const { status, stderr } = await run(['compose.yaml']);
     expect(status).toBe(2);
-    expect(stderr).toContain('compose.yaml:2: sub/b.yaml cannot be read');
+    expect(stderr).toContain('compose.yaml:2: cannot read sub/b.yaml');
   });
 
   it('is 1 where nothing was understood as an image, unless that is allowed', async () => {
@@ -326,7 +326,7 @@ describe('`pierhead check`', () => {
       await writeFile(join(folder, name), text);
       const { status, stdout } = await run([name]);
       expect([name, status]).toEqual([name, 1]);
-      expect(stdout.toString()).toContain('no image was found; with --allow-empty that is no failure');
+      expect(stdout.toString()).toContain('no image was found; with --allow-empty this is no failure');
       expect((await run([name, '--allow-empty'])).status).toBe(0);
     }
     expect((await run(['--warm', 'empty.yaml'])).status).toBe(1);
@@ -351,7 +351,7 @@ describe('`pierhead check`', () => {
     const { status, stderr } = await run(['binary.yaml']);
     expect([status, stderr]).toEqual([
       2,
-      expect.stringContaining('binary.yaml is no text in UTF-8 or UTF-16'),
+      expect.stringContaining('binary.yaml is not a text in UTF-8 or UTF-16'),
     ]);
   });
 
@@ -415,10 +415,10 @@ describe('`pierhead check`', () => {
   });
 
   it.each([
-    [['compose.yml'], 'compose.yml cannot be read: no such file or directory (ENOENT)\n'],
-    [['./golang'], './golang cannot be read'],
-    [['golang/'], 'golang/ cannot be read'],
-    [['Golang'], '"Golang" is no file, and not the name of an image'],
+    [['compose.yml'], 'cannot read compose.yml: no such file or directory (ENOENT)\n'],
+    [['./golang'], 'cannot read ./golang'],
+    [['golang/'], 'cannot read golang/'],
+    [['Golang'], '"Golang" is not a file, and not the name of an image'],
     [['golang', '--platform', 'arm64'], '"arm64" is not a platform'],
     [[], "missing required argument 'what'"],
   ])('is 2 for %j', async (args, message) => {

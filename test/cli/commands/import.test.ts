@@ -36,7 +36,7 @@ describe('the bundles that a command names', () => {
       for await (const chunk of readBundle(input ?? { name: '', paths: [] })) text += chunk.toString();
       return text;
     };
-    await expect(read()).rejects.toThrow(`${second} cannot be read: no such file or directory (ENOENT)`);
+    await expect(read()).rejects.toThrow(`cannot read ${second}: no such file or directory (ENOENT)`);
     await writeFile(second, 'two');
     expect(await read()).toBe('onetwo');
   });

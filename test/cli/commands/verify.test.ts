@@ -33,7 +33,7 @@ describe('what `pierhead verify` prints', () => {
     expect(verifyText([finding], { ...summary, problems: 1, adopted: 1 })).toBe(
       `PROBLEM       DIGEST${' '.repeat(67)}SIZE    IMAGES                              OUTCOME
 corrupt blob  ${digest}  5.2 MB  docker.io/library/a:1, ghcr.io/b:2  removed: upstream is away
-2 blobs and 1 manifest, 3.0 MB in 2.0 s (1.5 MB/s): 1 problem, 0 repaired; 1 blob taken in that the index did not know
+2 blobs and 1 manifest, 3.0 MB in 2.0 s (1.5 MB/s): 1 problem, 0 repaired; 1 blob added to the index
 `,
     );
   });

@@ -13,7 +13,7 @@ describe('what is said before images are brought in', () => {
   it('is what it costs, and how many pulls are left', () => {
     const allowance = { host: 'docker.io', identity: 'anonymous', limit: 100, remaining: 76, pulls: 24 };
     expect(planLines({ ...PLAN, allowances: [allowance] })).toEqual([
-      '12 images, 3 of them cached already; to be fetched: at least 24 pulls and 3.2 GB',
+      '12 images, 3 of them cached already; to download: at least 24 pulls and 3.2 GB',
       '76 of 100 pulls are left at docker.io (anonymous)',
     ]);
   });
@@ -21,8 +21,8 @@ describe('what is said before images are brought in', () => {
   it('is that there are too few of them', () => {
     const allowance = { host: 'docker.io', identity: 'carol', limit: 200, remaining: 20, pulls: 24 };
     expect(planLines({ ...PLAN, complete: 0, isAtLeast: false, allowances: [allowance] })).toEqual([
-      '12 images; to be fetched: 24 pulls and 3.2 GB',
-      '20 of 200 pulls are left at docker.io (carol), which is not enough: it can be gone on with later',
+      '12 images; to download: 24 pulls and 3.2 GB',
+      '20 of 200 pulls are left at docker.io (carol), which is not enough; repeat the command later',
     ]);
   });
 });
@@ -77,14 +77,14 @@ describe('what is said of images that are checked', () => {
       expect.stringMatching(/ +partial: 1 manifest, 1 of 3 blobs \(1.0 MB\) missing +a:1, b:2$/),
       'not understood: c:1: why',
       'note: d:2: how',
-      '0 of 1 image could be pulled now with upstream unplugged',
+      '0 of 1 image could be pulled now if upstreams were unreachable',
       '',
     ]);
   });
 
   it('is not that all is well where nothing could be read', () => {
     expect(checkText({ images: [], problems: ['c:1: why'], notes: [] })).toBe(
-      'not understood: c:1: why\nno image was found; with --allow-empty that is no failure\n',
+      'not understood: c:1: why\nno image was found; with --allow-empty this is no failure\n',
     );
   });
 });

@@ -219,7 +219,7 @@ describe('a command', () => {
     await once(dying.listen(controlSocket(dataDir)), 'listening');
     await expect(withDeadline(askOwner(dataDir, verification()), 'the end')).rejects.toMatchObject({
       code: 'stopped',
-      message: 'the server ended before it was done',
+      message: 'the server stopped before the operation was done',
     });
   });
 });
