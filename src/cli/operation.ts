@@ -17,8 +17,8 @@ import { printAside } from './print.ts';
 type Ending = 'SIGTERM' | 'SIGINT';
 const ENDING: readonly Ending[] = ['SIGTERM', 'SIGINT'];
 /**
- * Signals that a server ignores. By default, SIGHUP and SIGUSR2 would end the process, and SIGUSR1 would open Node's
- * debugger, with which other users of the machine could control the process.
+ * Signals that a server ignores. By default, SIGHUP and SIGUSR2 would end the process. SIGUSR1 would open Node's debugger,
+ * with which other users of the machine could control the process.
  */
 const IGNORED = ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 

@@ -138,8 +138,8 @@ const ASSIGNMENT = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*[=:]\s*(.*)$/s
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t' };
 
 /**
- * The variables of an `.env` file as Compose reads it: `KEY=value` lines, quotes, `#` comments; values that are not in
- * single quotes may refer to `variables` and to earlier lines. Other lines are ignored.
+ * The variables of an `.env` file as Compose reads it: `KEY=value` lines, quotes, `#` comments. Values without single quotes
+ * may refer to `variables` and to earlier lines. Other lines are ignored.
  */
 export function parseDotenv(
   text: string,

@@ -36,7 +36,7 @@ function parsePointInTime(flag: string, text: string, nowMs: number): number {
 
 /**
  * Writes a lock of the images that clients pulled in a time span. It only reads the index, so it does not own the data
- * directory; a running server is asked to write the pulls that it holds in memory.
+ * directory. It asks a running server to write the pulls that are only in memory.
  */
 export async function lock(loaded: LoadedSettings, flags: Flags): Promise<ExitCode> {
   const { dataDir } = loaded.settings;

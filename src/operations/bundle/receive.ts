@@ -79,7 +79,7 @@ export class BundleBlobs {
     await Promise.all(this.#finishing);
   }
 
-  /** Discards the kept bytes of a broken download: the bundle brings all bytes. */
+  /** Discards the kept bytes of a broken download: the bundle has all bytes. */
   async #newPart({ digest, size }: BundledBlob): Promise<BlobPart> {
     const part = await this.#blobs.createPart(digest, size);
     if (part.kept.length === 0) return part;
