@@ -26,6 +26,7 @@ const HELD_ELSEWHERE: Readonly<Record<string, string>> = {
   'cli/control-client.ts': 'http/control/routes.flow.test.ts',
   'cli/image-files.ts': 'cli/commands/check.flow.test.ts',
   'cli/operation.ts': 'cli/commands/check.flow.test.ts',
+  'cli/progress.ts': 'cli/print.test.ts',
   'config/access.ts': 'config/load.test.ts',
   'config/bandwidth.ts': 'upstream/limits/bandwidth.test.ts',
   'config/redis.ts': 'config/load.test.ts',

@@ -196,7 +196,7 @@ describe('a verification', () => {
     const { summary } = await eventually(
       () =>
         verify(app).catch((error: unknown) =>
-          String(error).includes('running already') ? undefined : Promise.reject(error),
+          String(error).includes('another verification is running') ? undefined : Promise.reject(error),
         ),
       'the first one to end',
     );
