@@ -123,11 +123,10 @@ function startFailure(dataDir: string, error: unknown): unknown {
 
 async function serve(options: AppOptions, parts: Parts, cleanup: Cleanup): Promise<App> {
   const { settings, log, shown } = options;
-  const { control, care, space } = parts;
-  let isStopping = false;
+  const { care, space } = parts;
   const health: Health = {
     get isStopping() {
-      return isStopping;
+      return cleanup.isRunning;
     },
     get degraded() {
       return parts.degraded();
@@ -142,14 +141,5 @@ async function serve(options: AppOptions, parts: Parts, cleanup: Cleanup): Promi
     care.startScrub({ intervalMs: settings.scrubIntervalMs, isIdle: () => listeners.answering === 0 });
   }
   const { listenUrl, authUrl, adminUrl } = listeners;
-  return {
-    listenUrl,
-    authUrl,
-    adminUrl,
-    stop: async () => {
-      isStopping = true;
-      await Promise.all([listeners.drain(), control.stop(), care.close()]);
-      await cleanup.run();
-    },
-  };
+  return { listenUrl, authUrl, adminUrl, stop: cleanup.run };
 }

@@ -63,8 +63,6 @@ export interface Listeners {
   readonly adminUrl: string | undefined;
   /** Requests of clients whose answers are not over. */
   readonly answering: number;
-  /** Stops accepting, and waits for running answers for up to 30 s. */
-  drain(): Promise<void>;
 }
 
 /** Listens on all addresses of the settings. Throws FileError, StartError. */
@@ -80,7 +78,7 @@ export async function openListeners(options: ListenersOptions, cleanup: Cleanup)
     admission: AdmissionOptions,
   ): Promise<Listener> => {
     const listener = await listenAt(key, address, registryServer(options, tls, admission), options);
-    cleanup.push(() => drainWithin(listener, DRAIN_MS));
+    cleanup.pushWork(() => drainWithin(listener, DRAIN_MS));
     return listener;
   };
   const accounts = openAccounts(options, cleanup);
@@ -109,11 +107,6 @@ export async function openListeners(options: ListenersOptions, cleanup: Cleanup)
     adminUrl: admin?.url,
     get answering() {
       return clientListeners.reduce((sum, { answering }) => sum + answering, 0);
-    },
-    drain: async () => {
-      await Promise.all(clientListeners.map((each) => drainWithin(each, DRAIN_MS)));
-      admin?.cut();
-      await admin?.drain();
     },
   };
 }

@@ -54,7 +54,7 @@ export function createOperations(
     clock: systemClock,
     tell,
   });
-  cleanup.push(() => care.close());
+  cleanup.pushWork(() => care.close());
   const images = new ImageOperations(storage.images);
   const refresh = new TagRefresh({ store, upstreams, freshness, negative, scope });
   const resolver = new ImageResolver({

@@ -68,12 +68,8 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
     cleanup,
   );
   const { operations, care } = createOperations({ settings, tell, upstreams, storage, pulls, now }, cleanup);
-  const control = createControl({
-    operations,
-    version,
-    tell,
-  });
-  cleanup.push(() => control.stop());
+  const control = createControl({ operations, version, tell });
+  cleanup.pushWork(() => control.stop());
   const { index, local, blobs, space } = storage;
   const diskTrouble = (): string[] => {
     if (space.isCramped) return ['disk full'];
