@@ -13,32 +13,33 @@ import type {
 import { errorCode } from '../lib/errors.ts';
 import type { Logger } from './log.ts';
 
-/** How long nothing more is said of connections over a limit. */
+/** Closed connections are logged once in this time, for each limit. */
 const QUIET_MS = 60_000;
-/** Pulls of others that come within so long a time of each other are one event; so are forecasts. */
+/** Pulls by other clients are one event while the gaps between them are shorter than this; so are forecasts. */
 const EPISODE_MS = 30 * 60_000;
 
 type Level = 'enough' | 'low' | 'used up';
 
-/** What has been said of one identity. */
-interface Told {
+/** The last lines about the pull limit of one identity. Times are in ms since the epoch. */
+interface LoggedLimit {
   level: Level;
-  /** When the last forecast stood, and when pulls of others were last seen; ms since the epoch. */
+  /** Time of the last event with a forecast. */
   forecastAt: number;
+  /** Time of the last event with pulls by other clients. */
   foreignAt: number;
 }
 
-/** Writes events to the log: once when something changes, not each time that it shows. */
+/** Writes events to the log. A state gets a line when it changes, not each time that an event repeats it. */
 export class EventLog implements Listener {
   readonly #log: Logger;
-  readonly #told = new Map<string, Told>();
+  readonly #limits = new Map<string, LoggedLimit>();
   readonly #refusedAt = new Map<string, number>();
 
   constructor(log: Logger) {
     this.#log = log;
   }
 
-  /** One line per request. The repository and reference are by the grammar when they are there; queries never are. */
+  /** One line per request, without its query. Repository and reference have passed the grammar, or are absent. */
   request({ isAborted, userAgent, durationMs, ...request }: RequestEnded): void {
     const { client, account, method, kind, repository, reference, status, bytes, cache } = request;
     const line = {
@@ -53,7 +54,7 @@ export class EventLog implements Listener {
       durationMs: Math.round(durationMs * 10) / 10,
       cache,
       aborted: isAborted ? true : undefined,
-      // C1 controls, which Node lets through: some terminals obey them.
+      // Node lets C1 controls pass, and some terminals obey them.
       userAgent: userAgent?.replaceAll(/[\u0080-\u009f]/g, '?'),
     };
     if (kind === 'health') this.#log.debug(line, 'request');
@@ -64,7 +65,7 @@ export class EventLog implements Listener {
     this.#log.info(event, 'unreadable request');
   }
 
-  /** Many connections over a limit are one event; each failed handshake is one of its own. */
+  /** A failed handshake gets a line each time. Other refusals get one a minute, since thousands may come at once. */
   connectionRefused({ why, client, reason }: ConnectionRefused): void {
     if (why === 'tls') {
       this.#log.info({ client, reason }, 'TLS handshake failed');
@@ -74,73 +75,69 @@ export class EventLog implements Listener {
     if (now - (this.#refusedAt.get(why) ?? -Infinity) < QUIET_MS) return;
     this.#refusedAt.set(why, now);
     if (why === 'accept') {
-      this.#log.error({ reason }, 'connections cannot be accepted');
+      this.#log.error({ reason }, 'connections not accepted');
       return;
     }
     const setting = why === 'connections' ? 'maxConnections' : 'maxClientConnections';
-    this.#log.warn({ client, setting }, 'connections over the limit are closed');
+    this.#log.warn({ client, setting }, 'connections over limit closed');
   }
 
   fill({ reason, ...fill }: FillEnded): void {
-    if (fill.result === 'stored') this.#log.debug(fill, 'fill');
-    else this.#log.warn({ ...fill, reason }, 'fill');
+    if (fill.result === 'stored') this.#log.debug(fill, 'fill ended');
+    else this.#log.warn({ ...fill, reason }, 'fill ended');
   }
 
   breaker({ upstream, kind, host, state, reason, isNew }: BreakerEvent): void {
     if (isNew) return;
-    const line = { upstream, kind, host, ...(reason === undefined ? {} : { reason }) };
-    if (state === 'open') this.#log.warn(line, 'upstream is out of reach');
-    else if (state === 'closed') this.#log.info(line, 'upstream is in reach again');
-    else this.#log.debug(line, 'upstream is tried again');
+    const line = { upstream, kind, host, reason };
+    if (state === 'open') this.#log.warn(line, 'upstream unreachable');
+    else if (state === 'closed') this.#log.info(line, 'upstream reachable again');
+    else this.#log.debug(line, 'upstream tried again');
   }
 
   pullLimit({ upstream, state, foreignPulls }: PullLimitEvent): void {
     const { identity, limit, remaining, source } = state;
     const line = { upstream, identity, limit, remaining, source };
-    const told = this.#told.get(`${upstream} ${identity}`) ?? {
-      level: 'enough',
-      forecastAt: 0,
-      foreignAt: 0,
-    };
-    this.#told.set(`${upstream} ${identity}`, told);
+    const key = `${upstream} ${identity}`;
+    const logged = this.#limits.get(key) ?? { level: 'enough', forecastAt: 0, foreignAt: 0 };
+    this.#limits.set(key, logged);
     const level: Level = state.spentUntil === undefined ? (state.isLow ? 'low' : 'enough') : 'used up';
-    if (level !== told.level) {
+    if (level !== logged.level) {
       const until = state.spentUntil === undefined ? undefined : timeText(state.spentUntil);
-      if (level === 'enough') this.#log.info(line, 'there are pulls enough again');
-      else this.#log.warn({ ...line, until }, level === 'low' ? 'few pulls are left' : 'no pulls are left');
-      told.level = level;
+      if (level === 'enough') this.#log.info(line, 'pull limit normal again');
+      else this.#log.warn({ ...line, until }, level === 'low' ? 'pull limit low' : 'pull limit used up');
+      logged.level = level;
     }
-    if (level !== 'used up') this.#forecast(line, told, state);
-    if (foreignPulls > 0) this.#foreign(line, told, { pulls: foreignPulls, at: state.readAt });
+    if (level !== 'used up') this.#forecast(line, logged, state);
+    if (foreignPulls > 0) this.#foreign(line, logged, { pulls: foreignPulls, at: state.readAt });
   }
 
-  /** That it moves, or goes and comes again with every pull, is no news. */
-  #forecast(line: object, told: Told, { emptyAt, readAt }: PullLimitEvent['state']): void {
+  /** A forecast moves, comes and goes with each pull. Only the first one of an episode gets a line. */
+  #forecast(line: object, logged: LoggedLimit, { emptyAt, readAt }: PullLimitEvent['state']): void {
     if (emptyAt === undefined) return;
-    if (readAt - told.forecastAt > EPISODE_MS) {
-      this.#log.warn({ ...line, emptyAt: timeText(emptyAt) }, 'pulls will be used up');
+    if (readAt - logged.forecastAt > EPISODE_MS) {
+      this.#log.warn({ ...line, emptyAt: timeText(emptyAt) }, 'pull limit used up soon');
     }
-    told.forecastAt = readAt;
+    logged.forecastAt = readAt;
   }
 
-  #foreign(line: object, told: Told, seen: { readonly pulls: number; readonly at: number }): void {
-    if (seen.at - told.foreignAt > EPISODE_MS) {
-      const text = 'pulls were counted that this mirror did not make: somebody goes around it';
-      this.#log.warn({ ...line, foreignPulls: seen.pulls }, text);
+  #foreign(line: object, logged: LoggedLimit, seen: { readonly pulls: number; readonly at: number }): void {
+    if (seen.at - logged.foreignAt > EPISODE_MS) {
+      this.#log.warn({ ...line, foreignPulls: seen.pulls }, 'clients bypass Pierhead');
     }
-    told.foreignAt = seen.at;
+    logged.foreignAt = seen.at;
   }
 
   removed({ reason, manifests, blobs, bytes }: ContentRemoved): void {
-    this.#log.debug({ reason, manifests, blobs, bytes }, 'removed');
+    this.#log.debug({ reason, manifests, blobs, bytes }, 'content removed');
   }
 
   strayFileRemoved(event: Events['strayFileRemoved']): void {
-    this.#log.warn(event, 'removed a file that is no blob and that the index does not know');
+    this.#log.warn(event, 'stray file removed');
   }
 
   blobLost({ digest, problem }: Events['blobLost']): void {
-    const message = problem === 'unreadable' ? 'the disk cannot read a blob' : 'blob lost';
+    const message = problem === 'unreadable' ? 'blob unreadable' : 'blob lost';
     this.#log.warn({ digest, problem }, message);
   }
 
@@ -153,8 +150,8 @@ export class EventLog implements Listener {
   }
 
   diskHealth({ reason }: Events['diskHealth']): void {
-    if (reason === undefined) this.#log.info('the disk takes blobs again');
-    else this.#log.error({ reason }, 'the disk refuses blobs: they are passed on and not kept');
+    if (reason === undefined) this.#log.info('disk writable again');
+    else this.#log.error({ reason }, 'disk not writable');
   }
 
   diskFull({ isFull }: Events['diskFull']): void {
@@ -163,20 +160,17 @@ export class EventLog implements Listener {
   }
 
   indexDamaged({ reason, keptAs }: Events['indexDamaged']): void {
-    if (keptAs === undefined) {
-      this.#log.error({ reason }, 'index damaged: restart pierhead to make a new one');
-    } else {
-      this.#log.error({ reason, keptAs }, 'damaged index set aside: a new one is made from the cached blobs');
-    }
+    if (keptAs === undefined) this.#log.error({ reason }, 'index damaged, restart needed');
+    else this.#log.error({ reason, keptAs }, 'damaged index set aside');
   }
 
   indexRebuilt(): void {
-    this.#log.info('the index knows all cached blobs again');
+    this.#log.info('index rebuilt');
   }
 
   indexHealth({ isFailing }: Events['indexHealth']): void {
-    if (isFailing) this.#log.error('the disk refuses the index: what is learnt is kept in memory only');
-    else this.#log.info('the disk takes the index again');
+    if (isFailing) this.#log.error('index not writable');
+    else this.#log.info('index writable again');
   }
 
   indexFailed({ error }: Events['indexFailed']): void {
@@ -184,8 +178,8 @@ export class EventLog implements Listener {
   }
 
   fileRead({ setting, reason }: Events['fileRead']): void {
-    if (reason === undefined) this.#log.info({ setting }, 'read again');
-    else this.#log.error({ setting, reason }, 'not usable');
+    if (reason === undefined) this.#log.info({ setting }, 'file read again');
+    else this.#log.error({ setting, reason }, 'file not usable');
   }
 
   fault({ where, error }: Events['fault']): void {

@@ -63,7 +63,7 @@ export async function createLog(options: LogOptions): Promise<Logger> {
   const file = new LogFile({
     fd: process[to].fd,
     maxWaitingBytes: MAX_WAITING_BYTES,
-    onGap: (missing) => log.warn({ missing }, 'lines are missing: the log could not be written as fast'),
+    onGap: (missing) => log.warn({ missing }, 'log lines lost'),
   });
   const lines = new LineBatches(file);
   process.once('exit', () => lines.flushSync());

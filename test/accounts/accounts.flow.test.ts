@@ -191,7 +191,7 @@ describe('files of accounts', () => {
 
     await writeFile(tokens, 'ci:short\n');
     const line = await eventually(
-      () => app.log.find(({ msg, setting }) => msg === 'not usable' && setting === 'tokensFile'),
+      () => app.log.find(({ msg, setting }) => msg === 'file not usable' && setting === 'tokensFile'),
       'word of the broken file',
     );
     expect(line['reason']).toContain('line 1 of the tokens file');
@@ -211,7 +211,7 @@ describe('files of accounts', () => {
     for (const file of [htpasswd, tokens]) await rename(file, `${file}.away`);
     for (const setting of ['htpasswdFile', 'tokensFile']) {
       await eventually(
-        () => app.log.some((line) => line['msg'] === 'not usable' && line['setting'] === setting),
+        () => app.log.some((line) => line['msg'] === 'file not usable' && line['setting'] === setting),
         `word of ${setting}`,
       );
     }

@@ -89,14 +89,14 @@ describe('while upstream', () => {
       );
       expect(text).toContain('pierhead_upstream_state{upstream="docker.io",state="down"} 1\n');
       expect(text).toMatch(/pierhead_upstream_requests_total\{[^}]*outcome="spared"\} [1-9]/);
-      expect(app.log.some(({ msg }) => msg === 'upstream is out of reach')).toBe(true);
+      expect(app.log.some(({ msg }) => msg === 'upstream unreachable')).toBe(true);
 
       await death.revive(hub);
       // Nobody asks for anything of it meanwhile.
       await inReach(app);
       expect((await app.get(PLAIN_LATEST)).header('warning')).toBeUndefined();
       expect((await app.get(LATEST)).status).toBe(200);
-      expect(app.log.some(({ msg }) => msg === 'upstream is in reach again')).toBe(true);
+      expect(app.log.some(({ msg }) => msg === 'upstream reachable again')).toBe(true);
     },
   );
 

@@ -86,8 +86,8 @@ describe('when few pulls are left', () => {
     expect(await metric(app, 'pierhead_pull_budget_empty_timestamp_seconds', ofAnonymous)).toBeGreaterThan(
       Date.now() / 1000,
     );
-    expect(app.log.filter(({ msg }) => msg === 'few pulls are left')).toHaveLength(1);
-    expect(app.log.filter(({ msg }) => msg === 'pulls will be used up')).toHaveLength(1);
+    expect(app.log.filter(({ msg }) => msg === 'pull limit low')).toHaveLength(1);
+    expect(app.log.filter(({ msg }) => msg === 'pull limit used up soon')).toHaveLength(1);
   });
 });
 

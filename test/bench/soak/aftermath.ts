@@ -25,7 +25,7 @@ const ERROR_LEVEL = 50;
 const BAD_EVENTS: ReadonlySet<unknown> = new Set([
   'blob lost',
   'bad content',
-  'removed a file that the index does not know',
+  'stray file removed',
 ]);
 
 /** Resolves when nothing is amiss any more, as far as the server tells: what upstream did has to be got over. */

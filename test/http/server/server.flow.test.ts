@@ -129,7 +129,7 @@ describe('requests that are sent ahead on one connection', () => {
     const { received, closed } = dial(app, get(target) + get(`/v2/library/other/blobs/${other.digest}`));
     await gate.reached;
     await eventually(
-      () => app.log.some(({ msg, digest }) => msg === 'fill' && digest === other.digest),
+      () => app.log.some(({ msg, digest }) => msg === 'fill ended' && digest === other.digest),
       'the second fill to fail',
     );
     gate.release();

@@ -42,7 +42,7 @@ async function shownBy(app: TestApp): Promise<string> {
   return shown;
 }
 
-const notUsable = (app: TestApp) => app.log.find(({ msg }) => msg === 'not usable');
+const notUsable = (app: TestApp) => app.log.find(({ msg }) => msg === 'file not usable');
 
 describe('with a certificate', () => {
   it('clients are served by TLS 1.2 and 1.3, as HTTP/1.1, and by nothing older', async () => {

@@ -71,7 +71,7 @@ describe('a stored blob whose file', () => {
     expect((await storedBytes(app.dataDir, digest))?.equals(big.whole)).toBe(true);
     expect(await faults(app, 'problem="unreadable",found_by="request",outcome="found"')).toBe(1);
     expect(app.log).toContainEqual(
-      expect.objectContaining({ msg: 'the disk cannot read a blob', digest, problem: 'unreadable' }),
+      expect.objectContaining({ msg: 'blob unreadable', digest, problem: 'unreadable' }),
     );
   });
 

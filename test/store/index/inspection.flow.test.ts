@@ -58,7 +58,7 @@ describe('an index that was damaged while the server was down', () => {
       expect(served(hub, { kind: 'manifest', method: 'GET' })).toBe(1);
       const [name = ''] = await damagedIndexes(dataDir);
       expect(name).toBe('index.damaged-2026-11-30T20-40-00Z');
-      const line = app.log.find(({ msg }) => String(msg).startsWith('damaged index set aside'));
+      const line = app.log.find(({ msg }) => msg === 'damaged index set aside');
       expect(line).toMatchObject({
         level: 50,
         keptAs: join(dataDir, name),
@@ -131,7 +131,7 @@ describe('an index that is damaged while the server runs', () => {
     const reasons = { index: expect.stringContaining('restart pierhead') as string };
     await eventually(async () => (await readiness(app))['reasons'] !== undefined, 'the damage to be found');
     expect(await readiness(app)).toMatchObject({ status: 'degraded', reasons });
-    expect(app.log.filter(({ msg }) => String(msg).startsWith('index damaged'))).toHaveLength(1);
+    expect(app.log.filter(({ msg }) => msg === 'index damaged, restart needed')).toHaveLength(1);
     const { dataDir } = app;
     await app.stop();
     const next = await startTestApp({ hub, dataDir });
@@ -148,7 +148,7 @@ describe('an index that is damaged while the server runs', () => {
     await pullAll(app);
     await eventually(async () => (await readiness(app))['reasons'] !== undefined, 'it to be missed');
     expect((await readiness(app))['reasons']).toEqual({
-      index: 'the index is damaged (its file was removed): restart pierhead to make a new one',
+      index: 'the index is damaged (its file was removed); restart pierhead to make a new one',
     });
     expect((await app.get(BLOBS[0] ?? '')).header('cache-status')).toBe('pierhead; hit');
     const { dataDir } = app;

@@ -106,7 +106,7 @@ describe('the log of a pull limit', () => {
         [3, true],
         [33, true],
       ]),
-    ).toEqual(['pulls will be used up']);
+    ).toEqual(['pull limit used up soon']);
   });
 
   it('has another line once there was none for half an hour', () => {

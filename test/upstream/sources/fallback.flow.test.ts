@@ -41,7 +41,7 @@ describe('a fallback URL', () => {
     const ask = async (tag: string) => (await app.get(`/v2/library/golang/manifests/${tag}`)).status;
     await eventually(async () => {
       await ask(`gone-${hub.requests.length}`);
-      return app.log.some(({ msg }) => msg === 'upstream is out of reach');
+      return app.log.some(({ msg }) => msg === 'upstream unreachable');
     }, 'the breaker of the registry to open');
     const asked = hub.count({ kind: 'manifest' });
     expect(await ask('latest')).toBe(200);
