@@ -6,12 +6,12 @@ import { quoted, UnitError } from './units.ts';
 import { parseUsername } from './upstreams.ts';
 
 const MAX_PATTERN_LENGTH = 512;
-/** A host, with a port perhaps, then components of a repository name, with `*` or `**` at any place. */
+/** A host with an optional port, then components of a repository name, with `*` or `**` at any place. */
 const PATTERN = /^(?:[a-z0-9.:-]|\*{1,2}(?!\*))+(?:\/(?:[a-z0-9._-]|\*{1,2}(?!\*))+)*$/;
 
 /**
- * A glob for repositories with their registries: `docker.io/library/*`, `**`. One whose first component cannot be a
- * registry would fit nothing, and whoever wrote it meant Docker Hub's. Throws UnitError.
+ * A glob for registry and repository: `docker.io/library/*`, `**`. If its first component cannot be a registry, it would
+ * fit no repository: its author most likely meant Docker Hub. Throws UnitError.
  */
 export function parseAccountPattern(value: string): string {
   const [host = ''] = value.split('/');
@@ -19,7 +19,7 @@ export function parseAccountPattern(value: string): string {
     throw new UnitError(`${quoted(value)} is not a pattern`);
   if (!/[.:*]/.test(host) && host !== 'localhost') {
     throw new UnitError(
-      `${quoted(value)} does not begin with a registry; docker.io/${value} is one of Docker Hub`,
+      `${quoted(value)} does not begin with a registry; for Docker Hub write docker.io/${value}`,
     );
   }
   return registryPattern(value);
@@ -44,7 +44,7 @@ const NETWORKS = {
   schema: list(parseNetwork),
 } as const;
 
-/** Who may pull. */
+/** Clients and accounts. */
 export const ACCESS_SETTINGS = {
   allowNetworks: {
     env: 'PIERHEAD_ALLOW_NETWORKS',
@@ -110,7 +110,7 @@ export const ACCESS_SETTINGS = {
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** What the admin address serves to whom. */
+/** The admin address. */
 export const ADMIN_SETTINGS = {
   adminListen: {
     env: 'PIERHEAD_ADMIN_LISTEN',
@@ -157,11 +157,11 @@ export const ADMIN_SETTINGS = {
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** The keys of an item of `accounts`; the first item that names an account counts. */
+/** The keys of an item of `accounts`. */
 export const ACCOUNT_SETTINGS = {
   name: {
     example: 'ci',
-    allowed: 'a name of htpasswdFile or tokensFile, or "*" for all that no item before names',
+    allowed: 'a name of htpasswdFile or tokensFile, or "*" for all accounts that no earlier item names',
     help: 'Name of the account.',
     schema: text(parseAccountName),
   },
@@ -169,7 +169,7 @@ export const ACCOUNT_SETTINGS = {
     example: ['docker.io/library/*', 'ghcr.io/acme/**'],
     allowed: 'patterns of registry and repository, * within a path component, ** across; a list',
     help: 'Repositories that the account may pull.',
-    more: 'Without `accounts` each account may pull all that is served. With it, an account that no item names may pull nothing.',
+    more: 'Without `accounts` each account may pull all that Pierhead serves. With it, an account that no item names may pull nothing.',
     schema: list(parseAccountPattern),
   },
 } as const satisfies Readonly<Record<string, Setting>>;
@@ -183,7 +183,7 @@ export const TLS_SETTINGS = {
     example: '/etc/pierhead/tls.crt',
     allowed: 'a readable file in PEM form, together with tlsKey',
     help: 'Certificate chain for `listen`, `authListen` and, off loopback, `adminListen`.',
-    more: 'Read again when it changes. None: plain HTTP.',
+    more: 'Read again when it changes. Without it: plain HTTP.',
     holds: 'file',
     fileProblem: certificateProblem,
     needs: ['tlsKey'],
@@ -208,7 +208,7 @@ export const TLS_SETTINGS = {
     example: '/etc/pierhead/client-ca.crt',
     allowed: 'a readable file in PEM form, together with tlsCert',
     help: 'Authorities of the client certificates that `listen` demands.',
-    more: 'A client must be in `allowNetworks` as well. None: no client certificate is needed.',
+    more: 'A client must be in `allowNetworks` as well. Without it clients need no certificate.',
     holds: 'file',
     fileProblem: certificateProblem,
     needs: ['tlsCert'],

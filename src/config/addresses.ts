@@ -2,7 +2,7 @@ import { isIPv4, isIPv6 } from 'node:net';
 import { parseRedisAddress, RedisAddressError } from '../lib/redis-address.ts';
 import { quoted, UnitError } from './units.ts';
 
-/** Where a server listens. `host` is as node:net takes it: IPv6 without brackets. `port` 0 picks a free one. */
+/** `host` is in the form of node:net: IPv6 without brackets. `port` 0 picks a free port. */
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;
@@ -11,7 +11,7 @@ export interface ListenAddress {
 const MAX_PORT = 65_535;
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
 
-/** An IPv4 address or a host name (RFC 1123). What ends in a number must be an address, as in URLs. */
+/** An IPv4 address or a host name (RFC 1123). A name may not end in a number, as in URLs. */
 function isHost(text: string): boolean {
   if (isIPv4(text)) return true;
   const labels = text.split('.');
@@ -38,12 +38,12 @@ export function parseListen(text: string): ListenAddress {
   return { host: v6 ?? (host === '' ? '0.0.0.0' : host), port: Number(port) };
 }
 
-/** `host:port`, with IPv6 in brackets: what `parseListen` reads, and the authority of a URL. */
+/** `host:port`, with IPv6 in brackets: the form that `parseListen` reads and that URLs have. */
 export function formatListen(address: ListenAddress): string {
   return isIPv6(address.host) ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }
 
-/** A network in CIDR notation (RFC 4632, RFC 4291), lower case; a bare address is a network of one. Throws UnitError. */
+/** A network in CIDR notation (RFC 4632, RFC 4291), in lower case. An address is a network of one. Throws UnitError. */
 export function parseNetwork(text: string): string {
   const slash = text.indexOf('/');
   const address = slash < 0 ? text : text.slice(0, slash);
@@ -66,8 +66,8 @@ export function isRegistryHost(text: string): boolean {
 export const MASK = '********';
 
 /**
- * `text` for people, in quotes: user name, password, query and fragment masked. What cannot be taken apart is shown
- * only if it has no room for a secret.
+ * `text` in quotes, with user name, password, query and fragment masked. A text that is no URL is shown only if it has no
+ * place for a secret.
  */
 function shown(text: string): string {
   if (URL.canParse(text) && /^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return quoted(redactUrl(text));
@@ -91,8 +91,8 @@ export function redactUrl(text: string): string {
 }
 
 /**
- * The address of a registry, without the trailing slash: `https://registry-1.docker.io`, a path being allowed. Throws
- * UnitError, whose message shows nothing secret.
+ * The address of a registry without a trailing slash: `https://registry-1.docker.io`. It may have a path. Throws
+ * UnitError, whose message holds no secret.
  */
 export function parseUpstreamUrl(text: string): string {
   if (!/^https?:\/\//i.test(text) || !URL.canParse(text))
@@ -104,7 +104,7 @@ export function parseUpstreamUrl(text: string): string {
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
 }
 
-/** A Redis URL (lib/redis-address.ts), as it was written. Throws UnitError, whose message shows nothing of the value. */
+/** A Redis URL (lib/redis-address.ts), unchanged. Throws UnitError, whose message does not quote the value. */
 export function parseRedisUrl(text: string): string {
   try {
     parseRedisAddress(text);

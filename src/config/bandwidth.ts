@@ -1,13 +1,13 @@
 import { quoted, UnitError } from './units.ts';
 
-/** A limit that holds at some time of day, or at any. */
+/** A limit for a time of day, or for the whole day. */
 export interface DailyLimit {
-  /** Minutes since midnight; the end is not part of it, and lies in the next day if it is before the start. */
+  /** Minutes since midnight, without the end. An end before the start is on the next day. */
   readonly between?: { readonly start: number; readonly end: number };
   readonly bytesPerSecond: number | undefined;
 }
 
-/** The first of `limits` that holds at `nowMs`, by this machine's clock and time zone; undefined: there is none. */
+/** The first of `limits` that holds at `nowMs`, by the clock and time zone of this machine. Undefined: no limit. */
 export function limitAt(limits: readonly DailyLimit[], nowMs: number): number | undefined {
   const now = new Date(nowMs);
   const minute = now.getHours() * 60 + now.getMinutes();
@@ -18,7 +18,7 @@ function holds({ start, end }: { readonly start: number; readonly end: number },
   return start < end ? minute >= start && minute < end : minute >= start || minute < end;
 }
 
-/** Bytes per unit. Bits are what lines are sold by, and come in powers of 1000. */
+/** Bytes per unit. Providers sell lines by bits, in powers of 1000. */
 const UNITS: ReadonlyMap<string, number> = new Map([
   ['kbit/s', 125],
   ['mbit/s', 125_000],
@@ -31,16 +31,16 @@ const UNITS: ReadonlyMap<string, number> = new Map([
   ['gib/s', 2 ** 30],
 ]);
 
-/** Less than this is no transfer any more but an outage. */
+/** A lower limit would look like an outage. */
 const MIN_BYTES_PER_SECOND = 1000;
 
-/** `08:00-18:00=50Mbit/s` and `200Mbit/s`; the first that fits the time counts. Throws UnitError. */
+/** `08:00-18:00=50Mbit/s` or `200Mbit/s`. Throws UnitError. */
 export function parseBandwidth(text: string): DailyLimit {
   const equals = text.indexOf('=');
   if (equals < 0) return { bytesPerSecond: parseRate(text) };
   const [, start, end] = /^(\d\d:\d\d)-(\d\d:\d\d)$/.exec(text.slice(0, equals).trim()) ?? [];
   if (start === undefined || end === undefined || start === end) {
-    throw new UnitError(`${quoted(text)} is not for a time of day such as 08:00-18:00`);
+    throw new UnitError(`${quoted(text)} has no time of day such as 08:00-18:00`);
   }
   const between = { start: parseMinutes(start, text), end: parseMinutes(end, text) };
   return { between, bytesPerSecond: parseRate(text.slice(equals + 1).trim()) };

@@ -32,7 +32,7 @@ const CONNECTIONS_ALLOWED = 'a whole number from 1 to 1000000';
 const TIMEOUT = { minMs: 100, maxMs: 86_400_000 };
 const TIMEOUT_ALLOWED = 'a duration such as 10s or 5m, from 100ms to 1d';
 
-/** The settings of what clients may take by key. */
+/** Limits on clients. */
 export const CLIENT_LIMIT_SETTINGS = {
   maxConnections: {
     env: 'PIERHEAD_MAX_CONNECTIONS',
@@ -40,8 +40,8 @@ export const CLIENT_LIMIT_SETTINGS = {
     argument: '<number>',
     default: '4000',
     allowed: CONNECTIONS_ALLOWED,
-    help: 'Most connections of clients at each address.',
-    more: 'Further ones are closed at once.',
+    help: 'Most client connections at each address of the server.',
+    more: 'Further connections are closed at once.',
     schema: wholeNumber(CONNECTIONS),
   },
   maxClientConnections: {
@@ -50,8 +50,8 @@ export const CLIENT_LIMIT_SETTINGS = {
     argument: '<number>',
     default: '1000',
     allowed: CONNECTIONS_ALLOWED,
-    help: 'Most connections of one IP address at each address.',
-    more: 'Further ones are closed at once. `trustedProxies` are exempt.',
+    help: 'Most connections from one IP address at each address of the server.',
+    more: 'Further connections are closed at once. `trustedProxies` are exempt.',
     schema: wholeNumber(CONNECTIONS),
   },
   clientHeadersTimeout: {
@@ -70,7 +70,7 @@ export const CLIENT_LIMIT_SETTINGS = {
     default: '90s',
     allowed: TIMEOUT_ALLOWED,
     help: 'Time limit for a connection that waits for its next request.',
-    more: 'Longer than clients wait, so that the client closes it.',
+    more: 'It should be longer than the idle time of clients, so that the client closes the connection.',
     schema: durationMs(TIMEOUT),
   },
   clientStallTimeout: {
@@ -79,7 +79,7 @@ export const CLIENT_LIMIT_SETTINGS = {
     argument: '<duration>',
     default: '5m',
     allowed: TIMEOUT_ALLOWED,
-    help: 'Time limit for a client that takes nothing of its answer.',
+    help: 'Time limit for a client that reads no byte of its answer.',
     schema: durationMs(TIMEOUT),
   },
   requestRate: {
@@ -89,8 +89,8 @@ export const CLIENT_LIMIT_SETTINGS = {
     default: 'off',
     example: '3000/m',
     allowed: 'a number of requests in a second, minute or hour, such as 50/s, 3000/m or 100000/h; or off',
-    help: 'Most requests of one network of clients.',
-    more: 'Further ones get 429 with `Retry-After`, which containerd repeats five times at once.',
+    help: 'Most requests from one client network.',
+    more: 'Further requests get 429 with `Retry-After`. containerd repeats such a request five times at once.',
     schema: text(parseRequestRate),
   },
   requestRateNetworks: {
@@ -100,7 +100,7 @@ export const CLIENT_LIMIT_SETTINGS = {
     default: '32/64',
     example: '24/56',
     allowed: 'two prefix lengths, that of IPv4 from 1 to 32 and that of IPv6 from 1 to 128, such as 24/56',
-    help: 'Prefix lengths, IPv4 and IPv6, that make one network for `requestRate`.',
+    help: 'Prefix lengths, IPv4 and IPv6, of a client network for `requestRate`.',
     schema: text(parsePrefixLengths),
   },
 } as const satisfies Readonly<Record<string, Setting>>;

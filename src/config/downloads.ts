@@ -1,10 +1,10 @@
 import { bytes, durationMs, wholeNumber, type Setting } from './fields.ts';
 
-/** Of each wait for an upstream. */
+/** Bounds of the time limits for upstreams. */
 export const TIMEOUT = { minMs: 1, maxMs: 3_600_000 };
 export const TIMEOUT_ALLOWED = 'a duration such as 250ms, 5s or 1m30s, from 1ms to 1h';
 
-/** How upstreams are waited for, and how blobs are received. */
+/** Time limits for upstreams, and downloads. */
 export const DOWNLOAD_SETTINGS = {
   connectTimeout: {
     env: 'PIERHEAD_CONNECT_TIMEOUT',
@@ -45,7 +45,7 @@ export const DOWNLOAD_SETTINGS = {
     example: '32',
     allowed: 'a whole number from 1 to 1000',
     help: 'Most downloads at a time.',
-    more: 'Further ones wait.',
+    more: 'Further downloads wait.',
     schema: wholeNumber({ min: 1, max: 1000 }),
   },
   fillSegments: {
@@ -56,7 +56,7 @@ export const DOWNLOAD_SETTINGS = {
     example: '4',
     allowed: 'a whole number from 1 to 64',
     help: 'Most connections to an upstream for one blob.',
-    more: 'A blob has several if clients read it at several places at a time.',
+    more: 'Several are open if clients read the blob at several places at a time.',
     schema: wholeNumber({ min: 1, max: 64 }),
   },
   fillSegmentGap: {

@@ -10,12 +10,12 @@ import {
   type Size,
 } from './units.ts';
 
-/** A setting before validation: what the environment, a flag or a YAML scalar says, or the items of a YAML list. */
+/** A value before validation: the text of a variable, flag or YAML scalar, or the items of a YAML list. */
 export type Raw = string | readonly string[];
 
 const ONE_VALUE = 'takes one value, not a list';
 
-/** A schema that reads text by `parse`; its UnitError becomes the issue. */
+/** A schema that reads text by `parse`. A UnitError of `parse` becomes the issue. */
 export function text<V>(parse: (text: string) => V) {
   return z
     .string({ error: (issue) => (issue.input === undefined ? 'is missing' : ONE_VALUE) })
@@ -52,7 +52,7 @@ function parsed<T, V>(value: T, parse: (value: T) => V, context: z.RefinementCtx
   }
 }
 
-/** Text that no message may quote and that can stand in a header field. */
+/** Text that no message may quote. It may go into a header field, so it has no control characters. */
 export function secret({ minLength = 1 }: { readonly minLength?: number } = {}) {
   return z
     .string({ error: ONE_VALUE })
@@ -60,7 +60,7 @@ export function secret({ minLength = 1 }: { readonly minLength?: number } = {}) 
     .refine((value) => value === '' || value.length >= minLength, `is shorter than ${minLength} characters`);
 }
 
-/** Text that is not empty, such as a path; quoted in messages. */
+/** Text that is not empty, such as a path. Messages quote it. */
 export function line() {
   return text((value) => {
     if (value === '') throw new UnitError('is empty');
@@ -103,7 +103,7 @@ function durationWithin(value: string, limits: DurationLimits): number {
   throw new UnitError(`${quoted(value)} is not between ${min} and ${max}`);
 }
 
-/** A share, or at least so many bytes. */
+/** A share, or at least `minBytes`. */
 export function size(limits: { readonly minBytes: number }) {
   return text((value): Size => {
     const parsedSize = parseSize(value);
@@ -112,7 +112,7 @@ export function size(limits: { readonly minBytes: number }) {
   });
 }
 
-/** Bytes, at least so many; no share. */
+/** At least `minBytes`; no share. */
 export function bytes(limits: { readonly minBytes: number }) {
   return size(limits).transform((value, context) => {
     if ('bytes' in value) return value.bytes;
@@ -140,39 +140,39 @@ export function share() {
   });
 }
 
-/** One row of the table that validation, environment, flags, the settings file and the documentation come from. */
+/** One row of the tables. Validation, environment, flags, the settings file and the documentation come from them. */
 export interface Setting {
-  /** Undefined: it can only stand in a settings file. */
+  /** Undefined: only a settings file can set it. */
   readonly env?: string;
   readonly flag?: string;
-  /** What stands for the value in help texts; undefined: a switch, which `--no-…` turns off. */
+  /** Placeholder of the value in help texts. Undefined: a switch, which `--no-…` turns off. */
   readonly argument?: string;
   readonly default?: Raw;
-  /** What the pages show, and the settings file where there is no default. */
+  /** The example on the pages, and in the settings file if there is no default. */
   readonly example?: Raw;
   /** The unit or the allowed values, as the end of a sentence. */
   readonly allowed: string;
   /** A noun phrase with its unit, as a sentence: all that `--help` says. */
   readonly help: string;
-  /** What the pages and the settings file say besides: full sentences. */
+  /** Full sentences for the pages and the settings file. */
   readonly more?: string;
   /**
    * - `secret`: never shown · `url`: shown without user name, password and query
    * - `folder`, `file`: a path from the working folder; a file must be readable at the start
    */
   readonly holds?: 'secret' | 'url' | 'folder' | 'file';
-  /** What is wrong with what the file holds, as the end of a sentence; undefined: nothing. */
+  /** The fault in the text of the file, as the end of a sentence. Undefined: no fault. */
   readonly fileProblem?: (text: string) => string | undefined;
-  /** The key whose value is what the file holds, without the end of its line. */
+  /** The key that gets the text of the file, without the newline at the end. */
   readonly holdsValueOf?: string;
-  /** Keys that say the same in another way: an error from the same source, set aside from a weaker one. */
+  /** Keys that cannot be combined with this one: an error in one source, removed from weaker sources. */
   readonly excludes?: readonly string[];
-  /** Keys of which at least one must stand beside it. */
+  /** Keys of which at least one must be set too. */
   readonly needs?: readonly string[];
   readonly schema: z.ZodType;
 }
 
-/** The text of a platform, as it is. Throws UnitError. */
+/** The text of a platform, unchanged. Throws UnitError. */
 export function parsePlatformText(value: string): string {
   if (parsePlatform(value) === undefined) throw new UnitError(`${quoted(value)} is not a platform`);
   return value;

@@ -11,8 +11,8 @@ export interface SettingFlag {
 }
 
 /**
- * Values by the flag's name in camel case (`dataDir`), as commander gives them: `--no-offline` is `offline: false`, and
- * what may be given more than once is a list.
+ * Values by the name of the flag in camel case (`dataDir`), in the form of commander: `--no-offline` is `offline: false`,
+ * and a flag that may be repeated has a list.
  */
 export type Flags = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
@@ -40,7 +40,7 @@ function flagsOf(setting: Setting): SettingFlag[] {
   ];
 }
 
-/** The flags that are given; those that are no settings are left alone. */
+/** The flags of settings. Other flags are ignored. */
 export function fromFlags(flags: Flags): Assignment[] {
   return SLOTS.flatMap((slot) => {
     const name = slot.setting.flag;

@@ -19,7 +19,7 @@ import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from './upstreams.ts';
 /** Settings that belong together, as the pages and the settings file show them. */
 export interface SettingGroup {
   readonly title: string;
-  /** What stands before each key: `clients[].`; empty at the top. */
+  /** Before each key: `clients[].`; empty at the top. */
   readonly prefix: '' | 'upstreams.<host>.' | 'upstreams.<host>.identities[].' | 'clients[].' | 'accounts[].';
   /** Sentences about the group as a whole. */
   readonly about?: string;
@@ -34,13 +34,14 @@ export const SETTING_GROUPS: readonly SettingGroup[] = [
     title: 'Upstreams',
     prefix: 'upstreams.<host>.',
     about:
-      'Registries to pull from, by host. Docker Hub (`docker.io`) is always there; variables and flags set its keys. Other registries take the same keys. A registry at https:// and its own name needs none, and an upstream may be just its url.',
+      'Registries to pull from, by host. Docker Hub (`docker.io`) is always one of them; variables and flags set its keys. Other registries take the same keys. A registry at https:// and its own name needs no key. An upstream may be a url in place of a map.',
     settings: UPSTREAM_SETTINGS,
   },
   {
     title: 'Identities at an upstream',
     prefix: 'upstreams.<host>.identities[].',
-    about: 'Other credentials for some repositories of an upstream. The first pattern that fits counts.',
+    about:
+      'Other credentials for some repositories of an upstream. The first item whose pattern fits counts.',
     settings: IDENTITY_SETTINGS,
   },
   { title: 'Tags', prefix: '', settings: TAG_SETTINGS },

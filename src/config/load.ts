@@ -28,11 +28,11 @@ import { readYamlFile, type FileContent } from './yaml-file.ts';
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/;
 
-/** A sentence for each upstream whose credentials anybody on the way can read. */
+/** A sentence for each upstream that gets its credentials unencrypted. */
 export function plainHttpWarnings({ upstreams }: Settings): string[] {
   return Object.entries(upstreams)
     .filter(([, upstream]) => hasCredentials(upstream) && isOpen(upstream.url))
-    .map(([host, { url }]) => `upstreams.${host} sends its credentials to ${url} by plain HTTP`);
+    .map(([host, { url }]) => `upstreams.${host}: credentials go to ${url} by plain HTTP`);
 }
 
 function hasCredentials(upstream: UpstreamSettings): boolean {
@@ -49,7 +49,7 @@ function isOpen(url: string): boolean {
 export interface LoadOptions {
   readonly flags: Flags;
   readonly env: Environment;
-  /** Relative paths start here, those in the settings file too. */
+  /** Relative paths start here, also in the settings file. */
   readonly cwd: string;
   /** The text of the file at an absolute path; throws if it cannot be read. */
   readonly readFile?: (path: string) => string;
@@ -57,9 +57,9 @@ export interface LoadOptions {
 
 export interface LoadedSettings {
   readonly settings: Settings;
-  /** Each setting with its source, to be shown to people. */
+  /** Each setting with its source, for `pierhead config` and the admin API. */
   readonly sources: readonly ShownSetting[];
-  /** Sentences about variables that look like settings and are none, and about what is valid and unwise. */
+  /** Sentences about unknown variables, and about valid settings that are unsafe or cost requests. */
   readonly warnings: readonly string[];
 }
 
@@ -67,7 +67,7 @@ type Read = (path: string) => string;
 
 /**
  * The settings: defaults < settings file < environment < flags. Throws SettingsError, whose message has a line for
- * each thing that is wrong.
+ * each problem.
  */
 export function loadSettings(options: LoadOptions): LoadedSettings {
   const { flags, env, cwd } = options;
@@ -123,8 +123,8 @@ function located(assignment: Assignment, cwd: string): Assignment {
 }
 
 /**
- * Tries every file that a setting names, and sets the keys whose values files hold. Returns a sentence for each that
- * cannot be read or used. Passwords and tokens for upstreams are read again when they are used, as they may change.
+ * Reads every file that a setting names, and sets the keys whose values files hold. Returns a sentence for each file that
+ * cannot be read or used. Password files of upstreams are read again at each use, since they may change.
  */
 function readFiles(effective: Effective, read: Read): string[] {
   const problems: string[] = [];
@@ -149,7 +149,7 @@ function readFiles(effective: Effective, read: Read): string[] {
   return problems;
 }
 
-/** The variables for proxies are no settings of ours, but to find them wrong at the first pull is too late. */
+/** Checks the proxy variables at the start. Otherwise the first pull would find the error. */
 function proxyProblems(env: Environment): string[] {
   const problems: string[] = [];
   for (const scheme of ['http', 'https'] as const) {
@@ -207,9 +207,9 @@ function upstreamsOf(values: Values): Record<string, UpstreamSettings> {
       host,
       {
         ...rest,
-        ...(connectTimeout === undefined ? {} : { connectTimeoutMs: connectTimeout }),
-        ...(headersTimeout === undefined ? {} : { headersTimeoutMs: headersTimeout }),
-        ...(idleTimeout === undefined ? {} : { idleTimeoutMs: idleTimeout }),
+        connectTimeoutMs: connectTimeout,
+        headersTimeoutMs: headersTimeout,
+        idleTimeoutMs: idleTimeout,
       },
     ];
   });

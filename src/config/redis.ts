@@ -2,7 +2,6 @@ import { parseRedisUrl } from './addresses.ts';
 import { durationMs, text, type Setting, line, secret } from './fields.ts';
 import type { Settings } from './settings.ts';
 
-/** The settings of Redis by key. */
 export const REDIS_SETTINGS = {
   redisUrl: {
     env: 'PIERHEAD_REDIS_URL',
@@ -11,8 +10,8 @@ export const REDIS_SETTINGS = {
     example: 'redis://redis:6379/0',
     allowed:
       'redis:// with host, optionally user:password@, port and /database number; redis+sentinel://host1:26379,host2:26379/master/database; redis+cluster://host1:7000,host2:7000; rediss for TLS in each',
-    help: 'Redis by which servers share manifests, tags and the pull limit.',
-    more: 'None: the embedded store alone.',
+    help: 'Redis through which servers share manifests, tags and the pull limit.',
+    more: 'Without it each server uses its own index alone.',
     holds: 'url',
     schema: text(parseRedisUrl).exactOptional(),
   },
@@ -22,16 +21,16 @@ export const REDIS_SETTINGS = {
     argument: '<duration>',
     default: '40ms',
     allowed: 'a duration such as 40ms, from 1ms to 5s',
-    help: 'Time limit for all that one request asks Redis.',
-    more: 'After it the server goes on without Redis.',
+    help: 'Time limit for all Redis calls of one request.',
+    more: 'After it the server answers without Redis.',
     schema: durationMs({ minMs: 1, maxMs: 5000 }),
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** As of a bearer token: what it signs lies where others may try to guess it. */
+/** As for a bearer token: a program that reads Redis could try to guess the secret from a signature. */
 const MIN_SECRET_LENGTH = 20;
 
-/** The settings of servers that belong together by key. */
+/** Servers that trust each other. */
 export const FLEET_SETTINGS = {
   fleetSecret: {
     env: 'PIERHEAD_FLEET_SECRET',
@@ -40,7 +39,7 @@ export const FLEET_SETTINGS = {
     example: 'the-same-long-random-text-everywhere',
     allowed: `text of at least ${MIN_SECRET_LENGTH} characters without control characters`,
     help: 'Secret by which servers on one Redis trust each other.',
-    more: 'They share which repositories are public and what those hold. None: each server asks upstream itself. Other users can read a command line.',
+    more: 'With it they share which repositories are public and which digests those hold. Without it each server asks upstream itself. Other users can read a command line.',
     holds: 'secret',
     excludes: ['fleetSecretFile'],
     schema: secret({ minLength: MIN_SECRET_LENGTH }).exactOptional(),
@@ -59,13 +58,13 @@ export const FLEET_SETTINGS = {
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** A sentence for each upstream whose rules servers on one Redis cannot hold to together. */
+/** A sentence for each upstream whose rules for tags the servers on one Redis cannot share. */
 export function fleetWarnings({ redisUrl, fleetSecret, upstreams }: Settings): string[] {
   if (redisUrl === undefined || fleetSecret !== undefined) return [];
   return Object.entries(upstreams)
     .filter(([, { allow = [], deny = [] }]) => [...allow, ...deny].some((pattern) => pattern.includes(':')))
     .map(
       ([host]) =>
-        `upstreams.${host} has rules for tags, and there is redisUrl without fleetSecret: each server lets a digest through only after it has served a tag that names it`,
+        `upstreams.${host}: allow or deny names tags, and redisUrl is set without fleetSecret; each server serves a digest only after it has served a tag that names the digest`,
     );
 }

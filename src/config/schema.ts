@@ -20,7 +20,6 @@ import { FLEET_SETTINGS, REDIS_SETTINGS } from './redis.ts';
 import { TAG_SETTINGS } from './tags.ts';
 import { parseBoolean } from './units.ts';
 
-/** Where the server is. */
 export const SERVER_SETTINGS = {
   listen: {
     env: 'PIERHEAD_LISTEN',
@@ -46,7 +45,6 @@ export const SERVER_SETTINGS = {
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** What the cache holds. */
 export const CACHE_SETTINGS = {
   cacheSize: {
     env: 'PIERHEAD_CACHE_SIZE',
@@ -56,7 +54,7 @@ export const CACHE_SETTINGS = {
     example: '200GiB',
     allowed: '50GB (powers of 1000), 20GiB (of 1024), plain bytes, from 1MiB up; or a share from 1% to 100%',
     help: 'Hard limit on blobs, downloads and index together.',
-    more: 'A share is of what Pierhead uses plus what is free on the file system, measured at the start.',
+    more: 'A share is of the bytes that Pierhead uses plus the free bytes of the file system, measured at the start.',
     schema: size({ minBytes: 2 ** 20 }),
   },
   scrubInterval: {
@@ -67,19 +65,19 @@ export const CACHE_SETTINGS = {
     example: '7d',
     allowed: 'a duration from 1h to 365d, such as 7d; or off',
     help: 'Time in which all cached content is hashed again.',
-    more: 'At most 16 MiB/s, and only while nobody pulls. A bad blob is removed and downloaded again.',
+    more: 'At most 16 MiB/s, and only while no client pulls. A bad blob is removed and downloaded again.',
     schema: durationMsOrOff({ minMs: 3_600_000, maxMs: 365 * 86_400_000 }),
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** What happens when upstreams cannot or may not be asked. */
+/** Outages and the pull limit. */
 export const OUTAGE_SETTINGS = {
   offline: {
     env: 'PIERHEAD_OFFLINE',
     flag: '--offline',
     default: 'false',
     allowed: 'true, false, yes, no, 1 or 0',
-    help: 'No request to any upstream; the cache alone is served.',
+    help: 'No requests to upstreams; only cached content is served.',
     schema: text(parseBoolean),
   },
   failMode: {
@@ -89,7 +87,7 @@ export const OUTAGE_SETTINGS = {
     default: 'fallthrough',
     example: 'strict',
     allowed:
-      'fallthrough (404, so that clients go on to upstream themselves) or strict (503; 403 for a Docker Engine that would repeat its request after a 503)',
+      'fallthrough (404, so that clients ask the registry themselves) or strict (503, or 403 for a Docker Engine that would repeat its request after a 503)',
     help: 'Answer for a blob that is not cached while the upstream is unreachable.',
     schema: oneOf(['fallthrough', 'strict']),
   },
@@ -116,7 +114,7 @@ export const OUTAGE_SETTINGS = {
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** For which platforms images are kept. */
+/** Platforms and prefetch. */
 export const PLATFORM_SETTINGS = {
   defaultPlatform: {
     env: 'PIERHEAD_DEFAULT_PLATFORM',
@@ -135,7 +133,7 @@ export const PLATFORM_SETTINGS = {
     example: ['linux/amd64', 'linux/arm64'],
     allowed: `${PLATFORM_FORM}; a list, or separated by commas`,
     help: 'Platforms of all clients.',
-    more: 'Images for other platforms are not prefetched, and an index is complete without them. None: any platform.',
+    more: 'Images for other platforms are not prefetched, and an index counts as cached without them. Without it: any platform.',
     schema: list(parsePlatformText).default([]),
   },
   readAhead: {
@@ -144,14 +142,14 @@ export const PLATFORM_SETTINGS = {
     argument: '<what>',
     default: 'manifests',
     example: 'off',
-    allowed: 'manifests (manifest and config, when a list goes to a client whose platform is known) or off',
+    allowed: 'manifests (manifest and config, when a client whose platform is known gets an index) or off',
     help: 'Content to prefetch.',
     more: 'Prefetching stops while few pulls are left. Attestations are prefetched with `off` too.',
     schema: oneOf(['off', 'manifests']),
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** How bundles are imported. */
+/** Import of bundles. */
 export const BUNDLE_SETTINGS = {
   importPins: {
     env: 'PIERHEAD_IMPORT_PINS',
@@ -173,7 +171,6 @@ export const BUNDLE_SETTINGS = {
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** What is remembered of pulls. */
 export const HISTORY_SETTINGS = {
   historyAge: {
     env: 'PIERHEAD_HISTORY_AGE',
@@ -182,8 +179,8 @@ export const HISTORY_SETTINGS = {
     default: '90d',
     example: '30d',
     allowed: 'a duration from 1h to 3650d, such as 30d',
-    help: 'Age at which a pull is forgotten.',
-    more: 'The history is what `pierhead lock` reads: image, platform, network and time.',
+    help: 'Age at which an entry of the history is removed.',
+    more: '`pierhead lock` reads the history: image, platform, network and time of pulls.',
     schema: durationMs({ minMs: 3_600_000, maxMs: 3650 * 86_400_000 }),
   },
   historyEntries: {
@@ -193,12 +190,11 @@ export const HISTORY_SETTINGS = {
     default: '100000',
     allowed: 'a whole number from 0 to 10000000; 0 keeps no history',
     help: 'Most entries in the history.',
-    more: 'One entry is what one network pulls of one image for one platform within ten minutes.',
+    more: 'One entry counts the pulls of one image for one platform by one network within ten minutes.',
     schema: wholeNumber({ min: 0, max: 10_000_000 }),
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** What is logged. */
 export const LOG_SETTINGS = {
   logLevel: {
     env: 'PIERHEAD_LOG_LEVEL',
@@ -222,7 +218,7 @@ export const LOG_SETTINGS = {
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** The settings at the top, by key, in the order in which they are shown. */
+/** The settings at the top, in the order of `pierhead config`. */
 export const SETTINGS = {
   ...SERVER_SETTINGS,
   ...CACHE_SETTINGS,
@@ -241,7 +237,7 @@ export const SETTINGS = {
   ...DOWNLOAD_SETTINGS,
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** The keys of an item of `clients`; the first item whose network holds a client's address counts. */
+/** The keys of an item of `clients`. */
 export const CLIENT_SETTINGS = {
   network: {
     example: '10.2.0.0/16',
@@ -263,7 +259,7 @@ export const CLIENT_SETTINGS = {
   },
   resolve: {
     example: 'always',
-    allowed: 'negotiate (clients that take manifest lists get those) or always, together with platform',
+    allowed: 'negotiate (clients that accept an index get the index) or always, together with platform',
     help: 'Answer for a tag: the index, or the manifest for `platform`.',
     needs: ['platform'],
     schema: oneOf(['negotiate', 'always']).exactOptional(),

@@ -15,7 +15,7 @@ export interface IdentitySettings {
   readonly tokenFile?: string;
 }
 
-/** What holds for the clients of a network. */
+/** Settings for the clients of a network. */
 export interface ClientSettings {
   /** CIDR notation. */
   readonly network: string;
@@ -26,15 +26,15 @@ export interface ClientSettings {
   readonly resolve?: 'negotiate' | 'always';
 }
 
-/** What an account may pull. */
+/** Repositories that an account may pull. */
 export interface AccountSettings {
-  /** `*`: all that no item before names. */
+  /** `*`: all accounts that no earlier item names. */
   readonly name: string;
   /** Globs of registry and repository. */
   readonly allow: readonly string[];
 }
 
-/** One registry to pull from. Secrets are given here or are to be read from their files, which are absolute paths. */
+/** One registry to pull from. Paths of files are absolute. */
 export interface UpstreamSettings {
   /** Without a trailing slash: `https://registry-1.docker.io`. */
   readonly url: string;
@@ -52,54 +52,53 @@ export interface UpstreamSettings {
   /** Patterns `repository[:tag]`. Undefined: everything. */
   readonly allow?: readonly string[];
   readonly deny?: readonly string[];
-  /** As whom the repositories of a pattern are pulled; the first that fits counts. */
+  /** The first item whose pattern fits counts. */
   readonly identities: readonly IdentitySettings[];
   /** Repository globs that may be served although only the credentials can see them. */
   readonly private: readonly string[];
-  /** PEM certificates to trust besides the usual ones. */
+  /** Path of PEM certificates to trust besides the usual ones. */
   readonly ca?: string;
   /** CIDR notation. */
   readonly internalNetworks?: readonly string[];
-  /** The first that fits the time counts. Undefined: no limit. */
+  /** The first item that fits the time counts. Undefined: no limit. */
   readonly bandwidth?: readonly DailyLimit[];
-  /** Undefined: as for all. */
-  readonly connectTimeoutMs?: number;
-  readonly headersTimeoutMs?: number;
-  readonly idleTimeoutMs?: number;
+  /** Undefined: the top setting. */
+  readonly connectTimeoutMs: number | undefined;
+  readonly headersTimeoutMs: number | undefined;
+  readonly idleTimeoutMs: number | undefined;
 }
 
 /** The settings in force: plain frozen data, every value checked. */
 export interface Settings {
   readonly listen: ListenAddress;
-  /** Undefined: switched off. */
+  /** Undefined: off. */
   readonly adminListen: ListenAddress | undefined;
   /** Absolute path. */
   readonly dataDir: string;
-  /** By host, `docker.io` always among them. It has no prototype, so any host that a client names can be looked up. */
+  /** By host, with `docker.io`. It has no prototype, so that code can look up any host that a client names. */
   readonly upstreams: Readonly<Record<string, UpstreamSettings>>;
-  /** Undefined: the embedded store alone. */
+  /** Undefined: no Redis. */
   readonly redisUrl?: string;
   readonly redisTimeoutMs: number;
-  /** Absent: what Redis says of who may see what is neither written nor believed. */
+  /** Absent: servers do not share which repositories are public, nor what those hold. */
   readonly fleetSecret?: string;
   readonly cacheSize: Size;
-  /** Undefined: switched off. */
+  /** Undefined: off. */
   readonly scrubIntervalMs: number | undefined;
   /** For tags that no rule fits. */
   readonly tagTtlMs: TtlMs;
-  /** The first that fits counts. */
+  /** The first rule that fits counts. */
   readonly tagTtlRules: readonly TagTtlRule[];
-  /** At most so many a minute. */
+  /** Per minute. */
   readonly backgroundChecks: number;
   readonly deletedTags: 'drop' | 'keep';
   readonly negativeTtlMs: number;
-  /** What was pulled longer ago is forgotten. */
   readonly historyAgeMs: number;
-  /** 0: nothing is taken down. */
+  /** 0: no history. */
   readonly historyEntries: number;
   readonly offline: boolean;
   readonly failMode: 'fallthrough' | 'strict';
-  /** The first whose network holds a client's address counts. */
+  /** The first item whose network holds the address of a client counts. */
   readonly clients: readonly ClientSettings[];
   /** From 0 to 1. */
   readonly pullBudgetLow: number;
@@ -107,7 +106,7 @@ export interface Settings {
   readonly pullBudgetReserve: number;
   /** `os/architecture[/variant]`. */
   readonly defaultPlatform: string;
-  /** Of all clients; empty: any. */
+  /** Empty: any. */
   readonly platforms: readonly string[];
   readonly readAhead: 'off' | 'manifests';
   readonly importPins: boolean;
@@ -124,7 +123,7 @@ export interface Settings {
   /** Absolute paths, as are those of TLS. */
   readonly htpasswdFile?: string;
   readonly tokensFile?: string;
-  /** The first that names an account counts; empty: each may pull all that is served. */
+  /** The first item that names an account counts. Empty: each account may pull all that Pierhead serves. */
   readonly accounts: readonly AccountSettings[];
   /** Names of this server, in lower case. */
   readonly adminHosts: readonly string[];
@@ -141,7 +140,7 @@ export interface Settings {
   readonly clientHeadersTimeoutMs: number;
   readonly clientIdleTimeoutMs: number;
   readonly clientStallTimeoutMs: number;
-  /** Undefined: switched off. */
+  /** Undefined: off. */
   readonly requestRate: Rate | undefined;
   readonly requestRateNetworks: PrefixBits;
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
@@ -149,9 +148,9 @@ export interface Settings {
   readonly connectTimeoutMs: number;
   readonly headersTimeoutMs: number;
   readonly idleTimeoutMs: number;
-  /** Transfers of blobs at a time. */
+  /** Downloads at a time. */
   readonly fills: number;
-  /** Places at which one blob is transferred at a time. */
+  /** Segments of one download at a time. */
   readonly fillSegments: number;
   readonly fillSegmentGapBytes: number;
 }

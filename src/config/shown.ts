@@ -3,7 +3,7 @@ import type { Raw } from './fields.ts';
 import { SETTINGS } from './schema.ts';
 import type { Effective, Assignment, Source } from './sources.ts';
 
-/** A setting in force, for people: in the units in which it was given, paths absolute, secrets masked. */
+/** A setting in force, in the units of its source, with absolute paths and masked secrets. */
 export interface ShownSetting {
   /** `tagTtl`, `upstreams.docker.io.url`. */
   readonly key: string;
@@ -12,7 +12,7 @@ export interface ShownSetting {
   readonly source: Source;
 }
 
-/** Every top key, then what is set of each upstream and in each item of a list, in the order of the tables. The assignments must be valid. */
+/** All keys at the top, then the set keys of upstreams and lists, in the order of the tables. The assignments must be valid. */
 export function shownSettings(effective: Effective): ShownSetting[] {
   const top = Object.keys(SETTINGS).map((key): ShownSetting => {
     const assignment = effective.get(key);
@@ -26,7 +26,7 @@ export function shownSettings(effective: Effective): ShownSetting[] {
   return [...top, ...others.map(shown)];
 }
 
-/** How a user would name a top setting, for messages: the flag, variable or line that set it, else its variable. */
+/** The place of a top setting in messages: the flag, variable or line that set it, else its variable. */
 export function placeOf(settings: readonly ShownSetting[], key: keyof typeof SETTINGS): string {
   const source = settings.find((each) => each.key === key)?.source ?? { kind: 'default' };
   if (source.kind === 'default') return SETTINGS[key].env;
@@ -41,7 +41,7 @@ function shownValue({ raw, setting }: Assignment): string | readonly string[] {
   if (setting.holds === 'secret') return MASK;
   const value = setting.schema.parse(raw);
   if (typeof value === 'string') return setting.holds === 'url' ? redactUrl(value) : value;
-  // What a list was parsed into says less to people than how it was written.
+  // A parsed list of objects would be hard to read: show it as it was written.
   if (Array.isArray(value)) return value.every((item) => typeof item === 'string') ? value : textsOf(raw);
   if (typeof value === 'boolean') return String(value);
   return String(raw).trim();

@@ -5,8 +5,8 @@ import { CLIENT_SETTINGS, SETTINGS } from './schema.ts';
 import { IDENTITY_SETTINGS, UPSTREAM_SETTINGS } from './upstreams.ts';
 
 /**
- * The name of `known` that `text` most likely meant, or undefined if none is near. Case, dashes and underscores count
- * for nothing; beyond that a third of the letters may be wrong.
+ * The name of `known` that is nearest to `text`, for a hint after a typing error. Undefined if more than a third of the
+ * letters differ. Case, dashes and underscores do not count.
  */
 export function nearestName(text: string, known: readonly string[]): string | undefined {
   const wanted = plain(text);
@@ -22,7 +22,7 @@ function plain(name: string): string {
   return name.toLowerCase().replaceAll(/[-_]/g, '');
 }
 
-/** Levenshtein: insertions, deletions and replacements that lead from one to the other. */
+/** The Levenshtein distance: the least number of insertions, deletions and replacements. */
 function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, index) => index);
   for (let i = 0; i < from.length; i += 1) {
@@ -36,33 +36,32 @@ function editDistance(from: string, to: string): number {
   return row.at(-1) ?? 0;
 }
 
-/** Where a value comes from. `path` is as the user named the file; lines count from 1. */
+/** Where a value comes from. `path` is the file as the user named it. Lines count from 1. */
 export type Source =
   | { readonly kind: 'default' }
   | { readonly kind: 'file'; readonly path: string; readonly line: number }
   | { readonly kind: 'env'; readonly name: string }
   | { readonly kind: 'flag'; readonly name: string };
 
-/** One source says that one setting has a value, not checked yet. */
+/** The value that one source gives to one setting, before validation. */
 export interface Assignment {
-  /** The setting's name for people: `tagTtl`, `upstreams.docker.io.url`, `clients[0].network`. */
+  /** Name of the setting in messages: `tagTtl`, `upstreams.docker.io.url`, `clients[0].network`. */
   readonly id: string;
   readonly setting: Setting;
   readonly map: Place;
-  /** Within its map. */
   readonly key: string;
   readonly raw: Raw;
   readonly source: Source;
 }
 
-/** Where a value belongs. */
+/** A setting and its place, without a value. */
 export type Slot = Omit<Assignment, 'raw' | 'source'>;
 
 /** A map of keys to values: the top, an upstream, or an item of a list of maps. */
 export interface Place {
-  /** For people: `upstreams.docker.io`, `clients[0]`; empty at the top. */
+  /** In messages: `upstreams.docker.io`, `clients[0]`; empty at the top. */
   readonly id: string;
-  /** From the top: names of maps, and counts in lists. */
+  /** From the top: names of maps and indexes of lists. */
   readonly path: readonly (string | number)[];
   readonly table: Readonly<Record<string, Setting>>;
 }
@@ -73,7 +72,7 @@ export function upstreamPlace(host: string): Place {
   return { id: `upstreams.${host}`, path: ['upstreams', host], table: UPSTREAM_SETTINGS };
 }
 
-/** The lists of maps, which only a settings file can hold; `upstream` is the one whose `identities` they are. */
+/** Only a settings file can fill the items of lists. */
 export function clientPlace(index: number): Place {
   return { id: `clients[${index}]`, path: ['clients', index], table: CLIENT_SETTINGS };
 }
@@ -90,19 +89,19 @@ export function identityPlace(upstream: Place, index: number): Place {
   };
 }
 
-/** The place of a value within a map, or undefined if there is no such key. */
+/** The slot of a key within a map, or undefined if the table has no such key. */
 export function slotIn(map: Place, key: string): Slot | undefined {
   const setting = Object.hasOwn(map.table, key) ? map.table[key] : undefined;
   if (setting === undefined) return undefined;
   return { id: map.id === '' ? key : `${map.id}.${key}`, map, key, setting };
 }
 
-/** The place of a value at the top, or undefined if there is no such key. */
+/** The slot of a key at the top, or undefined if there is no such setting. */
 export function settingSlot(key: string): Slot | undefined {
   return slotIn(TOP, key);
 }
 
-/** All places that the environment, flags and defaults can fill: the top ones and those of `docker.io`. */
+/** All slots that defaults, environment and flags can fill: at the top and of `docker.io`. */
 export const SLOTS: readonly Slot[] = [
   ...Object.keys(SETTINGS).map((key) => settingSlot(key)),
   ...Object.keys(UPSTREAM_SETTINGS).map((key) => slotIn(upstreamPlace(DOCKER_HUB), key)),
@@ -122,7 +121,7 @@ export function fromDefaults(): Assignment[] {
   );
 }
 
-/** A registry is at `https://` and its own name, unless something else is said. `maps`: those that a file names. */
+/** The default `url` of other registries: `https://` and the host. `maps`: those of the settings file. */
 export function fromHosts(maps: readonly { readonly map: Place }[]): Assignment[] {
   return maps.flatMap(({ map }) => {
     const [first, host] = map.path;
@@ -146,10 +145,10 @@ export function fromEnvironment(env: Environment): Assignment[] {
   });
 }
 
-/** What Kubernetes injects for a service called `pierhead…`. */
+/** Variables that Kubernetes injects for a service called `pierhead…`. */
 const INJECTED = /_PORT$|_PORT_|_SERVICE_/;
 
-/** A sentence for each variable that looks like a setting and is none. */
+/** A sentence for each variable that begins with `PIERHEAD_` and is no setting. */
 export function environmentWarnings(env: Environment): string[] {
   const known = [CONFIG_ENV, ...SLOTS.flatMap((slot) => slot.setting.env ?? [])];
   return Object.keys(env)
@@ -165,8 +164,8 @@ export function environmentWarnings(env: Environment): string[] {
 export type Effective = Map<string, Assignment>;
 
 /**
- * Layers laid over each other, the weakest first. A layer that sets a key also sets aside what weaker ones say in
- * another way, so that a token from the environment stands against user name and password from the file.
+ * Lays the layers over each other, the weakest first. A layer that sets a key also removes the keys that this key
+ * excludes from weaker layers. So a token from the environment replaces user name and password from the file.
  */
 export function overlay(layers: readonly (readonly Assignment[])[]): Effective {
   const effective: Effective = new Map();
@@ -177,33 +176,22 @@ export function overlay(layers: readonly (readonly Assignment[])[]): Effective {
   return effective;
 }
 
-/** A sentence for each two assignments that cannot stand together, and for each that lacks what belongs to it. */
+/** A sentence for each two assignments that exclude each other, and for each that lacks a key which it needs. */
 export function contradictions(effective: Effective): string[] {
   return [...effective.values()].flatMap((assignment) => [
     ...excludedIds(assignment).flatMap((id) => {
       const other = effective.get(id);
       if (other === undefined || other.id < assignment.id) return [];
-      return [`${named(assignment)}: cannot stand beside ${named(other)}; allowed: one of them`];
+      return [`${named(assignment)}: excludes ${named(other)}; set only one of them`];
     }),
-    ...missingHalf(assignment, effective),
     ...missingNeeds(assignment, effective),
   ]);
-}
-
-function missingHalf(assignment: Assignment, effective: Effective): string[] {
-  const { key, setting } = assignment;
-  const has = (other: string): boolean => effective.has(idBeside(assignment, other));
-  const lacks =
-    key === 'username'
-      ? !has('password') && !has('passwordFile')
-      : (key === 'password' || key === 'passwordFile') && !has('username');
-  return lacks ? [`${named(assignment)}: is only half; allowed: ${setting.allowed}`] : [];
 }
 
 function missingNeeds(assignment: Assignment, effective: Effective): string[] {
   const { needs } = assignment.setting;
   if (needs === undefined || needs.some((key) => effective.has(idBeside(assignment, key)))) return [];
-  return [`${named(assignment)}: stands alone; allowed: together with ${needs.join(' or ')}`];
+  return [`${named(assignment)}: needs ${needs.join(' or ')}; set that as well`];
 }
 
 function excludedIds(assignment: Assignment): string[] {

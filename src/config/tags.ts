@@ -4,17 +4,17 @@ import { durationMs, oneOf, wholeList, wholeNumber, type Setting } from './field
 import { formatDuration, parseDuration, quoted, UnitError } from './units.ts';
 import { parseRepositoryPattern } from './upstreams.ts';
 
-/** How long a tag is served unchecked, in ms; `never`: one that was seen once is never checked. */
+/** Time that a tag is served before a tag check, in ms. `never`: a cached tag is never checked. */
 export type TtlMs = number | 'never';
 
-/** `pattern` is for `<repository>:<tag>`, the repository of another registry than docker.io with its host. */
+/** `pattern` is for `<repository>:<tag>`. Repositories of registries other than docker.io begin with the host. */
 export interface TagTtlRule {
   readonly pattern: string;
   readonly ttlMs: TtlMs;
 }
 
 export interface TagTtl {
-  /** The first whose pattern fits a tag counts. */
+  /** The first rule that fits a tag counts. */
   readonly rules: readonly TagTtlRule[];
   /** For all other tags. */
   readonly otherwise: TtlMs;
@@ -25,7 +25,7 @@ const DEFAULT_TTL_MS = 60_000;
 /** A tag (OCI distribution-spec, `<reference>`) with `*` at any place. */
 const TAG_PATTERN = /^[\w*][\w.*-]{0,127}$/;
 
-/** `60s` for every tag, and `library/*:latest=1m` for those that fit. Throws UnitError. */
+/** `60s` for all tags, `library/*:latest=1m` for tags that fit the pattern. Throws UnitError. */
 export function parseTagTtl(texts: readonly string[]): TagTtl {
   const rules: TagTtlRule[] = [];
   let otherwise: TtlMs | undefined;
@@ -50,7 +50,7 @@ function parseTtl(text: string): TtlMs {
   return ms;
 }
 
-/** `golang:*` is short for `library/golang:*`, as everywhere; `*:sha-*` is for the tags of every repository. */
+/** `golang:*` is short for `library/golang:*`. `*:sha-*` is for tags of every repository. */
 function parsePattern(text: string): string {
   const colon = text.lastIndexOf(':');
   const tag = text.slice(colon + 1);
@@ -70,7 +70,6 @@ function parseRepositories(text: string): string {
   return rest.includes('/') || rest === '**' ? rest : `library/${rest}`;
 }
 
-/** The settings of tags by key. */
 export const TAG_SETTINGS = {
   tagTtl: {
     env: 'PIERHEAD_TAG_TTL',
@@ -91,7 +90,7 @@ export const TAG_SETTINGS = {
     default: '60',
     allowed: 'a whole number from 0 (none) to 6000',
     help: 'Most tag checks a minute that run before a client asks.',
-    more: 'They are for tags that clients ask for regularly.',
+    more: 'Pierhead checks tags that clients ask for in a rhythm.',
     schema: wholeNumber({ min: 0, max: 6000 }),
   },
   deletedTags: {
@@ -100,7 +99,7 @@ export const TAG_SETTINGS = {
     argument: '<mode>',
     default: 'drop',
     example: 'keep',
-    allowed: 'drop (404, unless it is pinned) or keep (served on, marked stale)',
+    allowed: 'drop (404, unless the tag is pinned) or keep (served as stale)',
     help: 'Answer for a cached tag that the upstream deleted.',
     schema: oneOf(['drop', 'keep']),
   },

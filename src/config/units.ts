@@ -1,6 +1,6 @@
 import { errorCode } from '../lib/errors.ts';
 
-/** The text of a setting is not what its unit demands. */
+/** The text of a setting is malformed. The message is the end of a sentence. */
 export class UnitError extends Error {
   override readonly name = 'UnitError';
   readonly code = 'unit-invalid';
@@ -13,7 +13,7 @@ export function quoted(text: string): string {
   return JSON.stringify(text.length > MAX_QUOTED_LENGTH ? `${text.slice(0, MAX_QUOTED_LENGTH)}…` : text);
 }
 
-/** Room on disk: a number of bytes, or a share (1 to 100) of what the file system could give. */
+/** Room on disk: bytes, or a share of 1 to 100 percent. */
 export type Size = { readonly bytes: number } | { readonly percent: number };
 
 const SIZE = /^(\d+(?:\.\d+)?) ?([kmgt]?i?b)?$/i;
@@ -45,7 +45,7 @@ export function parseSize(text: string): Size {
   if (factor === 1 && amount.includes('.'))
     throw new UnitError(`${quoted(text)} is not a whole number of bytes`);
   const bytes = Math.round(Number(amount) * factor);
-  if (!Number.isSafeInteger(bytes)) throw new UnitError(`${quoted(text)} is not a size that can be counted`);
+  if (!Number.isSafeInteger(bytes)) throw new UnitError(`${quoted(text)} is too large`);
   return { bytes };
 }
 
@@ -74,11 +74,11 @@ export function parseDuration(text: string): number {
     (sum, [, unitMs], index) => sum + Number(match[index + 1] ?? 0) * unitMs,
     0,
   );
-  if (!Number.isSafeInteger(ms)) throw new UnitError(`${quoted(text)} is not a duration that can be counted`);
+  if (!Number.isSafeInteger(ms)) throw new UnitError(`${quoted(text)} is too long`);
   return ms;
 }
 
-/** Whole milliseconds from 0 up as `parseDuration` reads them, largest unit first: `1m`, `1h30m`, `250ms`, `0s`. */
+/** Milliseconds in the form of `parseDuration`, the largest unit first: `1m`, `1h30m`, `250ms`, `0s`. */
 export function formatDuration(ms: number): string {
   let rest = ms;
   let text = '';
@@ -106,7 +106,7 @@ export function parseBoolean(text: string): boolean {
   }
 }
 
-/** The settings cannot be used. The message has a line for each problem and quotes no secret. */
+/** The settings are not valid. The message has a line for each problem and quotes no secret. */
 export class SettingsError extends Error {
   override readonly name = 'SettingsError';
   readonly code = 'settings-invalid';

@@ -36,13 +36,14 @@ export function parseHost(value: string): string {
   return value;
 }
 
-/** The name of a credential helper, which is what follows `docker-credential-` in its program's. Throws UnitError. */
+/** The name of a credential helper: `ecr-login` for `docker-credential-ecr-login`. Throws UnitError. */
 export function parseHelperName(value: string): string {
-  if (!/^\w[\w.-]{0,63}$/.test(value)) throw new UnitError(`${quoted(value)} is not the name of a helper`);
+  if (!/^\w[\w.-]{0,63}$/.test(value))
+    throw new UnitError(`${quoted(value)} is not the name of a credential helper`);
   return value;
 }
 
-/** A user name for Basic authentication, which ends it at the first colon (RFC 7617, section 2). Throws UnitError. */
+/** A user name for Basic authentication, so without a colon (RFC 7617, section 2). Throws UnitError. */
 export function parseUsername(value: string): string {
   if (!/^[^:\p{Cc}]+$/u.test(value)) throw new UnitError(`${quoted(value)} is not a user name`);
   return value;
@@ -50,10 +51,10 @@ export function parseUsername(value: string): string {
 
 const PULL_PATTERNS_ALLOWED =
   'patterns such as acme/** or library/golang:1.*, * within a path component, ** across; a list, or separated by commas';
-/** The ways to log in, of which an upstream has one. */
+/** An upstream has one kind of login. */
 const OTHER_LOGINS = ['credentialHelper', 'dockerConfig'];
 
-/** The keys of an upstream, `upstreams.<host>.<key>`; environment, flag and default are those of `docker.io`. */
+/** The keys of an upstream, `upstreams.<host>.<key>`. Environment, flag and default are for `docker.io`. */
 export const UPSTREAM_SETTINGS = {
   url: {
     env: 'PIERHEAD_UPSTREAM',
@@ -62,7 +63,7 @@ export const UPSTREAM_SETTINGS = {
     default: 'https://registry-1.docker.io',
     allowed: 'http:// or https:// with host, optionally port and path; no user name, query or fragment',
     help: 'Address of the registry.',
-    more: 'Of another host than docker.io the default is https:// and that host. http:// allows plain HTTP. An upstream that is just a text is its url.',
+    more: 'For hosts other than docker.io the default is https:// and the host. http:// allows plain HTTP.',
     holds: 'url',
     schema: text(parseUpstreamUrl),
   },
@@ -71,7 +72,7 @@ export const UPSTREAM_SETTINGS = {
     example: ['https://mirror.example.net'],
     allowed: 'as url; a list, or separated by commas',
     help: 'Further addresses of the same content, in order.',
-    more: 'An address is asked while those before are unreachable or limit Pierhead.',
+    more: 'Pierhead asks an address while all addresses before it are unreachable or limit Pierhead.',
     schema: list(parseUpstreamUrl).exactOptional(),
   },
   username: {
@@ -79,6 +80,7 @@ export const UPSTREAM_SETTINGS = {
     example: 'acme',
     allowed: 'text without colon or control characters, together with password or passwordFile',
     help: 'User name at the registry.',
+    needs: ['password', 'passwordFile'],
     excludes: ['token', 'tokenFile', ...OTHER_LOGINS],
     schema: text(parseUsername).exactOptional(),
   },
@@ -88,6 +90,7 @@ export const UPSTREAM_SETTINGS = {
     allowed: 'text without control characters, together with username',
     help: 'Password or access token of `username`.',
     holds: 'secret',
+    needs: ['username'],
     excludes: ['passwordFile', 'token', 'tokenFile', ...OTHER_LOGINS],
     schema: secret().exactOptional(),
   },
@@ -97,6 +100,7 @@ export const UPSTREAM_SETTINGS = {
     allowed: 'a readable file, together with username',
     help: 'File with the password, instead of `password`.',
     holds: 'file',
+    needs: ['username'],
     excludes: ['password', 'token', 'tokenFile', ...OTHER_LOGINS],
     schema: line().exactOptional(),
   },
@@ -150,7 +154,7 @@ export const UPSTREAM_SETTINGS = {
     example: ['library/*', 'acme/**', 'grafana/grafana:11.*'],
     allowed: PULL_PATTERNS_ALLOWED,
     help: 'Repositories and tags that may be pulled.',
-    more: 'All others get 403, cached or not. None: everything may be pulled.',
+    more: 'All others get 403, cached or not. Without it everything may be pulled.',
     schema: list(parsePullPattern).exactOptional(),
   },
   deny: {
@@ -182,7 +186,7 @@ export const UPSTREAM_SETTINGS = {
     example: ['10.20.0.0/16'],
     allowed: 'IPv4 and IPv6 networks such as 10.0.0.0/8, or addresses; a list, or separated by commas',
     help: 'Networks that redirects and token services may lead to.',
-    more: 'They need to be named only if the registry itself is elsewhere.',
+    more: 'Needed only if the registry itself is not on a network of the same kind.',
     schema: list(parseNetwork).exactOptional(),
   },
   bandwidth: {
@@ -191,7 +195,7 @@ export const UPSTREAM_SETTINGS = {
     allowed:
       'rates such as 200Mbit/s, 10MB/s or unlimited, and with a time of day, start-end=rate, local time, the first that fits counts; a list, or separated by commas',
     help: 'Limit on all downloads from this upstream together.',
-    more: 'None: no limit.',
+    more: 'Without it there is no limit.',
     schema: list(parseBandwidth).exactOptional(),
   },
   connectTimeout: {
@@ -219,7 +223,7 @@ export const UPSTREAM_SETTINGS = {
 
 const { username, password, passwordFile, token, tokenFile } = UPSTREAM_SETTINGS;
 
-/** The keys of an item of `upstreams.<host>.identities`; the first item whose pattern names a repository counts. */
+/** The keys of an item of `upstreams.<host>.identities`. */
 export const IDENTITY_SETTINGS = {
   pattern: {
     example: 'acme/**',

@@ -36,21 +36,21 @@ const VALUES = z.object({
   ),
 });
 
-/** The values of all settings by key, in the units of their schemas. */
+/** The values of all settings, in the units of their schemas. */
 export type Values = z.output<typeof VALUES>;
 
 export type Validation =
   | { readonly ok: true; readonly values: Values }
-  /** A sentence each; no secret is quoted. */
+  /** One sentence for each problem. No sentence quotes a secret. */
   | { readonly ok: false; readonly problems: readonly string[] };
 
-/** A map that some source names, and where. */
+/** A map, and the source that names it. */
 export interface NamedMap {
   readonly map: Place;
   readonly source: Source;
 }
 
-/** Checks the assignments by the tables. `maps`: the upstreams and items of lists that there are. */
+/** Checks the assignments by the tables. `maps`: all upstreams and items of lists, empty ones too. */
 export function validate(effective: Effective, maps: readonly NamedMap[]): Validation {
   const result = VALUES.safeParse(rawValues(effective, maps));
   if (result.success) return { ok: true, values: result.data };
@@ -66,7 +66,7 @@ function rawValues(effective: Effective, maps: readonly NamedMap[]): RawTree {
   return top;
 }
 
-/** The map at `path` below `top`; it and what is on the way is made if it is not there. */
+/** The map at `path` below `top`. Missing maps and lists on the way are made. */
 function mapAt(top: RawTree, path: Place['path']): RawTree {
   let map = top;
   for (const [at, step] of path.entries()) {
@@ -102,7 +102,7 @@ function problem(issue: z.core.$ZodIssue, effective: Effective, maps: readonly N
   return `${slot.id} (${formatSource(source)}): ${issue.message}; allowed: ${slot.setting.allowed}`;
 }
 
-/** What follows the key in a path counts in a list of values. */
+/** The rest of a path, after the key, counts the values of a list. */
 function slotAt(path: readonly PropertyKey[]): Slot | undefined {
   const [first = '', second = '', third = '', fourth, fifth = ''] = path;
   if (first === 'clients') return slotIn(clientPlace(Number(second)), String(third));

@@ -23,11 +23,11 @@ export interface FileContent {
   readonly assignments: readonly Assignment[];
   /** The upstreams and items of lists that the file holds, with the lines where they begin. */
   readonly maps: readonly NamedMap[];
-  /** A sentence for each thing that is wrong, with file and line. No value is quoted: it might be a secret. */
+  /** A sentence for each problem, with file and line. No sentence quotes a value, which might be a secret. */
   readonly problems: readonly string[];
 }
 
-/** Reads the text of a settings file that the user calls `path`. */
+/** `path` is the settings file as the user named it. */
 export function readYamlFile(path: string, text: string): FileContent {
   return new YamlFile(path, text).read();
 }
@@ -35,7 +35,7 @@ export function readYamlFile(path: string, text: string): FileContent {
 interface Entry {
   readonly key: string;
   readonly line: number;
-  /** Aliases followed. */
+  /** With aliases resolved. */
   readonly value: unknown;
 }
 
@@ -49,7 +49,7 @@ class YamlFile {
 
   constructor(path: string, text: string) {
     this.#path = path;
-    // The parser's own messages quote the text around the mistake.
+    // With prettyErrors, messages would quote the text around the error.
     this.#document = parseDocument(text, {
       lineCounter: this.#lines,
       prettyErrors: false,
@@ -60,8 +60,8 @@ class YamlFile {
   read(): FileContent {
     for (const { pos, code } of [...this.#document.errors, ...this.#document.warnings]) {
       const { line, col } = this.#lines.linePos(pos[0]);
-      const hint = 'a text that begins with a special character needs quotes';
-      this.#problems.push(`${this.#path}:${line}:${col}: this is not valid YAML (${code}); ${hint}`);
+      const hint = 'put quotes around a text that begins with a special character';
+      this.#problems.push(`${this.#path}:${line}:${col}: not valid YAML (${code}); ${hint}`);
     }
     if (this.#problems.length === 0) this.#readTop();
     return { assignments: this.#assignments, maps: this.#maps, problems: this.#problems };
@@ -104,7 +104,7 @@ class YamlFile {
         this.#complain(
           'upstreams',
           entry,
-          `${quoted(entry.key)} is ${host}, which is in line ${first.line} already`,
+          `${quoted(entry.key)} is ${host}, which line ${first.line} names already`,
         );
       } else if (isRegistryHost(entry.key)) this.#readUpstream({ ...entry, key: host });
       else {
@@ -170,7 +170,11 @@ class YamlFile {
   #assign(slot: Slot, entry: Entry): void {
     if (isNothing(entry.value)) return;
     if (this.#isFolded(entry.value)) {
-      this.#complain(slot.id, entry, 'goes on in the next line, where a blank after a colon may be missing');
+      this.#complain(
+        slot.id,
+        entry,
+        'continues in the next line; a blank after a colon may be missing there',
+      );
       return;
     }
     const raw = this.#raw(entry.value);
@@ -179,7 +183,7 @@ class YamlFile {
     } else this.#assignments.push({ ...slot, raw, source: this.#source(entry) });
   }
 
-  /** Scalars as they are spelt, so that a password of digits keeps its leading zeros. */
+  /** The source text of scalars, so that a password of digits keeps its leading zeros. */
   #raw(value: unknown): Raw | undefined {
     if (isScalar(value)) return value.source ?? '';
     if (!isSeq(value)) return undefined;
@@ -187,14 +191,14 @@ class YamlFile {
     return items.every((item) => isScalar(item)) ? items.map((item) => item.source ?? '') : undefined;
   }
 
-  /** Whether it is unquoted text over several lines: most likely the next key became part of it. */
+  /** True for unquoted text over several lines. Most likely the next key became part of the value. */
   #isFolded(value: unknown): boolean {
     if (!isScalar(value) || value.type !== 'PLAIN' || !value.range) return false;
     const [start, end] = value.range;
     return this.#lines.linePos(start).line !== this.#lines.linePos(end).line;
   }
 
-  /** The entries of a map; keys that come again are complained about and left out. */
+  /** The entries of a map. A duplicate key is a problem and is left out. */
   #entries(pairs: readonly Pair[], prefix: string): Entry[] {
     const entries = new Map<string, Entry>();
     for (const pair of pairs) {
@@ -203,7 +207,7 @@ class YamlFile {
       const entry = { key, line: this.#lines.linePos(offset ?? 0).line, value: this.#resolve(pair.value) };
       const first = entries.get(key);
       if (isAlias(entry.value)) {
-        const what = 'names an unknown anchor; a text with * first needs quotes';
+        const what = 'names an unknown anchor; put quotes around a text that begins with *';
         this.#complain(`${prefix}${keyName(key)}`, entry, what);
       } else if (first === undefined) entries.set(key, entry);
       else this.#complain(`${prefix}${keyName(key)}`, entry, `duplicate key, first in line ${first.line}`);
@@ -211,7 +215,7 @@ class YamlFile {
     return [...entries.values()];
   }
 
-  /** What an alias stands for; one without an anchor stays an alias. */
+  /** The node of an alias. An alias without an anchor stays an alias. */
   #resolve(node: unknown): unknown {
     return isAlias(node) ? (node.resolve(this.#document) ?? node) : node;
   }
@@ -231,7 +235,7 @@ class YamlFile {
   }
 }
 
-/** An unknown key for people, up to its first odd character: `password:secret` without a blank is all key. */
+/** An unknown key, cut at its first special character: `password:secret` without a blank is one key with a secret. */
 function keyName(key: string): string {
   const name = /^[\w.-]*/.exec(key)?.[0] ?? '';
   return name === key ? key : `${name}…`;

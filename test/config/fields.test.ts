@@ -66,7 +66,7 @@ describe('clients', () => {
     ],
     [
       'clients:\n- network: 10.0.0.1\n  resolve: always',
-      'clients[0].resolve (file p.yaml:3): stands alone; allowed: together with platform',
+      'clients[0].resolve (file p.yaml:3): needs platform; set that as well',
     ],
     [
       'clients:\n- network: 10.0.0.1\n  failmode: strict',
@@ -100,11 +100,14 @@ describe('identities of an upstream', () => {
 
   it.each([
     ['    - { username: a, password: b }', 'identities[0].pattern (file p.yaml:4): is missing'],
-    ['    - { pattern: a/* }', 'identities[0].pattern (file p.yaml:4): stands alone; allowed: together with'],
-    ['    - { pattern: a/*, username: a }', 'identities[0].username (file p.yaml:4): is only half'],
+    ['    - { pattern: a/* }', 'identities[0].pattern (file p.yaml:4): needs username or token or tokenFile'],
+    [
+      '    - { pattern: a/*, username: a }',
+      'identities[0].username (file p.yaml:4): needs password or passwordFile',
+    ],
     [
       '    - { pattern: a/*, token: t, username: a, password: b }',
-      'identities[0].token (file p.yaml:4): cannot stand beside',
+      'identities[0].token (file p.yaml:4): excludes',
     ],
     [
       '    - { pattern: a/*, tokenFile: gone }',
@@ -153,7 +156,7 @@ describe('accounts', () => {
     ['accounts:\n- name: a:b\n  allow: ["**"]', 'accounts[0].name (file p.yaml:2): "a:b" is not a user name'],
     [
       'accounts:\n- name: ci\n  allow: [library/golang]',
-      'accounts[0].allow (file p.yaml:3): "library/golang" does not begin with a registry; docker.io/library/golang',
+      'accounts[0].allow (file p.yaml:3): "library/golang" does not begin with a registry; for Docker Hub write docker.io/library/golang',
     ],
     [
       'accounts:\n- name: ci\n  allow: ["docker.io//x"]',
@@ -171,11 +174,11 @@ describe('settings that need others', () => {
   it.each([
     [
       'authListen: "127.0.0.1:0"',
-      'authListen (file p.yaml:1): stands alone; allowed: together with htpasswdFile or tokensFile',
+      'authListen (file p.yaml:1): needs htpasswdFile or tokensFile; set that as well',
     ],
-    ['tlsCert: password', 'tlsCert (file p.yaml:1): stands alone; allowed: together with tlsKey'],
-    ['tlsKey: password', 'tlsKey (file p.yaml:1): stands alone; allowed: together with tlsCert'],
-    ['tlsClientCa: password', 'tlsClientCa (file p.yaml:1): stands alone; allowed: together with tlsCert'],
+    ['tlsCert: password', 'tlsCert (file p.yaml:1): needs tlsKey; set that as well'],
+    ['tlsKey: password', 'tlsKey (file p.yaml:1): needs tlsCert; set that as well'],
+    ['tlsClientCa: password', 'tlsClientCa (file p.yaml:1): needs tlsCert; set that as well'],
   ])('are refused without: %s', (yaml, problem) => {
     expect(problems(yaml)).toContain(problem);
   });

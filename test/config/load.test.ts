@@ -248,7 +248,7 @@ describe('the settings file', () => {
       'tagTtl (file pierhead.yaml:3): duplicate key, first in line 1',
     ]);
     expect(problemsOf('upstreams:\n  docker.io: https://a\n  index.docker.io: https://b\n')).toEqual([
-      'upstreams (file pierhead.yaml:3): "index.docker.io" is docker.io, which is in line 2 already',
+      'upstreams (file pierhead.yaml:3): "index.docker.io" is docker.io, which line 2 names already',
     ]);
     expect(problemsOf('upstreams:\n  ghcr.io: https://a\n  ghcr.io: https://b\n')).toEqual([
       'upstreams.ghcr.io (file pierhead.yaml:3): duplicate key, first in line 2',
@@ -256,11 +256,9 @@ describe('the settings file', () => {
   });
 
   it('must be YAML with a map at the top', () => {
-    expect(problemsOf('logLevel: info\ntagTtl: "1m\n')[0]).toMatch(
-      /^pierhead\.yaml:\d:\d+: this is not valid YAML/,
-    );
+    expect(problemsOf('logLevel: info\ntagTtl: "1m\n')[0]).toMatch(/^pierhead\.yaml:\d:\d+: not valid YAML/);
     expect(problemsOf('logLevel: *level\n')[0]).toBe(
-      'logLevel (file pierhead.yaml:1): names an unknown anchor; a text with * first needs quotes',
+      'logLevel (file pierhead.yaml:1): names an unknown anchor; put quotes around a text that begins with *',
     );
     expect(problemsOf('- listen\n')).toEqual(['pierhead.yaml:1: the file must hold a map of keys to values']);
     expect(problemsOf('listen: :1\n---\nlisten: :2\n')[0]).toContain('MULTIPLE_DOCS');
@@ -284,7 +282,7 @@ describe('the settings file', () => {
     expect(map[0]).toMatch(
       /^tagTtl \(file pierhead\.yaml:1\): must be a text or a list of texts; allowed: a duration/,
     );
-    expect(folded[0]).toContain('goes on in the next line');
+    expect(folded[0]).toContain('continues in the next line');
   });
 });
 
@@ -409,7 +407,7 @@ describe('the admin token', () => {
     const readFile = (): string => 'from the file';
     const env = { PIERHEAD_ADMIN_TOKEN: 'a', PIERHEAD_ADMIN_TOKEN_FILE: 'b' };
     expect(problemsOf(undefined, { readFile, env })).toEqual([
-      'adminToken (env PIERHEAD_ADMIN_TOKEN): cannot stand beside adminTokenFile (env PIERHEAD_ADMIN_TOKEN_FILE); allowed: one of them',
+      'adminToken (env PIERHEAD_ADMIN_TOKEN): excludes adminTokenFile (env PIERHEAD_ADMIN_TOKEN_FILE); set only one of them',
     ]);
     const { settings } = load(undefined, {
       readFile,
@@ -447,7 +445,7 @@ describe('the fleet secret', () => {
         env: { PIERHEAD_REDIS_URL: 'redis://redis', PIERHEAD_UPSTREAM_ALLOW: allow, ...more },
       }).warnings;
     expect(warnings('library/golang:1.*')).toEqual([
-      'upstreams.docker.io has rules for tags, and there is redisUrl without fleetSecret: each server lets a digest through only after it has served a tag that names it',
+      'upstreams.docker.io: allow or deny names tags, and redisUrl is set without fleetSecret; each server serves a digest only after it has served a tag that names the digest',
     ]);
     expect(warnings('library/golang')).toEqual([]);
     expect(warnings('library/golang:1.*', { PIERHEAD_FLEET_SECRET: SECRET })).toEqual([]);

@@ -169,7 +169,7 @@ describe('an upstream', () => {
     const warnings = (url: string) =>
       loadSettings({ flags: { upstream: url }, env: { PIERHEAD_UPSTREAM_TOKEN: 't' }, cwd: '/' }).warnings;
     expect(warnings('http://hub.local:5000')).toEqual([
-      'upstreams.docker.io sends its credentials to http://hub.local:5000 by plain HTTP',
+      'upstreams.docker.io: credentials go to http://hub.local:5000 by plain HTTP',
     ]);
     for (const url of ['http://127.0.0.1:5000', 'http://localhost', 'https://hub.local']) {
       expect(warnings(url)).toEqual([]);
@@ -211,11 +211,11 @@ describe('a wrong upstream', () => {
     ['ghcr.io: { deny: "A/*" }', 'upstreams.ghcr.io.deny (file p.yaml:2): "A/*" is not a repository pattern'],
     [
       'ghcr.io: { credentialHelper: "a; rm" }',
-      'upstreams.ghcr.io.credentialHelper (file p.yaml:2): "a; rm" is not the name of a helper',
+      'upstreams.ghcr.io.credentialHelper (file p.yaml:2): "a; rm" is not the name of a credential helper',
     ],
     [
       'ghcr.io: { credentialHelper: a, token: b }',
-      'upstreams.ghcr.io.credentialHelper (file p.yaml:2): cannot stand beside upstreams.ghcr.io.token',
+      'upstreams.ghcr.io.credentialHelper (file p.yaml:2): excludes upstreams.ghcr.io.token',
     ],
     ['ghcr.io: { dockerConfig: gone }', 'upstreams.ghcr.io.dockerConfig (file p.yaml:2): cannot read'],
     ['ghcr.io: { bandwidth: fast }', 'upstreams.ghcr.io.bandwidth (file p.yaml:2): "fast" is not a rate'],
@@ -251,11 +251,11 @@ describe('a wrong upstream', () => {
     ],
     [
       'docker.io: { username: a }',
-      'upstreams.docker.io.username (file p.yaml:2): is only half; allowed: text',
+      'upstreams.docker.io.username (file p.yaml:2): needs password or passwordFile; set that as well',
     ],
     [
       'docker.io: { password: a }',
-      'upstreams.docker.io.password (file p.yaml:2): is only half; allowed: text',
+      'upstreams.docker.io.password (file p.yaml:2): needs username; set that as well',
     ],
     [
       'docker.io: { username: "a:b", password: c }',
@@ -263,11 +263,11 @@ describe('a wrong upstream', () => {
     ],
     [
       'docker.io: { username: a, password: b, passwordFile: password }',
-      'upstreams.docker.io.password (file p.yaml:2): cannot stand beside upstreams.docker.io.passwordFile (file p.yaml:2); allowed: one of them',
+      'upstreams.docker.io.password (file p.yaml:2): excludes upstreams.docker.io.passwordFile (file p.yaml:2); set only one of them',
     ],
     [
       'docker.io: { token: a, tokenFile: token }',
-      'upstreams.docker.io.token (file p.yaml:2): cannot stand beside upstreams.docker.io.tokenFile (file p.yaml:2)',
+      'upstreams.docker.io.token (file p.yaml:2): excludes upstreams.docker.io.tokenFile (file p.yaml:2)',
     ],
     [
       'docker.io: { private: [a/*, A/*] }',
@@ -306,10 +306,10 @@ describe('a wrong upstream', () => {
   it('has both token and user name', () => {
     const [first, second] = problems(['docker.io:', '  username: a', '  password: b', '  token: c']);
     expect(first).toContain(
-      'upstreams.docker.io.password (file p.yaml:4): cannot stand beside upstreams.docker.io.token',
+      'upstreams.docker.io.password (file p.yaml:4): excludes upstreams.docker.io.token',
     );
     expect(second).toContain(
-      'upstreams.docker.io.token (file p.yaml:5): cannot stand beside upstreams.docker.io.username',
+      'upstreams.docker.io.token (file p.yaml:5): excludes upstreams.docker.io.username',
     );
   });
 
