@@ -11,7 +11,7 @@ import { parsePlatform, type Platform } from '../oci/platform.ts';
 import type { ImageResolverOptions } from '../operations/images/resolve.ts';
 import type { PullHistory } from '../store/history.ts';
 
-/** The clients that the settings tell of: the platforms of all, else the default, and those of networks. */
+/** The platforms of the settings with their origin: `platforms`, else `defaultPlatform`, and those of `clients`. */
 export function knownClients(settings: Settings): ImageResolverOptions['clients'] {
   const { platforms, defaultPlatform, clients } = settings;
   const general =
@@ -27,15 +27,14 @@ export function knownClients(settings: Settings): ImageResolverOptions['clients'
   });
 }
 
-/** The platforms of those clients. */
 export function knownPlatforms(settings: Settings): Platform[] {
   return knownClients(settings).map(({ platform }) => platform);
 }
 
-/** Clients come back. */
+/** Client addresses with a remembered network. */
 const MAX_REMEMBERED = 10_000;
 
-/** The network that an address counts as: that of the first rule for clients that fits, else the one around it. */
+/** The network of a client address: that of the first `clients` rule that holds it, else the /24 (IPv6: /64) around it. */
 export function clientNetworks({ clients }: Settings): (address: string) => string {
   const rules = clients.map(({ network }) => ({ network, holds: networkOverlap(network) }));
   const known = new LRUCache<string, string>({
@@ -59,10 +58,10 @@ export interface FollowUpParts extends Pick<
   readonly history: PullHistory;
 }
 
-/** What happens besides a client getting what it asked for: what it will ask for next is fetched, and pulls are counted. */
+/** The work after an answer: prefetch, count the pull, record it. */
 export interface FollowUps {
   readonly manifestServed: MirrorOptions['onManifest'];
-  /** Begins nothing new, and waits a little for what runs. */
+  /** Starts no prefetch any more, and waits a little for running ones. */
   close(): Promise<void>;
 }
 

@@ -23,23 +23,24 @@ export interface AppOptions extends PartsOptions {
 
 export interface App {
   readonly listenUrl: string;
-  /** Undefined: there are no accounts. */
+  /** Undefined without `authListen`. */
   readonly authUrl: string | undefined;
+  /** Undefined if `adminListen` is `off`. */
   readonly adminUrl: string | undefined;
-  /** Stops accepting, lets answers finish for up to 30 s, and gives everything back. */
+  /** Stops accepting, lets running answers finish for up to 30 s, and closes all parts. */
   stop(): Promise<void>;
 }
 
-/** The data directory in the hands of a command: no address is listened on. */
+/** The parts for a command that owns the data directory. It listens on the control socket only. */
 export interface CommandApp {
   readonly operations: Operations;
-  /** Waits for what other commands have asked of this process, and gives everything back. */
+  /** Waits for operations that other commands asked for, then closes all parts. */
   finish(): Promise<void>;
-  /** Ends what runs, and gives everything back. */
+  /** Ends running operations and closes all parts. */
   stop(): Promise<void>;
 }
 
-/** Builds the server out of its parts and starts it. Throws DataDirError, StartError, FileError. */
+/** Builds the server from its parts and starts it. Throws DataDirError, StartError, FileError. */
 export function startApp(options: AppOptions): Promise<App> {
   return takenDataDir(options, (parts, cleanup) => serve(options, parts, cleanup));
 }
@@ -58,7 +59,7 @@ export function openCommandApp(options: AppOptions): Promise<CommandApp> {
   );
 }
 
-/** What is kept, read beside whoever owns the data directory. Throws IndexError. */
+/** The cached images. Another process may own the data directory meanwhile. Throws IndexError. */
 export async function* readImages(dataDir: string): AsyncGenerator<ImageEntry> {
   const index = await readIndex(dataDir);
   try {
@@ -68,7 +69,7 @@ export async function* readImages(dataDir: string): AsyncGenerator<ImageEntry> {
   }
 }
 
-/** What was pulled in a span of time, read beside whoever owns the data directory. Throws IndexError. */
+/** The pulls of a period. Another process may own the data directory meanwhile. Throws IndexError. */
 export async function readPulls(
   dataDir: string,
   { since, until }: { readonly since: number; readonly until: number },
@@ -81,7 +82,7 @@ export async function readPulls(
   }
 }
 
-/** All that is stored, for as long as `use` takes, beside whoever owns the data directory. Throws IndexError. */
+/** Opens the cached content for `use`. Another process may own the data directory meanwhile. Throws IndexError. */
 export async function readContent<T>(
   dataDir: string,
   use: (content: StoredContent) => Promise<T>,
@@ -113,7 +114,7 @@ async function takenDataDir<T>(
   }
 }
 
-/** What the disk refuses is told as a sentence; the rest as it is. */
+/** A failure of the disk becomes a sentence with advice. Other errors stay as they are. */
 function startFailure(dataDir: string, error: unknown): unknown {
   const isOfIndex = error instanceof IndexError || error instanceof IndexWriteError;
   if (isOfIndex)

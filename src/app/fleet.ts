@@ -10,14 +10,14 @@ export interface FleetOptions {
   readonly url: string;
   readonly timeoutMs: number;
   readonly connectTimeoutMs: number;
-  /** What the servers have in common; undefined: they do not believe each other who may see what. */
+  /** `fleetSecret`. Undefined: servers do not share which repositories are public, nor what those hold. */
   readonly secret: string | undefined;
   readonly tell: Tell;
   /** Ms since the epoch. */
   readonly now: () => number;
 }
 
-/** What servers have in common by one Redis. */
+/** Stores and locks that servers share through one Redis. */
 export interface Fleet {
   readonly connection: RedisConnection;
   readonly manifests: SharedStore;

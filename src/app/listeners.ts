@@ -17,7 +17,7 @@ import type { Logger } from '../log/log.ts';
 import type { Cleanup } from './cleanup.ts';
 import type { Parts } from './parts.ts';
 
-/** Why an address cannot be listened on, for people. `place` names the setting. */
+/** `place` names the setting: `--listen`, `PIERHEAD_LISTEN` or `pierhead.yaml:3`. */
 export function listenFailure(address: ListenAddress, place: string, cause: unknown): StartError {
   return new StartError(sentence(address, place, cause), { cause });
 }
@@ -45,7 +45,7 @@ function sentence(address: ListenAddress, place: string, cause: unknown): string
   }
 }
 
-/** How long running answers may take to finish when the server stops. */
+/** Time limit for running answers when the server stops. */
 const DRAIN_MS = 30_000;
 
 export interface ListenersOptions {
@@ -56,12 +56,12 @@ export interface ListenersOptions {
   readonly health: () => Health;
 }
 
-/** The addresses that are listened on. */
+/** The addresses on which the server listens. */
 export interface Listeners {
   readonly listenUrl: string;
   readonly authUrl: string | undefined;
   readonly adminUrl: string | undefined;
-  /** Requests of clients whose answers are not over. */
+  /** Number of client requests with an unfinished answer. */
   readonly answering: number;
 }
 
@@ -137,7 +137,10 @@ function openAccounts({ settings, log, parts }: ListenersOptions, cleanup: Clean
   const accounts = new Accounts({ htpasswdFile, tokensFile, rules, tell: parts.tell });
   cleanup.push(() => accounts.close());
   if (settings.tlsCert === undefined && !isLoopback(authListen.host)) {
-    log.warn('passwords and tokens cross the network in the clear: set tlsCert and tlsKey beside authListen');
+    log.warn(
+      { setting: 'authListen', needs: ['tlsCert', 'tlsKey'] },
+      'credentials cross network unencrypted',
+    );
   }
   return accounts;
 }
@@ -181,7 +184,7 @@ async function openAdmin(
     tell,
   };
   const options = serverOptions(settings, parts);
-  // On this machine nobody listens in, and whoever scrapes metrics there needs no certificate.
+  // Traffic on loopback needs no encryption. So Prometheus on this machine needs no certificate.
   const ownTls = isLoopback(adminListen.host) ? {} : { tls };
   const server = createHttpServer(
     { ...options, ...ownTls, limits: { ...options.limits, stallTimeoutMs: 0 } },
@@ -195,7 +198,7 @@ async function openAdmin(
   return listener;
 }
 
-/** What holds at every address, to which TLS may be added. */
+/** Options of all addresses. Callers add TLS. */
 function serverOptions(settings: Settings, { tell }: Parts): HttpServerOptions {
   return {
     limits: {

@@ -28,7 +28,10 @@ import type { Cleanup } from './cleanup.ts';
 import type { Storage } from './storage.ts';
 import { privatePatterns } from './upstreams.ts';
 
-/** The holder of a lock is waited for until its own time is over, and has told: all would ask at once otherwise. */
+/**
+ * Other servers wait for the holder of a lock until its time limit has run out and this time has passed, so that its
+ * result reaches them. Otherwise all would ask upstream at the same moment.
+ */
 const FLEET_SLACK_MS = 1000;
 
 export interface ManifestPartsOptions {
@@ -44,7 +47,7 @@ export interface ManifestPartsOptions {
   readonly now: () => number;
 }
 
-/** What asks upstream for manifests and tags. */
+/** The parts that ask upstream for manifests and tags. */
 export interface ManifestParts {
   readonly negative: NegativeCache;
   readonly fetcher: ManifestFetcher;
@@ -89,7 +92,7 @@ export function createManifestParts(options: ManifestPartsOptions): ManifestPart
   return { negative, fetcher, heads, freshness, watch, fleet };
 }
 
-/** Lists of referrers grow, even where tags never move. */
+/** Lists of referrers grow, even under `tagTtl: never`. */
 const MAX_REFERRERS_TTL_MS = 24 * 60 * 60 * 1000;
 
 export interface PullsOptions {
@@ -104,18 +107,17 @@ export interface PullsOptions {
   readonly now: () => number;
 }
 
-/** What answers clients, and the parts of it that commands use as well. */
+/** The mirror, and those of its parts that commands use. */
 export interface Pulls extends ManifestParts {
   readonly service: Mirror;
   readonly manifests: ManifestPuller;
   readonly blobPuller: BlobPuller;
-  /** What the settings let anybody have. */
+  /** `allow` and `deny` of the upstreams. */
   readonly scope: TagScope;
   readonly access: RepositoryAccess;
   readonly referrers: Referrers;
 }
 
-/** `cleanup` takes what is to be closed in the end. */
 export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
   const { settings, tell, upstreams, storage, lock, now } = options;
   const { index, blobs, links, space } = storage;

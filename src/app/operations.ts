@@ -29,7 +29,7 @@ export interface OperationsOptions {
   readonly now: () => number;
 }
 
-/** What commands can have done, and the care for content that `verify` shares with the idle server. */
+/** The operations for commands, and the schedule of verify and scrub. */
 export function createOperations(
   options: OperationsOptions,
   cleanup: Cleanup,

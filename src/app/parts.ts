@@ -20,11 +20,11 @@ export interface PartsOptions {
   readonly settings: Settings;
   readonly version: string;
   readonly log: Logger;
-  /** The time by which things are fresh, stale, cold or in use; ms since the epoch. Default the system's. */
-  readonly now?: () => number;
+  /** The clock for ages and times of expiry, in ms since the epoch. Default: the system's. */
+  readonly now?: (() => number) | undefined;
 }
 
-/** What serves and what commands use. */
+/** The parts that serve clients and commands. */
 export interface Parts {
   readonly pull: Mirror;
   readonly metrics: Metrics;
@@ -34,19 +34,18 @@ export interface Parts {
   readonly care: ScrubSchedule;
   readonly space: Space;
   readonly degraded: () => readonly string[];
-  /** Of what is degraded, where the name does not say it. */
+  /** By name in `degraded`, where the name alone does not say why. */
   readonly reasons: () => Readonly<Record<string, string>> | undefined;
 }
 
-/** Puts the parts together and answers commands from then on. `cleanup` takes what is to be closed in the end. */
+/** Builds the parts, then answers commands at the control socket. */
 export async function buildParts(options: PartsOptions, lock: DataDirLock, cleanup: Cleanup): Promise<Parts> {
   const { settings, version, log, now = Date.now } = options;
   const metrics = new Metrics();
   const tell = tellAll([metrics, metrics.upstreams, new EventLog(log)]);
   const fleet = await fleetOf(settings, { tell, now });
   cleanup.push(async () => fleet?.connection.close());
-  const pullLimits = fleet === undefined ? {} : { sharedPullLimits: fleet.pullLimits };
-  const upstreams = createUpstreams({ settings, version, tell, ...pullLimits });
+  const upstreams = createUpstreams({ settings, version, tell, sharedPullLimits: fleet?.pullLimits });
   const unreachable = (): string[] =>
     [...upstreams.values()].filter((upstream) => !upstream.isReachable()).map(({ host }) => host);
   const canRefill = (): boolean => unreachable().length === 0;
@@ -93,7 +92,7 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
       state: upstreamState(upstream, settings),
     })),
   );
-  // From now on commands are answered, whether or not the addresses for clients can be listened on.
+  // Commands are answered even if the addresses for clients are taken.
   lock.answerBy(control.listener);
   return {
     pull: pulls.service,
@@ -107,7 +106,7 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
       ...(redis === undefined || redis.state === 'up' ? [] : ['redis']),
       ...diskTrouble(),
       ...(local.isFailing || indexReason(storage) !== undefined ? ['index'] : []),
-      // One that is offline by its settings works as it is meant to.
+      // With `offline: true` an unreachable upstream is no fault.
       ...(settings.offline ? [] : unreachable()),
     ],
     reasons: () => {
@@ -117,17 +116,17 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
   };
 }
 
-/** Why the index cannot tell all that is stored; undefined: it can. */
+/** Why the index lacks cached content. Undefined: the index is complete. */
 function indexReason({ index, space }: Storage): string | undefined {
   if (index.problem !== undefined) {
-    return `the index is damaged (${index.problem}): restart pierhead to make a new one`;
+    return `the index is damaged (${index.problem}); restart pierhead to make a new one`;
   }
   return space.isRebuilding
-    ? 'the index is new: cached blobs are entered again, tags and manifests when they are next pulled'
+    ? 'the index is new: Pierhead enters cached blobs again; the next pull enters its tags and manifests'
     : undefined;
 }
 
-/** The client of Redis takes 9 MB and a tenth of a second to load: only who has one pays for it. */
+/** ioredis takes 9 MB and 0.1 s to load, so servers without `redisUrl` do not load it. */
 async function fleetOf(
   { redisUrl: url, redisTimeoutMs: timeoutMs, connectTimeoutMs, fleetSecret: secret }: Settings,
   { tell, now }: { readonly tell: Tell; readonly now: () => number },

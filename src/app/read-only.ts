@@ -23,15 +23,15 @@ import { createOfflineUpstream } from '../upstream/sources/offline.ts';
 import { knownPlatforms } from './after-pulls.ts';
 import { privatePatterns, usesCredentials } from './upstreams.ts';
 
-/** Digests that are listed at a time. */
+/** Digests per read of the index. */
 const PAGE = 1000;
 
-/** What is stored in a data directory, read beside whoever owns it. */
+/** The cached content of a data directory that another process may own. */
 export interface StoredContent {
   readonly manifests: Pick<ManifestStore, 'getTag' | 'getManifest' | 'getLink'>;
   readonly referrers: Pick<ReferrersStore, 'getReferrers'>;
   readonly files: BlobFiles;
-  /** Every tag, and by digest what has none and is not part of an index. */
+  /** Every tag, and by digest each image that has no tag and is in no index. */
   images(): AsyncGenerator<ListedImage, void>;
   /** All blobs, in ascending order. */
   blobs(): Generator<Digest, void>;
@@ -43,7 +43,7 @@ export async function openContent(dataDir: string): Promise<StoredContent> {
   const index = await readIndex(dataDir);
   return {
     manifests: index,
-    // Nothing is written, so nothing can fail to be.
+    // Nothing is written here, so no write can fail.
     referrers: createReferrersStore({ tables: index.tables, tell: () => undefined, hasRoom: () => false }),
     files: createBlobFiles(dataDir, index),
     images: () => listedImages(index.tables),
@@ -57,7 +57,7 @@ async function* listedImages(tables: IndexTables): AsyncGenerator<ListedImage, v
     const repository = parseRepositoryKey(key);
     for (const tag of tags) yield { repository, tag, platforms: [] };
     const content = tables.manifests.content(digest);
-    // Statements on images come with the images that they are on.
+    // Attestations come with their images.
     const isImage = content !== undefined && (content.kind === 'index' || isRunnableImage(content));
     if (tags.length === 0 && indexes.length === 0 && isImage) yield { repository, digest, platforms: [] };
   }
@@ -68,7 +68,7 @@ function* blobDigests({ blobs }: IndexTables): Generator<Digest, void> {
 }
 
 /**
- * Which images could be pulled now if no upstream answered, read beside whoever owns the data directory. Throws
+ * Which images could be pulled now if no upstream answered. Another process may own the data directory meanwhile. Throws
  * OperationError `usage`, DataDirError, IndexError.
  */
 export async function readReadiness(settings: Settings, request: ImagesRequest): Promise<Readiness[]> {
@@ -88,13 +88,13 @@ export async function readReadiness(settings: Settings, request: ImagesRequest):
   }
 }
 
-/** Where nothing was ever kept there is no index, and nothing in it either. */
+/** An empty store if the data directory is missing or empty. */
 async function openStore(dataDir: string): Promise<ManifestStore> {
   if ((await dataDirState(dataDir)) !== 'data') return createMemoryStore({ maxManifestBytes: 1 });
   return readIndex(dataDir);
 }
 
-/** A whole file is a blob, whether or not the index knows it yet: it is taken in when it is asked for. */
+/** Counts files that the index lacks, too: a request for such a blob enters it. */
 function blobFinder(dataDir: string): (blob: Descriptor) => Promise<boolean> {
   const found = new Map<Digest, number | undefined>();
   return async function hasBlob({ digest, size }) {
@@ -106,7 +106,7 @@ function blobFinder(dataDir: string): (blob: Descriptor) => Promise<boolean> {
   };
 }
 
-/** The rules of serving, as they are while upstream is away. */
+/** The rules of serving while upstream is unreachable. */
 function refusalOf(settings: Settings, store: ManifestStore) {
   const scope = new TagScope(new PullRules(settings.upstreams), store);
   const access = new RepositoryAccess({
@@ -128,6 +128,6 @@ function refusalOf(settings: Settings, store: ManifestStore) {
     }
     const upstream = createOfflineUpstream({ host, hasCredentials: usesCredentials(entry) });
     if (await access.isListed(upstream, repository)) return undefined;
-    return 'its repository is not known to be public, and no private pattern names it';
+    return 'its repository was not found to be public, and no `private` pattern names it';
   };
 }

@@ -19,24 +19,24 @@ import type { RemovalReason } from '../store/space/remover.ts';
 import { openSpace, type Space } from '../store/space/space.ts';
 import type { Cleanup } from './cleanup.ts';
 
-/** Manifests that are kept in memory, in bytes: some ten thousand. */
+/** Manifests in memory: about 10,000. */
 const MEMORY_MANIFEST_BYTES = 64 * 1024 * 1024;
 
 export interface StorageOptions {
   readonly settings: Settings;
   readonly tell: Tell;
-  /** Manifests that a fleet has in common; undefined: there is no fleet. */
+  /** Manifests in Redis. Undefined: there is no fleet. */
   readonly shared: SharedStore | undefined;
-  /** Whether what is evicted could be fetched again. */
+  /** Whether upstream could send evicted content again. */
   readonly canRefill: () => boolean;
   /** Ms since the epoch. */
   readonly now: () => number;
 }
 
-/** What is kept: manifests in their tiers, blobs on the disk, and the room for both. */
+/** Manifests in their tiers, blobs on disk, and the room for both. */
 export interface Storage {
   readonly index: Index;
-  /** Memory and `index`, whose faults are misses. */
+  /** Memory and `index`, with misses in place of errors. */
   readonly local: LocalStore;
   /** `local` and Redis as one. */
   readonly manifests: TieredStore;
@@ -48,7 +48,7 @@ export interface Storage {
   readonly history: HistoryBuffer;
 }
 
-/** Opens the data directory of the settings. `cleanup` takes what is to be closed in the end. */
+/** Opens the data directory of the settings. */
 export async function openStorage(options: StorageOptions, cleanup: Cleanup): Promise<Storage> {
   const { settings, tell, shared, now } = options;
   const { dataDir } = settings;
@@ -114,7 +114,7 @@ export async function openStorage(options: StorageOptions, cleanup: Cleanup): Pr
     tell,
   });
   cleanup.push(() => history.close());
-  // Last: a move of a tag goes through all of the above.
+  // Last, since a tag that moves uses all parts above.
   manifests.start();
   return { index, local, manifests, blobs, audit, links, space, images, history };
 }

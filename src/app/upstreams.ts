@@ -18,7 +18,7 @@ export interface UpstreamsOptions {
   readonly version: string;
   readonly tell: Tell;
   /** Undefined: there is no fleet. */
-  readonly sharedPullLimits?: SharedPullLimits;
+  readonly sharedPullLimits: SharedPullLimits | undefined;
 }
 
 /** The registries of the settings, by host. */
@@ -31,14 +31,13 @@ export function createUpstreams(options: UpstreamsOptions): ReadonlyMap<string, 
   );
 }
 
-/** For the metrics. */
 export function upstreamState(upstream: Upstream, { offline }: Settings): UpstreamState {
   if (offline) return 'offline';
   if (!upstream.isReachable()) return 'down';
   return upstream.isSlow() ? 'silent' : 'up';
 }
 
-/** Whether some or all of its repositories are pulled by somebody in particular. */
+/** Whether Pierhead pulls any repository of this upstream with credentials. */
 export function usesCredentials(entry: UpstreamSettings): boolean {
   return hasCredentials(entry) || entry.identities.length > 0;
 }
@@ -66,7 +65,7 @@ function upstreamFor(host: string, entry: UpstreamSettings, options: UpstreamsOp
     url: entry.url,
     ...(sharedPullLimits === undefined ? {} : { sharedPullLimits }),
   });
-  // What a mirror says of pulls that are left is not about the limit of the registry.
+  // A mirror reports its own pull limit, not that of the registry.
   const exceptLimits: Tell = (name, event) => {
     if (name !== 'pullLimit') tell(name, event);
   };
@@ -78,7 +77,7 @@ function upstreamFor(host: string, entry: UpstreamSettings, options: UpstreamsOp
   return createFallbackUpstream([registry, ...fallbacks], tell);
 }
 
-/** What holds for a registry and its fallback URLs alike. */
+/** Options that a registry and its fallback URLs share. */
 function commonOptions(host: string, entry: UpstreamSettings, { settings, version, tell }: UpstreamsOptions) {
   const { bandwidth: limits = [] } = entry;
   const bandwidth = new Bandwidth({

@@ -249,7 +249,7 @@ describe('`pierhead check`', () => {
     const args = [MAIN, 'check', 'carol/private', '--json', '--data-dir', app.dataDir, '--upstream', hub.url];
     const { stdout } = await attempt({ program: process.execPath, args, cwd: app.dataDir, env });
     expect((JSON.parse(stdout.toString()) as Checked).images[0]?.problems).toEqual([
-      'its repository is not known to be public, and no private pattern names it',
+      'its repository was not found to be public, and no `private` pattern names it',
     ]);
   });
 
