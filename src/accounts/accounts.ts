@@ -6,7 +6,7 @@ import { compileGlob } from '../lib/glob.ts';
 import { parseHtpasswd, parseTokenFile } from './files.ts';
 import { BcryptThread, PasswordChecks, dearestCost, refusalWork } from './passwords.ts';
 
-/** What an account may pull, as the settings say it. */
+/** An item of the setting `accounts`. */
 export interface AccountRule {
   /** `*`: every account that no earlier rule names. */
   readonly name: string;
@@ -14,14 +14,14 @@ export interface AccountRule {
   readonly allow: readonly string[];
 }
 
-/** Somebody who has shown who they are. */
+/** The account of an authenticated client. */
 export interface Account {
   readonly name: string;
-  /** Whether it may see a repository, named with its registry: `docker.io/library/golang`. */
+  /** `repository` begins with its registry: `docker.io/library/golang`. */
   readonly mayPull: (repository: string) => boolean;
 }
 
-/** Finds the account of a name. Without rules each may pull all; with some, one that none is for may pull nothing. */
+/** Without rules each account may pull all repositories. With rules, an account that no rule names may pull none. */
 export function accountFinder(rules: readonly AccountRule[]): (name: string) => Account {
   const compiled = rules.map(({ name, allow }) => ({ name, allow: allow.map(compileGlob) }));
   return function accountOf(name) {
@@ -32,12 +32,12 @@ export function accountFinder(rules: readonly AccountRule[]): (name: string) => 
   };
 }
 
-/** What an `Authorization` header says. */
+/** The content of an `Authorization` header. */
 export type Credentials =
   | { readonly kind: 'basic'; readonly name: string; readonly secret: string }
   | { readonly kind: 'bearer'; readonly secret: string };
 
-/** Reads `Basic` (RFC 7617) and `Bearer` (RFC 6750) credentials; undefined if there are none, or none of a name. */
+/** Reads `Basic` (RFC 7617) and `Bearer` (RFC 6750) credentials. Undefined if they are missing or have no user name. */
 export function parseCredentials(header: string | undefined): Credentials | undefined {
   const [, scheme = '', value = ''] = /^(Basic|Bearer) +(\S+) *$/i.exec(header ?? '') ?? [];
   if (scheme.toLowerCase() === 'bearer') return { kind: 'bearer', secret: value };
@@ -47,19 +47,19 @@ export function parseCredentials(header: string | undefined): Credentials | unde
 }
 
 export interface AccountsOptions {
-  /** Absolute paths; undefined: there are none of the kind. */
+  /** Absolute paths. Undefined: no accounts of this kind. */
   readonly htpasswdFile: string | undefined;
   readonly tokensFile: string | undefined;
   readonly rules: readonly AccountRule[];
   readonly tell: Tell<'fileRead'>;
-  /** Default a thread of its own. */
-  readonly bcrypt?: Pick<BcryptThread, 'firstMatch' | 'close'>;
+  /** Default: a new thread. */
+  readonly bcrypt?: Pick<BcryptThread, 'firstMatch' | 'close'> | undefined;
 }
 
-/** `missing`: no credentials came. `busy`: too many passwords are being checked. */
+/** `missing`: the request has no credentials. `busy`: too many password checks wait. */
 export type Refusal = 'missing' | 'wrong' | 'busy';
 
-/** What an htpasswd file says. */
+/** The content of an htpasswd file. */
 interface Passwords {
   /** By user name. */
   readonly hashes: ReadonlyMap<string, string>;
@@ -67,7 +67,7 @@ interface Passwords {
   readonly dearest: number;
 }
 
-/** The accounts of the files that the settings name. */
+/** The accounts of `htpasswdFile` and `tokensFile`. */
 export class Accounts {
   readonly #accountOf: (name: string) => Account;
   readonly #key = randomBytes(32);
@@ -95,12 +95,12 @@ export class Accounts {
     this.#tokens = watch(tokensFile, 'tokensFile', (text) => this.#byDigest(parseTokenFile(text)));
   }
 
-  /** Whose credentials an `Authorization` header holds. `client` is the address of who asks. */
+  /** `client` is the address of the client. */
   async authenticate(header: string | undefined, client: string): Promise<Account | Refusal> {
     const credentials = parseCredentials(header);
     if (credentials === undefined) return 'missing';
     const name = this.#tokens.value.get(this.#digest(credentials.secret));
-    // Clients that know user names only send a token as the password of its account.
+    // Clients without Bearer support send a token as the password of its account.
     const isToken = name !== undefined && (credentials.kind === 'bearer' || credentials.name === name);
     if (isToken) return this.#accountOf(name);
     if (credentials.kind === 'bearer' || this.#passwords.value.hashes.size === 0) return 'wrong';
@@ -125,7 +125,7 @@ export class Accounts {
     return hash === undefined ? 'wrong' : this.#accountOf(name);
   }
 
-  /** Looked up by a keyed digest, how long it takes to find or miss a token tells nothing of it. */
+  /** The time of a lookup by a keyed digest reveals nothing about the token. */
   #digest(token: string): string {
     return createHmac('sha256', this.#key).update(token).digest('base64');
   }

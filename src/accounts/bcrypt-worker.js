@@ -1,6 +1,6 @@
 /*
- * The thread of bcrypt-thread.ts. Plain JavaScript, because a thread is started from a file as it is, which Node 20 can
- * only do with JavaScript, and tests run the sources.
+ * The thread of BcryptThread (passwords.ts). Node 20 starts a thread only from JavaScript, and tests run the sources. So
+ * this file is not TypeScript.
  */
 import { compareSync } from 'bcryptjs';
 import { parentPort } from 'node:worker_threads';

@@ -1,9 +1,9 @@
 import { FileError } from '../lib/errors.ts';
 
-/** bcrypt as `htpasswd -B` and `docker run httpd htpasswd -B` write it: version, cost, 22 characters of salt, 31 of hash. */
+/** bcrypt in the form of `htpasswd -B`: version, cost, 22 characters of salt, 31 of hash. */
 const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/;
 const MIN_COST = 4;
-/** One check of this cost takes seconds; each step doubles it. */
+/** One check of this cost takes seconds. Each step doubles the time. */
 const MAX_COST = 14;
 
 /** bcrypt hashes by user name. Throws FileError, which names the line. */
@@ -21,15 +21,15 @@ export function parseHtpasswd(text: string): ReadonlyMap<string, string> {
       );
     }
     const name = line.slice(0, colon);
-    if (hashes.has(name)) throw new FileError(`${where} names a user a second time`);
+    if (hashes.has(name)) throw new FileError(`${where} names the user of an earlier line`);
     hashes.set(name, hash);
   }
   return hashes;
 }
 
-/** A token is looked up and not slowly hashed, so it must not be one that can be guessed: padding does not count. */
+/** A token is looked up, not hashed slowly. So it must be too long to guess. Padding does not count. */
 const MIN_LENGTH = 20;
-/** What may follow `Bearer` (RFC 6750, section 2.1). */
+/** RFC 6750, section 2.1. */
 const TOKEN = new RegExp(`^[\\w.~+/-]{${MIN_LENGTH},}=*$`);
 
 /** Account names by token: lines of `name:token`. Throws FileError, which names the line. */
@@ -45,7 +45,7 @@ export function parseTokenFile(text: string): ReadonlyMap<string, string> {
         `${where} is not name:token with a token of at least ${MIN_LENGTH} letters, digits and -._~+/ before any padding`,
       );
     }
-    if (names.has(token)) throw new FileError(`${where} gives the token of another line`);
+    if (names.has(token)) throw new FileError(`${where} has the token of an earlier line`);
     names.set(token, line.slice(0, colon));
   }
   return names;

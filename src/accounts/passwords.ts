@@ -4,31 +4,31 @@ import { atMost } from '../lib/caches.ts';
 import { networkPrefix } from '../lib/networks.ts';
 import { WorkerThread } from '../lib/worker.ts';
 
-/** How long a password that was right is believed without another check, and one that was wrong not tried again. */
+/** Time that the result of a check is remembered. */
 const RIGHT_MS = 5 * 60_000;
 const WRONG_MS = 10_000;
 const MAX_REMEMBERED = 10_000;
-/** Waiting checks, ten a second or so: of all clients, and of one, so that it cannot take all places. */
+/** Most waiting checks, at about ten a second. The limit for one client keeps places free for others. */
 const MAX_WAITING = 64;
 const MAX_WAITING_PER_CLIENT = 4;
-/** Whoever has one address of IPv6 has the rest of its /64, too. */
+/** A client with one address of IPv6 usually has all of its /64. */
 const CLIENT_BITS = { v4: 32, v6: 64 };
 
 export interface PasswordCheck {
   readonly name: string;
   readonly password: string;
-  /** The first one is the account's; the others are work that every refusal takes. */
+  /** The first hash belongs to the account. The others make all refusals equally slow (`refusalWork`). */
   readonly hashes: readonly string[];
-  /** The address of who asks. */
+  /** The address of the client. */
   readonly client: string;
 }
 
-/** `busy`: too many are being checked, ask again. */
+/** `busy`: too many checks wait. */
 export type Verdict = 'right' | 'wrong' | 'busy';
 
 /**
- * Keeps slow checks rare and bounded. What came of them is remembered under a digest with a key of this process, so
- * that memory holds no passwords, and under the hashes too, so that a changed file counts at once.
+ * Keeps slow checks rare and bounded. It remembers results under a digest with a key of this process, so that memory
+ * holds no passwords. The digest includes the hashes, so that a changed file counts at once.
  */
 export class PasswordChecks {
   readonly #firstMatch: (password: string, hashes: readonly string[]) => Promise<number>;
@@ -37,7 +37,7 @@ export class PasswordChecks {
   readonly #running = new Map<string, Promise<'right' | 'wrong'>>();
   readonly #waiting = new Map<string, number>();
 
-  /** `firstMatch` gives the place of the first hash that is of the password, or -1. */
+  /** `firstMatch` returns the index of the first hash that fits the password, or -1. */
   constructor(firstMatch: (password: string, hashes: readonly string[]) => Promise<number>) {
     this.#firstMatch = firstMatch;
   }
@@ -72,7 +72,7 @@ export class PasswordChecks {
   }
 }
 
-/** What the thread is told; `id` comes back with the answer. */
+/** A message to the thread. The answer repeats `id`. */
 export interface BcryptOrder {
   readonly id: number;
   readonly password: string;
@@ -85,8 +85,8 @@ interface BcryptAnswer {
 }
 
 /**
- * Compares passwords with bcrypt hashes, one after the other, on a thread of its own: 50 to 100 ms each are meant to
- * hold up whoever guesses, not those who pull. The thread is started when it is first needed and keeps no process alive.
+ * Compares passwords with bcrypt hashes, one after the other, on a thread of its own. A check takes 50 to 100 ms, which
+ * would delay clients that pull. The thread starts with the first check and does not keep the process alive.
  */
 export class BcryptThread {
   readonly #thread = new WorkerThread<Omit<BcryptOrder, 'id'>, BcryptAnswer>({
@@ -94,7 +94,7 @@ export class BcryptThread {
     ended: 'the thread that checks passwords has ended',
   });
 
-  /** The place of the first hash that is of the password; -1: it was compared with all, and none is. Rejects if the thread dies. */
+  /** The index of the first hash that fits the password. -1: none of them fits. Rejects if the thread dies. */
   async firstMatch(password: string, hashes: readonly string[]): Promise<number> {
     return (await this.#thread.order({ password, hashes })).at;
   }
@@ -104,12 +104,12 @@ export class BcryptThread {
   }
 }
 
-/** Salt and hash of no password. */
-const NOBODYS = 'abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234';
+/** Salt and hash that fit no password. */
+const NO_PASSWORD = 'abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234';
 
 /**
- * What a password is compared with, so that every refusal is as much work as the dearest line of the file. The first
- * hash is the account's; undefined: the file does not name the account.
+ * The hashes for a check. Every refusal takes as long as the dearest hash of the file, so that its time does not reveal
+ * whether the account exists. `hash` is undefined if the file does not name the account.
  *
  * One comparison of cost c takes 2^c rounds. After it come comparisons of the costs c, c+1 … d-1:
  * 2^c + 2^c + 2^(c+1) + … + 2^(d-1) = 2^d.
@@ -121,7 +121,7 @@ export function refusalWork(hash: string | undefined, dearest: number): readonly
   return hashes;
 }
 
-/** The highest cost of these hashes; 0: there are none. */
+/** The highest cost of the hashes. 0 without hashes. */
 export function dearestCost(hashes: Iterable<string>): number {
   let dearest = 0;
   for (const hash of hashes) dearest = Math.max(dearest, costOf(hash));
@@ -134,5 +134,5 @@ function costOf(hash: string): number {
 }
 
 function decoy(cost: number): string {
-  return `$2b$${String(cost).padStart(2, '0')}$${NOBODYS}`;
+  return `$2b$${String(cost).padStart(2, '0')}$${NO_PASSWORD}`;
 }

@@ -2,13 +2,13 @@ import type { Digest } from '../oci/digest.ts';
 import type { PullLimitState } from '../oci/pull-limit.ts';
 
 /**
- * What happens in the server, told to the log and the metrics: the name of each event, and its data. Plain data only: an
- * event could cross a thread. Nothing secret is told, and no signed URL.
+ * The events of the server for log and metrics: name and data. Data is plain, so that an event could cross a thread. It
+ * holds no secret and no signed URL.
  */
 export interface Events {
-  /** The answer to a request of a client is over, or its client gone. */
+  /** The answer to a client request has ended, or the client has gone. */
   readonly request: RequestEnded;
-  /** What came was no request; it was refused with `status`. */
+  /** A client sent bytes that are no HTTP request. The answer was `status`. */
   readonly unreadable: { readonly client: string; readonly status: number };
   readonly connectionRefused: ConnectionRefused;
   /** A client got the manifest of an image. */
@@ -16,16 +16,16 @@ export interface Events {
   readonly prefetched: { readonly kind: PrefetchKind };
 
   readonly tagChecked: TagChecked;
-  /** A check in the background was due and did not take place. */
+  /** A background tag check was due and was skipped. */
   readonly tagCheckSkipped: { readonly reason: 'limit' | 'upstream' };
-  /** A request to upstream that a fleet sends once. */
+  /** A manifest request to an upstream that a fleet sends once. */
   readonly fleetWork: { readonly end: FleetWorkEnd };
   readonly fill: FillEnded;
 
   readonly upstreamRequest: UpstreamRequest;
-  /** A piece of a manifest or a blob has arrived. */
+  /** Bytes of a manifest or blob have arrived. */
   readonly upstreamBytes: { readonly upstream: string; readonly bytes: number };
-  /** A piece of a body had to wait for the bandwidth. */
+  /** Bytes of a body waited for the limit `bandwidth`. */
   readonly throttled: { readonly upstream: string; readonly ms: number };
   /** A fallback URL answered in place of the registry. */
   readonly fallback: { readonly upstream: string };
@@ -33,40 +33,40 @@ export interface Events {
   readonly pullLimit: PullLimitEvent;
 
   readonly removed: ContentRemoved;
-  /** A file that is no blob, and that the index does not know, is gone. */
+  /** A file in `blobs/` that does not match its name and is not in the index was removed. */
   readonly strayFileRemoved: { readonly digest: Digest };
-  /** A client asked for a blob that is not what the index says. */
+  /** A client asked for a blob whose file does not fit the index. */
   readonly blobLost: { readonly digest: Digest; readonly problem: 'short' | 'missing' | 'unreadable' };
   readonly badContent: BadContent;
   readonly scrubbed: { readonly bytes: number };
   readonly imported: BundleImported;
 
-  /** The disk refuses blobs, for `reason`; without one it takes them again. */
+  /** Writes of blobs fail because of `reason`. Without `reason`: writes work again. */
   readonly diskHealth: { readonly reason?: string | undefined };
   readonly diskFull: { readonly isFull: boolean };
-  /** `keptAs`: it was found at the start and set aside; else it is open, and found just now. */
+  /** With `keptAs`: found at the start and set aside. Without: found while the index is open. */
   readonly indexDamaged: { readonly reason: string; readonly keptAs?: string };
-  /** An index that was lost knows all cached blobs again. */
+  /** A new index has all cached blobs again. */
   readonly indexRebuilt: Readonly<Record<string, never>>;
-  /** Whether the disk refuses the index. */
+  /** Whether writes of the index fail. */
   readonly indexHealth: { readonly isFailing: boolean };
   readonly indexFailed: { readonly error: unknown };
   readonly redisFailed: { readonly kind: string };
 
-  /** A file of the settings was read again; with `reason`, it cannot be used and what it said before holds on. */
+  /** A file that a setting names was read again. With `reason`: it is not usable, and the content before stays in use. */
   readonly fileRead: { readonly setting: string; readonly reason?: string | undefined };
-  /** The certificate for clients is another. */
+  /** The certificate for clients has changed. */
   readonly certificate: { readonly notAfter: Date };
   /** A fault of this program. */
   readonly fault: { readonly where: string; readonly error: unknown };
 }
 
-/** Tells of one of these events. */
+/** Sends an event to the listeners. */
 export type Tell<K extends keyof Events = keyof Events> = <N extends K>(name: N, event: Events[N]) => void;
 
 export type Listener = { readonly [K in keyof Events]?: (event: Events[K]) => void };
 
-/** Tells each of the listeners that listens to an event, in their order. */
+/** Sends each event to the listeners that have a method for it, in order. */
 export function tellAll(listeners: readonly Listener[]): Tell {
   return (name, event) => {
     for (const listener of listeners) listener[name]?.(event);
@@ -75,11 +75,11 @@ export function tellAll(listeners: readonly Listener[]): Tell {
 
 export interface RequestEnded {
   readonly client: string;
-  /** Where accounts are asked for. */
+  /** At `authListen` only. */
   readonly account: string | undefined;
   readonly method: string | undefined;
   readonly kind: string;
-  /** `docker.io/library/golang`, and the tag or digest; by the grammar, where they are there. */
+  /** `docker.io/library/golang`, and the tag or digest. Both have passed the grammar. */
   readonly repository: string | undefined;
   readonly reference: string | undefined;
   readonly status: number;
@@ -99,16 +99,16 @@ export interface ConnectionRefused {
 export type PrefetchKind = 'manifest' | 'attestation' | 'statement' | 'config';
 
 export interface TagChecked {
-  /** `shared`: another server of the fleet has just asked. */
+  /** `shared`: another server of the fleet has just checked. */
   readonly result: 'unchanged' | 'moved' | 'gone' | 'failed' | 'shared';
   readonly trigger: 'client' | 'refresh' | 'background';
 }
 
 /**
- * What came of looking whether another server is at it already.
- * - `first`: nobody was. `alone`: the others could not be asked.
- * - `spared`: another one was, and what it put into the shared store was of use. `told`: it said why there is nothing.
- * - `second`: it let go without a result. `takeover`: it went away, and its lease ran out. `late`: it took too long.
+ * The result of the lookup whether another server of the fleet sends the same request.
+ * - `first`: no other server did. `alone`: Redis was unreachable.
+ * - `spared`: another server did, and its result in Redis was usable. `told`: it reported that the content does not exist.
+ * - `second`: it ended without a result. `takeover`: it was killed, and its lease ran out. `late`: it took too long.
  */
 export type FleetWorkEnd = 'first' | 'alone' | 'spared' | 'told' | 'second' | 'takeover' | 'late';
 
@@ -118,65 +118,65 @@ export interface FillEnded {
   readonly repository: string;
   readonly digest: Digest;
   readonly result: 'stored' | 'corrupt' | 'broken' | 'disk' | 'abandoned';
-  /** Received from upstream and written. */
+  /** Bytes received from upstream and written. */
   readonly bytes: number;
-  /** Taken over from an earlier attempt. */
+  /** Bytes taken over from an earlier download. */
   readonly resumedBytes: number;
-  /** At how many places it received. */
+  /** Number of segments. */
   readonly segments: number;
   readonly reason?: string | undefined;
 }
 
-/** One question to upstream, or one to its token service. */
+/** One request to an upstream or its token service. */
 export interface UpstreamRequest {
   /** The name of the upstream in the settings, e.g. `docker.io`. */
   readonly upstream: string;
   readonly kind: 'manifest' | 'blob' | 'token' | 'tags' | 'referrers';
   readonly method: 'GET' | 'HEAD';
   /**
-   * `ok`, `not-found`, `refused`, `pull-limit`, `abuse-limit`, `aborted`, why upstream is unavailable, or `spared`: it
-   * was not asked, because it is known to be unreachable or to limit us.
+   * `ok`, `not-found`, `refused`, `pull-limit`, `abuse-limit`, `aborted`, the reason why the upstream is unavailable, or
+   * `spared`: not sent, because the upstream is known to be unreachable or to limit requests.
    */
   readonly outcome: string;
-  /** Until the answer was there; without the body of a blob. */
+  /** Until the whole answer has arrived, without the body of a blob. */
   readonly durationMs: number;
 }
 
 export type BreakerState = 'closed' | 'half-open' | 'open';
 
-/** What a breaker stands before; `blobs` is a host that the registry redirects to. */
+/** The host behind a breaker. `blobs`: a host that the registry redirects to. */
 export type BreakerKind = 'registry' | 'tokens' | 'blobs';
 
-/** A breaker is there, or has changed its state. */
+/** A breaker was made, or has changed its state. */
 export interface BreakerEvent {
   readonly upstream: string;
   readonly kind: BreakerKind;
   /** Host and port. */
   readonly host: string;
   readonly state: BreakerState;
-  /** It has just been made, and is closed. */
+  /** The breaker was just made, and is closed. */
   readonly isNew: boolean;
-  /** Why it is open. */
+  /** Why the breaker is open. */
   readonly reason?: string;
 }
 
-/** What is known of the pull limit of an identity at an upstream. */
+/** The pull limit of an identity at an upstream. */
 export interface PullLimitEvent {
   readonly upstream: string;
   readonly state: PullLimitState;
-  /** Pulls under this identity since the last event that were not ours. */
+  /** Pulls of other clients under this identity since the last event. */
   readonly foreignPulls: number;
 }
 
 export interface ContentRemoved {
-  /** By which mark of the limit, for room that is needed now, or by request. */
+  /** `mark`: the cache passed its mark. `room`: a download needs room now. `request`: a command. */
   readonly reason: 'mark' | 'room' | 'request';
   readonly manifests: readonly Digest[];
   readonly blobs: number;
   readonly bytes: number;
 }
 
-/** Cached content that is not what it should be. */
+/** Cached content that is damaged or missing. */
 export interface BadContent {
   readonly foundBy: 'verify' | 'scrub';
   readonly content: 'blob' | 'manifest';

@@ -1,30 +1,29 @@
 import { write, writeSync } from 'node:fs';
 import { errorCode } from '../lib/errors.ts';
 
-/** Takes bytes to a file or a pipe, in their order, and waits for nothing. */
+/** Writes bytes to a file or a pipe, in order, without waiting. */
 export interface ByteSink {
   write(bytes: Buffer): unknown;
-  /** Calls back when all is written, or nobody will read it. */
+  /** Calls `done` when all bytes are written, or the reader has gone. */
   flush(done: () => void): void;
-  /** Returns when all is written. */
+  /** Returns when all bytes are written. */
   flushSync(): void;
 }
 
-/** Nobody who reads a log sees the difference. */
+/** No reader of a log notices this delay. */
 const GATHER_MS = 10;
 const BLOCK_BYTES = 64 * 1024;
-/** UTF-8 takes no more for what is one unit of a string. */
+/** UTF-8 needs at most 3 bytes for one UTF-16 unit. */
 const MAX_BYTES_PER_UNIT = 3;
 
 /**
- * Gathers the lines of a log for some milliseconds once they come thick and fast: each write is a trip to another thread,
- * and that is dearer than the line. They are kept as bytes, since strings that outlive a collection of the young are
- * copied by it.
+ * Gathers log lines that come close together, because each write is a trip to another thread, which costs more than the
+ * line. Lines wait as bytes, since V8 copies strings that survive a collection of the young generation.
  */
 export class LineBatches {
   readonly #sink: ByteSink;
   #block = Buffer.alloc(0);
-  /** What of the block is not with the sink yet. */
+  /** The part of the block that the sink does not have yet. */
   #from = 0;
   #to = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -33,7 +32,7 @@ export class LineBatches {
     this.#sink = sink;
   }
 
-  /** The first one goes on at once, and with it what is to come has its time. */
+  /** The first line is passed on at once and starts the timer for the lines after it. */
   write(line: string): void {
     const most = line.length * MAX_BYTES_PER_UNIT;
     if (this.#to + most > this.#block.length) {
@@ -45,13 +44,13 @@ export class LineBatches {
     if (this.#timer === undefined) this.#goOn();
   }
 
-  /** Calls back when every line so far is written, or nobody will read it. */
+  /** Calls `done` when all lines so far are written, or the reader has gone. */
   flush(done: () => void): void {
     this.#pass();
     this.#sink.flush(done);
   }
 
-  /** Returns when every line so far is written, but for what another thread is writing just then. */
+  /** Returns when all lines so far are written, except those that another thread is writing now. */
   flushSync(): void {
     this.#pass();
     this.#sink.flushSync();
@@ -61,7 +60,7 @@ export class LineBatches {
     this.#timer = this.#pass() ? setTimeout(() => this.#goOn(), GATHER_MS).unref() : undefined;
   }
 
-  /** False: there was nothing. Bytes that the sink has are not touched again. */
+  /** False if no line waits. Bytes that the sink has do not change any more. */
   #pass(): boolean {
     if (this.#from === this.#to) return false;
     this.#sink.write(this.#block.subarray(this.#from, this.#to));
@@ -72,21 +71,21 @@ export class LineBatches {
 
 export interface LogFileOptions {
   readonly fd: number;
-  /** What may wait for a reader that is slow, or for a disk that is full. */
+  /** Most bytes that wait for a slow reader or a full disk. */
   readonly maxWaitingBytes: number;
-  /** Called once it writes again with how many lines it could not keep until then. */
+  /** Called with the number of lost lines, once writing works again. */
   readonly onGap: (lines: number) => void;
 }
 
 const RETRY_MS = 100;
-/** How long the end of the program waits for a reader that is slow or a disk that is full. */
+/** Time that the end of the program waits for a slow reader or a full disk. */
 export const LAST_WAIT_MS = 1000;
 const LAST_RETRY_MS = 10;
 const LINE_END = 0x0a;
 
 /**
- * The file or pipe that a log goes to. It keeps what cannot be written yet and tries again, and lets go of what comes when
- * that is too much: whoever reads a log slowly, a full disk and a reader that has gone stop no server.
+ * The file or pipe of the log. It keeps lines that cannot be written yet and tries again. Beyond `maxWaitingBytes` lines
+ * are lost. So a slow reader, a full disk or a reader that has gone does not stop the server.
  */
 export class LogFile implements ByteSink {
   readonly #options: LogFileOptions;
@@ -101,7 +100,7 @@ export class LogFile implements ByteSink {
     this.#options = options;
   }
 
-  /** Nobody reads it any more. */
+  /** The reader has gone. */
   get isBroken(): boolean {
     return this.#isBroken;
   }
@@ -123,8 +122,8 @@ export class LogFile implements ByteSink {
   }
 
   /**
-   * For a program that cannot wait any more. What cannot be written within a second is lost, and what is being written
-   * may be overtaken, or broken off where a pipe is full: nobody hears any more how much of it went through.
+   * For a process that ends now. Bytes that cannot be written within a second are lost. A write that runs on another thread
+   * may come later than these bytes, or break off at a full pipe, because its result is not awaited.
    */
   flushSync(): void {
     const queue = this.#queue;
@@ -150,7 +149,7 @@ export class LogFile implements ByteSink {
     if (error?.code === 'EPIPE') this.#break();
     else if (error !== null) setTimeout(() => this.#next(), RETRY_MS).unref();
     else {
-      this.#tellGap();
+      this.#reportGap();
       this.#next();
     }
   }
@@ -168,8 +167,8 @@ export class LogFile implements ByteSink {
     for (const done of waiting) done();
   }
 
-  /** Not before there is room for that, too. */
-  #tellGap(): void {
+  /** Waits until there is room for the line about the gap. */
+  #reportGap(): void {
     const lines = this.#lostLines;
     if (lines === 0 || this.#queuedBytes > this.#options.maxWaitingBytes / 2) return;
     this.#lostLines = 0;
@@ -177,7 +176,7 @@ export class LogFile implements ByteSink {
   }
 }
 
-/** False if it could not. */
+/** False if writing failed, or did not end by `until`. */
 function writeAllSync(fd: number, bytes: Buffer, until: number): boolean {
   let rest = bytes;
   while (rest.length > 0) {

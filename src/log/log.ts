@@ -4,10 +4,10 @@ import { withinMs } from '../lib/promises.ts';
 import { redactText } from '../lib/text.ts';
 import { LineBatches, LAST_WAIT_MS, LogFile } from './log-file.ts';
 
-/** Causes of causes. */
+/** Most nested causes. */
 const MAX_DEPTH = 5;
 
-/** What the log says of an error. */
+/** An error in the log. */
 export interface ShownError {
   readonly type: string;
   readonly message: string;
@@ -17,8 +17,8 @@ export interface ShownError {
 }
 
 /**
- * What of an error may go into the log. Libraries hang what they had in hand on their errors, such as the command that
- * Redis refused with its arguments, `AUTH` among them: so fields are let through by name and no other is.
+ * The fields of an error that may go into the log. Libraries add fields with secrets: ioredis adds the refused command
+ * with its arguments, also of `AUTH`. So only the named fields pass.
  */
 export function shownError(error: unknown, depth = 0): unknown {
   if (!(error instanceof Error)) return redactText(String(error));
@@ -33,10 +33,10 @@ export function shownError(error: unknown, depth = 0): unknown {
   return shown;
 }
 
-/** Of lines that cannot be written yet: some 50,000 requests. */
+/** Lines that wait for the writer: about 50,000 requests. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 
-/** How fields are written that hold what libraries and upstreams say. */
+/** Fields with texts of libraries and upstreams. */
 export const LOG_SERIALIZERS = {
   err: (error: unknown) => (error === undefined ? undefined : shownError(error)),
   reason: (reason: unknown) => (typeof reason === 'string' ? redactText(reason) : undefined),
@@ -47,10 +47,10 @@ export interface LogOptions {
   /** `auto`: readable on a terminal, JSON elsewhere. */
   readonly format: 'auto' | 'json' | 'pretty';
   /** Default `stdout`. */
-  readonly to?: 'stdout' | 'stderr';
+  readonly to?: 'stdout' | 'stderr' | undefined;
 }
 
-/** The program's log: one JSON object a line, or readable lines. */
+/** The log: one JSON object a line, or readable lines. */
 export async function createLog(options: LogOptions): Promise<Logger> {
   const { to = 'stdout' } = options;
   const isPretty = options.format === 'pretty' || (options.format === 'auto' && process[to].isTTY);
@@ -76,7 +76,7 @@ export async function createLog(options: LogOptions): Promise<Logger> {
   return log;
 }
 
-/** Resolves when all lines so far are written, or cannot be within a second. */
+/** Resolves when all lines so far are written, at the latest after one second. */
 export async function written(log: Logger): Promise<void> {
   const flushed = new Promise<void>((resolve) => {
     log.flush(() => resolve());
@@ -84,14 +84,14 @@ export async function written(log: Logger): Promise<void> {
   await withinMs(flushed, LAST_WAIT_MS);
 }
 
-/** Turns a line of JSON into one for people. */
+/** Returns a function that makes a JSON line readable. */
 async function readable(): Promise<(line: string) => string> {
   const { prettyFactory } = await import('pino-pretty');
   const format = prettyFactory({ translateTime: 'SYS:HH:MM:ss.l', singleLine: true });
   return (line) => format(line);
 }
 
-/** As pino writes it, spelt once for all lines of a millisecond. */
+/** The time in the form of pino. It is formatted once for all lines of a millisecond. */
 function isoTime(): () => string {
   let at = 0;
   let text = '';

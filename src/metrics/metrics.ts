@@ -16,7 +16,7 @@ import { UpstreamMetrics } from './upstream.ts';
 const REDIS_STATES = ['up', 'waiting', 'down'] as const;
 type RedisState = (typeof REDIS_STATES)[number];
 
-/** What is read off the stores and the pulls at each scrape. */
+/** Values that each scrape reads from the stores and the mirror. */
 export interface GaugeSources {
   readonly fills: () => number;
   readonly queuedFills: () => number;
@@ -27,14 +27,14 @@ export interface GaugeSources {
     readonly reservedBytes: number;
     readonly limitBytes: number;
   };
-  /** Undefined: nothing could be evicted. */
+  /** Undefined: no image could be evicted. */
   readonly coldestAgeMs: () => number | undefined;
   readonly indexBytes: () => number;
   /** Undefined: no Redis is configured. */
   readonly redis: () => RedisState | undefined;
-  /** Tags that have a check ahead. */
+  /** Tags with a planned early check. */
   readonly watchedTags: () => number;
-  /** Requests to upstream that wait for another server of the fleet. */
+  /** Requests to upstreams that wait for another server of the fleet. */
   readonly fleetWaiting: () => number;
 }
 
@@ -46,7 +46,7 @@ export interface ListedMetric {
   readonly labels: readonly string[];
 }
 
-/** Prometheus metrics (text format 0.0.4), and Node's own: event-loop lag, memory, collections. */
+/** Metrics in the text format 0.0.4 of Prometheus, with those of Node: event-loop lag, memory, collections. */
 export class Metrics implements Listener {
   readonly #registry = new Registry();
   readonly upstreams = new UpstreamMetrics(this.#registry);
@@ -57,7 +57,7 @@ export class Metrics implements Listener {
   ]);
   readonly #refusedConnections = this.#counter(
     'refused_connections_total',
-    'Number of client connections that were refused or never became a request',
+    'Number of client connections that were refused or sent no request',
     ['reason'],
   );
   #certificateExpiry: Gauge | undefined;
@@ -78,12 +78,12 @@ export class Metrics implements Listener {
   readonly #fills = this.#counter('fills_total', 'Number of blob downloads that ended', ['result']);
   readonly #resumedBytes = this.#counter(
     'fill_resumed_bytes_total',
-    'Number of bytes that downloads took over from earlier, broken ones',
+    'Number of bytes that downloads took over from earlier, broken downloads',
     [],
   );
   readonly #segments = this.#counter(
     'fill_segments_total',
-    'Number of segments of downloads: one each, and one for each reader far ahead',
+    'Number of segments of downloads: one per download, and one per reader far ahead',
     [],
   );
   readonly #pulls = this.#counter('pulls_total', 'Number of image manifests that clients got', [
@@ -97,12 +97,12 @@ export class Metrics implements Listener {
   );
   readonly #blobFaults = this.#counter(
     'blob_faults_total',
-    'Number of stored blobs that were found damaged',
+    'Number of cached blobs that were found damaged',
     ['problem', 'found_by', 'outcome'],
   );
   readonly #scrubbedBytes = this.#counter(
     'scrubbed_bytes_total',
-    'Number of bytes hashed again while nobody pulled',
+    'Number of bytes hashed again while no client pulled',
     [],
   );
   readonly #redisErrors = this.#counter('redis_errors_total', 'Number of Redis calls that failed', ['kind']);
@@ -128,7 +128,7 @@ export class Metrics implements Listener {
   );
   readonly #fleetWork = this.#counter(
     'fleet_work_total',
-    'Number of manifest requests that a fleet does once, by the part of this server',
+    'Number of manifest requests that a fleet sends once, by what this server did',
     ['end'],
   );
   readonly #durations = new Histogram({
@@ -143,9 +143,9 @@ export class Metrics implements Listener {
     collectDefaultMetrics({ register: this.#registry });
   }
 
-  /** Has these read at each scrape from now on; once. */
+  /** Reads these sources at each scrape from now on. To be called once. */
   read(sources: GaugeSources): void {
-    this.#gauge('fills_running', 'Number of downloads that run', sources.fills);
+    this.#gauge('fills_running', 'Number of running downloads', sources.fills);
     this.#gauge('fills_queued', 'Number of downloads that wait for their turn', sources.queuedFills);
     this.#gauge('store_blobs', 'Number of blobs on disk', () => sources.blobs().blobs);
     this.#gauge('store_blob_bytes', 'Number of bytes of blobs on disk', () => sources.blobs().bytes);
@@ -162,7 +162,7 @@ export class Metrics implements Listener {
     );
     this.#gauge(
       'room_reserved_bytes',
-      'Number of those bytes that are reserved for downloads, running or broken off',
+      'Number of those bytes that are reserved for running or broken downloads',
       () => sources.room().reservedBytes,
     );
     this.#gauge('room_limit_bytes', 'Number of bytes that cacheSize allows', () => sources.room().limitBytes);
@@ -176,7 +176,7 @@ export class Metrics implements Listener {
       this.#gauge('redis_up', '1 if Redis answers', () => (sources.redis() === 'up' ? 1 : 0));
       const states: Gauge<'state'> = new Gauge({
         name: 'pierhead_redis_state',
-        help: '1 if Redis is in this state: up, waiting (connected, but too slow) or down',
+        help: '1 if Redis is in this state: up, waiting (connected but too slow) or down',
         labelNames: ['state'],
         registers: [this.#registry],
         collect: () => {
@@ -284,7 +284,7 @@ export class Metrics implements Listener {
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
   }
 
-  /** All metrics that there are by now, for the documentation. */
+  /** All metrics that are registered now, for the documentation. */
   async list(): Promise<readonly ListedMetric[]> {
     const found = await this.#registry.getMetricsAsJSON();
     return found.map(({ name, help, type }) => {

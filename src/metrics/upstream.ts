@@ -6,7 +6,7 @@ export type UpstreamState = (typeof UPSTREAM_STATES)[number];
 
 const STATES = { closed: 0, 'half-open': 1, open: 2 } as const;
 
-/** What is known of the state of upstreams: breakers and pull limits. */
+/** State of upstreams: breakers and pull limits. */
 export class UpstreamMetrics implements Listener {
   readonly #registry: Registry;
   readonly #state;
@@ -68,13 +68,13 @@ export class UpstreamMetrics implements Listener {
     });
     this.#fallbacks = new Counter({
       name: 'pierhead_upstream_fallbacks_total',
-      help: 'Number of answers of fallback URLs in place of the registry',
+      help: 'Number of answers that came from fallback URLs',
       labelNames: ['upstream'] as const,
       registers,
     });
     this.#throttled = new Counter({
       name: 'pierhead_upstream_throttled_seconds_total',
-      help: 'Seconds that downloads waited for the bandwidth of their upstream, in sum',
+      help: 'Seconds that downloads waited for the bandwidth limit of their upstream, in sum',
       labelNames: ['upstream'] as const,
       registers,
     });
@@ -88,11 +88,11 @@ export class UpstreamMetrics implements Listener {
     this.#throttled.inc({ upstream }, ms / 1000);
   }
 
-  /** Has these read at each scrape from now on; once. */
+  /** Reads `upstreams` at each scrape from now on. To be called once. */
   read(upstreams: () => readonly { readonly host: string; readonly state: UpstreamState }[]): void {
     const states: Gauge<'upstream' | 'state'> = new Gauge({
       name: 'pierhead_upstream_state',
-      help: '1 if the upstream is in this state: up, silent (a request has waited in vain), down, or offline by setting',
+      help: '1 if the upstream is in this state: up, silent (a request waited 2 s without any answer), down, or offline by setting',
       labelNames: ['upstream', 'state'],
       registers: [this.#registry],
       collect: () => {
