@@ -6,30 +6,30 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { errorCode, StartError, systemReason } from '../lib/errors.ts';
 
-/** A file of the set, to be readable by its owner alone if it holds a key. */
+/** A file of the set. Only its owner may read a key. */
 export interface TlsFile {
   readonly name: string;
   readonly text: string;
   readonly holds: 'certificate' | 'key';
 }
 
-/** What a certificate is for, and a section of the configuration. */
+/** The use of a certificate, and the name of its section in the configuration. */
 type Purpose = 'authority' | 'server' | 'client';
 
 const DAY_MS = 86_400_000;
 const VALID_DAYS = 365;
-/** Clocks differ. */
+/** For clients whose clock is slow. */
 const EARLIER_MS = 3_600_000;
-/** X.509 allows no longer common name. */
+/** The longest common name of X.509 (RFC 5280, appendix A.1). */
 const MAX_COMMON_NAME = 64;
 
 /**
- * An authority, a certificate of it for a server of these names and addresses, and one for clients. The key of the
- * authority is forgotten: nobody can ever make another certificate that its clients would trust. Throws StartError.
+ * An authority, its certificate for a server with these names and addresses, and one for clients. The key of the authority
+ * is thrown away, so that no further certificate can be made. Throws StartError.
  */
 export function createTlsSet(hosts: readonly string[], now: Date): readonly TlsFile[] {
   const [host = ''] = hosts;
-  // Keys lie here until OpenSSL has used them; `mkdtemp` makes a folder for its owner alone.
+  // OpenSSL reads the keys from files. `mkdtemp` makes a folder of mode 0700.
   const folder = mkdtempSync(join(tmpdir(), 'pierhead-tls-'));
   try {
     writeFileSync(join(folder, 'openssl.cnf'), configuration(hosts, now));
@@ -56,21 +56,21 @@ interface Pair {
   readonly certificate: string;
 }
 
-/** A new key and its certificate, both in PEM form; those of the authority come first. */
+/** A new key and its certificate in PEM form. The authority must be made first. */
 function pair(folder: string, purpose: Purpose, commonName: string): Pair {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
   writeFileSync(join(folder, `${purpose}.key`), key, { mode: 0o600 });
   const request = ['-new', '-key', `${purpose}.key`, '-subj', `/CN=${commonName}`, '-out', `${purpose}.csr`];
   openssl(folder, ['req', '-config', 'openssl.cnf', ...request]);
-  // Not `openssl x509`: only from OpenSSL 3.4 on it can let a certificate begin at another time than now.
+  // Not `openssl x509`: it can set the start of validity only from OpenSSL 3.4 on.
   const signing = ['-batch', '-notext', '-extensions', purpose, '-in', `${purpose}.csr`];
   const how = purpose === 'authority' ? [...signing, '-selfsign'] : signing;
   openssl(folder, ['ca', '-config', 'openssl.cnf', ...how, '-out', `${purpose}.crt`]);
   return { key, certificate: readFileSync(join(folder, `${purpose}.crt`), 'utf8') };
 }
 
-/** For `req` and `ca`, of OpenSSL from 1.1.1 on and of LibreSSL. */
+/** For `openssl req` and `openssl ca` of OpenSSL 1.1.1 or later and LibreSSL. */
 function configuration(hosts: readonly string[], now: Date): string {
   const names = hosts.map((host) => `${isIP(host) === 0 ? 'DNS' : 'IP'}:${host}`);
   const identifiers = ['subjectKeyIdentifier = hash', 'authorityKeyIdentifier = keyid'];
@@ -110,7 +110,7 @@ function configuration(hosts: readonly string[], now: Date): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** Two digits of the year before 2050 (RFC 5280, section 4.1.2.5). */
+/** Before 2050 the year has two digits (RFC 5280, section 4.1.2.5). */
 function time(ms: number): string {
   const digits = `${new Date(ms).toISOString().replaceAll(/\D/g, '').slice(0, 14)}Z`;
   return digits < '2050' ? digits.slice(2) : digits;
@@ -119,13 +119,13 @@ function time(ms: number): string {
 function openssl(folder: string, args: readonly string[]): void {
   const { status, error, stderr } = spawnSync('openssl', args, {
     cwd: folder,
-    // Nothing else is its business: neither our secrets nor a configuration of the machine.
+    // Without the other variables: they hold secrets, or name a configuration of the machine.
     env: { PATH: process.env['PATH'] },
     encoding: 'utf8',
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   if (errorCode(error) === 'ENOENT')
-    throw new StartError('openssl is not installed; install it, such as by apt-get install openssl');
+    throw new StartError('openssl is not installed; install it, for example by apt-get install openssl');
   if (error !== undefined) throw new StartError(`cannot run openssl: ${systemReason(error)}`);
   if (status !== 0)
     throw new StartError(`openssl ${args[0]} failed: ${stderr.trim().replaceAll(/\s+/g, ' ')}`);

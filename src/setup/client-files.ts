@@ -1,31 +1,31 @@
-/** Where clients find the mirror. */
+/** The address of the mirror, as clients use it. */
 export interface MirrorAddress {
   /** Origin: `http://pierhead.example.net:5000`. */
   readonly url: string;
-  /** What the mirror is for: `docker.io`. */
+  /** The registry that the mirror stands for: `docker.io`. */
   readonly registry: string;
-  /** Whether the clients' systems do not trust its certificate by themselves; its authority is then put beside. */
+  /** True if clients need the file of its authority to trust its certificate. */
   readonly hasOwnAuthority: boolean;
-  /** For containerd: 2 is 2.2 and newer, 1 everything before; undefined: either, to be chosen in the file. */
+  /** `2` is containerd 2.2 and newer, `1` is older. Undefined: the file has both lines, one as a comment. */
   readonly containerd?: ContainerdVersion;
 }
 
 export const CONTAINERD_VERSIONS = ['1', '2'] as const;
 export type ContainerdVersion = (typeof CONTAINERD_VERSIONS)[number];
 
-/** What makes a client use the mirror. */
+/** The files that make a client use the mirror. */
 export interface ClientFiles {
   readonly file: ClientFile;
-  /** Where the certificate of the authority goes, if it has one of its own. */
+  /** Path on the client for the certificate of the authority. */
   readonly authorityPath: string;
-  /** What is to be done when the files are there. */
+  /** The next step, once the files are in place. */
   readonly afterwards: string;
 }
 
 export interface ClientFile {
-  /** Under `config/clients/`. */
+  /** Name under `config/clients/`. */
   readonly name: string;
-  /** On the client. */
+  /** Path on the client. */
   readonly path: string;
   readonly text: string;
 }
@@ -39,7 +39,7 @@ type Describe = (
 export const CLIENTS = {
   docker,
   containerd: hostsToml(
-    'ctr needs --hosts-dir /etc/containerd/certs.d, the CRI config_path = "/etc/containerd/certs.d"; nothing is to be restarted for hosts.toml itself',
+    'ctr needs --hosts-dir /etc/containerd/certs.d, the CRI config_path = "/etc/containerd/certs.d"; a change of hosts.toml needs no restart',
   ),
   nerdctl: hostsToml(
     'nothing more; rootless: ~/.config/containerd/certs.d instead of /etc/containerd/certs.d',
@@ -63,25 +63,25 @@ export function clientFiles(client: ClientName, address: MirrorAddress): ClientF
 }
 
 /**
- * The mirror of a registry for clients that do not say which one they mean: containerd, BuildKit and k3s add `?ns=`,
- * others would get the repository of that name at Docker Hub unless the registry stands in the path.
+ * The location of the mirror for clients that do not name the registry. containerd, BuildKit and k3s name it by `?ns=`.
+ * Others need it in the path; otherwise they get the repository of the same name from Docker Hub.
  */
 function placeOf(host: string, registry: string): string {
   return registry === 'docker.io' ? host : `${host}/${registry}`;
 }
 
-/** Hosts of registries that differ from the name in references. */
+/** The URL of a registry. The host of Docker Hub differs from its name in references. */
 function serverOf(registry: string): string {
   return registry === 'docker.io' ? 'https://registry-1.docker.io' : `https://${registry}`;
 }
 
 function docker(address: MirrorAddress, { host }: { readonly host: string }): ClientFiles {
   const { url, registry } = address;
-  // Docker 29 reads what containerd reads, for every registry; `registry-mirrors` is for Docker Hub alone.
+  // Docker 29 reads the hosts.toml of containerd, for every registry. `registry-mirrors` is for Docker Hub only.
   if (registry !== 'docker.io') {
     return hostsFiles({ ...address, containerd: '2' }, 'docker', [
       'Docker Engine 29 or newer with the containerd image store, its default',
-      'nothing more: it is read at each pull. Older engines have mirrors for docker.io only',
+      'nothing more: Docker reads it at each pull. Older engines have mirrors for docker.io only',
     ]);
   }
   return {
@@ -125,8 +125,8 @@ function hostsFiles(
 }
 
 /**
- * containerd asks for referrers from 2.2 on, past a mirror that does not list them; before, it takes a mirror with a
- * capability that it does not know for none (containerd, `core/remotes/docker/config`).
+ * containerd 2.2 and newer bypasses a mirror without `referrers` when it asks for them. Older versions skip a mirror with an
+ * unknown capability (containerd, `core/remotes/docker/config`).
  */
 function capabilities(version: ContainerdVersion | undefined): readonly string[] {
   const older = '  capabilities = ["pull", "resolve"]';
@@ -134,8 +134,8 @@ function capabilities(version: ContainerdVersion | undefined): readonly string[]
   if (version !== undefined) return [version === '1' ? older : newer];
   return [
     older,
-    '  # containerd 2.2 and newer, Docker 29 and newer: this line in place of the one above. Without it they ask for',
-    '  # signatures past the mirror; older ones leave out a mirror that has it, without a word.',
+    '  # containerd 2.2 and newer, Docker 29 and newer: use this line in place of the one above. Without it they ask',
+    '  # for signatures past the mirror. Older versions skip a mirror that has it, without a message.',
     `  # ${newer.trim()}`,
   ];
 }

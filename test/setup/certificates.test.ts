@@ -112,7 +112,7 @@ describe('what is made on the way to a set', () => {
     const folder = await testFolder();
     vi.stubEnv('TMPDIR', folder);
     vi.stubEnv('PATH', folder);
-    const message = 'openssl is not installed; install it, such as by apt-get install openssl';
+    const message = 'openssl is not installed; install it, for example by apt-get install openssl';
     expect(() => setFor(['localhost'])).toThrow(new StartError(message));
     expect(await readdir(folder)).toEqual([]);
   });
