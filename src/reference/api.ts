@@ -5,7 +5,7 @@ import type { CacheStatus } from '../mirror/answer/answers.ts';
 import { OperationError, type OperationErrorCode, type OperationName } from '../operations/protocol.ts';
 import { code, table } from './markdown.ts';
 
-/* Each record has a line for every member of its type: a new one does not compile before it is told of here. */
+/* Each record has a line for every member of its type. So a new member does not compile without a line here. */
 
 const CACHE_STATUS: Readonly<Record<CacheStatus, string>> = {
   hit: 'from the cache, fresh',
@@ -14,9 +14,9 @@ const CACHE_STATUS: Readonly<Record<CacheStatus, string>> = {
   stored: 'downloaded and cached',
   collapsed: 'from a download that another request had started',
   bypass: 'downloaded and not cached',
-  miss: 'asked of the upstream, nothing to cache: a HEAD, or an error',
+  miss: 'from the upstream, nothing to cache: a HEAD, or an error',
   negative: 'a remembered 404 (`negativeTtl`)',
-  local: 'answered without cache and upstream: ping, health, errors of the request',
+  local: 'without cache and upstream: ping, health, errors of the request',
 };
 
 const ERROR_CODES: Readonly<Record<OciErrorCode, readonly [statuses: string, meaning: string]>> = {
@@ -32,7 +32,10 @@ const ERROR_CODES: Readonly<Record<OciErrorCode, readonly [statuses: string, mea
     'not allowed: `allowNetworks`, `authNetworks`, `tlsClientCa`, `allow`, `deny`, `accounts`; in `failMode: strict` an outage, to a Docker Engine without the containerd store',
   ],
   TOOMANYREQUESTS: ['429', 'more than `requestRate`; `Retry-After` says when to ask again'],
-  UNAVAILABLE: ['503', 'not cached, and the upstream cannot be asked; too many passwords are being checked'],
+  UNAVAILABLE: [
+    '503',
+    'not cached, and the upstream is unreachable or limits Pierhead; too many password checks wait',
+  ],
   UNSUPPORTED: ['400, 405, 408, 431', 'a request that cannot be read, a wrong parameter, or a write'],
   UNKNOWN: ['500', 'a fault of Pierhead'],
 };
@@ -41,8 +44,8 @@ const OPERATION_ERRORS: Readonly<Record<OperationErrorCode, string>> = {
   usage: 'the request is wrong',
   protocol: 'the server speaks another version of the control protocol',
   'not-found': 'the image is not cached',
-  busy: 'the same is being done already',
-  failed: 'all else',
+  busy: 'the same operation runs already',
+  failed: 'any other error',
   stopped: 'the server is stopping',
 };
 
@@ -87,10 +90,10 @@ const OPERATIONS: Readonly<Record<OperationName, OperationText>> = {
     events: '`kind`: `progress` or `finding`',
     result: 'as `verify --json`, without `findings`',
   },
-  flush: { does: 'writes the history that is only in memory', request: '{}', result: 'an empty object' },
+  flush: { does: 'writes history entries that are only in memory', request: '{}', result: 'an empty object' },
 };
 
-/** What the code knows of the answers at the three addresses, in Markdown. */
+/** Tables of answers, errors and operations in Markdown. */
 export function apiSections(): Readonly<Record<string, string>> {
   const statuses = Object.keys(CACHE_STATUS) as CacheStatus[];
   const errors = Object.keys(OPERATION_ERRORS) as OperationErrorCode[];

@@ -5,7 +5,7 @@ import { anchor, code, plain, table } from './markdown.ts';
 
 type Command = ReturnType<typeof createProgram>;
 
-/** All commands in Markdown, as commander has them: a list, the exit codes, then each command. */
+/** The commands of commander in Markdown: a list, the exit codes, then each command. */
 export function commandsSections(): Readonly<Record<string, string>> {
   const program = createProgram(() => undefined);
   const list = COMMANDS.map(({ name, description }) => [

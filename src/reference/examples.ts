@@ -8,7 +8,7 @@ export interface ExampleFile {
   readonly text: string;
 }
 
-/** What users copy: the file of each client for a mirror of Docker Hub, by plain HTTP and, in `tls/`, by TLS. */
+/** The file of each client for a mirror of Docker Hub: by plain HTTP, and by TLS in `tls/`. */
 export function exampleFiles(): readonly ExampleFile[] {
   const schemes = [
     { folder: '', url: `http://${EXAMPLE_HOST}`, hasOwnAuthority: false },

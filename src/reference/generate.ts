@@ -7,7 +7,7 @@ import { metricsSections } from './metrics.ts';
 import { settingsYaml } from './settings-file.ts';
 import { settingsSections } from './settings.ts';
 
-/** Run in the project's folder, writes anew what comes from the code: docs/reference, config/pierhead.yaml, config/clients. */
+/* Writes docs/reference, config/pierhead.yaml and config/clients. Runs in the folder of the project. */
 
 function fill(page: string, sections: Readonly<Record<string, string>>): void {
   const path = `docs/reference/${page}.md`;

@@ -1,4 +1,4 @@
-/** A table as Prettier pads it; the first row is its head. */
+/** A table, padded as by Prettier. The first row is the head. */
 export function table(rows: readonly (readonly string[])[]): string {
   const cells = rows.map((row) => row.map((cell) => cell.replaceAll('|', String.raw`\|`)));
   const widths = (cells[0] ?? []).map((_, column) =>
@@ -15,7 +15,7 @@ export function code(text: string): string {
   return `\`${text}\``;
 }
 
-/** Text outside of backticks, with what Markdown would read as its own. */
+/** Escapes the special characters of Markdown outside of backticks. */
 export function plain(text: string): string {
   const [head = '', ...rest] = text.split(/(`[^`]*`)/);
   return [head, ...rest]
@@ -23,7 +23,7 @@ export function plain(text: string): string {
     .join('');
 }
 
-/** The anchor that GitHub gives to a heading. */
+/** The anchor of a heading on GitHub. */
 export function anchor(heading: string): string {
   return heading
     .toLowerCase()
@@ -31,7 +31,7 @@ export function anchor(heading: string): string {
     .replaceAll(' ', '-');
 }
 
-/** `page` with these texts between their markers: all else on it is written by hand. Throws if a marker is not there. */
+/** Puts the texts between their markers. The rest of `page` is written by hand. Throws if a marker is missing. */
 export function withSections(page: string, sections: Readonly<Record<string, string>>): string {
   return Object.entries(sections).reduce((text, [name, content]) => {
     const [start, end] = [`<!-- ${name}: by npm run docs -->`, `<!-- /${name} -->`];

@@ -1,7 +1,7 @@
 import { Metrics, type GaugeSources, type ListedMetric } from '../metrics/metrics.ts';
 import { code, plain, table } from './markdown.ts';
 
-/** Groups of metrics by how their names begin; the first that fits counts. */
+/** Groups of metrics by the start of their names. The first group that fits counts. */
 const GROUPS: readonly (readonly [title: string, names: RegExp])[] = [
   ['Clients', /^pierhead_(?:requests?|response|refused|pulls|tls)_/],
   ['Cache and disk', /^pierhead_(?:room|store|index|coldest|evicted|blob|scrubbed)_/],
@@ -12,7 +12,7 @@ const GROUPS: readonly (readonly [title: string, names: RegExp])[] = [
   ['Redis and fleet', /^pierhead_(?:redis|fleet)_/],
 ];
 
-/** The metrics of Pierhead in Markdown, by their groups. Those of the process depend on Node and on the system. */
+/** The metrics of Pierhead in Markdown. Metrics of the process are left out: they depend on Node and the system. */
 export async function metricsSections(): Promise<Readonly<Record<string, string>>> {
   const own = (await allMetrics().list()).filter(({ name }) => name.startsWith('pierhead_'));
   const left = new Map(own.map((metric) => [metric.name, metric]));
@@ -30,7 +30,7 @@ function row({ name, type, labels, help }: ListedMetric): string[] {
   return [code(name), type, labels.map(code).join(', '), plain(help)];
 }
 
-/** With those that come only with their sources, their certificate or their Redis. */
+/** Includes metrics that need sources, a certificate or Redis. */
 function allMetrics(): Metrics {
   const nothing: GaugeSources = {
     fills: () => 0,

@@ -27,7 +27,7 @@ function groupSection(group: SettingGroup): string {
 
 function entry(group: SettingGroup, key: string, setting: Setting): string {
   const { help, more, env, flag, argument, example, needs = [] } = setting;
-  // An identity has fewer ways to log in than its upstream.
+  // An identity has fewer kinds of logins than an upstream.
   const excludes = setting.excludes?.filter((each) => Object.hasOwn(group.settings, each)) ?? [];
   const names = (keys: readonly string[]) => keys.map((each) => link(group, each)).join(', ');
   const flags = argument === undefined ? [flag, flag?.replace('--', '--no-')] : [`${flag} ${argument}`];
@@ -53,7 +53,7 @@ function values(raw: Raw): string {
   return [raw].flat().map(code).join(', ');
 }
 
-/** Names of settings in backticks lead to their entries: those of the same group first. */
+/** Links names of settings in backticks to their entries. Settings of the same group come first. */
 function linked(text: string, group: SettingGroup): string {
   const homes = [group, ...SETTING_GROUPS.filter(({ prefix }) => prefix === '')];
   return plain(text).replaceAll(/`(\w+)`/g, (name, key: string) => {
