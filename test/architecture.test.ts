@@ -127,6 +127,7 @@ const MIN_LINES = 30;
 /** Shorter files, and why they are files. */
 const SHORT: Readonly<Record<string, string>> = {
   'app/cleanup.ts': 'each part of app/ takes it',
+  'config/credentials.ts': 'config/load.ts and app/ ask it',
   'bundle/error.ts': 'the reader and the writer throw it',
   'download/errors.ts': 'both sides of the wall know it',
   'http/server/health.ts': 'the registry, the admin routes and app/ share it',

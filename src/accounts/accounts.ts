@@ -7,7 +7,7 @@ import { parseHtpasswd, parseTokenFile } from './files.ts';
 import { BcryptThread, PasswordChecks, dearestCost, refusalWork } from './passwords.ts';
 
 /** An item of the setting `accounts`. */
-export interface AccountRule {
+interface AccountRule {
   /** `*`: every account that no earlier rule names. */
   readonly name: string;
   /** Patterns of registry and repository: `docker.io/library/*`. */
@@ -46,7 +46,7 @@ export function parseCredentials(header: string | undefined): Credentials | unde
   return colon < 1 ? undefined : { kind: 'basic', name: text.slice(0, colon), secret: text.slice(colon + 1) };
 }
 
-export interface AccountsOptions {
+interface AccountsOptions {
   /** Absolute paths. Undefined: no accounts of this kind. */
   readonly htpasswdFile: string | undefined;
   readonly tokensFile: string | undefined;

@@ -14,7 +14,7 @@ const MAX_WAITING_PER_CLIENT = 4;
 /** A client with one address of IPv6 usually has all of its /64. */
 const CLIENT_BITS = { v4: 32, v6: 64 };
 
-export interface PasswordCheck {
+interface PasswordCheck {
   readonly name: string;
   readonly password: string;
   /** The first hash belongs to the account. The others make all refusals equally slow (`refusalWork`). */
@@ -24,7 +24,7 @@ export interface PasswordCheck {
 }
 
 /** `busy`: too many checks wait. */
-export type Verdict = 'right' | 'wrong' | 'busy';
+type Verdict = 'right' | 'wrong' | 'busy';
 
 /**
  * Keeps slow checks rare and bounded. It remembers results under a digest with a key of this process, so that memory

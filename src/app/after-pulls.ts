@@ -35,7 +35,7 @@ export function knownPlatforms(settings: Settings): Platform[] {
 const MAX_REMEMBERED = 10_000;
 
 /** The network of a client address: that of the first `clients` rule that holds it, else the /24 (IPv6: /64) around it. */
-export function clientNetworks({ clients }: Settings): (address: string) => string {
+function clientNetworks({ clients }: Settings): (address: string) => string {
   const rules = clients.map(({ network }) => ({ network, holds: networkOverlap(network) }));
   const known = new LRUCache<string, string>({
     ...atMost(MAX_REMEMBERED),
@@ -49,7 +49,7 @@ export function clientNetworks({ clients }: Settings): (address: string) => stri
   return (address) => known.memo(address);
 }
 
-export interface FollowUpParts extends Pick<
+interface FollowUpParts extends Pick<
   ReadAheadOptions,
   'store' | 'links' | 'fetcher' | 'negative' | 'members' | 'clients' | 'blobs'
 > {
@@ -59,7 +59,7 @@ export interface FollowUpParts extends Pick<
 }
 
 /** The work after an answer: prefetch, count the pull, record it. */
-export interface FollowUps {
+interface FollowUps {
   readonly manifestServed: MirrorOptions['onManifest'];
   /** Starts no prefetch any more, and waits a little for running ones. */
   close(): Promise<void>;

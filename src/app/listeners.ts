@@ -48,7 +48,7 @@ function sentence(address: ListenAddress, place: string, cause: unknown): string
 /** Time limit for running answers when the server stops. */
 const DRAIN_MS = 30_000;
 
-export interface ListenersOptions {
+interface ListenersOptions {
   readonly settings: Settings;
   readonly shown: readonly ShownSetting[];
   readonly log: Logger;
@@ -57,7 +57,7 @@ export interface ListenersOptions {
 }
 
 /** The addresses on which the server listens. */
-export interface Listeners {
+interface Listeners {
   readonly listenUrl: string;
   readonly authUrl: string | undefined;
   readonly adminUrl: string | undefined;

@@ -1,3 +1,4 @@
+import { privatePatterns } from '../config/credentials.ts';
 import type { Settings } from '../config/settings.ts';
 import type { Tell } from '../events/events.ts';
 import { RepositoryAccess } from '../mirror/access/access.ts';
@@ -26,7 +27,6 @@ import type { Upstream } from '../upstream/upstream.ts';
 import { createFollowUps } from './after-pulls.ts';
 import type { Cleanup } from './cleanup.ts';
 import type { Storage } from './storage.ts';
-import { privatePatterns } from './upstreams.ts';
 
 /**
  * Other servers wait for the holder of a lock until its time limit has run out and this time has passed, so that its
@@ -34,21 +34,15 @@ import { privatePatterns } from './upstreams.ts';
  */
 const FLEET_SLACK_MS = 1000;
 
-export interface ManifestPartsOptions {
-  readonly settings: Settings;
-  readonly tell: Tell;
+interface ManifestPartsOptions extends Pick<PullsOptions, 'settings' | 'tell' | 'lock' | 'now'> {
   readonly store: ManifestStore;
   readonly links: ContentLinks;
   readonly access: RepositoryAccess;
-  /** Undefined: there is no fleet. */
-  readonly lock: FleetLock | undefined;
   readonly pins: Pins;
-  /** Ms since the epoch. */
-  readonly now: () => number;
 }
 
 /** The parts that ask upstream for manifests and tags. */
-export interface ManifestParts {
+interface ManifestParts {
   readonly negative: NegativeCache;
   readonly fetcher: ManifestFetcher;
   readonly heads: ManifestHeads;
@@ -57,7 +51,7 @@ export interface ManifestParts {
   readonly fleet: FleetSingleFlight;
 }
 
-export function createManifestParts(options: ManifestPartsOptions): ManifestParts {
+function createManifestParts(options: ManifestPartsOptions): ManifestParts {
   const { settings, tell, store, links, access, lock, pins, now } = options;
   const negative = new NegativeCache(settings.negativeTtlMs);
   const fleet = new FleetSingleFlight({

@@ -1,6 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import type { Settings } from '../config/settings.ts';
-import type { Tell } from '../events/events.ts';
 import { systemClock } from '../lib/clock.ts';
 import { repositoryKey } from '../oci/reference.ts';
 import { BundleImport } from '../operations/bundle/import.ts';
@@ -13,20 +11,15 @@ import type { Operations } from '../operations/protocol.ts';
 import { ContentRepair } from '../operations/verify/repair.ts';
 import { ScrubSchedule } from '../operations/verify/schedule.ts';
 import { ImageWarmer } from '../operations/warm/warm.ts';
-import type { Upstream } from '../upstream/upstream.ts';
 import { knownClients, knownPlatforms } from './after-pulls.ts';
 import type { Cleanup } from './cleanup.ts';
-import type { Pulls } from './mirror.ts';
-import type { Storage } from './storage.ts';
+import type { Pulls, PullsOptions } from './mirror.ts';
 
-export interface OperationsOptions {
-  readonly settings: Settings;
-  readonly tell: Tell;
-  readonly upstreams: ReadonlyMap<string, Upstream>;
-  readonly storage: Storage;
+interface OperationsOptions extends Pick<
+  PullsOptions,
+  'settings' | 'tell' | 'upstreams' | 'storage' | 'now'
+> {
   readonly pulls: Pulls;
-  /** Ms since the epoch. */
-  readonly now: () => number;
 }
 
 /** The operations for commands, and the schedule of verify and scrub. */

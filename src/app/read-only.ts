@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { privatePatterns, usesCredentials } from '../config/credentials.ts';
 import type { Settings } from '../config/settings.ts';
 import { RepositoryAccess } from '../mirror/access/access.ts';
 import { PullRules, TagScope } from '../mirror/access/rules.ts';
@@ -21,7 +22,6 @@ import type { ManifestStore, ReferrersStore } from '../store/manifests.ts';
 import { blobPath } from '../store/part/layout.ts';
 import { createOfflineUpstream } from '../upstream/sources/offline.ts';
 import { knownPlatforms } from './after-pulls.ts';
-import { privatePatterns, usesCredentials } from './upstreams.ts';
 
 /** Digests per read of the index. */
 const PAGE = 1000;

@@ -22,7 +22,7 @@ import type { Cleanup } from './cleanup.ts';
 /** Manifests in memory: about 10,000. */
 const MEMORY_MANIFEST_BYTES = 64 * 1024 * 1024;
 
-export interface StorageOptions {
+interface StorageOptions {
   readonly settings: Settings;
   readonly tell: Tell;
   /** Manifests in Redis. Undefined: there is no fleet. */

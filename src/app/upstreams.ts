@@ -1,4 +1,5 @@
 import { limitAt } from '../config/bandwidth.ts';
+import { usesCredentials } from '../config/credentials.ts';
 import type { Settings, UpstreamSettings } from '../config/settings.ts';
 import type { Tell } from '../events/events.ts';
 import type { UpstreamState } from '../metrics/upstream.ts';
@@ -13,7 +14,7 @@ import { createFallbackUpstream } from '../upstream/sources/fallback.ts';
 import { createOfflineUpstream } from '../upstream/sources/offline.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 
-export interface UpstreamsOptions {
+interface UpstreamsOptions {
   readonly settings: Settings;
   readonly version: string;
   readonly tell: Tell;
@@ -35,21 +36,6 @@ export function upstreamState(upstream: Upstream, { offline }: Settings): Upstre
   if (offline) return 'offline';
   if (!upstream.isReachable()) return 'down';
   return upstream.isSlow() ? 'silent' : 'up';
-}
-
-/** Whether Pierhead pulls any repository of this upstream with credentials. */
-export function usesCredentials(entry: UpstreamSettings): boolean {
-  return hasCredentials(entry) || entry.identities.length > 0;
-}
-
-/** Repository patterns per host that may be served although only the credentials can see them. */
-export function privatePatterns({ upstreams }: Settings): ReadonlyMap<string, readonly string[]> {
-  return new Map(Object.entries(upstreams).map(([host, entry]) => [host, entry.private]));
-}
-
-function hasCredentials(entry: UpstreamSettings): boolean {
-  const { username, token, tokenFile, credentialHelper, dockerConfig } = entry;
-  return [username, token, tokenFile, credentialHelper, dockerConfig].some((value) => value !== undefined);
 }
 
 function upstreamFor(host: string, entry: UpstreamSettings, options: UpstreamsOptions): Upstream {
@@ -107,5 +93,6 @@ function credentialsOf(host: string, entry: UpstreamSettings): Credentials | und
     return { source: new CredentialHelper({ helper: credentialHelper, server: dockerServer(host), now }) };
   }
   if (dockerConfig !== undefined) return { source: new DockerConfig({ path: dockerConfig, host, now }) };
-  return hasCredentials(entry) ? { username, password, passwordFile, token, tokenFile } : undefined;
+  const hasLogin = [username, token, tokenFile].some((value) => value !== undefined);
+  return hasLogin ? { username, password, passwordFile, token, tokenFile } : undefined;
 }

@@ -13,7 +13,7 @@ const PATTERN = /^(?:[a-z0-9.:-]|\*{1,2}(?!\*))+(?:\/(?:[a-z0-9._-]|\*{1,2}(?!\*
  * A glob for registry and repository: `docker.io/library/*`, `**`. If its first component cannot be a registry, it would
  * fit no repository: its author most likely meant Docker Hub. Throws UnitError.
  */
-export function parseAccountPattern(value: string): string {
+function parseAccountPattern(value: string): string {
   const [host = ''] = value.split('/');
   if (!PATTERN.test(value) || value.length > MAX_PATTERN_LENGTH)
     throw new UnitError(`${quoted(value)} is not a pattern`);
@@ -26,7 +26,7 @@ export function parseAccountPattern(value: string): string {
 }
 
 /** `*` or a user name. Throws UnitError. */
-export function parseAccountName(value: string): string {
+function parseAccountName(value: string): string {
   return value === '*' ? value : parseUsername(value);
 }
 

@@ -22,24 +22,23 @@ export function text<V>(parse: (text: string) => V) {
     .transform((value, context) => parsed(value.trim(), parse, context));
 }
 
-/** A list of such texts; a single text is split at its commas. */
+/** The items of a list. A single text is split at its commas. */
+const ITEMS = z.union([z.string().transform((value) => value.split(',')), z.array(z.string())]);
+
+/** A list of texts, each read by `parse`. */
 export function list<V>(parse: (text: string) => V) {
-  return z
-    .union([z.string().transform((value) => value.split(',')), z.array(z.string())])
-    .pipe(z.array(text(parse)));
+  return ITEMS.pipe(z.array(text(parse)));
 }
 
-/** A list whose texts are read together; a single text is split at its commas. */
+/** A list of texts that `parse` reads together. */
 export function wholeList<V>(parse: (texts: readonly string[]) => V) {
-  return z
-    .union([z.string().transform((value) => value.split(',')), z.array(z.string())])
-    .transform((values, context) =>
-      parsed(
-        values.map((value) => value.trim()),
-        parse,
-        context,
-      ),
-    );
+  return ITEMS.transform((values, context) =>
+    parsed(
+      values.map((value) => value.trim()),
+      parse,
+      context,
+    ),
+  );
 }
 
 function parsed<T, V>(value: T, parse: (value: T) => V, context: z.RefinementCtx): V {

@@ -2,7 +2,7 @@ import type { Setting } from './fields.ts';
 import { SLOTS, type Assignment } from './sources.ts';
 
 /** An option for a command line parser. */
-export interface SettingFlag {
+interface SettingFlag {
   /** `--data-dir`, `--no-offline`. */
   readonly name: string;
   /** `<folder>`; undefined: a switch. */

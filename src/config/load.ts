@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { environmentProxy, ProxyEnvironmentError } from '../lib/proxy-environment.ts';
 import { DOCKER_HUB } from '../oci/reference.ts';
+import { plainHttpWarnings } from './credentials.ts';
 import { CONFIG_FLAG, fromFlags, type Flags } from './flags.ts';
 import { fleetWarnings } from './redis.ts';
 import type { Settings, UpstreamSettings } from './settings.ts';
@@ -25,26 +26,6 @@ import {
 import { readFailure, SettingsError, quoted } from './units.ts';
 import { validate, type NamedMap, type Values } from './values.ts';
 import { readYamlFile, type FileContent } from './yaml-file.ts';
-
-const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/;
-
-/** A sentence for each upstream that gets its credentials unencrypted. */
-export function plainHttpWarnings({ upstreams }: Settings): string[] {
-  return Object.entries(upstreams)
-    .filter(([, upstream]) => hasCredentials(upstream) && isOpen(upstream.url))
-    .map(([host, { url }]) => `upstreams.${host}: credentials go to ${url} by plain HTTP`);
-}
-
-function hasCredentials(upstream: UpstreamSettings): boolean {
-  const { username, token, tokenFile, credentialHelper, dockerConfig, identities } = upstream;
-  const logins = [username, token, tokenFile, credentialHelper, dockerConfig];
-  return identities.length > 0 || logins.some((login) => login !== undefined);
-}
-
-function isOpen(url: string): boolean {
-  const { protocol, hostname } = new URL(url);
-  return protocol === 'http:' && !LOOPBACK.test(hostname);
-}
 
 export interface LoadOptions {
   readonly flags: Flags;

@@ -6,7 +6,7 @@ import type { TagTtlRule, TtlMs } from './tags.ts';
 import type { Size } from './units.ts';
 
 /** Credentials for the repositories that a pattern names. */
-export interface IdentitySettings {
+interface IdentitySettings {
   readonly pattern: string;
   readonly username?: string;
   readonly password?: string;
@@ -16,7 +16,7 @@ export interface IdentitySettings {
 }
 
 /** Settings for the clients of a network. */
-export interface ClientSettings {
+interface ClientSettings {
   /** CIDR notation. */
   readonly network: string;
   readonly failMode?: 'fallthrough' | 'strict';
@@ -27,7 +27,7 @@ export interface ClientSettings {
 }
 
 /** Repositories that an account may pull. */
-export interface AccountSettings {
+interface AccountSettings {
   /** `*`: all accounts that no earlier item names. */
   readonly name: string;
   /** Globs of registry and repository. */

@@ -2,7 +2,7 @@ import { DOCKER_HUB, registryHost } from '../oci/reference.ts';
 import { isRegistryHost } from './addresses.ts';
 import { durationMs, oneOf, wholeList, wholeNumber, type Setting } from './fields.ts';
 import { formatDuration, parseDuration, quoted, UnitError } from './units.ts';
-import { parseRepositoryPattern } from './upstreams.ts';
+import { parseRepositoryPattern, TAG_PATTERN } from './upstreams.ts';
 
 /** Time that a tag is served before a tag check, in ms. `never`: a cached tag is never checked. */
 export type TtlMs = number | 'never';
@@ -13,7 +13,7 @@ export interface TagTtlRule {
   readonly ttlMs: TtlMs;
 }
 
-export interface TagTtl {
+interface TagTtl {
   /** The first rule that fits a tag counts. */
   readonly rules: readonly TagTtlRule[];
   /** For all other tags. */
@@ -22,8 +22,6 @@ export interface TagTtl {
 
 const MAX_TTL_MS = 365 * 86_400_000;
 const DEFAULT_TTL_MS = 60_000;
-/** A tag (OCI distribution-spec, `<reference>`) with `*` at any place. */
-const TAG_PATTERN = /^[\w*][\w.*-]{0,127}$/;
 
 /** `60s` for all tags, `library/*:latest=1m` for tags that fit the pattern. Throws UnitError. */
 export function parseTagTtl(texts: readonly string[]): TagTtl {

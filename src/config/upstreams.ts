@@ -19,10 +19,10 @@ export function parseRepositoryPattern(value: string): string {
 }
 
 /** A tag (OCI distribution-spec, `<reference>`) with `*` at any place. */
-const TAG_PATTERN = /^[\w*][\w.*-]{0,127}$/;
+export const TAG_PATTERN = /^[\w*][\w.*-]{0,127}$/;
 
 /** A glob for repositories, or for some of their tags: `acme/**`, `library/golang:1.*`. Throws UnitError. */
-export function parsePullPattern(value: string): string {
+function parsePullPattern(value: string): string {
   const colon = value.indexOf(':');
   if (colon < 0) return parseRepositoryPattern(value);
   const tag = value.slice(colon + 1);
@@ -31,13 +31,13 @@ export function parsePullPattern(value: string): string {
 }
 
 /** A host with an optional port, in lower case. Throws UnitError. */
-export function parseHost(value: string): string {
+function parseHost(value: string): string {
   if (!isRegistryHost(value)) throw new UnitError(`${quoted(value)} is not a host in lower case`);
   return value;
 }
 
 /** The name of a credential helper: `ecr-login` for `docker-credential-ecr-login`. Throws UnitError. */
-export function parseHelperName(value: string): string {
+function parseHelperName(value: string): string {
   if (!/^\w[\w.-]{0,63}$/.test(value))
     throw new UnitError(`${quoted(value)} is not the name of a credential helper`);
   return value;

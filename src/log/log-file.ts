@@ -69,7 +69,7 @@ export class LineBatches {
   }
 }
 
-export interface LogFileOptions {
+interface LogFileOptions {
   readonly fd: number;
   /** Most bytes that wait for a slow reader or a full disk. */
   readonly maxWaitingBytes: number;

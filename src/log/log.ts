@@ -7,15 +7,6 @@ import { LineBatches, LAST_WAIT_MS, LogFile } from './log-file.ts';
 /** Most nested causes. */
 const MAX_DEPTH = 5;
 
-/** An error in the log. */
-export interface ShownError {
-  readonly type: string;
-  readonly message: string;
-  readonly code?: string;
-  readonly stack?: string;
-  readonly cause?: unknown;
-}
-
 /**
  * The fields of an error that may go into the log. Libraries add fields with secrets: ioredis adds the refused command
  * with its arguments, also of `AUTH`. So only the named fields pass.
@@ -23,14 +14,13 @@ export interface ShownError {
 export function shownError(error: unknown, depth = 0): unknown {
   if (!(error instanceof Error)) return redactText(String(error));
   const { name, message, stack, cause } = error;
-  const shown: ShownError = {
+  return {
     type: name,
     message: redactText(message),
     ...('code' in error ? { code: redactText(String(error.code)) } : {}),
     ...(stack === undefined ? {} : { stack: redactText(stack) }),
     ...(cause === undefined || depth >= MAX_DEPTH ? {} : { cause: shownError(cause, depth + 1) }),
   };
-  return shown;
 }
 
 /** Lines that wait for the writer: about 50,000 requests. */
@@ -42,7 +32,7 @@ export const LOG_SERIALIZERS = {
   reason: (reason: unknown) => (typeof reason === 'string' ? redactText(reason) : undefined),
 };
 
-export interface LogOptions {
+interface LogOptions {
   readonly level: string;
   /** `auto`: readable on a terminal, JSON elsewhere. */
   readonly format: 'auto' | 'json' | 'pretty';

@@ -3,7 +3,7 @@ import { CLIENTS, clientFiles, isClientName } from '../setup/client-files.ts';
 const EXAMPLE_HOST = 'pierhead.example.net:5000';
 
 /** A file under `config/clients/`. */
-export interface ExampleFile {
+interface ExampleFile {
   readonly name: string;
   readonly text: string;
 }

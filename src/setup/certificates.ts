@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { errorCode, StartError, systemReason } from '../lib/errors.ts';
 
 /** A file of the set. Only its owner may read a key. */
-export interface TlsFile {
+interface TlsFile {
   readonly name: string;
   readonly text: string;
   readonly holds: 'certificate' | 'key';

@@ -1,5 +1,5 @@
 /** The address of the mirror, as clients use it. */
-export interface MirrorAddress {
+interface MirrorAddress {
   /** Origin: `http://pierhead.example.net:5000`. */
   readonly url: string;
   /** The registry that the mirror stands for: `docker.io`. */
@@ -11,10 +11,10 @@ export interface MirrorAddress {
 }
 
 export const CONTAINERD_VERSIONS = ['1', '2'] as const;
-export type ContainerdVersion = (typeof CONTAINERD_VERSIONS)[number];
+type ContainerdVersion = (typeof CONTAINERD_VERSIONS)[number];
 
 /** The files that make a client use the mirror. */
-export interface ClientFiles {
+interface ClientFiles {
   readonly file: ClientFile;
   /** Path on the client for the certificate of the authority. */
   readonly authorityPath: string;
@@ -22,7 +22,7 @@ export interface ClientFiles {
   readonly afterwards: string;
 }
 
-export interface ClientFile {
+interface ClientFile {
   /** Name under `config/clients/`. */
   readonly name: string;
   /** Path on the client. */
@@ -50,7 +50,7 @@ export const CLIENTS = {
   kaniko,
 } as const satisfies Readonly<Record<string, Describe>>;
 
-export type ClientName = keyof typeof CLIENTS;
+type ClientName = keyof typeof CLIENTS;
 
 export function isClientName(text: string): text is ClientName {
   return Object.hasOwn(CLIENTS, text);
