@@ -109,7 +109,7 @@ export const OUTAGE_SETTINGS = {
     default: '10',
     example: '50',
     allowed: 'a whole number from 0 to 100000',
-    help: 'Number of pulls at which few pulls are left, whatever their share.',
+    help: 'Number of pulls at which few pulls are left, at any share of the limit.',
     schema: wholeNumber({ min: 0, max: 100_000 }),
   },
 } as const satisfies Readonly<Record<string, Setting>>;
@@ -254,7 +254,7 @@ export const CLIENT_SETTINGS = {
   platform: {
     example: 'linux/arm/v7',
     allowed: PLATFORM_FORM,
-    help: 'Platform of these clients, whatever their User-Agent says.',
+    help: 'Platform of these clients, instead of the one in their User-Agent.',
     schema: text(parsePlatformText).exactOptional(),
   },
   resolve: {
