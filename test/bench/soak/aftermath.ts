@@ -22,11 +22,7 @@ const EVICTION_PAUSE_MS = 20_000;
 /** Levels of pino. */
 const ERROR_LEVEL = 50;
 /** What is no error for an operator, and must not happen here: nobody takes files away, and no disk loses bits. */
-const BAD_EVENTS: ReadonlySet<unknown> = new Set([
-  'blob lost',
-  'bad content',
-  'stray file removed',
-]);
+const BAD_EVENTS: ReadonlySet<unknown> = new Set(['blob lost', 'bad content', 'stray file removed']);
 
 /** Resolves when nothing is amiss any more, as far as the server tells: what upstream did has to be got over. */
 export async function untilReady({ server }: Stage, tally: Tally): Promise<void> {
