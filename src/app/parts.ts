@@ -1,7 +1,7 @@
 import type { Settings } from '../config/settings.ts';
 import { tellAll, type Tell } from '../events/events.ts';
 import { createControl, type Control } from '../http/control/routes.ts';
-import { EventLog } from '../log/events.ts';
+import { EventLog } from '../log/event-log.ts';
 import type { Logger } from '../log/log.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import type { Mirror } from '../mirror/mirror.ts';

@@ -118,7 +118,7 @@ function refusalOf(settings: Settings, store: ManifestStore) {
   return async function refusal({ repository, tag, digest }: ListedImage): Promise<string | undefined> {
     const { host } = repository;
     const entry = settings.upstreams[host];
-    if (entry === undefined) return `${host} is not among the upstreams of the settings`;
+    if (entry === undefined) return `${host} is not an upstream; add it to \`upstreams\``;
     try {
       if (tag !== undefined) await scope.require(repository, { kind: 'tag', tag });
       if (digest !== undefined) await scope.require(repository, { kind: 'digest', digest });

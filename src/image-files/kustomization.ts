@@ -72,6 +72,6 @@ export function changedImage(needed: NeededImage, changes: readonly ImageChange[
   const full = parseFullName(spelling);
   if (full === undefined) return undefined;
   const { repository, tag, digest } = full;
-  const named = digest !== undefined ? { digest } : tag === undefined ? {} : { tag };
+  const named = digest === undefined ? { tag } : { digest };
   return { ...needed, spelling, image: { repository, ...named, platforms: needed.image.platforms } };
 }

@@ -2,8 +2,8 @@ import { rm } from 'node:fs/promises';
 import { errorCode } from '../../lib/errors.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
 import type { BlobIndex } from '../blobs.ts';
+import { diskError, fileState } from '../part/disk-error.ts';
 import type { HashThread } from '../part/hashing.ts';
-import { diskError, fileState } from '../part/health.ts';
 import { blobPath } from '../part/layout.ts';
 import type { BlobLeases } from './leases.ts';
 

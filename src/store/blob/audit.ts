@@ -9,8 +9,8 @@ import {
 } from '../../oci/digest.ts';
 import type { BlobAudit, BlobState, CheckOptions, ListedBlob, BlobIndex } from '../blobs.ts';
 import { closePath } from '../owner-only.ts';
+import { diskError, fileState } from '../part/disk-error.ts';
 import { HashError, type FileHasher } from '../part/hashing.ts';
-import { diskError, fileState } from '../part/health.ts';
 import { blobFolder, blobPath } from '../part/layout.ts';
 import type { BlobLeases } from './leases.ts';
 

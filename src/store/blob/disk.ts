@@ -15,20 +15,14 @@ import {
   type BlobFiles,
 } from '../blobs.ts';
 import { SharedBlocks } from '../part/blocks.ts';
+import { diskError, isMissing, fileState } from '../part/disk-error.ts';
+import { DiskHealth } from '../part/disk-health.ts';
 import { HashThread } from '../part/hashing.ts';
-import {
-  diskError,
-  isMissing,
-  DiskHealth,
-  fileState,
-  NoRoomError,
-  type Reservation,
-  type Room,
-} from '../part/health.ts';
 import { removePart } from '../part/journal.ts';
 import { KeptParts, type KeptPart } from '../part/kept.ts';
 import { blobPath, newPartPath } from '../part/layout.ts';
 import { DiskPart, type DiskPartOptions } from '../part/part.ts';
+import { NoRoomError, type Reservation, type Room } from '../room.ts';
 import { Adoptions } from './adoptions.ts';
 import type { BlobLeases } from './leases.ts';
 import { OpenFiles } from './open-files.ts';

@@ -2,7 +2,7 @@ import { errorCode } from '../../lib/errors.ts';
 import { WorkerThread } from '../../lib/worker.ts';
 import type { DigestAlgorithm } from '../../oci/digest.ts';
 import type { CheckOptions } from '../blobs.ts';
-import { diskError } from './health.ts';
+import { diskError } from './disk-error.ts';
 
 /** An order to the thread. Its answer has the same `id`. */
 export type HashOrder = { readonly id: number; readonly file: number } & (

@@ -4,7 +4,7 @@ import { Extents } from '../../lib/extents.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { KeptExtents } from '../blobs.ts';
 import { FOLDER_MODE } from '../owner-only.ts';
-import type { Reservation, Room } from './health.ts';
+import type { Reservation, Room } from '../room.ts';
 import { readJournal, removePart } from './journal.ts';
 import { partOfJournal, partsDirectory } from './layout.ts';
 

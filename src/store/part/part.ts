@@ -7,9 +7,11 @@ import { openRegularFile } from '../../lib/files.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../../oci/digest.ts';
 import type { BlobPart } from '../blobs.ts';
 import { FILE_MODE, FOLDER_MODE } from '../owner-only.ts';
+import type { Reservation } from '../room.ts';
 import { BLOCK_BYTES, type Read, type SharedBlocks } from './blocks.ts';
+import { diskError } from './disk-error.ts';
+import type { DiskHealth } from './disk-health.ts';
 import type { FileHash, HashThread } from './hashing.ts';
-import { diskError, type DiskHealth, type Reservation } from './health.ts';
 import { removeJournal, removePart, writeJournal } from './journal.ts';
 import type { KeptPart } from './kept.ts';
 

@@ -1,6 +1,6 @@
 import type { Tell } from '../../events/events.ts';
 import { SerialQueue } from '../../lib/turns.ts';
-import { NoRoomError, type Reservation, type Room } from '../part/health.ts';
+import { NoRoomError, type Reservation, type Room } from '../room.ts';
 
 /** Eviction in the background begins above HIGH_SHARE of the limit and ends below LOW_SHARE. */
 const HIGH_SHARE = 0.95;

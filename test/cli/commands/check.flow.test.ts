@@ -235,7 +235,7 @@ describe('`pierhead check`', () => {
     const layer = PLAIN.image.root.digest;
     const { images } = await checked('ghcr.io/org/app', `golang@${layer}`, `plain@${list}`);
     expect(images.map(({ problems }) => problems[0])).toEqual([
-      'ghcr.io is not among the upstreams of the settings',
+      'ghcr.io is not an upstream; add it to `upstreams`',
       'not known to belong to this repository',
       'not known to belong to this repository',
     ]);

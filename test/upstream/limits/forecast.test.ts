@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { EventLog } from '../../../src/log/events.ts';
+import { EventLog } from '../../../src/log/event-log.ts';
 import type { Logger } from '../../../src/log/log.ts';
 import type { PullLimitState } from '../../../src/oci/pull-limit.ts';
 import { Forecast } from '../../../src/upstream/limits/forecast.ts';
