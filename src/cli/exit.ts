@@ -10,7 +10,7 @@ import { DataDirError } from '../store/data-dir.ts';
 export const EXIT_CODES = {
   0: 'done',
   1: 'failed, or found something',
-  2: 'wrong arguments or settings; a data directory of other files, of a running server or of another version; an old Node',
+  2: 'wrong arguments or settings; a data directory of other files, of a running server, of another user (for root) or of another version; an old Node',
 } as const;
 
 export type ExitCode = keyof typeof EXIT_CODES;

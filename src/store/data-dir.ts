@@ -17,7 +17,7 @@ import { connect } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { errorCode, systemReason } from '../lib/errors.ts';
 import { deferred } from '../lib/promises.ts';
-import { closeToOthers, FILE_MODE, makeFolders, type Exposed } from './owner-only.ts';
+import { closeToOthers, FILE_MODE, makeFolders, userName, type Exposed } from './owner-only.ts';
 
 /** sun_path has 108 bytes on Linux and 104 on macOS and the BSDs (unix(7)). */
 const MAX_PATH_BYTES = 100;
@@ -60,11 +60,13 @@ export async function dataDirState(dataDir: string): Promise<DataDirState> {
     const names = await readdir(dataDir).catch(unlessMissing);
     if (names === undefined) return 'empty';
     if (names.includes(VERSION_FILE)) {
+      await layoutVersion(dataDir);
       const index = await stat(join(dataDir, 'index', 'data.mdb')).catch(unlessMissing);
       return index === undefined ? 'empty' : 'data';
     }
     return names.every((name) => IGNORED_NAME.test(name)) ? 'empty' : 'foreign';
   } catch (error) {
+    if (error instanceof DataDirError) throw error;
     if (errorCode(error) !== 'EACCES') throw unusable(dataDir, error);
     const message = `no permission to read the data directory ${shortened(dataDir)}; run this as the user of the server`;
     throw new DataDirError('unusable', message, error);
@@ -78,9 +80,9 @@ function unlessMissing(error: unknown): undefined {
 /** The data directory cannot be used; the message states the reason and the remedy. */
 export class DataDirError extends Error {
   override readonly name = 'DataDirError';
-  readonly code: 'owned' | 'version' | 'unusable';
+  readonly code: 'owned' | 'user' | 'version' | 'unusable';
 
-  constructor(code: 'owned' | 'version' | 'unusable', message: string, cause?: unknown) {
+  constructor(code: 'owned' | 'user' | 'version' | 'unusable', message: string, cause?: unknown) {
     super(message, { cause });
     this.code = code;
   }
@@ -106,7 +108,7 @@ export function controlSocket(dataDir: string): string {
 
 /**
  * Makes the directory and locks it for this process. Throws DataDirError if another process owns the directory, if
- * its layout is another one, or if it cannot be written.
+ * this process is root's and the directory is not, if its layout is another one, or if it cannot be written.
  *
  * The lock is `control.sock`. A socket is bound under a random name and then linked to that name; the link fails if the
  * name exists. If connecting to the existing name fails, its process is dead, and the socket is moved away. Unlike a
@@ -147,6 +149,7 @@ async function take(dataDir: string): Promise<DataDirLock> {
     await Promise.all(servers.map(close));
   };
   try {
+    await checkUser(dataDir, name);
     await checkVersion(dataDir);
     return { answerBy: answering.resolve, release, exposed: await closeToOthers(dataDir) };
   } catch (error) {
@@ -200,21 +203,39 @@ async function moveDeadAway(name: string, dataDir: string): Promise<void> {
   await rm(aside, { force: true }).catch(() => undefined);
 }
 
+/**
+ * The user of the server could not read what root writes into a directory of that user. The owner of a written file
+ * (`lock`) decides, not the user of this process: NFS with root_squash gives root's files to another user.
+ */
+async function checkUser(dataDir: string, lock: string): Promise<void> {
+  if (process.geteuid?.() !== 0) return;
+  const [{ uid }, written] = await Promise.all([stat(dataDir), stat(lock)]);
+  if (written.uid === uid) return;
+  const user = await userName(uid);
+  const [shown, sudo] = user === undefined ? [uid, `'#${uid}'`] : [`${user} (${uid})`, user];
+  throw new DataDirError(
+    'user',
+    `the data directory ${shortened(dataDir)} belongs to user ${shown}, who could not read the files of root; run this as that user: sudo -u ${sudo} …`,
+  );
+}
+
+/** Undefined: none, or none that counts. Throws DataDirError. */
+async function layoutVersion(dataDir: string): Promise<string | undefined> {
+  const path = join(dataDir, VERSION_FILE);
+  const text = await readFile(path, { encoding: 'utf8', flag: READ_FLAGS }).catch(unlessMissing);
+  // A start on a full disk leaves an empty file.
+  const found = text?.trim() ?? '';
+  if (found === '') return undefined;
+  if (found === LAYOUT_VERSION || EARLIER_VERSIONS.includes(found)) return found;
+  throw new DataDirError(
+    'version',
+    `the data directory ${dataDir} has layout version ${JSON.stringify(found.slice(0, 20))}; this program reads version ${LAYOUT_VERSION}; start the version of pierhead that made it`,
+  );
+}
+
 async function checkVersion(dataDir: string): Promise<void> {
   const path = join(dataDir, VERSION_FILE);
-  try {
-    const found = (await readFile(path, { encoding: 'utf8', flag: READ_FLAGS })).trim();
-    if (found === LAYOUT_VERSION) return;
-    // A start on a full disk leaves an empty file.
-    if (found !== '' && !EARLIER_VERSIONS.includes(found)) {
-      throw new DataDirError(
-        'version',
-        `the data directory ${dataDir} has layout version ${JSON.stringify(found.slice(0, 20))}; this program reads version ${LAYOUT_VERSION}; start the version of pierhead that made it`,
-      );
-    }
-  } catch (error) {
-    if (errorCode(error) !== 'ENOENT') throw error;
-  }
+  if ((await layoutVersion(dataDir)) === LAYOUT_VERSION) return;
   const next = join(dataDir, `.version.${randomBytes(6).toString('hex')}`);
   try {
     await writeFile(next, `${LAYOUT_VERSION}\n`, { mode: FILE_MODE });

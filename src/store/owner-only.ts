@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { lstat, mkdir, open } from 'node:fs/promises';
+import { lstat, mkdir, open, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errorCode } from '../lib/errors.ts';
 
@@ -75,4 +75,10 @@ export async function closePath(path: string): Promise<'closed' | 'mended' | 'le
   } finally {
     await file?.close();
   }
+}
+
+/** Undefined: the user is in no file, such as a DynamicUser of systemd. */
+export async function userName(uid: number): Promise<string | undefined> {
+  const lines = (await readFile('/etc/passwd', 'utf8').catch(() => '')).split('\n');
+  return lines.map((line) => line.split(':')).find(([, , id]) => id === String(uid))?.[0];
 }

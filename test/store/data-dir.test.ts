@@ -188,6 +188,12 @@ describe('the state of a data directory', () => {
     for (const file of files ?? []) await writeFile(join(dataDir, file), '');
     expect(await dataDirState(dataDir)).toBe(state);
   });
+
+  it('is not told of a newer layout, which this program cannot read', async () => {
+    const dataDir = await testFolder();
+    await writeFile(join(dataDir, 'version'), '99\n');
+    await expect(dataDirState(dataDir)).rejects.toMatchObject({ code: 'version' });
+  });
 });
 
 describe('a data directory that cannot be had', () => {

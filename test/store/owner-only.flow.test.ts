@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { blobPath } from '../../src/store/part/layout.ts';
@@ -7,7 +7,7 @@ import { runCommand } from '../support/command.ts';
 import { run } from '../support/commands.ts';
 import { filledHub, PLAIN } from '../support/filled-hub.ts';
 import { fetchRaw } from '../support/http.ts';
-import { asNobody, runAsNobody } from '../support/nobody.ts';
+import { asNobody, NOBODY, runAsNobody, serveAsNobody } from '../support/nobody.ts';
 import { startPierhead, type Pierhead } from '../support/pierhead.ts';
 import { MAIN } from '../support/program.ts';
 import { testFolder } from '../support/temp.ts';
@@ -66,6 +66,43 @@ const READING = [
   ['resolve', 'plain'],
   ['verify'],
 ];
+
+/** Whose the data directory and all in it are. */
+async function ownersIn(dataDir: string): Promise<number[]> {
+  const paths = ['', ...(await readdir(dataDir, { recursive: true }))];
+  const owners = await Promise.all(paths.map(async (path) => (await stat(join(dataDir, path))).uid));
+  return [...new Set(owners)];
+}
+
+describe('root, in the data directory of another user,', { timeout: COMMANDS_MS }, () => {
+  it.each([
+    [NOBODY, `nobody (${NOBODY})`, 'nobody'],
+    [61_999, '61999', "'#61999'"],
+  ])('is told to be user %i, and writes nothing', async (uid, shown, sudo) => {
+    const hub = await filledHub();
+    const dataDir = await openDataDir();
+    await chown(dataDir, uid, uid);
+    const outcome = await runCommand(['warm', 'plain'], { dataDir, upstreamUrl: hub.url });
+    expect(outcome.status).toBe(2);
+    expect(outcome.stderr).toBe(
+      `pierhead: the data directory ${dataDir} belongs to user ${shown}, who could not read the files of root; run this as that user: sudo -u ${sudo} …\n`,
+    );
+    expect(await readdir(dataDir)).toEqual([]);
+  });
+
+  it('reads, and has the server of that user do the rest', async () => {
+    const hub = await filledHub();
+    const dataDir = await openDataDir();
+    await chown(dataDir, NOBODY, NOBODY);
+    const options = { dataDir, upstreamUrl: hub.url };
+    expect((await runAsNobody(['warm', 'plain'], options)).status).toBe(0);
+    expect((await runCommand(['images'], options)).stdout.toString()).toContain('plain:latest');
+    expect((await runCommand(['pin', 'plain'], options)).status).toBe(2);
+    await serveAsNobody(options);
+    expect(await runCommand(['pin', 'plain'], options)).toMatchObject({ status: 0 });
+    expect(await ownersIn(dataDir)).toEqual([NOBODY]);
+  });
+});
 
 describe('another user of the machine', () => {
   it(
