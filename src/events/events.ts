@@ -36,7 +36,11 @@ export interface Events {
   /** A file in `blobs/` that does not match its name and is not in the index was removed. */
   readonly strayFileRemoved: { readonly digest: Digest };
   /** A client asked for a blob whose file does not fit the index. */
-  readonly blobLost: { readonly digest: Digest; readonly problem: 'short' | 'missing' | 'unreadable' };
+  readonly blobLost: {
+    readonly digest: Digest;
+    readonly problem: 'short' | 'missing' | 'unreadable';
+    readonly reason?: string;
+  };
   readonly badContent: BadContent;
   readonly scrubbed: { readonly bytes: number };
   readonly imported: BundleImported;

@@ -136,9 +136,9 @@ export class EventLog implements Listener {
     this.#log.warn(event, 'stray file removed');
   }
 
-  blobLost({ digest, problem }: Events['blobLost']): void {
+  blobLost({ digest, problem, reason }: Events['blobLost']): void {
     const message = problem === 'unreadable' ? 'blob unreadable' : 'blob lost';
-    this.#log.warn({ digest, problem }, message);
+    this.#log.warn({ digest, problem, reason }, message);
   }
 
   badContent({ foundBy, ...found }: BadContent): void {

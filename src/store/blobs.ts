@@ -63,6 +63,8 @@ export interface BlobStore {
   totals(): { readonly blobs: number; readonly bytes: number };
   /** Whether the last write failed. Cleared as soon as the disk works again. */
   readonly isFailing: boolean;
+  /** Whether a blob of the last minute's requests could not be read. */
+  readonly isUnreadable: boolean;
   close(): Promise<void>;
 }
 

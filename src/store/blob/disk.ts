@@ -37,7 +37,10 @@ export interface DiskBlobStoreOptions {
   readonly tell: Tell<'diskHealth' | 'blobLost'>;
 }
 
-/** How long a blob that the disk could not read is not opened: each client would be cut off at the same byte. */
+/**
+ * How long a blob that broke off while it was read is not opened: each client would be cut off at the same byte. One that
+ * could not be opened is tried each time.
+ */
 const UNREADABLE_FOR_MS = 60 * 1000;
 const MAX_UNREADABLE = 10_000;
 
@@ -59,7 +62,10 @@ class DiskBlobStore implements BlobStore {
     maxContentsBytes: 32 * 1024 * 1024,
     blocks: this.#blocks,
   });
-  readonly #unreadable = new LRUCache<Digest, true>({ ...atMost(MAX_UNREADABLE), ttl: UNREADABLE_FOR_MS });
+  readonly #unreadable = new LRUCache<Digest, 'opening' | 'reading'>({
+    ...atMost(MAX_UNREADABLE),
+    ttl: UNREADABLE_FOR_MS,
+  });
   readonly #adoptions: Adoptions;
 
   constructor(options: DiskBlobStoreOptions, kept: KeptParts) {
@@ -74,6 +80,11 @@ class DiskBlobStore implements BlobStore {
 
   get isFailing(): boolean {
     return this.#health.isFailing;
+  }
+
+  get isUnreadable(): boolean {
+    this.#unreadable.purgeStale();
+    return this.#unreadable.size > 0;
   }
 
   async stat(digest: Digest): Promise<{ readonly size: number } | undefined> {
@@ -104,20 +115,25 @@ class DiskBlobStore implements BlobStore {
   async #open(digest: Digest, release: () => void): Promise<StoredBlob | undefined> {
     const { dataDir, leases, index } = this.#options;
     await leases.removed(digest);
-    if (this.#unreadable.has(digest)) throw new BlobStoreError('disk-failed', `${digest} cannot be read`);
-    const size = index.getBlob(digest)?.size ?? (await this.#adoptions.adopt(digest));
-    if (size === undefined) return undefined;
+    if (this.#unreadable.get(digest) === 'reading') {
+      throw new BlobStoreError('disk-failed', `${digest} cannot be read`);
+    }
     let found: number | undefined;
     const path = blobPath(dataDir, digest);
     try {
+      const size = index.getBlob(digest)?.size ?? (await this.#adoptions.adopt(digest));
+      if (size === undefined) return undefined;
       const file = await this.#files.lease(path);
+      if (this.#unreadable.get(digest) === 'opening') this.#unreadable.delete(digest);
       found = file.size;
       if (found === size) {
         return {
           size,
           content: file.content,
           read: (buffer, length, position) =>
-            file.read(buffer, length, position).catch((error: unknown) => this.#cannotRead(digest, error)),
+            file
+              .read(buffer, length, position)
+              .catch((error: unknown) => this.#cannotRead(digest, 'reading', error)),
           close: async () => {
             release();
             file.release();
@@ -126,7 +142,7 @@ class DiskBlobStore implements BlobStore {
       }
       file.release();
     } catch (error) {
-      if (!isMissing(error)) throw diskError(error, `opening ${digest}`);
+      if (!isMissing(error)) this.#cannotRead(digest, 'opening', error);
     }
     await this.#lose(digest, found);
     return undefined;
@@ -176,11 +192,14 @@ class DiskBlobStore implements BlobStore {
     await this.#hashes.close();
   }
 
-  /** The file stays, because the disk may recover. For 60 s requests for the blob go upstream. */
-  #cannotRead(digest: Digest, cause: unknown): never {
-    if (!this.#unreadable.has(digest)) this.#options.tell('blobLost', { digest, problem: 'unreadable' });
-    this.#unreadable.set(digest, true);
-    throw diskError(cause, `reading ${digest}`);
+  /** The file stays, because the disk may recover. Requests for the blob go upstream meanwhile. */
+  #cannotRead(digest: Digest, doing: 'opening' | 'reading', cause: unknown): never {
+    const error = diskError(cause, `${doing} ${blobPath(this.#options.dataDir, digest)}`);
+    if (!this.#unreadable.has(digest)) {
+      this.#options.tell('blobLost', { digest, problem: 'unreadable', reason: error.message });
+    }
+    this.#unreadable.set(digest, doing);
+    throw error;
   }
 
   /** The file is short or missing: the entry goes, so that the blob is downloaded again. */

@@ -111,17 +111,19 @@ export class DiskPart implements BlobPart {
   async commit(size: number): Promise<void> {
     const { path, target, onCommitted } = this.#options;
     await this.#noted.catch(() => undefined);
-    await this.#onDisk('keeping a blob', async () => {
+    const folder = dirname(target);
+    const keep = async (): Promise<void> => {
       await this.#file.datasync();
-      await mkdir(dirname(target), { recursive: true, mode: FOLDER_MODE });
+      await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
       await putInPlace(path, target);
       // Without a sync the blob can be lost with the machine, so it is not entered. A file without an entry would not
       // be counted, so it is removed.
-      await syncDirectory(dirname(target)).catch(async (error: unknown) => {
+      await syncDirectory(folder).catch(async (error: unknown) => {
         await rm(target, { force: true }).catch(() => undefined);
         throw error;
       });
-    });
+    };
+    await this.#onDisk(`keeping a blob in ${folder}`, keep, folder);
     await onCommitted(size);
     // The index counts the blob now, so its reservation ends before any await.
     this.#settle();
@@ -175,12 +177,12 @@ export class DiskPart implements BlobPart {
     await writeJournal(path, { digest, size, written, isSynced });
   }
 
-  async #onDisk<T>(doing: string, work: () => Promise<T>): Promise<T> {
+  async #onDisk<T>(doing: string, work: () => Promise<T>, folder?: string): Promise<T> {
     try {
       return await work();
     } catch (cause) {
       const error = diskError(cause, doing);
-      this.#options.health.failed(error);
+      this.#options.health.failed(error, folder);
       throw error;
     }
   }

@@ -8,7 +8,7 @@ import { startTestApp, type TestApp } from '../../support/app.ts';
 import { bigBlob, hubWith, MIB, ranged, storedBlob } from '../../support/big-blob.ts';
 import { failOneRead } from '../../support/failing-disk.ts';
 import { metric } from '../../support/metrics.ts';
-import { inReach } from '../../support/reach.ts';
+import { inReach, readiness } from '../../support/reach.ts';
 import { rot, shorten, storedBytes } from '../../support/stored-files.ts';
 import { eventually } from '../../support/wait.ts';
 
@@ -53,8 +53,14 @@ describe('a stored blob whose file', () => {
     expect(answer.header('cache-status')).toBe('pierhead; fwd=bypass');
     expect(answer.body.equals(big.whole)).toBe(true);
     expect((await app.head(big.target)).status).toBe(200);
+    expect(await readiness(app)).toEqual({ status: 'degraded', degraded: ['disk'] });
+    expect(await metric(app, 'pierhead_degraded', 'reason="disk"')).toBe(1);
+    const said = app.log.filter(({ msg }) => msg === 'the disk cannot read a blob');
+    expect(said).toEqual([expect.objectContaining({ digest, reason: `opening ${path} failed: ELOOP` })]);
     await rename(`${path}.aside`, path);
     expect((await app.get(big.target)).header('cache-status')).toBe('pierhead; hit');
+    expect(await readiness(app)).toEqual({ status: 'ready' });
+    expect(await metric(app, 'pierhead_degraded')).toBe(0);
   });
 
   it('the disk stops reading midway ends short by FIN, and the next who asks gets it from upstream', async () => {
