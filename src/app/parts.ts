@@ -3,7 +3,7 @@ import { tellAll, type Tell } from '../events/events.ts';
 import { createControl, type Control } from '../http/control/routes.ts';
 import { EventLog } from '../log/event-log.ts';
 import type { Logger } from '../log/log.ts';
-import { Metrics } from '../metrics/metrics.ts';
+import { Metrics, type Trouble } from '../metrics/metrics.ts';
 import type { Mirror } from '../mirror/mirror.ts';
 import type { Operations } from '../operations/protocol.ts';
 import type { ScrubSchedule } from '../operations/verify/schedule.ts';
@@ -70,11 +70,22 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
   const control = createControl({ operations, version, tell });
   cleanup.pushWork(() => control.stop());
   const { index, local, blobs, space } = storage;
-  const diskTrouble = (): string[] => {
-    if (space.isCramped) return ['disk full'];
-    return blobs.isFailing ? ['disk'] : [];
+  const troubles = (): readonly Trouble[] => {
+    const isIndexFailing = local.isFailing || indexReason(storage) !== undefined;
+    return [
+      ...(redis === undefined ? [] : [{ reason: 'redis', isNow: redis.state !== 'up' }]),
+      { reason: 'disk full', isNow: space.isCramped },
+      { reason: 'disk', isNow: !space.isCramped && (blobs.isFailing || blobs.isUnreadable) },
+      { reason: 'index', isNow: isIndexFailing },
+      // With `offline: true` an unreachable upstream is no fault.
+      ...[...upstreams.values()].map((upstream) => ({
+        reason: upstream.host,
+        isNow: !settings.offline && !upstream.isReachable(),
+      })),
+    ];
   };
   metrics.read({
+    troubles,
     fills: () => pulls.blobPuller.running,
     queuedFills: () => pulls.blobPuller.queued,
     blobs: () => blobs.totals(),
@@ -102,13 +113,7 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
     operations,
     care,
     space,
-    degraded: () => [
-      ...(redis === undefined || redis.state === 'up' ? [] : ['redis']),
-      ...diskTrouble(),
-      ...(local.isFailing || indexReason(storage) !== undefined ? ['index'] : []),
-      // With `offline: true` an unreachable upstream is no fault.
-      ...(settings.offline ? [] : unreachable()),
-    ],
+    degraded: () => troubles().flatMap(({ reason, isNow }) => (isNow ? [reason] : [])),
     reasons: () => {
       const reason = indexReason(storage);
       return reason === undefined ? undefined : { index: reason };

@@ -16,8 +16,15 @@ import { UpstreamMetrics } from './upstream.ts';
 const REDIS_STATES = ['up', 'waiting', 'down'] as const;
 type RedisState = (typeof REDIS_STATES)[number];
 
+/** What `readyz` names in `degraded` while it lasts. */
+export interface Trouble {
+  readonly reason: string;
+  readonly isNow: boolean;
+}
+
 /** Values that each scrape reads from the stores and the mirror. */
 export interface GaugeSources {
+  readonly troubles: () => readonly Trouble[];
   readonly fills: () => number;
   readonly queuedFills: () => number;
   readonly blobs: () => { readonly blobs: number; readonly bytes: number };
@@ -145,6 +152,15 @@ export class Metrics implements Listener {
 
   /** Reads these sources at each scrape from now on. To be called once. */
   read(sources: GaugeSources): void {
+    const degraded: Gauge<'reason'> = new Gauge({
+      name: 'pierhead_degraded',
+      help: '1 if readyz names this reason: redis, disk, disk full, index or the host of an upstream',
+      labelNames: ['reason'],
+      registers: [this.#registry],
+      collect: () => {
+        for (const { reason, isNow } of sources.troubles()) degraded.set({ reason }, isNow ? 1 : 0);
+      },
+    });
     this.#gauge('fills_running', 'Number of running downloads', sources.fills);
     this.#gauge('fills_queued', 'Number of downloads that wait for their turn', sources.queuedFills);
     this.#gauge('store_blobs', 'Number of blobs on disk', () => sources.blobs().blobs);

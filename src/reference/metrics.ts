@@ -3,6 +3,7 @@ import { code, plain, table } from './markdown.ts';
 
 /** Groups of metrics by the start of their names. The first group that fits counts. */
 const GROUPS: readonly (readonly [title: string, names: RegExp])[] = [
+  ['Health', /^pierhead_degraded$/],
   ['Clients', /^pierhead_(?:requests?|response|refused|pulls|tls)_/],
   ['Cache and disk', /^pierhead_(?:room|store|index|coldest|evicted|blob|scrubbed)_/],
   ['Upstreams', /^pierhead_upstream_/],
@@ -33,6 +34,7 @@ function row({ name, type, labels, help }: ListedMetric): string[] {
 /** Includes metrics that need sources, a certificate or Redis. */
 function allMetrics(): Metrics {
   const nothing: GaugeSources = {
+    troubles: () => [],
     fills: () => 0,
     queuedFills: () => 0,
     blobs: () => ({ blobs: 0, bytes: 0 }),

@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { diskError, DiskHealth } from '../../../src/store/part/disk-health.ts';
+import { diskError } from '../../../src/store/part/disk-error.ts';
+import { DiskHealth } from '../../../src/store/part/disk-health.ts';
 import { testFolder } from '../../support/temp.ts';
 import { eventually } from '../../support/wait.ts';
 
