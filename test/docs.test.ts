@@ -11,6 +11,7 @@ import { fileFor } from './support/needed-settings.ts';
 const ROOT = new URL('..', import.meta.url).pathname;
 const NOT_OURS = new Set(['node_modules', 'dist', 'data', '.git']);
 const MAX_BYTES = 8000;
+const MAX_DESIGN_BYTES = 6000;
 /** The first line of a settings file on a page. */
 const SETTINGS_MARK = '# pierhead.yaml';
 /** What only a settings file holds at its top. */
@@ -60,6 +61,10 @@ describe('A link', () => {
 
 it.each(['README.md', ...GUIDES])('%s has 8 kB at most', (page) => {
   expect(statSync(join(ROOT, page)).size).toBeLessThanOrEqual(MAX_BYTES);
+});
+
+it.each(PAGES.filter((page) => page.startsWith('docs/design/')))('%s is a page, and no book', (page) => {
+  expect(statSync(join(ROOT, page)).size).toBeLessThanOrEqual(MAX_DESIGN_BYTES);
 });
 
 describe('An example of settings', () => {
