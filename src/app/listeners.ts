@@ -5,7 +5,6 @@ import type { Settings } from '../config/settings.ts';
 import { placeOf, type ShownSetting } from '../config/shown.ts';
 import { createAdminListener, type AdminRoutesOptions } from '../http/admin/routes.ts';
 import { type AdmissionOptions, RequestRates } from '../http/registry/clients.ts';
-import { requestEnded } from '../http/registry/exchange.ts';
 import { createRegistryServer } from '../http/registry/server.ts';
 import { isLoopback, networkMatcher } from '../http/server/addresses.ts';
 import type { Health } from '../http/server/health.ts';
@@ -150,7 +149,7 @@ function registryServer(
   tls: Tls | undefined,
   admission: AdmissionOptions,
 ) {
-  const { pull, tell } = parts;
+  const { pull } = parts;
   return createRegistryServer({
     ...serverOptions(settings, parts),
     tls,
@@ -160,9 +159,6 @@ function registryServer(
     failMode: settings.failMode,
     clients: settings.clients,
     health,
-    onExchange: (exchange) => tell('request', requestEnded(exchange)),
-    onUnreadable: (unreadable) => tell('unreadable', unreadable),
-    onInternalError: (error, exchange) => tell('fault', { where: exchange.kind, error }),
   });
 }
 

@@ -143,16 +143,7 @@ export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
     access,
     maxFills: settings.fills,
     segmentLimits: { maxStreams: settings.fillSegments, minGapBytes: settings.fillSegmentGapBytes },
-    onFillEnd: ({ repository, digest, error, ...end }) => {
-      const reason = error instanceof Error ? error.message : undefined;
-      tell('fill', {
-        upstream: repository.host,
-        repository: repositoryKey(repository),
-        digest,
-        ...end,
-        reason,
-      });
-    },
+    tell,
   });
   cleanup.push(() => blobPuller.close());
   const ahead = { store, links, fetcher, negative, members, clients, blobs: blobPuller };

@@ -29,12 +29,6 @@ export interface Exchange {
   namespace?: string;
 }
 
-/** What came was no request that could be parsed, or one for a tunnel. */
-export interface Unreadable {
-  readonly client: string;
-  readonly status: number;
-}
-
 /** True for the request of a HEAD, which gets headers only. */
 export function isHead(exchange: Exchange): boolean {
   return exchange.request.method === 'HEAD';

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Context } from 'hono';
+import type { Tell } from '../../events/events.ts';
 import type { PlatformRule } from '../../mirror/answer/answers.ts';
 import { clientAddress } from '../server/addresses.ts';
 import type { Health } from '../server/health.ts';
@@ -16,8 +17,7 @@ export interface RouteOptions {
   readonly clients: readonly ClientRule[];
   readonly isTrustedProxy: (address: string) => boolean;
   readonly health: () => Health;
-  /** Called with errors that are faults of this program. */
-  readonly onInternalError: (error: unknown, exchange: Exchange) => void;
+  readonly tell: Tell<'fault'>;
 }
 
 export interface PlatformRules {
@@ -82,12 +82,12 @@ export function createRoute(options: RouteOptions, onBegin: (exchange: Exchange)
   function refuse(exchange: Exchange, error: unknown): void {
     const { response } = exchange;
     try {
-      if (isInternal(error)) options.onInternalError(error, exchange);
+      if (isInternal(error)) options.tell('fault', { where: exchange.kind, error });
       if (response.headersSent || response.destroyed) response.destroy();
       else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
     } catch (unsaid) {
       // Not even that could be said: it must end this one answer, and not the server.
-      options.onInternalError(unsaid, exchange);
+      options.tell('fault', { where: exchange.kind, error: unsaid });
       response.destroy();
     }
   }

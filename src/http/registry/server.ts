@@ -1,8 +1,9 @@
 import type { ServerResponse, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Tell } from '../../events/events.ts';
 import { createHttpServer, type HttpServerOptions } from '../server/server.ts';
-import type { Exchange, Unreadable } from './exchange.ts';
+import { requestEnded, type Exchange } from './exchange.ts';
 import { createRoute, type RouteOptions } from './route.ts';
 import { createRoutes, type RoutesOptions } from './routes.ts';
 import { refuseUnreadable, statusOf } from './unreadable.ts';
@@ -44,10 +45,7 @@ function endWaiting(response: ServerResponse): void {
 }
 
 export interface RegistryServerOptions extends HttpServerOptions, RouteOptions, RoutesOptions {
-  /** Called once per request, when its answer is over or its client gone. */
-  readonly onExchange: (exchange: Exchange) => void;
-  /** Called for what is no request, once it is refused. */
-  readonly onUnreadable: (unreadable: Unreadable) => void;
+  readonly tell: Tell<'connectionRefused' | 'request' | 'unreadable' | 'fault'>;
 }
 
 /**
@@ -59,20 +57,22 @@ const WRITE = new Request('http://mirror/', { method: 'POST' });
 
 /** The server for clients: the door before the routes, on node:http itself for what is no ordinary request. */
 export function createRegistryServer(options: RegistryServerOptions): Server {
+  const { tell } = options;
   const open = new OpenAnswers();
-  const route = createRoute(options, (exchange) => open.begin(exchange, options.onExchange));
+  const route = createRoute(options, (exchange) =>
+    open.begin(exchange, () => tell('request', requestEnded(exchange))),
+  );
   const routes = createRoutes(options, route);
   const server = createHttpServer(options, (incoming, outgoing) => {
     incoming.url = originForm(incoming.url ?? '/');
     const isRead = incoming.method === 'GET' || incoming.method === 'HEAD';
     void routes.fetch(isRead ? READ : WRITE, { incoming, outgoing });
   });
-  const { onUnreadable } = options;
-  server.on('clientError', (error, connection) => refuseMalformed(error, connection, { open, onUnreadable }));
+  server.on('clientError', (error, connection) => refuseMalformed(error, connection, { open, tell }));
   // Node hands the connection over, or ends it without a word if nobody takes it: this is no proxy of that kind.
   server.on('connect', (_request, connection) => {
     if (open.isAnyOn(connection)) connection.destroy();
-    else onUnreadable(refuseUnreadable(connection, 405));
+    else tell('unreadable', refuseUnreadable(connection, 405));
   });
   // An expectation that is not known may be ignored (RFC 9110 section 10.1.1); Node's 417 would pass us by.
   server.on('checkExpectation', (request, response) => server.emit('request', request, response));
@@ -96,11 +96,11 @@ function originForm(target: string): string {
 function refuseMalformed(
   error: NodeJS.ErrnoException,
   connection: Duplex,
-  { open, onUnreadable }: { open: OpenAnswers } & Pick<RegistryServerOptions, 'onUnreadable'>,
+  { open, tell }: { readonly open: OpenAnswers; readonly tell: Tell<'unreadable'> },
 ): void {
   // In the middle of an answer, the error would be taken for a part of its body. Others than Node's parser and its
   // clock have no one left to tell, such as a TLS handshake that failed.
   if (!/^(HPE|ERR_HTTP)_/.test(error.code ?? '') || !connection.writable || open.isAnyOn(connection))
     connection.destroy();
-  else onUnreadable(refuseUnreadable(connection, statusOf(error)));
+  else tell('unreadable', refuseUnreadable(connection, statusOf(error)));
 }

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Events } from '../../events/events.ts';
 import { plainAddress } from '../server/addresses.ts';
 import { errorBody } from './errors.ts';
-import type { Unreadable } from './exchange.ts';
 import { cacheStatusHeader } from './headers.ts';
 
 /**
@@ -25,7 +25,7 @@ export function statusOf(error: NodeJS.ErrnoException): number {
 }
 
 /** Answers with an OCI error, although there is no response to write it to, and ends the connection. */
-export function refuseUnreadable(connection: Duplex, status: number): Unreadable {
+export function refuseUnreadable(connection: Duplex, status: number): Events['unreadable'] {
   const phrase = STATUS[status] ?? '';
   const message =
     status === 405 ? 'this mirror is no forward proxy' : `the request cannot be read: ${phrase}`;

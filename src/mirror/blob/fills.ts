@@ -1,8 +1,9 @@
 import type { SegmentLimits } from '../../download/plan.ts';
 import type { OpenBlob } from '../../download/source.ts';
+import type { Tell } from '../../events/events.ts';
 import { deferred, withinMs, type Deferred } from '../../lib/promises.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { Repository } from '../../oci/reference.ts';
+import { repositoryKey, type Repository } from '../../oci/reference.ts';
 import type { Link } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import type { BlobBody } from '../answer/answers.ts';
@@ -20,8 +21,7 @@ export interface FillsOptions {
   /** How many fills receive at a time. */
   readonly maxFills: number;
   readonly segmentLimits: SegmentLimits;
-  /** Told of every fill that has ended, for logs and metrics. */
-  readonly onFillEnd: (end: FillEnd & { readonly repository: Repository; readonly digest: Digest }) => void;
+  readonly tell: Tell<'fill'>;
 }
 
 /** Fills that go on although the client that asked for them has gone. */
@@ -85,9 +85,19 @@ export class Fills implements FillRegistry {
     void fill.ended.then((end) => {
       this.#fills.delete(digest);
       this.#leftBy.delete(fill);
-      this.#options.onFillEnd({ ...end, repository, digest });
+      this.#tellEnd(fill, end);
     });
     return fill;
+  }
+
+  #tellEnd({ repository, digest }: Fill, { error, ...end }: FillEnd): void {
+    this.#options.tell('fill', {
+      upstream: repository.host,
+      repository: repositoryKey(repository),
+      digest,
+      ...end,
+      reason: error instanceof Error ? error.message : undefined,
+    });
   }
 
   enter(fill: SlotUser): Promise<void> {

@@ -41,9 +41,6 @@ function optionsWith(own: Partial<RegistryServerOptions>): RegistryServerOptions
     failMode: 'fallthrough',
     clients: [],
     health: () => ({ isStopping: false, degraded: [] }),
-    onExchange: () => undefined,
-    onUnreadable: () => undefined,
-    onInternalError: () => undefined,
     ...own,
   };
 }
@@ -54,8 +51,7 @@ it('an error that cannot be sent ends its connection, and no other', async () =>
   const noHeader = new RequestError(403, 'DENIED', 'refused', { 'X-Reason': '\u{1f433}' });
   const options = optionsWith({
     admission: { ...ADMISSION, accounts: { authenticate: () => Promise.reject(noHeader) } },
-    onExchange: ({ request }) => ended.push(request.url ?? ''),
-    onInternalError: (error) => faults.push(error),
+    tell: tellTo({ request: ({ kind }) => ended.push(kind), fault: ({ error }) => faults.push(error) }),
   });
   const listener = await listen(createRegistryServer(options), { host: '127.0.0.1', port: 0 });
   onTestFinished(() => listener.cut());
@@ -63,7 +59,7 @@ it('an error that cannot be sent ends its connection, and no other', async () =>
   expect(faults).toMatchObject([{ code: 'ERR_INVALID_CHAR' }]);
   expect((await fetchRaw(`${listener.url}/healthz`)).status).toBe(200);
   await eventually(() => ended.length > 1, 'the ends of both');
-  expect(ended).toEqual(['/v2/', '/healthz']);
+  expect(ended).toEqual(['other', 'health']);
   expect(listener.answering).toBe(0);
 });
 

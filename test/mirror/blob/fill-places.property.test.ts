@@ -63,7 +63,7 @@ function upstreamOf({ latency, chunk }: { latency: number; chunk: number }) {
 }
 
 function startFill(blobs: BlobStore, open: OpenBlob): Fill {
-  const fills = new Fills({ blobs, maxFills: 1, segmentLimits: LIMITS, onFillEnd: () => undefined });
+  const fills = new Fills({ blobs, maxFills: 1, segmentLimits: LIMITS, tell: tellNobody });
   const fill = new Fill(
     { repository: REPOSITORY, digest: DIGEST, link: { by: 'manifest', size: SIZE }, open },
     fills,

@@ -175,7 +175,7 @@ function fillsOn(blobs: BlobStore, what: Script): Fills {
         return 3;
       },
     },
-    onFillEnd: () => undefined,
+    tell: tellNobody,
   });
 }
 
