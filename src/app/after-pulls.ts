@@ -3,7 +3,7 @@ import type { Settings } from '../config/settings.ts';
 import type { Tell } from '../events/events.ts';
 import { atMost } from '../lib/caches.ts';
 import { networkAround, networkOverlap } from '../lib/networks.ts';
-import { ReadAhead, type ReadAheadOptions } from '../mirror/after-pull/prefetch.ts';
+import { Prefetcher, type PrefetcherOptions } from '../mirror/after-pull/prefetch.ts';
 import { PullRecorder } from '../mirror/after-pull/recorder.ts';
 import { PullStatistics } from '../mirror/after-pull/statistics.ts';
 import type { MirrorOptions } from '../mirror/mirror.ts';
@@ -50,8 +50,8 @@ function clientNetworks({ clients }: Settings): (address: string) => string {
 }
 
 interface FollowUpParts extends Pick<
-  ReadAheadOptions,
-  'store' | 'links' | 'fetcher' | 'negative' | 'members' | 'clients' | 'blobs'
+  PrefetcherOptions,
+  'store' | 'links' | 'fetcher' | 'negative' | 'entries' | 'clients' | 'blobs'
 > {
   readonly settings: Settings;
   readonly tell: Tell;
@@ -68,7 +68,7 @@ interface FollowUps {
 export function createFollowUps({ settings, history, ...parts }: FollowUpParts): FollowUps {
   const statistics = new PullStatistics(parts);
   const recorder = new PullRecorder({ ...parts, history, networkOf: clientNetworks(settings) });
-  const readAhead = new ReadAhead({
+  const prefetcher = new Prefetcher({
     ...parts,
     mode: settings.readAhead,
     platforms: settings.platforms.flatMap((text) => parsePlatform(text) ?? []),
@@ -78,8 +78,8 @@ export function createFollowUps({ settings, history, ...parts }: FollowUpParts):
     manifestServed: (served) => {
       statistics.manifestServed(served);
       recorder.manifestServed(served);
-      readAhead.manifestServed(served);
+      prefetcher.manifestServed(served);
     },
-    close: () => readAhead.close(),
+    close: () => prefetcher.close(),
   };
 }

@@ -149,12 +149,12 @@ function registryServer(
   tls: Tls | undefined,
   admission: AdmissionOptions,
 ) {
-  const { pull } = parts;
+  const { mirror } = parts;
   return createRegistryServer({
     ...serverOptions(settings, parts),
     tls,
     asksForCertificates: admission.needsClientCertificate,
-    pull,
+    mirror,
     admission,
     failMode: settings.failMode,
     clients: settings.clients,

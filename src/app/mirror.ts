@@ -47,7 +47,7 @@ interface ManifestParts {
   readonly fetcher: ManifestFetcher;
   readonly heads: ManifestHeads;
   readonly freshness: TagFreshness;
-  readonly watch: EarlyChecks;
+  readonly earlyChecks: EarlyChecks;
   readonly fleet: FleetSingleFlight;
 }
 
@@ -74,7 +74,7 @@ function createManifestParts(options: ManifestPartsOptions): ManifestParts {
     tell,
   });
   const freshness = new TagFreshness({ store, checker, ttls, now });
-  const watch = new EarlyChecks({
+  const earlyChecks = new EarlyChecks({
     store,
     checker,
     ttls,
@@ -83,7 +83,7 @@ function createManifestParts(options: ManifestPartsOptions): ManifestParts {
     tell,
     now,
   });
-  return { negative, fetcher, heads, freshness, watch, fleet };
+  return { negative, fetcher, heads, freshness, earlyChecks, fleet };
 }
 
 /** Lists of referrers grow, even under `tagTtl: never`. */
@@ -103,7 +103,7 @@ export interface PullsOptions {
 
 /** The mirror, and those of its parts that commands use. */
 export interface Pulls extends ManifestParts {
-  readonly service: Mirror;
+  readonly mirror: Mirror;
   readonly manifests: ManifestPuller;
   readonly blobPuller: BlobPuller;
   /** `allow` and `deny` of the upstreams. */
@@ -132,11 +132,11 @@ export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
     now,
   });
   const { negative, fetcher } = parts;
-  cleanup.push(async () => parts.watch.close());
+  cleanup.push(async () => parts.earlyChecks.close());
   const clients = new ClientPlatforms(
     parsePlatform(settings.defaultPlatform) ?? { os: 'linux', architecture: 'amd64' },
   );
-  const members = new IndexEntries();
+  const entries = new IndexEntries();
   const blobPuller = new BlobPuller({
     blobs,
     links,
@@ -146,7 +146,7 @@ export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
     tell,
   });
   cleanup.push(() => blobPuller.close());
-  const ahead = { store, links, fetcher, negative, members, clients, blobs: blobPuller };
+  const ahead = { store, links, fetcher, negative, entries, clients, blobs: blobPuller };
   const followUps = createFollowUps({ settings, tell, history: storage.history, ...ahead });
   cleanup.push(() => followUps.close());
   const resolver = new PlatformResolver(clients);
@@ -156,7 +156,7 @@ export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
     access,
     links,
     resolver,
-    members,
+    entries,
     usage: space.usage,
     missingBlobs: new MissingBlobs({ blobs, isFilling: (digest) => blobPuller.isFilling(digest) }),
   });
@@ -173,14 +173,14 @@ export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
     ttlMs: settings.tagTtlMs === 'never' ? MAX_REFERRERS_TTL_MS : settings.tagTtlMs,
     now,
   });
-  const service = new Mirror({
+  const mirror = new Mirror({
     upstreams,
     manifests,
     blobs: blobPuller,
-    listing: new Listing({ catalogue: index, access, upstreams }),
+    listing: new Listing({ catalog: index, access, upstreams }),
     referrers,
     duringRequest: options.duringRequest,
     onManifest: followUps.manifestServed,
   });
-  return { ...parts, service, manifests, blobPuller, access, referrers, scope };
+  return { ...parts, mirror, manifests, blobPuller, access, referrers, scope };
 }

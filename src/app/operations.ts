@@ -37,7 +37,7 @@ export function createOperations(
     bookmarks: index,
     blobs,
     repair: new ContentRepair({
-      catalogue: index,
+      catalog: index,
       store: index,
       upstreams,
       fetcher,

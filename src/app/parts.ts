@@ -26,7 +26,7 @@ export interface PartsOptions {
 
 /** The parts that serve clients and commands. */
 export interface Parts {
-  readonly pull: Mirror;
+  readonly mirror: Mirror;
   readonly metrics: Metrics;
   readonly tell: Tell;
   readonly control: Control;
@@ -91,7 +91,7 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
     blobs: () => blobs.totals(),
     manifests: () => index.manifestTotals(),
     redis: () => redis?.state,
-    watchedTags: () => pulls.watch.size,
+    watchedTags: () => pulls.earlyChecks.size,
     fleetWaiting: () => pulls.fleet.waiting,
     room: () => space.figures(),
     coldestAgeMs: () => space.coldestAgeMs(),
@@ -106,7 +106,7 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
   // Commands are answered even if the addresses for clients are taken.
   lock.answerBy(control.listener);
   return {
-    pull: pulls.service,
+    mirror: pulls.mirror,
     metrics,
     tell,
     control,

@@ -65,7 +65,7 @@ export interface LocalManifestStore extends ManifestStore {
 }
 
 /** What a store that keeps everything can list, in ascending code-unit order. */
-export interface Catalogue {
+export interface Catalog {
   /** Keys (`docker.io/library/golang`) of the repositories that have a tag or a manifest, after `after`. */
   listRepositories(options: { after?: string; limit: number }): Promise<string[]>;
   listTags(repository: Repository): Promise<string[]>;

@@ -10,7 +10,7 @@ export interface ChosenRoute {
 }
 
 /** A mirror that never says what it has. */
-const pull = { repositories: () => new Promise(() => undefined) } as unknown as Mirror;
+const mirror = { repositories: () => new Promise(() => undefined) } as unknown as Mirror;
 
 /** Only its method counts. */
 const GET = new Request('http://mirror/');
@@ -27,7 +27,7 @@ const record: Route = (kind, answer) => (context) => {
   return RESPONSE;
 };
 
-const app = createRoutes({ pull, health: () => ({ isStopping: false, degraded: [] }) }, record);
+const app = createRoutes({ mirror, health: () => ({ isStopping: false, degraded: [] }) }, record);
 
 /** The route that the registry API takes for a GET of this target. */
 export function routeOf(target: string): ChosenRoute {

@@ -25,19 +25,19 @@ const NOWHERE = '/';
 const NAME = ':name{[^]+?}';
 
 export interface RoutesOptions {
-  readonly pull: Mirror;
+  readonly mirror: Mirror;
   readonly health: () => Health;
 }
 
 /** The routes of the registry API (OCI distribution-spec, "Endpoints", pull and discovery), and of health checks. */
-export function createRoutes({ pull, health }: RoutesOptions, route: Route): Hono<RegistryEnv> {
+export function createRoutes({ mirror, health }: RoutesOptions, route: Route): Hono<RegistryEnv> {
   const app = new Hono<RegistryEnv>({
     getPath: (_request, options) => routePath(options?.env?.incoming.url ?? NOWHERE),
     // Hono would choose TrieRouter where this one fails, which takes `/manifests-2` for `/manifests`.
     router: new RegExpRouter(),
   });
   const inRepository = (answer: AnswerInRepository): Answer => {
-    return (asked) => answer(pull, asked, findRepository(pull, asked));
+    return (asked) => answer(mirror, asked, findRepository(mirror, asked));
   };
   app.get(
     '/healthz',
@@ -59,7 +59,7 @@ export function createRoutes({ pull, health }: RoutesOptions, route: Route): Hon
   app.get(
     `/v2/${NAME}`,
     route('catalog', (asked) =>
-      asked.param('name') === '_catalog' ? answerCatalog(pull, asked) : answerOther(asked),
+      asked.param('name') === '_catalog' ? answerCatalog(mirror, asked) : answerOther(asked),
     ),
   );
   app.notFound(route('other', answerOther));
@@ -121,11 +121,11 @@ function answerOther({ exchange }: Asked): never {
   throw new RequestError(405, 'UNSUPPORTED', 'this is a read-only mirror: push to the registry itself');
 }
 
-async function answerCatalog(pull: Mirror, { exchange, mayPull }: Asked): Promise<void> {
+async function answerCatalog(mirror: Mirror, { exchange, mayPull }: Asked): Promise<void> {
   const page = pageQuery(queryOf(exchange));
   const limit = catalogLimit(page);
   const after = page.last === undefined ? {} : { after: page.last };
-  sendCatalog(exchange, await pull.repositories({ ...after, limit: limit + 1, mayPull }), limit);
+  sendCatalog(exchange, await mirror.repositories({ ...after, limit: limit + 1, mayPull }), limit);
 }
 
 interface InRepository {
@@ -133,13 +133,13 @@ interface InRepository {
   readonly query: URLSearchParams;
 }
 
-type AnswerInRepository = (pull: Mirror, asked: Asked, found: InRepository) => Promise<void>;
+type AnswerInRepository = (mirror: Mirror, asked: Asked, found: InRepository) => Promise<void>;
 
 /** Throws RequestError unless there can be such a repository, and who asks may see it. */
-function findRepository(pull: Mirror, { exchange, param, mayPull }: Asked): InRepository {
+function findRepository(mirror: Mirror, { exchange, param, mayPull }: Asked): InRepository {
   const query = queryOf(exchange);
   const namespace = query.get('ns') ?? undefined;
-  const repository = pull.locate(param('name'), namespace);
+  const repository = mirror.locate(param('name'), namespace);
   if (repository === undefined)
     throw new RequestError(404, 'NAME_INVALID', 'the repository name is malformed');
   exchange.repository = repositoryKey(repository);
@@ -151,7 +151,7 @@ function findRepository(pull: Mirror, { exchange, param, mayPull }: Asked): InRe
 }
 
 async function answerManifest(
-  pull: Mirror,
+  mirror: Mirror,
   { exchange, param, platforms }: Asked,
   { repository, query }: InRepository,
 ): Promise<void> {
@@ -166,7 +166,7 @@ async function answerManifest(
   // An error, too: what one client has no manifest for, another may.
   if (reference.kind === 'tag') exchange.vary = varyOf(platforms);
   const { accept, 'user-agent': userAgent } = exchange.request.headers;
-  const answer = await pull.manifest({
+  const answer = await mirror.manifest({
     repository,
     reference,
     client: { address: exchange.client, accept, userAgent, platform, rule: platforms.rule },
@@ -180,14 +180,14 @@ function varyOf({ varies }: PlatformRules): string {
   return varies === 'by-network' ? '*' : 'Accept, User-Agent';
 }
 
-async function answerBlob(pull: Mirror, asked: Asked, { repository }: InRepository): Promise<void> {
+async function answerBlob(mirror: Mirror, asked: Asked, { repository }: InRepository): Promise<void> {
   const { exchange } = asked;
   const digest = requireDigest(asked);
   if (isHead(exchange)) {
-    sendBlobHead(exchange, digest, await pull.headBlob(repository, digest));
+    sendBlobHead(exchange, digest, await mirror.headBlob(repository, digest));
     return;
   }
-  const body = await pull.openBlob(repository, digest, exchange.client);
+  const body = await mirror.openBlob(repository, digest, exchange.client);
   if (exchange.response.destroyed) {
     body.close();
     return;
@@ -196,20 +196,20 @@ async function answerBlob(pull: Mirror, asked: Asked, { repository }: InReposito
 }
 
 async function answerTags(
-  pull: Mirror,
+  mirror: Mirror,
   { exchange, param }: Asked,
   { repository, query }: InRepository,
 ): Promise<void> {
-  sendTags(exchange, param('name'), await pull.tags(repository, pageQuery(query)));
+  sendTags(exchange, param('name'), await mirror.tags(repository, pageQuery(query)));
 }
 
 async function answerReferrers(
-  pull: Mirror,
+  mirror: Mirror,
   asked: Asked,
   { repository, query }: InRepository,
 ): Promise<void> {
   const artifactTypes = query.getAll('artifactType');
-  const answer = await pull.referrers(repository, requireDigest(asked));
+  const answer = await mirror.referrers(repository, requireDigest(asked));
   sendReferrers(asked.exchange, answer, artifactTypes);
 }
 

@@ -59,7 +59,7 @@ export class RepositoryAccess {
    * unknown if it may not, unavailable if unclear.
    */
   admit(upstream: Upstream, repository: Repository, probe: Probe): MaybePromise<void> {
-    if (this.scope.holdsBackNothing(repository)) return this.#admit(upstream, repository, probe);
+    if (this.scope.allowsAll(repository)) return this.#admit(upstream, repository, probe);
     const inScope = this.scope.require(repository, wantedBy(probe));
     return inScope.then(() => this.#admit(upstream, repository, probe));
   }

@@ -133,7 +133,7 @@ export class TagScope {
     if (offers.size > 0) await this.#store.putOffers(repository, [...offers]);
   }
 
-  holdsBackNothing(repository: Repository): boolean {
+  allowsAll(repository: Repository): boolean {
     return this.#rules.of(repository) === 'all';
   }
 

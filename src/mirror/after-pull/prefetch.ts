@@ -22,7 +22,7 @@ import type { ManifestFetcher } from '../manifest/fetch.ts';
 import type { ServedManifest } from '../manifest/manifests.ts';
 import { entryFor } from '../manifest/platforms.ts';
 
-export interface ReadAheadOptions {
+export interface PrefetcherOptions {
   readonly mode: 'off' | 'manifests';
   /** Of all clients; empty: any. */
   readonly platforms: readonly Platform[];
@@ -30,7 +30,7 @@ export interface ReadAheadOptions {
   readonly links: ContentLinks;
   readonly fetcher: ManifestFetcher;
   readonly negative: NegativeCache;
-  readonly members: IndexEntries;
+  readonly entries: IndexEntries;
   readonly clients: ClientPlatforms;
   readonly blobs: Pick<BlobPuller, 'prefetch'>;
   /** Whether upstream can be asked, and has pulls left, for what nobody waits for. */
@@ -55,15 +55,15 @@ const MAX_STATEMENTS = 16;
 const MAX_STATEMENT_BYTES = 64 * 1024 * 1024;
 
 /** Fetches what clients ask for next while they read what they were given. Nobody waits for it, and nobody sees it fail. */
-export class ReadAhead {
-  readonly #options: ReadAheadOptions;
+export class Prefetcher {
+  readonly #options: PrefetcherOptions;
   readonly #running = new Set<Promise<void>>();
   readonly #nameOf = memoOf(formatPlatform);
   /** Lists, by repository and platform, and manifests of which all is here, on its way, or was not to be had just now. */
   readonly #ready = new LRUCache<string, true>({ ...atMost(MAX_READY), ...keptFor(READY_TTL_MS) });
   #isClosed = false;
 
-  constructor(options: ReadAheadOptions) {
+  constructor(options: PrefetcherOptions) {
     this.#options = options;
   }
 
@@ -102,7 +102,7 @@ export class ReadAhead {
    */
   #attestationsOf({ upstream, request: { repository }, answer }: ServedManifest): void {
     const { digest } = descriptorOf(answer);
-    const member = this.#options.members.get(digest);
+    const member = this.#options.entries.get(digest);
     if (member === undefined) return;
     const attestations = member.isAttestation ? [digest] : member.attestations;
     if (attestations.length === 0) return;
@@ -121,14 +121,14 @@ export class ReadAhead {
   ): Promise<boolean> {
     const load = async ({ digest }: { readonly digest: Digest }): Promise<Manifest> => {
       const nested = await this.#manifest(upstream, repository, { digest, kind: 'manifest' });
-      this.#options.members.note(nested);
+      this.#options.entries.note(nested);
       return nested;
     };
     const entry = await entryFor(wanted, list, load);
     if (entry === undefined || !this.#isCaredFor(entry.platform)) return true;
     const isNew = (await this.#options.store.getManifest(entry.digest)) === undefined;
     const child = await load(entry);
-    const attestations = this.#options.members.get(entry.digest)?.attestations ?? [];
+    const attestations = this.#options.entries.get(entry.digest)?.attestations ?? [];
     this.#run(async () => {
       await this.#attestations(upstream, repository, { attestations, mayPull: isNew });
     });

@@ -12,7 +12,7 @@ import type { IndexEntries } from '../manifest/entries.ts';
 import type { ServedManifest } from '../manifest/manifests.ts';
 
 export interface PullRecorderOptions {
-  readonly members: IndexEntries;
+  readonly entries: IndexEntries;
   readonly clients: ClientPlatforms;
   readonly history: PullHistory;
   /** The network that a client's address counts as, in CIDR notation. */
@@ -83,10 +83,10 @@ export class PullRecorder {
 
   /** What a digest belongs to, by what was asked for before: to all tags that named the same. */
   #afterOthers(digest: Digest, before: readonly Visit[]): Visit[] {
-    const { members } = this.#options;
+    const { entries } = this.#options;
     const other =
       before.find((visit) => visit.digest === digest) ??
-      before.find((visit) => members.isIn(visit.digest, digest));
+      before.find((visit) => entries.isIn(visit.digest, digest));
     if (other === undefined) return [{ digest, root: digest }];
     const others = before.filter((visit) => visit.digest === other.digest && visit.root === other.root);
     const tagged = others.filter(({ tag }) => tag !== undefined);
@@ -104,7 +104,7 @@ export class PullRecorder {
   #platformOf({ request, answer }: Pick<ServedManifest, 'request' | 'answer'>): Platform | undefined {
     const { digest, mediaType } = descriptorOf(answer);
     if (isIndexType(mediaType)) return this.#options.clients.expected(request.client);
-    return this.#options.members.get(digest)?.platform;
+    return this.#options.entries.get(digest)?.platform;
   }
 }
 

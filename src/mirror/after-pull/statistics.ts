@@ -15,7 +15,7 @@ import type { IndexEntries } from '../manifest/entries.ts';
 import type { ServedManifest } from '../manifest/manifests.ts';
 
 export interface PullStatisticsOptions {
-  readonly members: IndexEntries;
+  readonly entries: IndexEntries;
   readonly clients: ClientPlatforms;
   readonly tell: Tell<'pull'>;
 }
@@ -43,7 +43,7 @@ export class PullStatistics {
     if ('head' in answer) return;
     const { descriptor } = answer.manifest;
     if (isIndexType(descriptor.mediaType)) return;
-    const platform = this.#options.members.get(descriptor.digest)?.platform;
+    const platform = this.#options.entries.get(descriptor.digest)?.platform;
     // Statements on an image are no images.
     if (platform !== undefined && isUnknown(platform)) return;
     const name = platform === undefined ? 'unknown' : this.#nameOf(platform);

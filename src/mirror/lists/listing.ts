@@ -1,14 +1,14 @@
 import { formatRepositoryName } from '../../oci/image-name.ts';
 import { type Repository, parseRepositoryKey } from '../../oci/reference.ts';
 import type { TagPage } from '../../oci/tag-page.ts';
-import type { Catalogue } from '../../store/manifests.ts';
+import type { Catalog } from '../../store/manifests.ts';
 import { type TagList, type Upstream, failureReason } from '../../upstream/upstream.ts';
 import type { RepositoryAccess } from '../access/access.ts';
 import type { CatalogQuery, TagAnswer } from '../answer/answers.ts';
 import { failureError, saysAbsent } from '../answer/errors.ts';
 
 export interface ListingOptions {
-  readonly catalogue: Catalogue;
+  readonly catalog: Catalog;
   readonly access: RepositoryAccess;
   readonly upstreams: ReadonlyMap<string, Upstream>;
 }
@@ -35,7 +35,7 @@ export class Listing {
     const what = formatRepositoryName(repository);
     const missing = { host: repository.host, absent: 'repository-unknown' } as const;
     if (saysAbsent(outcome)) throw failureError(outcome, { what, ...missing });
-    const known = scope.tags(repository, await this.#options.catalogue.listTags(repository));
+    const known = scope.tags(repository, await this.#options.catalog.listTags(repository));
     if (known.length === 0) throw failureError(outcome, { what: `the tag list of ${what}`, ...missing });
     return { ...page(known, query), cache: 'stale', failure: failureReason(outcome, repository.host) };
   }
@@ -45,7 +45,7 @@ export class Listing {
     const shown: string[] = [];
     let after = options.after;
     while (shown.length < options.limit) {
-      const keys = await this.#options.catalogue.listRepositories({
+      const keys = await this.#options.catalog.listRepositories({
         limit: options.limit,
         ...(after === undefined ? {} : { after }),
       });

@@ -5,7 +5,7 @@ import { isImageManifestType, isIndexType } from '../../oci/media-types.ts';
 import type { Platform } from '../../oci/platform.ts';
 
 /** What an index said of a manifest that it names. */
-export interface IndexMember {
+export interface IndexedManifest {
   readonly platform?: Platform;
   /** It speaks of another one, and is no image. */
   readonly isAttestation: boolean;
@@ -13,7 +13,7 @@ export interface IndexMember {
   readonly attestations: readonly Digest[];
 }
 
-interface KnownMember extends IndexMember {
+interface KnownManifest extends IndexedManifest {
   readonly list: Digest;
 }
 
@@ -41,7 +41,7 @@ export class IndexEntries {
     maxSize: MAX_NAMES,
     sizeCalculation: (names) => names.size + 1,
   });
-  readonly #members = new LRUCache<Digest, KnownMember>({
+  readonly #members = new LRUCache<Digest, KnownManifest>({
     max: MAX_MEMBERS,
     maxSize: MAX_BYTES,
     sizeCalculation: ({ platform }) => MEMBER_BYTES + textLength(platform),
@@ -81,12 +81,12 @@ export class IndexEntries {
     return this.#lists.get(list)?.has(digest) === true;
   }
 
-  get(digest: Digest): IndexMember | undefined {
+  get(digest: Digest): IndexedManifest | undefined {
     return this.#members.get(digest);
   }
 
   /** Another index that names the manifest too, and says less of it, takes nothing away. */
-  #learn(digest: Digest, member: KnownMember): void {
+  #learn(digest: Digest, member: KnownManifest): void {
     const before = this.#members.peek(digest);
     if (before === undefined) {
       this.#members.set(digest, member);

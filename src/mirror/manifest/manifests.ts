@@ -33,12 +33,12 @@ export interface ManifestPullerOptions {
   readonly fetcher: ManifestFetcher;
   readonly heads: ManifestHeads;
   readonly freshness: TagFreshness;
-  readonly watch: EarlyChecks;
+  readonly earlyChecks: EarlyChecks;
   readonly negative: NegativeCache;
   readonly resolver: PlatformResolver;
   readonly usage: ImageUsage;
   readonly missingBlobs: MissingBlobs;
-  readonly members: IndexEntries;
+  readonly entries: IndexEntries;
 }
 
 interface How {
@@ -74,7 +74,7 @@ export class ManifestPuller {
   #given(upstream: Upstream, request: ManifestRequest, answer: ManifestAnswer): MaybePromise<ManifestAnswer> {
     const { repository, headOnly } = request;
     const given = headOnly ? headOf(answer) : answer;
-    const hasNoRules = this.#options.access.scope.holdsBackNothing(repository);
+    const hasNoRules = this.#options.access.scope.allowsAll(repository);
     if (hasNoRules) return this.#served(upstream, repository, given);
     return this.#name(request, given).then(() => this.#served(upstream, repository, given));
   }
@@ -177,9 +177,9 @@ export class ManifestPuller {
 
   /** What the tag names: by what is remembered if that is fresh, by asking upstream if not. */
   #named(upstream: Upstream, request: ManifestRequest, tag: string): MaybePromise<ManifestAnswer> {
-    const { store, freshness, watch } = this.#options;
+    const { store, freshness, earlyChecks } = this.#options;
     const { repository } = request;
-    watch.asked(upstream, repository, tag);
+    earlyChecks.asked(upstream, repository, tag);
     const freshSince = freshness.freshSince(repository, tag);
     return after(store.getTag(repository, tag, freshSince), (record) => {
       if (record === undefined) return this.#unseen(upstream, request, { kind: 'tag', tag });
@@ -246,14 +246,14 @@ export class ManifestPuller {
   }
 
   #noted(answer: GetAnswer): GetAnswer {
-    this.#options.members.note(answer.manifest);
+    this.#options.entries.note(answer.manifest);
     return answer;
   }
 
   async #fetch(upstream: Upstream, repository: Repository, reference: Reference): Promise<GetAnswer> {
     const { promise, joined } = this.#options.fetcher.fetch(upstream, repository, reference);
     const manifest = await promise;
-    this.#options.members.note(manifest);
+    this.#options.entries.note(manifest);
     return { manifest, cache: joined ? 'collapsed' : 'stored' };
   }
 

@@ -4,12 +4,12 @@ import type { BlobPuller } from '../../mirror/blob/blobs.ts';
 import type { ManifestFetcher } from '../../mirror/manifest/fetch.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { parseRepositoryKey, type Repository } from '../../oci/reference.ts';
-import type { Catalogue, ManifestStore } from '../../store/manifests.ts';
+import type { Catalog, ManifestStore } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import type { Whereabouts } from '../protocol.ts';
 
 export interface ContentRepairOptions {
-  readonly catalogue: Catalogue;
+  readonly catalog: Catalog;
   readonly store: ManifestStore;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly fetcher: ManifestFetcher;
@@ -39,17 +39,17 @@ export class ContentRepair {
 
   /** The repositories and images of a digest, for people. */
   async whereabouts(digest: Digest): Promise<Whereabouts> {
-    const { catalogue } = this.#options;
-    return { repositories: await this.holders(digest), images: await catalogue.listImagesOf(digest) };
+    const { catalog } = this.#options;
+    return { repositories: await this.holders(digest), images: await catalog.listImagesOf(digest) };
   }
 
   /** Keys of the repositories with a link to the digest, in ascending order. */
   async holders(digest: Digest): Promise<string[]> {
-    const { catalogue, store } = this.#options;
+    const { catalog, store } = this.#options;
     const holders: string[] = [];
     let after: string | undefined;
     for (;;) {
-      const keys = await catalogue.listRepositories({
+      const keys = await catalog.listRepositories({
         limit: PAGE,
         ...(after === undefined ? {} : { after }),
       });

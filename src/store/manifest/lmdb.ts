@@ -12,7 +12,7 @@ import { contentOf, namedBy } from '../index/manifests.ts';
 import { IndexTables, upgradeIndex } from '../index/tables.ts';
 import type {
   ManifestAudit,
-  Catalogue,
+  Catalog,
   Link,
   LocalManifestStore,
   RepositoryRecord,
@@ -31,7 +31,7 @@ export interface IndexOptions {
  * The embedded store: everything that is known besides the blobs' bytes, in one LMDB environment. Changes throw
  * IndexWriteError when the disk refuses them.
  */
-export interface Index extends LocalManifestStore, Catalogue, ListedBlobIndex, ManifestAudit, Bookmarks {
+export interface Index extends LocalManifestStore, Catalog, ListedBlobIndex, ManifestAudit, Bookmarks {
   /** For what works on the whole of it. */
   readonly tables: IndexTables;
   /** To be called once before anything is changed: an index that an earlier version made gets what it lacks. */

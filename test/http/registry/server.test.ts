@@ -36,7 +36,7 @@ function optionsWith(own: Partial<RegistryServerOptions>): RegistryServerOptions
     asksForCertificates: false,
     isTrustedProxy: () => false,
     tell: tellNobody,
-    pull: {} as Mirror,
+    mirror: {} as Mirror,
     admission: ADMISSION,
     failMode: 'fallthrough',
     clients: [],

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { RepositoryAccess } from '../../../src/mirror/access/access.ts';
 import { ContentLinks } from '../../../src/mirror/access/links.ts';
 import { PullRules, TagScope } from '../../../src/mirror/access/rules.ts';
-import { ReadAhead } from '../../../src/mirror/after-pull/prefetch.ts';
+import { Prefetcher } from '../../../src/mirror/after-pull/prefetch.ts';
 import { NegativeCache } from '../../../src/mirror/answer/negative-cache.ts';
 import { ClientPlatforms } from '../../../src/mirror/manifest/clients.ts';
 import { IndexEntries } from '../../../src/mirror/manifest/entries.ts';
@@ -31,18 +31,18 @@ async function readAhead(pulls: number) {
   const access = new RepositoryAccess({ store, scope, privatePatterns: new Map(), now: Date.now });
   const negative = new NegativeCache(10_000);
   const fleet = new FleetSingleFlight({ lock: undefined, maxWaitMs: 8000, tell: tellNobody });
-  const members = new IndexEntries();
+  const entries = new IndexEntries();
   const wanted: Digest[] = [];
   const errors: unknown[] = [];
   let left = pulls;
-  const ahead = new ReadAhead({
+  const ahead = new Prefetcher({
     mode: 'manifests',
     platforms: [],
     store,
     links: new ContentLinks(store),
     fetcher: new ManifestFetcher({ store, access, negative, fleet, now: Date.now }),
     negative,
-    members,
+    entries,
     clients: new ClientPlatforms({ os: 'linux', architecture: 'amd64' }),
     blobs: {
       prefetch: ({ digest }) => {
@@ -55,7 +55,7 @@ async function readAhead(pulls: number) {
   });
   const serve = async (stored: StoredManifest): Promise<void> => {
     const manifest = manifestOf(stored);
-    members.note(manifest);
+    entries.note(manifest);
     const served: ServedManifest = {
       upstream,
       request: {

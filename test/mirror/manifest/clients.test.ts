@@ -74,10 +74,10 @@ describe('what a client is expected to ask for', () => {
 describe('the pulls that are counted', () => {
   /** Images for these platforms, got by digest one after the other; what was counted. */
   function counted(platforms: readonly object[], clients = new ClientPlatforms(linux('amd64'))) {
-    const members = new IndexEntries();
+    const listed = new IndexEntries();
     const pulls: Events['pull'][] = [];
     const statistics = new PullStatistics({
-      members,
+      entries: listed,
       clients,
       tell: tellTo({ pull: (pull) => pulls.push(pull) }),
     });
@@ -87,7 +87,7 @@ describe('the pulls that are counted', () => {
       size: 1,
       platform,
     }));
-    members.note(manifestOf(storedManifest(OCI_INDEX, { manifests: entries })));
+    listed.note(manifestOf(storedManifest(OCI_INDEX, { manifests: entries })));
     for (const { digest } of entries) {
       const served = {
         request: {
