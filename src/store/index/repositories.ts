@@ -228,7 +228,7 @@ export class RepositoryTable {
   }
 
   /** Keys in the catalogue after `after`, in order. */
-  listed({ after, limit }: { readonly after?: string; readonly limit: number }): string[] {
+  listed({ after, limit }: { readonly after?: string | undefined; readonly limit: number }): string[] {
     return this.#catalogue.page(limit, after);
   }
 }

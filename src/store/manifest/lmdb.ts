@@ -6,7 +6,6 @@ import type { ListedBlobIndex } from '../blob/audit.ts';
 import type { ListedBlob, Bookmark, Bookmarks } from '../blobs.ts';
 import { imageNames } from '../index/closure.ts';
 import { CHANGES_PER_TURN, IndexError, IndexWriteError } from '../index/environment.ts';
-export { IndexError, IndexWriteError } from '../index/environment.ts';
 import { indexPath, inspectIndex } from '../index/inspection.ts';
 import { contentOf, namedBy } from '../index/manifests.ts';
 import { IndexTables, upgradeIndex } from '../index/tables.ts';
@@ -24,43 +23,41 @@ import type {
 export interface IndexOptions {
   readonly readOnly?: boolean;
   readonly now?: () => number;
-  readonly tell?: Tell<'indexDamaged'>;
+  readonly tell?: Tell<'indexDamaged'> | undefined;
 }
 
 /**
- * The embedded store: everything that is known besides the blobs' bytes, in one LMDB environment. Changes throw
- * IndexWriteError when the disk refuses them.
+ * The embedded store: all data but the bytes of blobs, in one LMDB environment. Changes throw IndexWriteError if the
+ * disk refuses them.
  */
 export interface Index extends LocalManifestStore, Catalog, ListedBlobIndex, ManifestAudit, Bookmarks {
-  /** For what works on the whole of it. */
+  /** For work on the whole index. */
   readonly tables: IndexTables;
-  /** To be called once before anything is changed: an index that an earlier version made gets what it lacks. */
+  /** Call this once before any change: adds the data that an index of an earlier version lacks. */
   upgrade(): Promise<void>;
-  /** Writes next to nothing; throws IndexWriteError if that cannot be done now. */
+  /** A small write; throws IndexWriteError if the disk refuses it. */
   probe(): Promise<void>;
-  /** The size of its file. */
+  /** The size of the file. */
   fileBytes(): number;
-  /** What of it is damaged, in LMDB's words; undefined: nothing, as far as anybody has seen. */
+  /** The damage in LMDB's words; undefined if none was seen. */
   readonly problem: string | undefined;
 }
 
 /**
- * Opens or makes the index in the directory `path`. It must have been inspected: what is damaged ends the process.
- * Throws IndexError.
+ * Opens or makes the index in the directory `path`. Inspect it first: a damaged index ends the process. Throws
+ * IndexError.
  */
 export function openIndex(path: string, options: IndexOptions = {}): Index {
   const { readOnly = false, now = Date.now, tell } = options;
   return new LmdbIndex(new IndexTables(path, { readOnly, tell }), now);
 }
 
-/** Opens the index of a data directory to be read beside whoever owns it. Throws IndexError. */
+/** Opens the index of a data directory for reading, also while another process owns it. Throws IndexError. */
 export async function readIndex(dataDir: string): Promise<Index> {
   const path = indexPath(dataDir);
   const damage = await inspectIndex(path, 'reader');
   if (damage !== undefined) {
-    throw new IndexError(
-      `the index at ${path} is damaged: ${damage}; the next start of the server rebuilds it`,
-    );
+    throw new IndexError(`the index at ${path} is damaged: ${damage}; restart pierhead to rebuild it`);
   }
   return openIndex(path, { readOnly: true });
 }
@@ -91,7 +88,7 @@ class LmdbIndex implements Index {
     return this.tables.environment.problem;
   }
 
-  /** One that has rotted is a miss: it is fetched anew and replaced. */
+  /** A damaged manifest is a miss: it is fetched again and replaced. */
   getManifest(digest: Digest): Manifest | undefined {
     const manifest = this.tables.manifests.get(digest);
     return manifest !== undefined && digestMatches(digest, manifest.bytes) ? manifest : undefined;
@@ -106,7 +103,8 @@ class LmdbIndex implements Index {
       names.slice(0, CHANGES_PER_TURN).forEach(enter);
     };
     await environment.write(putFirst, { bytes: manifest.bytes.length });
-    // If it is killed before the end, the rest counts as named by nothing: that goes earlier, and nothing stays for ever.
+    // After a kill, the other digests count as named by no manifest: they are evicted earlier, but nothing stays for
+    // ever.
     await environment.writeEach(names.slice(CHANGES_PER_TURN), enter);
   }
 
@@ -176,7 +174,10 @@ class LmdbIndex implements Index {
     await environment.write(() => repositories.put(repositoryKey(repository), record));
   }
 
-  async listRepositories(options: { after?: string; limit: number }): Promise<string[]> {
+  async listRepositories(options: {
+    readonly after?: string | undefined;
+    readonly limit: number;
+  }): Promise<string[]> {
     return this.tables.repositories.listed(options);
   }
 
@@ -238,11 +239,11 @@ class LmdbIndex implements Index {
 export interface ReferrersStoreOptions {
   readonly tables: IndexTables;
   readonly tell: Tell<'indexFailed'>;
-  /** Whether the cache may grow by about so many bytes of the index; a list may have 4 MiB. */
+  /** Whether the index may grow by about `bytes`; referrers may have 4 MiB. */
   readonly hasRoom: (bytes: number) => boolean;
 }
 
-/** Lists of referrers in the index: for manifests that are in it, and for as long as they are. */
+/** Referrers in the index, only of manifests in it. */
 export function createReferrersStore(options: ReferrersStoreOptions): ReferrersStore {
   return new LmdbReferrers(options);
 }
@@ -276,7 +277,7 @@ class LmdbReferrers implements ReferrersStore {
     await this.#write(() => referrers.remove(digest, key), { frees: true });
   }
 
-  /** A disk that refuses is no reason to refuse a client what upstream has just told. */
+  /** A failed write must not fail the client's request. */
   async #write(change: () => void, options: { readonly bytes?: number; readonly frees?: boolean }) {
     try {
       await this.#tables.environment.write(change, options);

@@ -19,7 +19,7 @@ const MAX_TAGS = 50_000;
 const MAX_LINKS = 200_000;
 const MAX_OFFERS = 200_000;
 const MAX_REPOSITORIES = 20_000;
-/** What an entry costs besides: what was read of a manifest stays with its bytes, and takes up to twice as much. */
+/** A parsed manifest stays in memory with its bytes, and takes up to twice their size. */
 const ENTRY_BYTES = 300;
 const BYTES_PER_BYTE = 3;
 
@@ -27,7 +27,7 @@ export interface MemoryStore extends LocalManifestStore {
   forget(removed: Pick<Removed, 'manifests' | 'tags' | 'links'>): void;
 }
 
-/** What was used lately, as long as there is room. It forgets, and never lies. */
+/** The recently used records. */
 export function createMemoryStore(options: { readonly maxManifestBytes: number }): MemoryStore {
   const manifests = new LRUCache<Digest, Manifest>({
     maxSize: options.maxManifestBytes,
@@ -79,11 +79,11 @@ const PROBE_EVERY_MS = 2000;
 
 export interface LocalStoreOptions {
   readonly index: LocalManifestStore;
-  /** Manifests that are kept in memory, in bytes. */
+  /** Limit of the manifests in memory, in bytes. */
   readonly maxManifestBytes: number;
-  /** Whether the cache may grow by about so many bytes of the index; default it may. */
+  /** Whether the index may grow by about `bytes`. Default: always. */
   readonly hasRoom?: (bytes: number) => boolean;
-  /** A small write, to find out whether writing works again. */
+  /** A small write, to test whether the disk is writable again. */
   readonly probe: () => Promise<void>;
   readonly tell: Tell<'indexFailed' | 'indexHealth'>;
   /** Ms since the epoch; default the clock. */
@@ -91,8 +91,8 @@ export interface LocalStoreOptions {
 }
 
 /**
- * All that this server knows itself: memory before the index. Faults of the index are misses, and what it refuses is
- * forgotten with the next restart, so that they stay away from whoever wants what memory, Redis or upstream can give.
+ * The local store: memory, then the index. Failures of the index must not fail pulls: a failed read is a miss, and a
+ * record that cannot be written stays in memory until the next restart.
  */
 export class LocalStore implements LocalManifestStore {
   readonly #options: LocalStoreOptions;
@@ -109,7 +109,7 @@ export class LocalStore implements LocalManifestStore {
     this.#now = options.now ?? Date.now;
   }
 
-  /** Whether the index failed last. */
+  /** Whether the last access to the index failed. */
   get isFailing(): boolean {
     return this.#timer !== undefined;
   }
@@ -129,12 +129,14 @@ export class LocalStore implements LocalManifestStore {
 
   getTag(repository: Repository, tag: string): TagRecord | undefined {
     const record = this.#memory.getTag(repository, tag) ?? this.#storedTag(repository, tag);
-    return record !== undefined && this.#isAhead(record) ? this.#setBack(repository, tag, record) : record;
+    return record !== undefined && this.#isFromFuture(record)
+      ? this.#setBack(repository, tag, record)
+      : record;
   }
 
   /**
-   * Nobody waits for the disk to learn that a check has failed: without it there is one check more after a restart, and
-   * in an outage every pull is on its way through here.
+   * Does not wait for the disk if the check failed: in an outage, every pull comes through here. A lost record costs
+   * only one more check after a restart.
    */
   async putTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
     await this.#memory.putTag(repository, tag, record);
@@ -185,12 +187,12 @@ export class LocalStore implements LocalManifestStore {
     await this.#change((index) => index.putRepository(repository, record));
   }
 
-  /** What was removed from the index must not be served from memory. */
+  /** Forgets records that were removed from the index. */
   forget(removed: Pick<Removed, 'manifests' | 'tags' | 'links'>): void {
     this.#memory.forget(removed);
   }
 
-  /** The index lacks a manifest that was served from memory: it could not be written, or was just removed. */
+  /** Writes a manifest from memory that the index lacks: the write failed, or it was removed just now. */
   async restore(digest: Digest): Promise<void> {
     const manifest = this.#memory.getManifest(digest);
     if (manifest !== undefined) await this.#keepManifest(manifest);
@@ -213,17 +215,17 @@ export class LocalStore implements LocalManifestStore {
   }
 
   async #keepTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
-    // One whose manifest there was no room for would name what the next start has not.
+    // Without its manifest, which had no room, the tag would be useless after a restart.
     const { digest } = record.descriptor;
     if (!this.#hasRoom(0) && this.#look((index) => index.getManifest(digest)) === undefined) return;
     await this.#change((index) => index.putTag(repository, tag, record));
   }
 
-  #isAhead({ checkedAt, confirmedAt }: TagRecord): boolean {
+  #isFromFuture({ checkedAt, confirmedAt }: TagRecord): boolean {
     return Math.max(checkedAt, confirmedAt) > this.#now() + CLOCK_SKEW_MS;
   }
 
-  /** The clock was ahead then: what the tag named is true still, and due to be checked, unless it never is. */
+  /** The clock was ahead. The tag keeps its digest, and becomes due for a check (unless its TTL is `never`). */
   #setBack(repository: Repository, tag: string, record: TagRecord): TagRecord {
     const aged = { ...record, checkedAt: 1, confirmedAt: this.#now() };
     const change = async (): Promise<void> => {
@@ -236,16 +238,16 @@ export class LocalStore implements LocalManifestStore {
     return aged;
   }
 
-  /** A cache that is full by its own limit is no fault; what it lacks is a miss. */
+  /** A full cache is not a failure of the index; a record that is not stored becomes a miss. */
   #hasRoom(bytes: number): boolean {
     const { hasRoom, tell } = this.#options;
-    const may = hasRoom?.(bytes) ?? true;
-    if (!may)
+    const isAllowed = hasRoom?.(bytes) ?? true;
+    if (!isAllowed)
       tell('indexFailed', { error: new IndexWriteError('full', 'the cache is full of what must stay') });
-    return may;
+    return isAllowed;
   }
 
-  /** An index that is closed is not read: that would end the process. */
+  /** Reading a closed index would end the process. */
   #look<T>(look: (index: LocalManifestStore) => T | undefined): T | undefined {
     if (this.#isClosed) return undefined;
     try {

@@ -13,15 +13,15 @@ import {
 import type { Audience, SharedStore } from '../redis/manifests.ts';
 
 export interface Tiers {
-  /** What this server knows itself. */
+  /** The store of this server. */
   readonly local: LocalManifestStore;
-  /** What a fleet shares. Never waited for when writing. */
-  readonly shared?: SharedStore;
+  /** The store of a fleet. Writes do not wait for it. */
+  readonly shared?: SharedStore | undefined;
 }
 
 /**
- * This server's own store before Redis, which is asked only if the former does not know, and from which that learns. It
- * follows the moves of tags that others tell of once it is started.
+ * The local store, then Redis. Redis is asked only after a local miss, and its answers are stored locally. Once
+ * started, the store follows tags that other servers move.
  */
 export class TieredStore implements ManifestStore {
   readonly #local: LocalManifestStore;
@@ -32,10 +32,10 @@ export class TieredStore implements ManifestStore {
     this.#shared = shared;
   }
 
-  /** To be called when all that a move leads to is there: one that comes before is found by the next check of its tag. */
+  /** Call this when all parts that a move uses are built. Earlier moves are found by the next tag check. */
   start(): void {
     this.#shared?.onTagMoved(({ repository, tag, record }) => {
-      // So is one that cannot be followed now.
+      // The next tag check finds the move.
       this.#follow(repository, tag, record).catch(() => undefined);
     });
   }
@@ -60,8 +60,7 @@ export class TieredStore implements ManifestStore {
   }
 
   /**
-   * A check that failed says something about this server's way to upstream and nothing about the tag: it is not for
-   * the others, who may get through.
+   * A failed check is not shared: the other servers may reach upstream.
    */
   async putTag(repository: Repository, tag: string, record: TagRecord): Promise<void> {
     if (record.failure === undefined) void this.#shared?.putTag(repository, tag, record);
@@ -119,7 +118,7 @@ export class TieredStore implements ManifestStore {
     await this.#local.close();
   }
 
-  /** Takes over where another server has moved a tag, if it is in use here. */
+  /** Takes over the move of another server, if the tag is cached here. */
   async #follow(repository: Repository, tag: string, record: TagRecord): Promise<void> {
     const local = this.#local.getTag(repository, tag);
     if (local === undefined || !(await this.#isNews(repository, record, local))) return;
@@ -139,8 +138,8 @@ export class TieredStore implements ManifestStore {
   }
 
   /**
-   * Whether `remote` is newer and can be served in place of `local`: a tag moves only to what its repository is known to
-   * hold, and only once that manifest is here, so that nothing that is served now is lost.
+   * Whether `remote` is newer and can be served. A tag moves only to a manifest that is linked to its repository and
+   * cached here, so that the tag stays servable.
    */
   async #isNews(repository: Repository, remote: TagRecord, local: TagRecord | undefined): Promise<boolean> {
     if (local === undefined) return true;
@@ -151,7 +150,7 @@ export class TieredStore implements ManifestStore {
     return link !== undefined && (await this.getManifest(digest)) !== undefined;
   }
 
-  /** By what this server knows itself: nobody else may say that a repository is open. */
+  /** From the local record only: another server must not declare a repository public. */
   #audienceOf(repository: Repository): Audience {
     return this.#local.getRepository(repository)?.restricted === true ? 'restricted' : 'public';
   }

@@ -23,13 +23,13 @@ import { REDIS_PREFIX, type RedisConnection } from './connection.ts';
 
 const TAG_CHANNEL = `${REDIS_PREFIX}tags`;
 const EXPIRY_SECONDS = 30 * 24 * 60 * 60;
-/** As long as upstream's word that a repository is public counts without being asked for again. */
+/** Like PUBLIC_TTL_MS in mirror/access/access.ts. */
 const PUBLIC_SECONDS = 24 * 60 * 60;
 
 /**
- * Keeps the record that counts in one step: between a GET and a SET of ours another node could have put
- * a newer one. Gives the record that was there, if the new one replaced it. Values of others are replaced, and records
- * from the future (ARGV[4]), which nothing else would ever replace.
+ * Stores the newer record (see `replaces`) in one step: between a GET and a SET, another server could store a newer
+ * one. Returns the replaced record. Also replaces invalid values and records from the future (ARGV[4]), which would
+ * otherwise stay for ever.
  */
 const PUT_NEWEST = `
   local ok, known = pcall(redis.call, 'GET', KEYS[1])
@@ -54,36 +54,35 @@ export interface TagMove {
   readonly record: TagRecord;
 }
 
-/** Whether what a server says of a repository is of one that it knows to be public, or of one that it knows not to be. */
+/** Whether the repository of a link is public or restricted, for the server that shares the link. */
 export type Audience = 'public' | 'restricted';
 
 /**
- * The store that a fleet shares. Links, offers and repositories, which decide who may see what, are shared under a secret only.
- * Of repositories it is only shared that they are public: what a server fetched with credentials is for each to decide.
+ * The store of a fleet. Links, offers and repositories decide what clients may see, so they are shared only if signed
+ * with the secret. For repositories, only "public" is shared; each server decides itself which are restricted.
  */
 export interface SharedStore extends ManifestStore {
-  /** A link that was put for one audience is not given to the other. Default `public`. */
+  /** A link of one audience is a miss for the other. Default `public`. */
   getLink(repository: Repository, digest: Digest, audience?: Audience): Promise<Link | undefined>;
   putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>, audience?: Audience): Promise<void>;
   /** Calls `listener` when another node has moved a tag. */
   onTagMoved(listener: (move: TagMove) => void): void;
 }
 
-/** Commands that are put together in one turn of the event loop. */
+/** Commands per turn of the event loop. */
 const COMMANDS_AT_ONCE = 200;
 
 export interface RedisStoreOptions {
-  /** Stays open when the store is closed. */
+  /** Stays open after `close` of the store. */
   readonly connection: RedisConnection;
-  /** What servers believe each other by, who may see what; undefined: nothing of that is shared or believed. */
+  /** Signs links, offers and repositories (setting `fleetSecret`). Undefined: they are not shared. */
   readonly secret: string | undefined;
-  /** Told of data under our keys that is not ours. */
   readonly tell: Tell<'redisFailed'>;
   /** Ms since the epoch; default the clock. */
   readonly now?: () => number;
 }
 
-/** A Redis that is slow, gone, full or not ours is a miss that is told of: never an exception, never a wait. */
+/** A slow, unreachable, full or foreign Redis is a miss and an event: never an exception, never a long wait. */
 export function createRedisStore(options: RedisStoreOptions): SharedStore {
   return new RedisStore(options);
 }
@@ -172,7 +171,7 @@ class RedisStore implements SharedStore {
     const each = [...links].map(([digest, link]) => ({ key: linkKey(repository, digest, audience), link }));
     await this.#each(each, (client, { key, link }) => {
       const text = claims.seal(key, { at, ...link });
-      // What upstream said must not replace what a manifest says: it is only put where nothing is.
+      // NX: a link by `upstream` must not replace one by `manifest`.
       return link.by === 'manifest'
         ? client.set(key, text, 'EX', EXPIRY_SECONDS)
         : client.set(key, text, 'EX', EXPIRY_SECONDS, 'NX');
@@ -215,7 +214,7 @@ class RedisStore implements SharedStore {
     return Promise.resolve();
   }
 
-  /** One command per key, as the keys are spread over a cluster; some hundred go out together. */
+  /** One command per key, since a cluster spreads its keys; 200 are sent together. */
   async #each<T>(
     items: readonly T[],
     command: (client: RedisClient, item: T) => Promise<unknown>,
@@ -226,7 +225,7 @@ class RedisStore implements SharedStore {
     }
   }
 
-  /** What a server with our secret has put there. Anything else makes room, or links could not be put in its place. */
+  /** The record of a server with our secret. Any other value is deleted, or it would block links (NX). */
   async #claimUnder(key: string, maxAgeSeconds: number): Promise<Claim | undefined> {
     const claims = this.#claims;
     if (claims === undefined) return undefined;
@@ -239,7 +238,7 @@ class RedisStore implements SharedStore {
     return undefined;
   }
 
-  /** Undefined if it is no record, or one from the future. */
+  /** Undefined if malformed or from the future. */
   #presentTag(text: string): TagRecord | undefined {
     const record = decodeTag(text);
     if (record === undefined || this.#isFuture(Math.max(record.checkedAt, record.confirmedAt)))
@@ -251,7 +250,7 @@ class RedisStore implements SharedStore {
     return !(time <= this.#now() + CLOCK_SKEW_MS);
   }
 
-  /** Undefined: our own message, or none of a server's. */
+  /** Undefined if the message is our own, or malformed. */
   #moveOf(text: string): TagMove | undefined {
     const { origin, repository: key, tag, record: value } = parseObject(text) ?? {};
     if (origin === this.#origin) return undefined;
@@ -265,7 +264,7 @@ class RedisStore implements SharedStore {
   }
 }
 
-/** The bytes are those of the digest, and of the type that they are said to be, which no digest covers. */
+/** Whether the bytes match the digest, and the media type, which the digest does not cover. */
 function isIntact({ descriptor: { digest, mediaType }, bytes }: Manifest): boolean {
   if (bytes.length > MAX_MANIFEST_BYTES || !digestMatches(digest, bytes)) return false;
   try {

@@ -97,7 +97,7 @@ describe('an index that was damaged while the server was down', () => {
         '',
         [
           expect.stringMatching(
-            /^(pierhead: )?the index at .* is damaged: .*; the next start of the server rebuilds it$/,
+            /^(pierhead: )?the index at .* is damaged: .*; restart pierhead to rebuild it$/,
           ),
         ],
       ]);
