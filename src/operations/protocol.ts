@@ -6,38 +6,38 @@ import type { CacheState } from '../store/images.ts';
 import type { Allowance } from '../upstream/upstream.ts';
 
 const flag = z.boolean('must be true or false');
-/** As people call it: `golang`, `golang:1.22`, `ghcr.io/org/app@sha256:…`. */
+/** `golang`, `golang:1.22`, `ghcr.io/org/app@sha256:…` */
 const image = z.string('must be the name of an image');
 const names = (message: string) => z.array(z.string(message), message).readonly();
 
-/** What operations are asked for. All of it is JSON; the messages follow the name of what they are about. */
+/** The requests of operations, as JSON. An error message follows the name of its member. */
 export const REQUESTS = {
-  /** `repair`: remove what is wrong and fetch it anew. */
+  /** `repair`: remove damaged content and download it again. */
   verify: z.object({ repair: flag }),
   resolve: z.object({
     image,
-    /** `os/architecture[/variant]`, or `all`; absent: those of the settings. */
-    platform: z.string('must be a platform').exactOptional(),
-    /** Whether manifests that are missing are to be fetched, each of which is a pull. Default false. */
-    fetch: flag.exactOptional(),
+    /** `os/architecture[/variant]`, or `all`. Absent: the platforms of the settings. */
+    platform: z.string('must be a platform').optional(),
+    /** Whether to fetch missing manifests; each costs one pull. Default false. */
+    fetch: flag.optional(),
   }),
   pin: z.object({ image }),
   unpin: z.object({ image }),
   remove: z.object({ image }),
   refresh: z.object({ image }),
   warm: z.object({
-    /** A line each, as lists have them: `golang:1.22@sha256:… linux/amd64,linux/arm64`. */
+    /** Lines as in list files: `golang:1.22@sha256:… linux/amd64,linux/arm64`. */
     images: names('must be a list of names of images'),
-    /** For these platforms where a line names none; `all` among them: for all that there are. */
-    platforms: names('must be a list of platforms').exactOptional(),
+    /** For lines without platforms. `all`: all platforms of the index. */
+    platforms: names('must be a list of platforms').optional(),
   }),
   flush: z.object({}),
-  /** The bundle itself comes beside it. */
+  /** The bundle comes as bytes beside the request. */
   import: z.object({
-    /** Whether what comes is pinned; absent: by the settings. */
-    pin: flag.exactOptional(),
-    /** PEM: the bundle must be signed by its private key. */
-    publicKey: z.string('must be a text').exactOptional(),
+    /** Whether to pin the images. Absent: as in the settings. */
+    pin: flag.optional(),
+    /** PEM. The bundle must be signed with its private key. */
+    publicKey: z.string('must be a text').optional(),
   }),
 };
 
@@ -50,7 +50,7 @@ export type ResolveRequest = RequestOf<'resolve'>;
 export type VerifyRequest = RequestOf<'verify'>;
 
 export interface Pinned {
-  /** What the name was taken for. */
+  /** The full name of the image. */
   readonly image: string;
 }
 
@@ -65,28 +65,28 @@ export interface Unpinned extends Pinned {
   readonly wasPinned: boolean;
 }
 
-/** What came of checking a tag by order. `image` is what the name was taken for, `reason` for people. */
+/** The result of a requested tag check. `image` is the full name. */
 export type Refreshed = { readonly image: string } & (
   | { readonly result: 'unchanged'; readonly digest: Digest }
   | { readonly result: 'moved'; readonly from: Digest; readonly to: Digest }
-  /** Upstream has it no more. With a digest it is served on all the same. */
-  | { readonly result: 'gone'; readonly reason: string; readonly digest?: Digest }
-  /** It could not be told, or the new manifest not be had: `digest` is served on. */
+  /** Upstream no longer has the tag. With `digest`, the cached manifest is still served. */
+  | { readonly result: 'gone'; readonly reason: string; readonly digest?: Digest | undefined }
+  /** The check failed, or the new manifest could not be fetched. `digest` is still served. */
   | { readonly result: 'unchecked'; readonly reason: string; readonly digest: Digest }
 );
 
 export type Problem = Exclude<BlobState, 'sound' | 'adopted' | 'gone'>;
 
-/** Something stored that is not what it should be. */
+/** Cached content that is damaged. */
 export interface Finding extends Whereabouts {
   readonly content: 'blob' | 'manifest';
   readonly digest: Digest;
   readonly problem: Problem;
-  /** Bytes that it should have, as far as known. */
-  readonly size?: number;
-  /** `found`: left as it is. `removed`: and not to be had now, for `reason`. `repaired`: there again, and right. */
+  /** The right size in bytes, if known. */
+  readonly size?: number | undefined;
+  /** `found`: left as is. `removed`: removed, but not downloaded again for `reason`. `repaired`: downloaded again. */
   readonly outcome: 'found' | 'removed' | 'repaired';
-  readonly reason?: string;
+  readonly reason?: string | undefined;
 }
 
 export interface VerifyProgress {
@@ -102,25 +102,25 @@ export type VerifyEvent =
 export interface VerifySummary {
   readonly blobs: number;
   readonly manifests: number;
-  /** That were hashed. */
+  /** Hashed bytes. */
   readonly bytes: number;
   readonly problems: number;
   readonly repaired: number;
-  /** Whole blobs that the index did not know and has learnt of. */
+  /** Complete blobs that were not in LMDB and are now. */
   readonly adopted: number;
   readonly durationMs: number;
 }
 
 export interface Whereabouts {
-  /** Those with a link to the digest, by their keys: `docker.io/library/golang`. */
+  /** Repositories that hold the digest: `docker.io/library/golang`. */
   readonly repositories: readonly string[];
-  /** Some images that it belongs to or is: `docker.io/library/golang:1.24`. */
+  /** Some images that contain the digest: `docker.io/library/golang:1.24`. */
   readonly images: readonly string[];
 }
 
 export interface ImportProgress {
   readonly images: number;
-  /** Of the blobs that the bundle holds, whether they were there already or not. */
+  /** Blobs of the bundle so far, those included that were cached before. */
   readonly blobs: number;
   readonly totalBlobs: number;
   readonly bytes: number;
@@ -136,104 +136,102 @@ export interface ImportedImage {
 export interface ImportSummary {
   readonly images: readonly ImportedImage[];
   readonly manifests: number;
-  /** Blobs that were stored, and what of the bundle's was there already. */
+  /** Blobs of the bundle that were stored now; `known`: that were cached before. */
   readonly stored: { readonly blobs: number; readonly bytes: number };
   readonly known: { readonly blobs: number; readonly bytes: number };
   readonly signature: SignatureState;
   readonly isPinned: boolean;
-  /** Hosts of images that no client can ask for, since they are not among `upstreams`. */
+  /** Hosts that are missing in the setting `upstreams`: no client can pull their images. */
   readonly unservedHosts: readonly string[];
   readonly durationMs: number;
 }
 
 /*
- * An image as it is drawn: the tag, the index that it names, an entry per platform, and for each the config and the
- * layers. All of it is JSON: it is told to commands and by the admin API.
+ * The tree of an image, as JSON for commands and the admin API: its index, a manifest per platform, and for each
+ * manifest the config and the layers. Sizes are in bytes.
  */
 
-/** Something that an image is made of. Sizes in bytes. */
+/** A manifest, config or layer. */
 export interface ResolvedPart {
   readonly digest: Digest;
   readonly mediaType: string;
   readonly size: number;
-  /** Whether it is stored here. */
   readonly isCached: boolean;
 }
 
 export interface ResolvedLayer extends ResolvedPart {
-  /** It is held elsewhere: registries, and so mirrors, need not have it. */
+  /** True if it is stored outside the registry, so that the mirror cannot serve it. */
   readonly isForeign: boolean;
 }
 
-/** A manifest, or an entry of an index of which nothing more is known. */
+/** An index or manifest; if it is not cached, only the data of its entry in the index. */
 export interface ResolvedManifest extends ResolvedPart {
-  /** As its index states it. */
-  readonly platform?: string;
-  /** Of what it is an attestation. */
-  readonly attests?: Digest;
-  /** Who would get it. */
+  /** From its entry in the index. */
+  readonly platform?: string | undefined;
+  /** If it is an attestation: the digest of its image. */
+  readonly attests?: Digest | undefined;
+  /** The platforms or clients that get it. */
   readonly chosenFor: readonly string[];
-  /** Of an index that of the manifests in it that somebody would get; of an image its attestation counts too. */
+  /** Of an index, over its chosen manifests; of a manifest, its attestations included. */
   readonly state: CacheState;
   /** `state` is `cached`. */
   readonly isComplete: boolean;
-  /** If it is an image that was looked into. */
-  readonly config?: ResolvedPart;
-  readonly layers?: readonly ResolvedLayer[];
-  /** If it is an index that was looked into; `moreEntries` were left out. */
-  readonly entries?: readonly ResolvedManifest[];
-  readonly moreEntries?: number;
-  /** Why it could not be looked into, for people. */
-  readonly failure?: string;
+  /** Of a manifest that was read. */
+  readonly config?: ResolvedPart | undefined;
+  readonly layers?: readonly ResolvedLayer[] | undefined;
+  /** Of an index that was read. `moreEntries` is the number of those left out. */
+  readonly entries?: readonly ResolvedManifest[] | undefined;
+  readonly moreEntries?: number | undefined;
+  /** Why it could not be read. */
+  readonly failure?: string | undefined;
 }
 
-/** Who gets what. */
+/** The manifest that clients of a platform get. */
 export interface ResolvedChoice {
   readonly platform: string;
-  /** Whose platform that is, as half a sentence: `asked for`, `default`, `clients of 10.2.0.0/16`. */
+  /** Which clients: `asked for`, `default`, `clients of 10.2.0.0/16`. */
   readonly why: string;
-  /** Of the manifest; absent: there is none for it. */
-  readonly digest?: Digest;
-  readonly failure?: string;
+  /** Absent: the image has no manifest for the platform. */
+  readonly digest?: Digest | undefined;
+  readonly failure?: string | undefined;
 }
 
-/** What `fetch` would cost: Docker Hub counts manifests. */
+/** The cost of `fetch`: Docker Hub counts manifests. */
 export interface ResolutionCost {
   readonly pulls: number;
-  /** What is in an index that is missing is not known: it can be more. */
+  /** True if an index is missing, so that more pulls may follow. */
   readonly isAtLeast: boolean;
-  /** Of the pull limit that they count against; absent: none is known. */
-  readonly remaining?: number;
+  /** Pulls left. Absent: the pull limit is unknown. */
+  readonly remaining?: number | undefined;
 }
 
 export interface Resolution {
-  /** What the name was taken for. */
+  /** The full name of the image. */
   readonly image: string;
-  /** How what the tag names is known: `fresh`, `asked upstream`, or why it is out of date. */
+  /** How fresh `root` is: `fresh`, `asked upstream`, or why it is stale. */
   readonly source: string;
   readonly root: ResolvedManifest;
   readonly choices: readonly ResolvedChoice[];
   readonly cost: ResolutionCost;
-  /** What the tag named before, if that is cached and what it names now is not. */
-  readonly before?: Digest;
+  /** The digest of the tag before, if that is cached and the new one is not. */
+  readonly before?: Digest | undefined;
 }
 
 /*
- * What is told of bringing images into the cache. All of it is JSON. Sizes in bytes; a pull is a manifest that upstream
- * is asked for by GET, which is what Docker Hub counts.
+ * Progress of `warm`, as JSON. Sizes are in bytes. A pull is a GET of a manifest, which Docker Hub counts.
  */
 
-/** What it will cost, as far as that is known before anything is fetched. */
+/** The expected cost, before any download. */
 export interface WarmPlan {
   readonly images: number;
-  /** That are whole already. */
+  /** Images that are cached already. */
   readonly complete: number;
   readonly pulls: number;
-  /** Of the blobs that are missing. */
+  /** Of the missing blobs. */
   readonly bytes: number;
-  /** Some images are not known well enough: it can be more. */
+  /** True if some manifests are missing, so that the cost may be higher. */
   readonly isAtLeast: boolean;
-  /** The pull limits that it counts against. */
+  /** The pull limits that the pulls count against. */
   readonly allowances: readonly (Allowance & { readonly host: string; readonly pulls: number })[];
 }
 
@@ -245,21 +243,21 @@ export interface WarmProgress {
 }
 
 export interface WarmedImage {
-  /** As it was named. */
+  /** As in the request. */
   readonly image: string;
-  /** `all`, or for which. */
+  /** `all`, or a list of platforms. */
   readonly platforms: readonly string[];
-  /** Of its manifest or list. */
-  readonly digest?: Digest;
+  /** Of its index or manifest. */
+  readonly digest?: Digest | undefined;
   readonly manifests: number;
   readonly blobs: number;
-  /** Of all of its blobs. */
+  /** Of all its blobs. */
   readonly bytes: number;
-  /** Of the blobs that were fetched for it now. */
+  /** Of the blobs that were downloaded now. */
   readonly fetchedBytes: number;
-  /** Why it is not whole, for people; empty: it is. */
+  /** Why it is partial. Empty: it is cached. */
   readonly failures: readonly string[];
-  /** What else is to be known. */
+  /** Further remarks. */
   readonly notes: readonly string[];
 }
 
@@ -269,7 +267,7 @@ export type WarmEvent =
   | { readonly kind: 'image'; readonly image: WarmedImage };
 
 export interface WarmSummary {
-  /** In the order in which they were named. */
+  /** In the order of the request. */
   readonly images: readonly WarmedImage[];
   readonly pulls: number;
   readonly bytes: number;
@@ -278,24 +276,24 @@ export interface WarmSummary {
 
 export type Flushed = Readonly<Record<string, never>>;
 
-/** How an operation is watched and ended by whoever asked for it. */
+/** How the caller follows and stops an operation. */
 export interface OperationRun<E> {
-  /** Ends the operation, which then rejects with the signal's reason. */
+  /** Stops the operation, which then rejects with the signal's reason. */
   readonly signal: AbortSignal;
   readonly onEvent: (event: E) => void;
 }
 
-/** One thing that a command asks for. What goes in and comes out is JSON: it may be done in another process. */
+/** An operation of a command. Request, events and result are JSON, since it may run in another process. */
 export type Operation<Q, E, R> = (request: Q, run: OperationRun<E>) => Promise<R>;
 
-/** One that is given bytes besides, which may be as many as they like. */
+/** An operation that also takes any number of bytes. */
 export type IntakeOperation<Q, E, R> = (
   request: Q,
   run: OperationRun<E>,
   bytes: AsyncIterable<Buffer>,
 ) => Promise<R>;
 
-/** What commands can have done on a data directory, by whoever owns it. All throw OperationError. */
+/** The operations of the process that owns the data directory. All throw OperationError. */
 export interface Operations {
   readonly verify: Operation<VerifyRequest, VerifyEvent, VerifySummary>;
   readonly resolve: Operation<ResolveRequest, never, Resolution>;
@@ -304,7 +302,7 @@ export interface Operations {
   readonly remove: Operation<ImageRequest, never, RemovedImage>;
   readonly refresh: Operation<ImageRequest, never, Refreshed>;
   readonly warm: Operation<ImagesRequest, WarmEvent, WarmSummary>;
-  /** Writes what is noted in memory, so that commands which read the index see all that has happened. */
+  /** Writes buffered records to LMDB, so that commands that read it see them. */
   readonly flush: Operation<RequestOf<'flush'>, never, Flushed>;
   readonly import: IntakeOperation<ImportRequest, ImportProgress, ImportSummary>;
 }
@@ -313,16 +311,16 @@ export type EventOf<N extends OperationName> = Parameters<Parameters<Operations[
 export type ResultOf<N extends OperationName> = Awaited<ReturnType<Operations[N]>>;
 
 /**
- * - `usage`: the request is wrong, and stays so.
- * - `not-found`: what it names is not cached.
- * - `busy`: the like is being done already.
- * - `stopped`: the process that did it is ending.
- * - `protocol`: the process that owns the data directory speaks another protocol than this one.
- * - `failed`: anything else.
+ * - `usage`: the request is wrong.
+ * - `not-found`: the image is not cached.
+ * - `busy`: such an operation is running already.
+ * - `stopped`: the process that runs the operation is ending.
+ * - `protocol`: the process that owns the data directory speaks another version of the protocol.
+ * - `failed`: any other error.
  */
 export type OperationErrorCode = 'usage' | 'not-found' | 'busy' | 'stopped' | 'protocol' | 'failed';
 
-/** `message` is for the people who ask, who may know everything. */
+/** `message` is for administrators: it may name paths and inner hosts. */
 export class OperationError extends Error {
   override readonly name = 'OperationError';
   readonly code: OperationErrorCode;
@@ -333,16 +331,18 @@ export class OperationError extends Error {
   }
 }
 
-/** What both ends of the control socket must agree on; raised when an older command could take an answer wrongly. */
+/**
+ * Both ends of the control socket must use the same version. Raise it when an older command could misread a response.
+ */
 export const CONTROL_PROTOCOL = 1;
-/** Each request names the protocol that it speaks. */
+/** The header of each request with the version of the protocol. */
 export const PROTOCOL_HEADER = 'Pierhead-Protocol';
-/** The request itself, as JSON in the query, where the body is for bytes. */
+/** The query parameter with the request as JSON, if the body has the bytes. */
 export const REQUEST_PARAMETER = 'request';
 
-/** The answer to an operation, one of these a line (newline-delimited JSON); the last one has a result or an error. */
+/** One line of the response (newline-delimited JSON). The last line has the result or the error. */
 export type ControlLine =
-  /** The bytes that come with the request are wanted now: whoever asks sends them only then. */
+  /** The caller may send its bytes now. */
   | { readonly begun: true }
   | { readonly event: unknown }
   | { readonly result: unknown }
