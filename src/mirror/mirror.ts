@@ -24,16 +24,16 @@ export interface MirrorOptions {
   readonly blobs: BlobPuller;
   readonly listing: Listing;
   readonly referrers: Referrers;
-  /** Runs all work of one request: what that waits for in a store that may be slow can be limited by it. */
+  /** Runs the work of one request, and limits its total time at Redis. */
   readonly duringRequest: <T>(work: () => MaybePromise<T>) => MaybePromise<T>;
-  /** Told of what clients get, before they have it. */
+  /** Called with each manifest before it is sent to the client. */
   readonly onManifest: (served: ServedManifest) => void;
 }
 
-/** Clients without time limits wait for ever, those with some for 10 to 30 s. */
+/** Clients have a time limit of 10 to 30 s, or none. */
 const ANSWER_WITHIN_MS = 9500;
 
-/** What the product does, for whoever speaks to clients. All methods throw PullError, and nothing else on purpose. */
+/** Answers pulls from cache or upstream. All methods throw PullError; any other error is a fault of this program. */
 export class Mirror {
   readonly #options: MirrorOptions;
 
@@ -42,10 +42,10 @@ export class Mirror {
   }
 
   /**
-   * Which repository a client means: by `namespace` (`?ns=`), else by a first path component that is a host, else at
-   * Docker Hub, where a single component is short for `library/…`. A mirror that clients reach by a path gets both, and
-   * the same registry twice is that registry (containerd, `override_path`). Undefined if `name` is not by the grammar.
-   * Throws PullError `repository-unknown` for hosts that are not configured: they are never dialled.
+   * The repository for a request. Its host is `namespace` (`?ns=`), else the first path component if that is a host,
+   * else Docker Hub. On Docker Hub, a single component is short for `library/…`. With containerd's `override_path`, the
+   * host may be in both places. Undefined if `name` is malformed. Throws PullError `repository-unknown` for a host that
+   * is not in the setting `upstreams`: no connection is made to such a host.
    */
   locate(name: string, namespace: string | undefined): Repository | undefined {
     const slash = name.indexOf('/');
@@ -59,7 +59,7 @@ export class Mirror {
     const path = isHost ? name.slice(slash + 1) : name;
     if (!isRepositoryName(path)) return undefined;
     if (!this.#options.upstreams.has(host)) {
-      throw new PullError('repository-unknown', 'that registry is not among the upstreams of this mirror');
+      throw new PullError('repository-unknown', 'the registry is not among the upstreams of this mirror');
     }
     return { host, name: host === DOCKER_HUB && !path.includes('/') ? `library/${path}` : path };
   }
@@ -80,7 +80,7 @@ export class Mirror {
     return this.#inTime(() => this.#options.blobs.head(upstream, repository, digest), { repository });
   }
 
-  /** `client` is the address of who asks. */
+  /** `client` is the client's address. */
   async openBlob(repository: Repository, digest: Digest, client: string): Promise<BlobBody> {
     const asked = { upstream: this.#upstream(repository), repository, digest, client };
     const discard = (body: BlobBody): void => body.close();
@@ -92,20 +92,20 @@ export class Mirror {
     return this.#inTime(() => this.#options.listing.tags(upstream, repository, query), { repository });
   }
 
-  /** What refers to the manifest `digest`, not filtered. */
+  /** All referrers of the manifest `digest`. */
   async referrers(repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
     const upstream = this.#upstream(repository);
     return this.#options.duringRequest(() => this.#options.referrers.list(upstream, repository, digest));
   }
 
-  /** Cached repositories that may be shown, by key, in ascending order. */
+  /** Keys of the cached repositories that clients may see, in ascending order. */
   async repositories(options: CatalogQuery): Promise<string[]> {
     return this.#options.duringRequest(() => this.#options.listing.repositories(options));
   }
 
   /**
-   * What `work` comes to, if it does before clients lose patience; it goes on behind their backs, and what comes too
-   * late is discarded. Several questions to a slow upstream may be needed for one answer.
+   * The result of `start`, within 9.5 s. One answer may need several requests to a slow upstream. Late work goes on,
+   * and `discard` gets its result.
    */
   #inTime<T>(
     start: () => MaybePromise<T>,

@@ -66,7 +66,7 @@ export type Identity = 'configured' | 'anonymous';
 export interface AskOptions {
   readonly identity: Identity;
   /** Ends the request; the promise then rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface FetchedManifest {
@@ -86,9 +86,9 @@ export interface BlobOptions extends AskOptions {
   /** First byte. */
   readonly offset: number;
   /** End, exclusive; undefined: to the end of the blob. */
-  readonly end?: number;
+  readonly end?: number | undefined;
   /** Size of the whole blob by a manifest, in bytes. */
-  readonly expectedSize?: number;
+  readonly expectedSize?: number | undefined;
 }
 
 export interface BlobStream {

@@ -158,7 +158,9 @@ describe('a tag that moved', () => {
     const answer = await app.get(LATEST);
     expect(answer.status).toBe(200);
     expect(answer.header('docker-content-digest')).toBe(GOLANG.image.root.digest);
-    expect(answer.header('warning')).toContain(`names ${renewed.root.digest} now, which is still on its way`);
+    expect(answer.header('warning')).toContain(
+      `docker.io has moved the tag to ${renewed.root.digest}, which is still being fetched`,
+    );
   });
 });
 

@@ -32,7 +32,7 @@ describe('when few pulls are left', () => {
     const answer = await app.get(LATEST);
     expect(answer.header('docker-content-digest')).toBe(old);
     expect(answer.header('warning')).toMatch(
-      new RegExp(`docker.io names ${renewed.root.digest} now, but only 15 of 100 pulls are left`),
+      new RegExp(`docker.io has moved the tag to ${renewed.root.digest}, but only 15 of 100 pulls are left`),
     );
     expect(hub.count(GETS)).toBe(asked);
     // HEADs go on, so it moves once there are pulls again.

@@ -11,35 +11,35 @@ import { failureError, saysAbsent, isLate, PullError } from '../answer/errors.ts
 import { withinTimeLimit } from '../answer/time-limit.ts';
 import type { TagScope, Wanted } from './rules.ts';
 
-/** What a client asked for, which is what upstream is asked anonymously to learn whether it is public. */
+/** The content of a request. An anonymous request for it shows whether the repository is public. */
 export type Probe =
   | { readonly kind: 'manifest'; readonly reference: Reference }
   | { readonly kind: 'blob'; readonly digest: Digest }
   | { readonly kind: 'tags' }
   | { readonly kind: 'referrers'; readonly digest: Digest };
 
-/** How long a repository counts as public after upstream served it to an anonymous caller. */
+/** How long a repository counts as public after an anonymous request succeeded. */
 const PUBLIC_TTL_MS = 24 * 60 * 60 * 1000;
 
-/** A verdict that stands while upstream cannot be asked, and no longer. */
+/** An expired time: the repository counts as public only while upstream is unreachable. */
 const LONG_AGO = 0;
 
 export interface RepositoryAccessOptions {
   readonly store: ManifestStore;
   readonly scope: TagScope;
-  /** Repository patterns per upstream host that may be served although only our credentials can see them. */
+  /** Patterns of private repositories per upstream host (setting `private`): all clients may pull them. */
   readonly privatePatterns: ReadonlyMap<string, readonly string[]>;
   readonly now: () => number;
 }
 
 /**
- * Who may see a repository through this mirror. Its clients are anonymous, so what only the configured credentials
- * can see must not go out unless a `private` pattern names it. A repository counts as public once an anonymous
- * HEAD succeeded; that verdict is renewed every 24 h and stands while upstream cannot be asked.
+ * Decides whether a repository may be served. Clients are anonymous, so they must not get repositories that only our
+ * credentials can see, unless a `private` pattern names them. A repository is public once an anonymous HEAD succeeds.
+ * This is checked again after 24 h, and still counts while upstream is unreachable.
  */
 export class RepositoryAccess {
   readonly #store: ManifestStore;
-  /** What may be pulled at all. */
+  /** The rules `allow` and `deny`. */
   readonly scope: TagScope;
   readonly #now: () => number;
   readonly #private: ReadonlyMap<string, readonly ((name: string) => boolean)[]>;
@@ -55,8 +55,8 @@ export class RepositoryAccess {
   }
 
   /**
-   * Ends, at once if nothing has to be asked, if that may be served. Throws PullError, or rejects with one: denied or
-   * unknown if it may not, unavailable if unclear.
+   * Returns if the content may be served; at once if upstream need not be asked. Throws PullError, or rejects with one:
+   * `denied` or `repository-unknown` if not, `unavailable` if that is unclear.
    */
   admit(upstream: Upstream, repository: Repository, probe: Probe): MaybePromise<void> {
     if (this.scope.allowsAll(repository)) return this.#admit(upstream, repository, probe);
@@ -91,14 +91,14 @@ export class RepositoryAccess {
       this.#ask(upstream, repository, probe),
     );
     if (record?.publicAt === undefined) return promise;
-    // The last verdict stands for as long as upstream has nothing to say; a refusal in time overrules it.
+    // The last result counts while upstream does not answer; a refusal in time replaces it.
     const renewed = promise.catch((error: unknown) => {
       if (error instanceof PullError && error.code !== 'unavailable' && !error.noStore) throw error;
     });
     await withinTimeLimit(renewed, upstream, repository);
   }
 
-  /** Whether the repository may be shown in lists, by what is known without asking. */
+  /** Whether lists may show the repository. Upstream is not asked. */
   async isListed(upstream: Upstream, repository: Repository): Promise<boolean> {
     if (!this.scope.isListed(repository)) return false;
     if (this.#isNamedPrivate(repository)) return true;
@@ -106,7 +106,7 @@ export class RepositoryAccess {
     return this.#isVisible(upstream, record) || record?.publicAt !== undefined;
   }
 
-  /** To be called when upstream served something of the repository without credentials. */
+  /** Call this after upstream served content of the repository without credentials. */
   async confirmPublic(repository: Repository): Promise<void> {
     const record = await this.#store.getRepository(repository);
     if (this.#isPublic(record)) return;
@@ -114,8 +114,8 @@ export class RepositoryAccess {
   }
 
   /**
-   * To be called when somebody with access to this machine has brought something of the repository. That is served while
-   * upstream cannot be asked, and fetches nothing with credentials: whoever makes a bundle names its repositories as he likes.
+   * Call this after an import. The content is served while upstream is unreachable. It must not count as public
+   * otherwise: the author of a bundle can name any repository, which would then be fetched with our credentials.
    */
   async presumePublic(repository: Repository): Promise<void> {
     const record = await this.#store.getRepository(repository);
@@ -127,7 +127,9 @@ export class RepositoryAccess {
     return this.#private.get(repository.host)?.some((matches) => matches(repository.name)) ?? false;
   }
 
-  /** Without credentials nothing can be fetched that is not public; `restricted` is left over from a time with some. */
+  /**
+   * Without credentials, only public content can be fetched. `restricted` content was fetched while there were some.
+   */
   #isVisible(upstream: Upstream, record: RepositoryRecord | undefined): boolean {
     return this.#isPublic(record) || (!upstream.hasCredentials && record?.restricted !== true);
   }

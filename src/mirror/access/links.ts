@@ -14,9 +14,9 @@ import { failureError, isLate, type PullErrorCode } from '../answer/errors.ts';
 const MAX_EXPANDED = 20_000;
 
 /**
- * What a repository evidently holds once it serves a manifest: the config and layers of an image. Not its foreign
- * layers, nor the entries of an index: a registry may take both without holding them (OCI distribution-spec, "Pushing
- * Manifests"), so naming one proves nothing. An entry is linked when it comes from the repository itself.
+ * The blobs that a repository must hold if it serves a manifest: config and layers of an image. Foreign layers and the
+ * entries of an index are no proof: a registry may accept a manifest without them (OCI distribution-spec, "Pushing
+ * Manifests"). An entry is linked when the repository itself serves it.
  */
 export function linksOf(content: ManifestContent): Map<Digest, Link> {
   const named = content.kind === 'index' ? [] : blobsOf(content);
@@ -28,18 +28,20 @@ interface Confirmation {
   readonly absent: PullErrorCode;
 }
 
-/** Proofs that content belongs to a repository, so that a layer is not had by its digest through another one. */
+/**
+ * Proofs that a repository holds a digest. Without one, a client could get a private layer through another repository.
+ */
 export class ContentLinks {
   readonly #store: ManifestStore;
   readonly #confirmations = new SingleFlight<Link>(isLate);
-  /** Manifests and the repositories to which their content is known to be linked: saves parsing them each time. */
+  /** The repositories for which the blobs of a manifest are linked. Saves parsing the manifest again. */
   readonly #expanded = new LRUCache<Digest, Set<string>>(atMost(MAX_EXPANDED));
 
   constructor(store: ManifestStore) {
     this.#store = store;
   }
 
-  /** These manifests are stored no longer, or not in these repositories: their content need not be linked. */
+  /** Forgets removed manifests and links: their blobs may no longer be linked. */
   forget(removed: {
     readonly manifests: Iterable<Digest>;
     readonly links: Iterable<readonly [repository: string, digest: Digest]>;
@@ -53,13 +55,12 @@ export class ContentLinks {
   }
 
   async add(repository: Repository, digest: Digest, size: number | undefined): Promise<void> {
-    const link: Link = { by: 'upstream', ...(size === undefined ? {} : { size }) };
-    await this.#store.putLinks(repository, new Map([[digest, link]]));
+    await this.#put(repository, digest, size);
   }
 
   /**
-   * Links what `manifest` names, which `repository` is known to hold. It may have come into the cache through
-   * another repository, and then its content is not linked here yet.
+   * Links the blobs of `manifest`, which `repository` holds. If the manifest was cached for another repository, its
+   * blobs are not linked to this one yet.
    */
   async expand(repository: Repository, manifest: Manifest): Promise<void> {
     if (this.isExpanded(repository, manifest.descriptor.digest)) return;
@@ -76,13 +77,13 @@ export class ContentLinks {
     else expanded.add(name);
   }
 
-  /** Whether that has been done, and so the repository is known to hold the manifest. */
+  /** Whether `expand` was called before. Then the repository also holds the manifest. */
   isExpanded(repository: Repository, manifest: Digest): boolean {
     return this.#expanded.get(manifest)?.has(repositoryKey(repository)) === true;
   }
 
   /**
-   * The link of content that is in the cache already; asks upstream by `head` if there is none yet.
+   * The link of cached content. If there is none yet, asks upstream by `head`.
    * Throws PullError `absent` or `unavailable`.
    */
   require(repository: Repository, digest: Digest, confirmation: Confirmation): MaybePromise<Link> {
@@ -100,8 +101,14 @@ export class ContentLinks {
         throw failureError(outcome, { what, host: repository.host, absent: confirm.absent });
       }
       const { size } = outcome.value;
-      await this.add(repository, digest, size);
-      return { by: 'upstream', ...(size === undefined ? {} : { size }) };
+      return this.#put(repository, digest, size);
     }).promise;
+  }
+
+  async #put(repository: Repository, digest: Digest, size: number | undefined): Promise<Link> {
+    // Links are stored, so an unknown size gets no key.
+    const link: Link = { by: 'upstream', ...(size === undefined ? {} : { size }) };
+    await this.#store.putLinks(repository, new Map([[digest, link]]));
+    return link;
   }
 }

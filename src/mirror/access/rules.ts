@@ -8,18 +8,18 @@ import { PullError } from '../answer/errors.ts';
 
 /** Patterns `repository[:tag]` of one upstream. */
 export interface PullPatterns {
-  /** Undefined: everything may be pulled. */
+  /** Undefined: all repositories. */
   readonly allow?: readonly string[];
-  /** What may not, even if `allow` names it. */
+  /** Wins over `allow`. */
   readonly deny?: readonly string[];
 }
 
-/** How much of a repository may be pulled; with `some-tags` it depends on the tag. */
+/** How much of a repository clients may pull. `some-tags`: depends on the tag. */
 export type RepositoryRule = 'all' | 'some-tags' | 'none';
 
 interface Pattern {
   readonly fitsRepository: (name: string) => boolean;
-  /** Undefined: for the repository with all that it has. */
+  /** Undefined: the pattern names the whole repository. */
   readonly fitsTag: ((tag: string) => boolean) | undefined;
 }
 
@@ -30,7 +30,7 @@ interface Compiled {
 
 const EVERYTHING: Compiled = { allow: undefined, deny: [] };
 
-/** What the settings let clients pull, whoever they are. */
+/** The `allow` and `deny` rules of the settings, for all clients. */
 export class PullRules {
   readonly #byHost: ReadonlyMap<string, Compiled>;
 
@@ -68,8 +68,8 @@ function isWhole({ fitsTag }: Pattern): boolean {
 }
 
 /**
- * `*` alone is every repository; on docker.io `golang` is short for `library/golang`, as everywhere. The registry may
- * stand before it, as in the patterns of accounts: one that then fitted nothing would deny nothing.
+ * `*` alone is every repository. On docker.io, `golang` is short for `library/golang`. The pattern may begin with the
+ * registry, as in the rules for accounts: otherwise such a `deny` pattern would match nothing.
  */
 function compile(host: string, spelling: string): Pattern {
   const pattern = registryPattern(spelling);
@@ -83,18 +83,17 @@ function compile(host: string, spelling: string): Pattern {
   };
 }
 
-/** What somebody wants of a repository. */
+/** The part of a repository that a request asks for. */
 export type Wanted =
   | { readonly kind: 'tag'; readonly tag: string }
   | { readonly kind: 'digest'; readonly digest: Digest }
-  /** A list of what is in it. */
+  /** Tags or referrers. */
   | { readonly kind: 'list' };
 
 /**
- * Holds requests to the rules. Where these let some tags through and not others, a digest is let through if it
- * belongs to one of those, which is known from what was served under them: a tag that is refused is never asked for,
- * so the repository neither has a link to what only that tag names, nor offers it. An offer lets a client ask for a
- * digest. Only a link lets it have what is cached (links.ts).
+ * Enforces the rules. If only some tags are allowed, a digest is allowed if it has a link or an offer. Allowed tags
+ * make links and offers. A refused tag is never sent upstream, so its own digests get neither. An offer allows a client
+ * to ask for a digest; to get it from the cache, a link is needed as well (links.ts).
  */
 export class TagScope {
   readonly #rules: PullRules;
@@ -119,11 +118,13 @@ export class TagScope {
       case 'digest':
         if ((await this.#store.getLink(repository, wanted.digest)) !== undefined) return;
         if (await this.#store.isOffered(repository, wanted.digest)) return;
-        throw denied({ repository, digest: wanted.digest }, 'no tag that may be pulled is known to name it');
+        throw denied({ repository, digest: wanted.digest }, 'no allowed tag was pulled that contains it');
     }
   }
 
-  /** Upstream names these to somebody who may have them, and who may ask another server of the fleet for them next. */
+  /**
+   * Records digests that a client has learnt from an allowed tag. It may ask another server of the fleet for them next.
+   */
   async offer(repository: Repository, digests: Iterable<Digest>): Promise<void> {
     if (this.#rules.of(repository) !== 'some-tags') return;
     const offers = new Set<Digest>();
@@ -141,7 +142,7 @@ export class TagScope {
     return this.#rules.of(repository) !== 'none';
   }
 
-  /** Those of `tags` that may be pulled. */
+  /** The allowed ones of `tags`. */
   tags(repository: Repository, tags: readonly string[]): readonly string[] {
     if (this.#rules.of(repository) === 'all') return tags;
     return tags.filter((tag) => this.#rules.allowsTag(repository, tag));

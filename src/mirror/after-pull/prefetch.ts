@@ -24,7 +24,7 @@ import { entryFor } from '../manifest/platforms.ts';
 
 export interface PrefetcherOptions {
   readonly mode: 'off' | 'manifests';
-  /** Of all clients; empty: any. */
+  /** The platforms of all clients (setting `platforms`). Empty: any. */
   readonly platforms: readonly Platform[];
   readonly store: ManifestStore;
   readonly links: ContentLinks;
@@ -33,33 +33,32 @@ export interface PrefetcherOptions {
   readonly entries: IndexEntries;
   readonly clients: ClientPlatforms;
   readonly blobs: Pick<BlobPuller, 'prefetch'>;
-  /** Whether upstream can be asked, and has pulls left, for what nobody waits for. */
+  /** Whether upstream is reachable and has pulls left for prefetch. */
   readonly mayPrefetch: (upstream: Upstream, repository: string) => boolean;
-  /** That something could not be had is no fault. */
   readonly tell: Tell<'prefetched' | 'fault'>;
 }
 
-/** Lists that are got ready for at a time; further ones have to do without. */
+/** Prefetches at the same time; further ones are skipped. */
 const MAX_AT_ONCE = 64;
 const MAX_READY = 20_000;
-/** What was there may have been evicted since. */
+/** Content may be evicted in the meantime. */
 const READY_TTL_MS = 5 * 60_000;
-/** After something could not be had. */
+/** After a failed prefetch. */
 const RETRY_AFTER_MS = 10_000;
 const CLOSE_WAIT_MS = 3000;
 /**
- * Of one attestation. BuildKit writes a layer for each statement: provenance of some 10 kB, and a bill of materials,
- * which has some megabytes for the largest images. Nobody could tell what an index that names more calls an attestation.
+ * Of one attestation. BuildKit writes a layer per statement: provenance of some 10 kB, and a bill of materials of some
+ * MB for the largest images. An attestation with more blobs is not one of BuildKit's.
  */
 const MAX_STATEMENTS = 16;
 const MAX_STATEMENT_BYTES = 64 * 1024 * 1024;
 
-/** Fetches what clients ask for next while they read what they were given. Nobody waits for it, and nobody sees it fail. */
+/** Downloads what a client will ask for next. No client waits for a prefetch, nor sees its failure. */
 export class Prefetcher {
   readonly #options: PrefetcherOptions;
   readonly #running = new Set<Promise<void>>();
   readonly #nameOf = memoOf(formatPlatform);
-  /** Lists, by repository and platform, and manifests of which all is here, on its way, or was not to be had just now. */
+  /** Indexes (by repository and platform) and manifests whose prefetch is done, running or failed just now. */
   readonly #ready = new LRUCache<string, true>({ ...atMost(MAX_READY), ...keptFor(READY_TTL_MS) });
   #isClosed = false;
 
@@ -77,46 +76,46 @@ export class Prefetcher {
     this.#attestationsOf(served);
   }
 
-  /** Begins nothing new; resolves when what is under way has ended, or does not end soon. */
+  /** Starts no new prefetch; waits at most 3 s for running ones. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await withinMs(this.settled(), CLOSE_WAIT_MS);
   }
 
-  /** Resolves when nothing is under way. */
+  /** Resolves when no prefetch is running. */
   async settled(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
-  #childOf(list: Manifest, { upstream, request }: ServedManifest): void {
+  #childOf(index: Manifest, { upstream, request }: ServedManifest): void {
     const { repository, client } = request;
     const wanted = this.#options.clients.expected(client) ?? this.#onlyPlatform();
     if (wanted === undefined) return;
-    const key = `${repositoryKey(repository)}@${list.descriptor.digest} ${this.#nameOf(wanted)}`;
-    this.#runOnce(key, () => this.#getReady(wanted, list, { upstream, repository }));
+    const key = `${repositoryKey(repository)}@${index.descriptor.digest} ${this.#nameOf(wanted)}`;
+    this.#runOnce(key, () => this.#getReady(wanted, index, { upstream, repository }));
   }
 
   /**
-   * A manifest and what speaks of it are one: Docker 29 asks for both, and fails if it does not get all of that. Once
-   * the manifest is here, what its attestation states costs no pull: an image that lacks it gets it when it is served.
+   * Docker 29 needs the attestations of a manifest as well, and fails without them. Once the attestation's manifest is
+   * cached, its statements cost no pull, so missing ones are downloaded whenever the image is served.
    */
   #attestationsOf({ upstream, request: { repository }, answer }: ServedManifest): void {
     const { digest } = descriptorOf(answer);
-    const member = this.#options.entries.get(digest);
-    if (member === undefined) return;
-    const attestations = member.isAttestation ? [digest] : member.attestations;
+    const entry = this.#options.entries.get(digest);
+    if (entry === undefined) return;
+    const attestations = entry.isAttestation ? [digest] : entry.attestations;
     if (attestations.length === 0) return;
     const mayPull = answer.cache === 'stored' || answer.cache === 'collapsed';
     const key = `${repositoryKey(repository)}@${digest}`;
-    // What has just been fetched is new, whatever was true of it before.
+    // The manifest was fetched just now, so an earlier result no longer counts.
     if (mayPull) this.#ready.delete(key);
     this.#runOnce(key, () => this.#attestations(upstream, repository, { attestations, mayPull }));
   }
 
-  /** False if not all could be had. Throws PullError. */
+  /** False if a part could not be downloaded. Throws PullError. */
   async #getReady(
     wanted: Platform,
-    list: Manifest,
+    index: Manifest,
     { upstream, repository }: { readonly upstream: Upstream; readonly repository: Repository },
   ): Promise<boolean> {
     const load = async ({ digest }: { readonly digest: Digest }): Promise<Manifest> => {
@@ -124,7 +123,7 @@ export class Prefetcher {
       this.#options.entries.note(nested);
       return nested;
     };
-    const entry = await entryFor(wanted, list, load);
+    const entry = await entryFor(wanted, index, load);
     if (entry === undefined || !this.#isCaredFor(entry.platform)) return true;
     const isNew = (await this.#options.store.getManifest(entry.digest)) === undefined;
     const child = await load(entry);
@@ -136,7 +135,7 @@ export class Prefetcher {
     return this.#config(upstream, repository, child);
   }
 
-  /** Where there is one platform only, who asks is known. */
+  /** With one platform in the settings, all clients have that. */
   #onlyPlatform(): Platform | undefined {
     const { platforms } = this.#options;
     return platforms.length === 1 ? platforms[0] : undefined;
@@ -156,7 +155,7 @@ export class Prefetcher {
     return this.#blob({ upstream, repository, digest }, 'config');
   }
 
-  /** False if not all could be had. Throws PullError. */
+  /** False if a part could not be downloaded. Throws PullError. */
   async #attestations(
     upstream: Upstream,
     repository: Repository,
@@ -172,7 +171,7 @@ export class Prefetcher {
     return isDone;
   }
 
-  /** One after the other: they are small, and those that somebody waits for go first. */
+  /** One after the other, since they are small and downloads for clients go first. */
   async #statements(upstream: Upstream, repository: Repository, attestation: Manifest): Promise<boolean> {
     const { content } = parseManifest(attestation.bytes, attestation.descriptor.mediaType);
     if (content.kind === 'index' || isRunnableImage(content)) return true;
@@ -188,7 +187,7 @@ export class Prefetcher {
     return isDone;
   }
 
-  /** False if it could not be had. */
+  /** False if it could not be downloaded. */
   async #blob(blob: WantedBlob, kind: PrefetchKind): Promise<boolean> {
     const fill = await this.#options.blobs.prefetch(blob);
     const isStored = await fill?.stored;
@@ -196,7 +195,7 @@ export class Prefetcher {
     return isStored !== false;
   }
 
-  /** From the cache or, if pulls may be spent on it, from upstream. Throws PullError. */
+  /** From the cache or, if enough pulls are left, from upstream. Throws PullError. */
   async #manifest(
     upstream: Upstream,
     repository: Repository,
@@ -204,12 +203,12 @@ export class Prefetcher {
   ): Promise<Manifest> {
     const { store, links, fetcher, negative, mayPrefetch, tell } = this.#options;
     const stored = await store.getManifest(digest);
-    // One that came through another repository need not be in this one: who asks for it has that found out.
+    // It may be cached for another repository only. A client's own request asks upstream about that.
     if (stored !== undefined && (await links.get(repository, digest)) !== undefined) return stored;
     if (stored !== undefined)
-      throw new PullError('unavailable', `${digest} is not known to be of that repository`);
+      throw new PullError('unavailable', `${digest} is not known to be in ${repositoryKey(repository)}`);
     if (negative.has(repository, digest) || !mayPrefetch(upstream, repository.name)) {
-      throw new PullError('unavailable', `${digest} is not fetched ahead`);
+      throw new PullError('unavailable', `${digest} is not prefetched`);
     }
     const { promise, joined } = fetcher.fetch(upstream, repository, { kind: 'digest', digest });
     const manifest = await promise;
@@ -217,7 +216,7 @@ export class Prefetcher {
     return manifest;
   }
 
-  /** Not again while it is known to be done, or to be had just now. */
+  /** Skips work that was done or has failed just now. */
   #runOnce(key: string, work: () => Promise<boolean>): void {
     if (this.#isFull || this.#ready.has(key)) return;
     this.#ready.set(key, true);

@@ -19,24 +19,23 @@ export interface PullRecorderOptions {
   readonly networkOf: (address: string) => string;
 }
 
-/** What an address has asked a repository for lately. */
+/** A recent request of an address to a repository. */
 interface Visit {
   readonly digest: Digest;
-  readonly tag?: string;
-  /** What the tag named; the digest itself unless that was found in a list. */
+  readonly tag?: string | undefined;
+  /** The digest of the index that contains the manifest; else the digest itself. */
   readonly root: Digest;
 }
 
 const MAX_VISITORS = 10_000;
 const MAX_VISITS = 8;
-/** A pull is one visit: its requests follow each other. */
+/** The requests of one pull follow each other. */
 const VISIT_TTL_MS = 10 * 60_000;
 
 /**
- * Takes down who pulls what. A pull is a manifest that goes out by GET; HEADs, what is fetched ahead and statements on
- * images are none. Clients ask by digest for what a tag, or a list, told them before, so what an address asked a
- * repository for lately tells which tag its next request belongs to: containerd resolves a tag by HEAD and gets
- * everything by digest.
+ * Records which client pulls which image. A pull is a manifest sent for a GET; HEADs, prefetches and attestations do
+ * not count. Clients learn a digest from a tag or an index and then ask by digest: containerd resolves a tag by HEAD,
+ * and gets all content by digest. So the last requests of an address show to which tag its next request belongs.
  */
 export class PullRecorder {
   readonly #options: PullRecorderOptions;
@@ -60,7 +59,7 @@ export class PullRecorder {
     const before = this.#visits.get(visitor) ?? [];
     const visits =
       reference.kind === 'tag'
-        ? [{ digest, tag: reference.tag, root: answer.list ?? digest }]
+        ? [{ digest, tag: reference.tag, root: answer.index ?? digest }]
         : this.#afterOthers(digest, before);
     if (reference.kind === 'tag' || ('manifest' in answer && isIndexType(mediaType))) {
       this.#remember(visitor, visits, before);
@@ -81,7 +80,7 @@ export class PullRecorder {
     }
   }
 
-  /** What a digest belongs to, by what was asked for before: to all tags that named the same. */
+  /** The tags that a digest belongs to, by earlier requests. */
   #afterOthers(digest: Digest, before: readonly Visit[]): Visit[] {
     const { entries } = this.#options;
     const other =
@@ -100,7 +99,9 @@ export class PullRecorder {
     this.#visits.set(visitor, [...visits, ...others].slice(0, MAX_VISITS));
   }
 
-  /** What a list says of the manifest; of a list itself, what the client most likely takes out of it. */
+  /**
+   * The platform from the index of the manifest; for an index, the platform that the client will most likely choose.
+   */
   #platformOf({ request, answer }: Pick<ServedManifest, 'request' | 'answer'>): Platform | undefined {
     const { digest, mediaType } = descriptorOf(answer);
     if (isIndexType(mediaType)) return this.#options.clients.expected(request.client);
@@ -108,7 +109,7 @@ export class PullRecorder {
   }
 }
 
-/** Empty: whoever made a list has written anything into it. */
+/** Empty if malformed: the author of an index can write any text into it. */
 function writtenName(platform: Platform): string {
   const text = formatPlatform(normalizePlatform(platform));
   return parsePlatform(text) === undefined ? '' : text;

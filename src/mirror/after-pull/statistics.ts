@@ -20,15 +20,13 @@ export interface PullStatisticsOptions {
   readonly tell: Tell<'pull'>;
 }
 
-type CountedPull = Events['pull'];
-
-/** Further ones are counted as one: a count of each image and platform is kept for as long as the server runs. */
+/** Each image and platform needs a counter for as long as the server runs; further ones count as `other`. */
 const MAX_COUNTED = 5000;
 const OTHER = 'other';
 
 /**
- * Who pulls what. Few clients say which platform they are; the manifest that one asks for after it was given the list
- * shows it. That feeds counts and expectations, and never decides what a client gets.
+ * Counts pulls per image and platform. Few clients state their platform; the manifest that they choose from an index
+ * shows it. The result serves metrics and prefetch only, and never decides which manifest a client gets.
  */
 export class PullStatistics {
   readonly #options: PullStatisticsOptions;
@@ -44,7 +42,7 @@ export class PullStatistics {
     const { descriptor } = answer.manifest;
     if (isIndexType(descriptor.mediaType)) return;
     const platform = this.#options.entries.get(descriptor.digest)?.platform;
-    // Statements on an image are no images.
+    // Attestations are no images.
     if (platform !== undefined && isUnknown(platform)) return;
     const name = platform === undefined ? 'unknown' : this.#nameOf(platform);
     if (platform !== undefined && name !== OTHER && request.reference.kind === 'digest') {
@@ -53,7 +51,7 @@ export class PullStatistics {
     this.#options.tell('pull', this.#countable({ image: repositoryKey(request.repository), platform: name }));
   }
 
-  #countable(pull: CountedPull): CountedPull {
+  #countable(pull: Events['pull']): Events['pull'] {
     const key = `${pull.image} ${pull.platform}`;
     if (!this.#counted.has(key) && this.#counted.size >= MAX_COUNTED)
       return { image: OTHER, platform: OTHER };
@@ -62,7 +60,7 @@ export class PullStatistics {
   }
 }
 
-/** Whoever makes an index can write anything into it; what nobody runs is counted as one. */
+/** `other` for unusual platforms: the author of an index can write any text into it. */
 function usualName(platform: Platform): string {
   const { os, architecture, variant = '' } = normalizePlatform(platform);
   const isUsual = isKnownSystem(os) && isKnownArchitecture(architecture) && /^(v\d(\.\d)?)?$/.test(variant);

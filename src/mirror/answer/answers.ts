@@ -9,22 +9,22 @@ export interface ManifestRequest {
   readonly repository: Repository;
   readonly reference: Reference;
   readonly client: PullClient;
-  /** HEAD: only the descriptor is wanted, and nothing is fetched for it that upstream's HEAD can tell. */
+  /** HEAD: a descriptor is enough, so a HEAD is sent upstream where possible. */
   readonly headOnly: boolean;
 }
 
-interface Named {
+interface AnswerBase {
   readonly cache: CacheStatus;
-  readonly stale?: Staleness;
-  /** The list that the tag names and that this was chosen out of for the client. */
-  readonly list?: Digest;
+  readonly stale?: Staleness | undefined;
+  /** The index of the tag, if this manifest was chosen from it for the client. */
+  readonly index?: Digest;
 }
 
-export interface HeadAnswer extends Named {
+export interface HeadAnswer extends AnswerBase {
   readonly head: Descriptor;
 }
 
-export interface GetAnswer extends Named {
+export interface GetAnswer extends AnswerBase {
   readonly manifest: Manifest;
 }
 
@@ -34,21 +34,21 @@ export function descriptorOf(answer: ManifestAnswer): Descriptor {
   return 'head' in answer ? answer.head : answer.manifest.descriptor;
 }
 
-/** Cached repositories asked for: at most `limit`, those after `after`. */
+/** A page of the cached repositories: at most `limit`, after `after`. */
 export interface CatalogQuery {
-  readonly after?: string;
+  readonly after?: string | undefined;
   readonly limit: number;
-  /** Whether who asks may see a repository; undefined: all that are served. */
+  /** Whether the account may see a repository. Undefined: all. */
   readonly mayPull?: ((key: string) => boolean) | undefined;
 }
 
 export interface TagAnswer extends TagList {
   readonly cache: CacheStatus;
   /** Why these are only the cached tags. */
-  readonly failure?: string;
+  readonly failure?: string | undefined;
 }
 
-/** Nobody in particular: manifests come as they are. */
+/** A client that accepts any manifest, and gets an index as it is. */
 export const NOBODY: PullClient = {
   address: '',
   accept: undefined,
@@ -58,83 +58,81 @@ export const NOBODY: PullClient = {
 };
 
 export interface ReferrersAnswer {
-  /** An index, not filtered. */
+  /** An index of all referrers. */
   readonly bytes: Buffer;
   readonly cache: CacheStatus;
-  readonly stale?: Staleness;
-  /** Why the list is empty although nobody has said that it is. */
-  readonly failure?: string;
+  readonly stale?: Staleness | undefined;
+  /** Why the referrers are unknown; the index is then empty. */
+  readonly failure?: string | undefined;
 }
 
 /**
- * How an answer came about; becomes `Cache-Status` (RFC 9211) and a metric label.
+ * The source of an answer; becomes `Cache-Status` (RFC 9211) and a metric label.
  * - `hit`: from the cache, fresh.
- * - `negative`: a remembered absence.
- * - `stored`: fetched, and kept.
- * - `collapsed`: joined a fetch that another request had started.
- * - `revalidated`: from the cache, after upstream confirmed it just now (or moved the tag).
- * - `stale`: from the cache, though it could not be checked.
- * - `miss`: upstream was asked, nothing to keep (a HEAD, an absence).
- * - `bypass`: passed through, not kept.
- * - `local`: answered without cache or upstream (ping, errors of the request).
+ * - `negative`: a cached "not found".
+ * - `stored`: fetched and cached.
+ * - `collapsed`: joined the fetch or fill of another request.
+ * - `revalidated`: from the cache, after a tag check (the tag may have moved).
+ * - `stale`: from the cache, after a failed tag check.
+ * - `miss`: from upstream, with nothing to cache (a HEAD, "not found").
+ * - `bypass`: passed through without caching.
+ * - `local`: without cache or upstream (ping, errors of the request).
  */
 export type CacheStatus =
   'hit' | 'negative' | 'stored' | 'collapsed' | 'revalidated' | 'stale' | 'miss' | 'bypass' | 'local';
 
-/** Why an answer may be out of date. */
+/** Why an answer is stale. */
 export interface Staleness {
-  /** For people. */
   readonly reason: string;
   /** When upstream last confirmed it; ms since the epoch. */
   readonly confirmedAt: number;
 }
 
-/** Who asks, as far as that decides what is served by tag. */
+/** The properties of a client that decide which manifest it gets by tag. */
 export interface PullClient {
   /** Its network address. */
   readonly address: string;
-  /** All its Accept lines, joined by commas: the manifests that it can take. */
+  /** Its Accept lines, joined by commas. */
   readonly accept: string | undefined;
   readonly userAgent: string | undefined;
-  /** From `?platform=`: a list is always resolved. */
+  /** From `?platform=`. The client then never gets an index. */
   readonly platform: Platform | undefined;
-  /** What the settings say of its network. */
+  /** From the settings for its network. */
   readonly rule: PlatformRule | undefined;
 }
 
-/** What holds for the clients of a network. */
+/** Settings for the clients of a network. */
 export interface PlatformRule {
-  readonly platform?: Platform;
-  /** `always`: a list is resolved for clients that take lists, too. */
-  readonly resolve?: 'always' | 'negotiate';
+  readonly platform?: Platform | undefined;
+  /** `always`: clients get the manifest for `platform` in place of an index, even if they accept an index. */
+  readonly resolve?: 'always' | 'negotiate' | undefined;
 }
 
-/** A shorter piece of a blob is not held back: nobody takes it for the whole (the footer reads of lazy pullers). */
+/** The end of a shorter section is sent unverified. Lazy pullers read such footers; no client takes one for a blob. */
 const HOLD_FROM_BYTES = 1024 * 1024;
 
-/** The bytes of a blob for one client, wherever they come from. Nothing is verified unless the section says so. */
+/** The bytes of a blob for one client, from disk, from a fill or from upstream. */
 export interface BlobBody {
-  /** Undefined while nobody has told: neither upstream nor a manifest. */
+  /** Undefined while neither upstream nor a manifest has stated it. */
   readonly size: number | undefined;
   readonly cache: CacheStatus;
-  /** All of it, where nothing has to be read or waited for; not to be written to. */
+  /** All bytes, if they are in memory. Read-only. */
   readonly content?: Buffer | undefined;
-  /** One section is read at a time; `range` undefined: the whole, of unknown size. */
+  /** Only one section may be read at a time. `range` undefined: the whole blob, of unknown size. */
   section(range: ByteRange | undefined): BlobSection;
-  /** Ends a pending read and gives everything back. Safe to call more than once. */
+  /** Ends a pending read and frees all resources. Safe to call more than once. */
   close(): void;
 }
 
 export interface BlobSection {
   /**
-   * The next bytes, one chunk after the other: read into `buffer`, or such as others have, too, and that are not to be
-   * written to. None at the end of the section; none is empty. Throws BlobBodyError when the rest
-   * cannot be had.
+   * The next chunks of bytes, in `buffer` or in shared read-only buffers. No chunk is empty. An empty array is the end
+   * of the section. Throws BlobBodyError if the rest is not available.
    */
   read(buffer: Buffer): Promise<readonly Buffer[]>;
 }
 
-/** Whether the end of this section must wait for the verification. */
+/** Whether the end of a section is sent only after the blob is verified. */
 export function isHeldBack(range: ByteRange | undefined, size: number | undefined): boolean {
   if (range === undefined) return true;
   if (range.end !== size) return false;

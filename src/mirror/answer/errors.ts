@@ -2,24 +2,24 @@ import type { Repository } from '../../oci/reference.ts';
 import { type Upstream, type Failure, failureReason } from '../../upstream/upstream.ts';
 
 /**
- * Why something cannot be served.
- * - `repository-unknown`, `manifest-unknown`, `blob-unknown`: upstream says so, or refuses the repository.
- * - `platform-unknown`: the tag is there, but has nothing that this client can take.
- * - `denied`: the settings do not let anybody have it, wherever it is.
- * - `unavailable`: not cached, and upstream could not be asked, or did not answer as a registry should.
+ * Why a pull fails.
+ * - `repository-unknown`, `manifest-unknown`, `blob-unknown`: upstream answers "not found", or refuses the repository.
+ * - `platform-unknown`: the tag exists, but has no manifest that this client accepts.
+ * - `denied`: the settings forbid it.
+ * - `unavailable`: not cached, and upstream is unreachable, limits pulls or sends an invalid response.
  */
 export type PullErrorCode =
   'repository-unknown' | 'manifest-unknown' | 'blob-unknown' | 'platform-unknown' | 'denied' | 'unavailable';
 
-/** `message` is for people at the other end: it names no secret and no inner address. */
+/** Clients get `message`: it must not contain secrets or inner addresses. */
 export class PullError extends Error {
   override readonly name = 'PullError';
   readonly code: PullErrorCode;
-  /** The absence was remembered and upstream not asked again. */
+  /** True if "not found" was cached, and upstream was not asked again. */
   readonly remembered: boolean;
-  /** Upstream wants the absence not to be remembered, by nobody on the way: it may itself be a cache in an outage. */
+  /** True if upstream sent `no-store` with "not found": it may be a cache in an outage. No cache may keep it. */
   readonly noStore: boolean;
-  /** Upstream's time was over. That says nothing to one who began to wait later. */
+  /** True after a timeout of upstream. A request that began later should ask again. */
   readonly isLate: boolean;
 
   constructor(
@@ -35,14 +35,13 @@ export class PullError extends Error {
   }
 }
 
-/** Whether what failed did so because its time was over. */
 export function isLate(error: unknown): boolean {
   return error instanceof PullError && error.isLate;
 }
 
 /**
- * Whether the failure says something about the content (it is not there) or only about upstream (ask later), as a
- * 404 does that is not to be remembered: a mirror in front of a mirror in an outage gets such.
+ * Whether upstream says that the content does not exist for us. A 404 with `no-store` means that upstream is in an
+ * outage: a mirror behind a mirror gets such a 404.
  */
 export function saysAbsent(failure: Failure): boolean {
   return failure.kind === 'refused' || (failure.kind === 'not-found' && !failure.noStore);
@@ -50,13 +49,12 @@ export function saysAbsent(failure: Failure): boolean {
 
 export interface Missing {
   readonly what: string;
-  /** The registry that was asked. */
   readonly host: string;
   /** The code for its 404. */
   readonly absent: PullErrorCode;
 }
 
-/** The error for something that is not cached and could not be had. */
+/** The error for content that is not cached and could not be fetched. */
 export function failureError(failure: Failure, { what, host, absent }: Missing): PullError {
   switch (failure.kind) {
     case 'not-found':
@@ -71,12 +69,12 @@ export function failureError(failure: Failure, { what, host, absent }: Missing):
   }
 }
 
-/** Whether the time of the question was over; not if upstream was not even asked, because others had waited in vain. */
+/** Whether the request to upstream timed out. False if it was not sent, because earlier ones had timed out. */
 export function saysLate(failure: Failure): boolean {
   return failure.kind === 'unavailable' && failure.cause === 'timeout' && failure.spared === undefined;
 }
 
-/** Throws PullError `unavailable` while upstream's pulls are to be saved for what is not in the cache at all. */
+/** Throws PullError `unavailable` while the few pulls left are kept for images that are missing. */
 export function requirePulls(upstream: Upstream, repository: Repository): void {
   const shortage = upstream.shortage(repository.name);
   if (shortage !== undefined) throw new PullError('unavailable', shortage);

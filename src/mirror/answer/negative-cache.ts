@@ -4,12 +4,12 @@ import { repositoryKey, type Repository } from '../../oci/reference.ts';
 
 const MAX_ENTRIES = 10_000;
 
-/** Manifests that upstream said do not exist, remembered for a short time. Refusals and failures never are. */
+/** Caches "not found" for a short time. Refusals and failures are not cached. */
 export class NegativeCache {
   readonly #absent: LRUCache<string, true>;
   readonly #ttlMs: number;
 
-  /** `ttlMs` 0 remembers nothing. */
+  /** `ttlMs` 0: off. */
   constructor(ttlMs: number) {
     this.#ttlMs = ttlMs;
     this.#absent = new LRUCache({ ...atMost(MAX_ENTRIES), ttl: ttlMs });

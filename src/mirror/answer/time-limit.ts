@@ -2,17 +2,17 @@ import { withinMs } from '../../lib/promises.ts';
 import type { Repository } from '../../oci/reference.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 
-/** How long a client waits for upstream if the cache could serve it. */
-const PATIENCE_MS = 2000;
+/** Time limit for upstream if the answer is cached. */
+const LIMIT_MS = 2000;
 
 export type Waited<T> =
   | { readonly inTime: true; readonly value: T }
-  /** `reason`: half a sentence for people. */
+  /** `reason` is a clause without a full stop. */
   | { readonly inTime: false; readonly reason: string };
 
 /**
- * What `answer` of upstream comes to, for a caller that has something to serve without it. The wait is 2 s at most, and
- * none for a slow upstream. `answer` itself goes on.
+ * Waits for `answer` of upstream at most 2 s, and not at all while upstream is slow. For callers with a cached answer.
+ * `answer` itself goes on.
  */
 export async function withinTimeLimit<T>(
   answer: Promise<T>,
@@ -23,10 +23,10 @@ export async function withinTimeLimit<T>(
   const isSlow = upstream.isSlow(repository.name);
   const result = await withinMs(
     answer.then((value) => ({ value })),
-    isSlow ? 0 : PATIENCE_MS,
+    isSlow ? 0 : LIMIT_MS,
   );
   if (result !== undefined) return { inTime: true, value: result.value };
   if (isSlow) return { inTime: false, reason: `${repository.host} has answered nothing for some seconds` };
   upstream.reportSlow(since);
-  return { inTime: false, reason: `${repository.host} did not answer within ${PATIENCE_MS / 1000} s` };
+  return { inTime: false, reason: `${repository.host} did not answer within ${LIMIT_MS / 1000} s` };
 }

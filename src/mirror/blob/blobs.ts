@@ -12,8 +12,8 @@ import { BypassBody } from './bypass.ts';
 import type { Fill, FillEnd } from './fill.ts';
 import { Fills, followed, opener, type FillsOptions, type WantedBlob } from './fills.ts';
 
-/** A blob that is on the disk: verified, so nothing is held back. */
-export function storedBody(blob: StoredBlob): BlobBody {
+/** The body of a blob on disk. It was verified, so its end is not held back. */
+function storedBody(blob: StoredBlob): BlobBody {
   let isClosed = false;
   return {
     size: blob.size,
@@ -26,7 +26,7 @@ export function storedBody(blob: StoredBlob): BlobBody {
         read: async (buffer) => {
           if (position >= end) return [];
           const read = await blob.read(buffer, Math.min(buffer.length, end - position), position);
-          if (read === 0) throw new BlobBodyError('broken', 'a cached blob is shorter than it was');
+          if (read === 0) throw new BlobBodyError('broken', 'the file of a cached blob became shorter');
           position += read;
           return [buffer.subarray(0, read)];
         },
@@ -35,7 +35,7 @@ export function storedBody(blob: StoredBlob): BlobBody {
     close: () => {
       if (isClosed) return;
       isClosed = true;
-      // What cannot be closed is as good as closed.
+      // A failure to close has no effect on the client.
       blob.close().catch(() => undefined);
     },
   };
@@ -47,24 +47,24 @@ export interface BlobPullerOptions extends FillsOptions {
   readonly access: RepositoryAccess;
 }
 
-/** A blob as a client asks for it. */
+/** A client's request for a blob. */
 export interface BlobRequest extends WantedBlob {
   /** The client's address. */
   readonly client: string;
 }
 
-/** Who joined a fill whose first answer was late asks once more, and no more often (see lib/single-flight.ts). */
+/** A request that joined a fill which timed out starts one more, and only one (see lib/single-flight.ts). */
 interface Asked extends BlobRequest {
   readonly isSecond?: true;
 }
 
-/** A fill that nobody has asked for. */
+/** A fill that no client has asked for. */
 export interface Prefetch {
-  /** Resolves when it is over. */
+  /** Resolves at its end: whether the blob was stored. */
   readonly stored: Promise<boolean>;
 }
 
-/** Serves blobs: from the disk, from the fill that is running, or by starting one. At most one fill per digest. */
+/** Serves blobs from disk, from a running fill or from a new one. */
 export class BlobPuller {
   readonly #options: BlobPullerOptions;
   readonly #fills: Fills;
@@ -74,7 +74,7 @@ export class BlobPuller {
     this.#fills = new Fills(options);
   }
 
-  /** Fills under way, those that wait for their turn included. */
+  /** Number of fills, queued ones included. */
   get running(): number {
     return this.#fills.size;
   }
@@ -87,7 +87,7 @@ export class BlobPuller {
     return this.#fills.queued;
   }
 
-  /** Opens nothing and fills nothing: a cold blob is asked for by HEAD. Throws PullError. */
+  /** Starts no fill: a missing blob costs a HEAD upstream. Throws PullError. */
   async head(
     upstream: Upstream,
     repository: Repository,
@@ -123,7 +123,7 @@ export class BlobPuller {
     try {
       stored = await this.#options.blobs.open(digest);
     } catch (error) {
-      // What the disk cannot give is not replaced: a disk that fails would lose everything at once.
+      // An unreadable blob is not downloaded again: a failing disk would lose all blobs at once.
       if (error instanceof BlobStoreError) return this.#bypass(request);
       throw error;
     }
@@ -138,24 +138,23 @@ export class BlobPuller {
   }
 
   /**
-   * Begins to fill a blob that nobody has asked for yet, behind all those that somebody reads; clients can join.
-   * Undefined if there is nothing to do, or it could not be kept; `stored` never rejects.
+   * Starts a fill that no client has asked for, after all fills with a reader; clients can join. Undefined if the blob
+   * is cached or being filled, or cannot be stored. `stored` never rejects.
    */
   async prefetch(blob: WantedBlob): Promise<Prefetch | undefined> {
     const { repository, digest } = blob;
     const { blobs, links } = this.#options;
     const link = await links.get(repository, digest);
     if (link?.by !== 'manifest' || this.#fills.isClosed || blobs.isFailing) return undefined;
-    // One that ends meanwhile has stored it, or has just failed.
-    if (this.#fills.has(digest) || (await this.#hasOrCannotTell(digest))) return undefined;
+    if (this.#fills.has(digest) || (await this.#isStoredOrUnreadable(digest))) return undefined;
+    // A fill may have started during the await.
     if (this.#fills.has(digest)) return undefined;
     const { ended } = this.#fills.start(blob, link);
     return { stored: ended.then(({ result }) => result === 'stored') };
   }
 
   /**
-   * Has a blob stored anew that was lost, by a fill that clients can join; resolves when it is stored.
-   * Throws PullError.
+   * Downloads a lost blob again, by a fill that clients can join. Resolves when the blob is stored. Throws PullError.
    */
   async restore(request: BlobRequest): Promise<void> {
     const { digest } = request;
@@ -167,13 +166,13 @@ export class BlobPuller {
       body.close();
     }
     if ((await this.#options.blobs.stat(digest)) !== undefined) return;
-    const reason = end?.error instanceof Error ? end.error.message : 'it could not be cached';
+    const reason = end?.error instanceof Error ? end.error.message : 'it could not be stored';
     throw new PullError('unavailable', reason, { cause: end?.error });
   }
 
   /**
-   * Has a blob stored, behind all those that somebody reads; resolves when it is, at once if it was. Clients can join.
-   * Throws PullError.
+   * Downloads a blob unless it is stored, after all fills with a reader; clients can join. Resolves when the blob is
+   * stored. Throws PullError.
    */
   async store(blob: WantedBlob): Promise<void> {
     const { repository, digest } = blob;
@@ -183,18 +182,18 @@ export class BlobPuller {
     const fill = running ?? this.#fills.start(blob, link);
     const { result, error } = await fill.ended;
     if (result === 'stored') return;
-    // The failure of what another one had begun need not be ours.
+    // Another repository may have started that fill, and its failure may not apply to this one.
     if (running !== undefined && !this.#fills.isClosed) return this.store(blob);
-    const reason = error instanceof Error ? error.message : `it could not be cached (${result})`;
+    const reason = error instanceof Error ? error.message : `it could not be stored (${result})`;
     throw new PullError('unavailable', reason, { cause: error });
   }
 
-  /** What is written of a blob that is on its way, in bytes. */
+  /** Bytes that the running fill of a blob has written. */
   writtenBytes(digest: Digest): number {
     return this.#fills.get(digest)?.progress.written.bytes ?? 0;
   }
 
-  /** Ends all fills; resolves when what they have is kept for the next start. */
+  /** Ends all fills; resolves when their parts are kept for the next start. */
   close(): Promise<void> {
     return this.#fills.close();
   }
@@ -204,7 +203,7 @@ export class BlobPuller {
     const isOwn = repositoryKey(fill.repository) === repositoryKey(repository);
     if (!isOwn && !fill.isOver) {
       const link = await this.#requireLink(upstream, repository, digest);
-      // One of two manifests is wrong, and nobody knows yet which: neither is to make the other's clients fail.
+      // Two manifests state different sizes. The wrong one must not break the clients of the other.
       if (fill.contradicts(link.size)) return this.#bypass(request);
     }
     let again: Asked = request;
@@ -213,7 +212,7 @@ export class BlobPuller {
       if (body !== undefined) return body;
     } catch (error) {
       if (error instanceof BlobStoreError) return this.#bypass(request);
-      // The other repository's failure need not be ours.
+      // The failure of another repository may not apply to this one.
       if (isOwn && (isSecond === true || !isLate(error))) throw error;
       if (isLate(error)) again = { ...request, isSecond: true };
     }
@@ -239,7 +238,7 @@ export class BlobPuller {
     return body;
   }
 
-  /** For a fill that was over before it could be joined. */
+  /** For a fill that ended before its reader could start. */
   async #afterwards(request: BlobRequest, fill: Fill): Promise<BlobBody> {
     const { repository, digest } = request;
     const { result } = await fill.ended;
@@ -253,7 +252,7 @@ export class BlobPuller {
     );
   }
 
-  async #hasOrCannotTell(digest: Digest): Promise<boolean> {
+  async #isStoredOrUnreadable(digest: Digest): Promise<boolean> {
     try {
       return (await this.#options.blobs.stat(digest)) !== undefined;
     } catch (error) {

@@ -6,8 +6,8 @@ import { isHeldBack, type BlobBody, type BlobSection } from '../answer/answers.t
 import { sectionOf, verifiedAtEnd } from './reader.ts';
 
 /**
- * A blob that goes from upstream to one client without touching the disk, for when the disk cannot take it. A whole
- * blob is verified on its way: its last bytes are kept in memory until the hash is known to match.
+ * Passes a blob from upstream to one client without the disk, if the disk cannot store it. A complete blob is verified:
+ * its last bytes stay in memory until the hash matches.
  */
 export class BypassBody implements BlobBody {
   readonly cache = 'bypass';
@@ -17,7 +17,7 @@ export class BypassBody implements BlobBody {
   readonly #abort = new AbortController();
   #first: BlobStream | undefined;
 
-  /** `first` is upstream's answer from offset 0; `open` gets others for ranges. */
+  /** `first` is upstream's response from offset 0; `open` makes further ones for ranges. */
   constructor(options: { digest: Digest; size: number | undefined; first: BlobStream; open: OpenBlob }) {
     this.#digest = options.digest;
     this.#open = options.open;
@@ -35,7 +35,7 @@ export class BypassBody implements BlobBody {
       start,
       limit: () => range?.end ?? this.size,
       open: this.#open,
-      ...(first?.offset === start ? { first } : {}),
+      first: first?.offset === start ? first : undefined,
       signal: this.#abort.signal,
       maySkip: () => true,
     });

@@ -4,6 +4,7 @@ import { PartFollower } from '../../download/part-follower.ts';
 import { firstMissing, type Demand, type SegmentLimits } from '../../download/plan.ts';
 import { DIVERTED, FillProgress } from '../../download/progress.ts';
 import { FillUpstream, type OpenBlob } from '../../download/source.ts';
+import type { FillEnded } from '../../events/events.ts';
 import { runningTime, type RunningTimer } from '../../lib/clock.ts';
 import { Extents } from '../../lib/extents.ts';
 import { aborted, deferred } from '../../lib/promises.ts';
@@ -16,49 +17,41 @@ import type { BlobBody } from '../answer/answers.ts';
 import { failureError, PullError } from '../answer/errors.ts';
 import { FillReader, StartHashes, type FillSource } from './reader.ts';
 
-/** The blob of a fill. */
 export interface FillBlob {
   readonly repository: Repository;
   readonly digest: Digest;
-  /** What names it; undefined: upstream has to say that the repository holds it, even if nothing is missing. */
+  /** Undefined: upstream must confirm that the repository holds the blob, even if all bytes are kept. */
   readonly link: Link | undefined;
   readonly open: OpenBlob;
 }
 
-/** A fill, as the queue for the slots sees it. */
+/** What the queue for slots uses of a fill. */
 export type SlotUser = Pick<Fill, 'isRead' | 'pause'>;
 
-/** The registry, as its fills see it. */
+/** What a fill uses of `Fills`. */
 export interface FillRegistry {
   readonly blobs: Pick<BlobStore, 'keptPart' | 'createPart'>;
   readonly segmentLimits: SegmentLimits;
-  /** Resolves when the fill has a slot: it may receive until it leaves. */
+  /** Resolves when the fill has a slot. It may then receive until it leaves. */
   enter(fill: SlotUser): Promise<void>;
   leave(fill: SlotUser): void;
   /** The fill has its first reader. */
   read(fill: SlotUser): void;
-  /** `client` was the last reader of the fill, and has left. */
+  /** The last reader has left; `client` is its address. */
   unread(fill: Fill, client: string): void;
 }
 
-export type FillResult = 'stored' | 'corrupt' | 'broken' | 'disk' | 'abandoned';
+type FillResult = FillEnded['result'];
 
-/** How a fill ended; `error` unless it was stored. */
-export interface FillEnd {
-  readonly result: FillResult;
-  /** Received from upstream and written. */
-  readonly bytes: number;
-  /** Taken over from an earlier attempt. */
-  readonly resumedBytes: number;
-  /** At how many places it received. */
-  readonly segments: number;
-  readonly error?: unknown;
+export interface FillEnd extends Pick<FillEnded, 'result' | 'bytes' | 'resumedBytes' | 'segments'> {
+  /** Undefined if the blob was stored. */
+  readonly error: unknown;
 }
 
-/** A fill that nobody reads, of a blob that no served manifest names, ends after this time. */
+/** A fill without readers, of a blob that no served manifest names, ends after this time. */
 const ABANDON_AFTER_MS = 10_000;
 
-/** What a fill works with once upstream has answered. */
+/** The parts of a fill once upstream has answered. */
 interface Work {
   readonly part: BlobPart;
   readonly follower: PartFollower;
@@ -67,15 +60,15 @@ interface Work {
 
 /**
  * One download of a blob from upstream, for all its clients. It writes a part file, at several places if readers start
- * far apart. Each reader follows the file from its own offset, and none is hurt when another leaves. Only what matches
- * the digest becomes a blob. If the fill is given up, the next one goes on with what was written.
+ * far apart. Each reader follows the file from its own offset, independent of the others. Only bytes that match the
+ * digest become a blob. If the fill ends early, the next one continues with its bytes.
  */
 export class Fill implements FillSource {
   readonly #started = deferred<void>();
   readonly #ended = deferred<FillEnd>();
   /** Resolves once upstream has answered; rejects with PullError or BlobStoreError. */
   readonly started = this.#started.promise;
-  /** Resolves when everything is over, and the blob is stored or not. Never rejects. */
+  /** Resolves at the end of the fill. Never rejects. */
   readonly ended = this.#ended.promise;
   readonly progress = new FillProgress();
   readonly starts = new StartHashes();
@@ -83,7 +76,7 @@ export class Fill implements FillSource {
   readonly digest: Digest;
   readonly #link: Link | undefined;
   readonly #registry: FillRegistry;
-  /** What an earlier attempt left. */
+  /** Bytes that an earlier attempt left. */
   readonly #kept: KeptExtents | undefined;
   readonly #upstream: FillUpstream;
   readonly #abort = new AbortController();
@@ -102,7 +95,7 @@ export class Fill implements FillSource {
     this.#link = link;
     this.#registry = registry;
     this.#kept = registry.blobs.keptPart(digest);
-    // What was kept may be another repository's: nothing is told of it before upstream has said that this one has it.
+    // Without a link, kept bytes may be from another repository: their size is secret until upstream confirms this one.
     this.progress.size = link === undefined ? undefined : (link.size ?? this.#kept?.size);
     this.#upstream = new FillUpstream({
       digest,
@@ -112,7 +105,7 @@ export class Fill implements FillSource {
     });
   }
 
-  /** To be called once. */
+  /** Call this once. */
   start(): void {
     this.#run().then(this.#ended.resolve, this.#ended.reject);
   }
@@ -125,7 +118,7 @@ export class Fill implements FillSource {
     return this.progress.size;
   }
 
-  /** Whether its size, which nobody but a manifest has told yet, is another one than `size`. */
+  /** Whether the size, stated only by a manifest so far, differs from `size`. */
   contradicts(size: number | undefined): boolean {
     const isClaim = !this.#upstream.hasToldSize && this.size !== undefined;
     return isClaim && size !== undefined && size !== this.size;
@@ -135,7 +128,7 @@ export class Fill implements FillSource {
     return this.#work?.part;
   }
 
-  /** Whether a client waits for it. */
+  /** Whether it has a reader. */
   get isRead(): boolean {
     return this.#readers.size > 0;
   }
@@ -144,19 +137,19 @@ export class Fill implements FillSource {
     return this.#readers.size > 1;
   }
 
-  /** It waits for its turn and has not asked upstream yet. */
+  /** True until it asks upstream for the first time. */
   get isQueued(): boolean {
     return this.#isQueued;
   }
 
-  /** It can be joined no more, although it may not have ended yet. */
+  /** True if no client can join any more, even before its end. */
   get isOver(): boolean {
     return this.#isOver || this.progress.hasFailed || this.#abort.signal.aborted;
   }
 
   /**
-   * A body that follows the fill, for `client`; it counts as a reader until it is closed. It can be read once the fill
-   * has started, or before if its size is known.
+   * A body that follows the fill, for `client`. It counts as a reader until it is closed. It may be read once the fill
+   * has started, or at once if the size is known.
    */
   join(cache: 'stored' | 'collapsed', client: string): BlobBody {
     const reader = new FillReader({ source: this, cache, onClose: () => this.#leave(reader, client) });
@@ -166,14 +159,14 @@ export class Fill implements FillSource {
     return reader;
   }
 
-  /** Ends the fill, whoever reads it. What is written is kept for the next one. */
+  /** Ends the fill, with or without readers. Its bytes are kept for the next fill. */
   abort(): void {
-    this.#abort.abort(new PullError('unavailable', `${this.digest} is not fetched any more`));
+    this.#abort.abort(new PullError('unavailable', `the download of ${this.digest} was stopped`));
     this.#work?.download.stop();
     this.#work?.follower.stop();
   }
 
-  /** Makes it leave its slot soon, and queue again. */
+  /** Makes the fill leave its slot soon, and queue again. */
   pause(): void {
     this.#isPaused = true;
     this.#work?.download.stop();
@@ -206,7 +199,7 @@ export class Fill implements FillSource {
     const { signal } = this.#abort;
     do {
       this.#isPaused = false;
-      // Without a size there are no headers to be sent early: such a blob is not made to wait.
+      // Without a size, headers cannot be sent early, so such a blob does not queue.
       if (this.size !== undefined) await Promise.race([this.#registry.enter(this), aborted(signal)]);
       signal.throwIfAborted();
       const first = this.#work === undefined ? await this.#start() : undefined;
@@ -217,7 +210,7 @@ export class Fill implements FillSource {
     } while (this.#isPaused);
   }
 
-  /** Asks upstream, and makes the part. The answer is undefined if nothing is missing. */
+  /** Asks upstream, and makes the part. Returns upstream's response; undefined if no byte is missing. */
   async #start(): Promise<BlobStream | undefined> {
     this.#isQueued = false;
     const { digest, repository } = this;
@@ -273,7 +266,7 @@ export class Fill implements FillSource {
     await this.#work?.follower.finish();
     await part?.hashTo(size, this.#abort.signal);
     if (!(await part?.isRight())) {
-      throw new BlobBodyError('corrupt', `${size} bytes came that are not ${this.digest}`);
+      throw new BlobBodyError('corrupt', `the ${size} bytes that were received are not ${this.digest}`);
     }
     this.progress.verify(size);
     await part?.commit(size);
@@ -283,7 +276,7 @@ export class Fill implements FillSource {
     const { part, digest } = this;
     const result = this.#resultOf(error);
     this.#started.reject(error);
-    // Readers of a verified blob have what they came for, whether or not the disk keeps it.
+    // A verified blob is right for its readers, even if the disk then fails to keep it.
     if (!this.progress.isVerified) {
       const reason = error instanceof Error ? error.message : String(error);
       const broken =
@@ -296,7 +289,7 @@ export class Fill implements FillSource {
     return this.#end(result, error);
   }
 
-  /** What is right as far as anybody knows is where the next attempt goes on. */
+  /** Keeps the bytes for the next attempt, unless they are known to be wrong. */
   async #giveUp(part: BlobPart, result: FillResult): Promise<void> {
     const { list } = this.progress.written;
     try {
@@ -319,20 +312,20 @@ export class Fill implements FillSource {
       bytes: this.#receivedBytes,
       resumedBytes: new Extents(this.part?.kept).bytes,
       segments: this.#work?.download.opened ?? 0,
-      ...(error === undefined ? {} : { error }),
+      error,
     };
   }
 
   #leave(reader: FillReader, client: string): void {
     this.#readers.delete(reader);
-    // Those that wait may have the connection that worked for this one.
+    // Waiting readers may get the connection that served this one.
     this.progress.changed();
     if (this.isRead) return;
     if (this.#isOver) {
       this.part?.close().catch(() => undefined);
       return;
     }
-    // Then its end takes care of all.
+    // Otherwise `#run` cleans up.
     if (this.isOver) return;
     this.#considerAbandoning();
     this.#registry.unread(this, client);

@@ -9,7 +9,6 @@ import type { Upstream } from '../../upstream/upstream.ts';
 import type { BlobBody } from '../answer/answers.ts';
 import { Fill, type FillEnd, type FillRegistry, type SlotUser } from './fill.ts';
 
-/** What is filled, for whom. */
 export interface WantedBlob {
   readonly upstream: Upstream;
   readonly repository: Repository;
@@ -18,28 +17,28 @@ export interface WantedBlob {
 
 export interface FillsOptions {
   readonly blobs: FillRegistry['blobs'];
-  /** How many fills receive at a time. */
+  /** Number of fills that receive at the same time. */
   readonly maxFills: number;
   readonly segmentLimits: SegmentLimits;
   readonly tell: Tell<'fill'>;
 }
 
-/** Fills that go on although the client that asked for them has gone. */
+/** Fills that go on after their client has left. */
 const MAX_UNREAD_PER_CLIENT = 4;
 
 /**
- * The fills under way, at most one per digest. Some receive, and others queue: those with a reader first, and in the
- * order in which they came. More at a time would not be faster and would cost each its share; a queued one loses only
- * time. What a client can make the mirror fetch for nobody, by asking for blobs and going away, is bounded.
+ * All fills, at most one per digest. `maxFills` of them receive; the others queue, those with a reader first, then in
+ * order of arrival. More at the same time would only share the bandwidth. A client that requests blobs and leaves can
+ * start only a few fills that no client reads.
  */
 export class Fills implements FillRegistry {
   readonly #options: FillsOptions;
   readonly #fills = new Map<Digest, Fill>();
   readonly #receiving = new Set<SlotUser>();
-  /** Those of them that were asked to leave. */
+  /** Receiving fills that were asked to leave their slot. */
   readonly #pausing = new Set<SlotUser>();
   readonly #queue = new Map<SlotUser, Deferred<void>>();
-  /** Of each fill that lost its readers, the client that left last. */
+  /** For each fill without readers, the client that left last. */
   readonly #leftBy = new Map<SlotUser, string>();
   #isClosed = false;
 
@@ -75,7 +74,7 @@ export class Fills implements FillRegistry {
     return this.#fills.get(digest);
   }
 
-  /** Begins a fill of a blob that has none. */
+  /** Starts a fill; there must be none of the same digest. */
   start(wanted: WantedBlob, link: Link | undefined): Fill {
     const { repository, digest } = wanted;
     const fill = new Fill({ repository, digest, link, open: opener(wanted, link?.size) }, this);
@@ -135,7 +134,7 @@ export class Fills implements FillRegistry {
     this.#makeWay();
   }
 
-  /** Ends all fills; resolves when what they have is kept for the next start. */
+  /** Ends all fills; resolves when their parts are kept for the next start. */
   async close(): Promise<void> {
     this.#isClosed = true;
     const fills = [...this.#fills.values()];
@@ -143,7 +142,7 @@ export class Fills implements FillRegistry {
     await Promise.all(fills.map(({ ended }) => ended));
   }
 
-  /** Fills that receive for nobody leave their slots to those that somebody reads. */
+  /** Fills without a reader leave their slots to queued fills with one. */
   #makeWay(): void {
     const waiting = [...this.#queue.keys()].filter(({ isRead }) => isRead).length;
     const idle = [...this.#receiving].filter((fill) => !fill.isRead && !this.#pausing.has(fill));
@@ -154,7 +153,6 @@ export class Fills implements FillRegistry {
   }
 }
 
-/** Asks upstream for the blob, whatever bytes of it are wanted. */
 export function opener(
   { upstream, repository, digest }: WantedBlob,
   expectedSize: number | undefined,
@@ -163,19 +161,19 @@ export function opener(
     upstream.getBlob(repository.name, digest, {
       identity: 'configured',
       offset,
-      ...(signal === undefined ? {} : { signal }),
-      ...(end === undefined ? {} : { end }),
-      ...(expectedSize === undefined ? {} : { expectedSize }),
+      signal,
+      end,
+      expectedSize,
     });
 }
 
-/** By when headers go out although the fill still waits for its turn, and by when in any case. */
+/** Time until headers are sent while the fill is queued, and until they are sent in any case. */
 const EARLY_HEADERS_MS = 4000;
 const LATEST_HEADERS_MS = 9500;
 
 /**
- * A body that follows the fill, when it can be read; undefined if the fill is over by then. Its client counts as a reader
- * while it waits. Throws what the start of the fill does.
+ * Resolves to a body that follows the fill, as soon as its headers can be sent; to undefined if the fill has ended by
+ * then. Its client counts as a reader from the start. Throws the error of the fill's start.
  */
 export async function followed(
   fill: Fill,
@@ -196,8 +194,8 @@ export async function followed(
 }
 
 /**
- * Resolves when bodies that follow the fill can be read: upstream has answered, or it takes so long that headers have
- * to go out, for which the size must be known. Throws what the start of the fill does.
+ * Resolves when upstream has answered. Also resolves after a time limit if the size is known, so that clients get their
+ * headers in time. Throws the error of the fill's start.
  */
 async function readyToRead(fill: Fill): Promise<void> {
   await withinMs(fill.started, EARLY_HEADERS_MS);

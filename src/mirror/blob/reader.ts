@@ -9,7 +9,7 @@ import type { ByteRange } from '../../oci/range.ts';
 import type { BlobPart } from '../../store/blobs.ts';
 import { type BlobSection, isHeldBack, type BlobBody, type CacheStatus } from '../answer/answers.ts';
 
-/** A section whose bytes come as chunks. After an abort it never ends as if it were whole. */
+/** A section from chunks. After an abort it throws, so that it does not seem complete. */
 export function sectionOf(chunks: AsyncIterator<Buffer, void>, signal: AbortSignal): BlobSection {
   return {
     read: async () => {
@@ -24,8 +24,8 @@ export function sectionOf(chunks: AsyncIterator<Buffer, void>, signal: AbortSign
 }
 
 /**
- * Passes chunks to the end of a blob on, of which the last ones wait until the whole is what `digest` names.
- * `hasher` has seen everything before them. Throws BlobBodyError `corrupt`.
+ * Passes on the chunks up to the end of a blob. The last ones wait until the hash matches `digest`. `hasher` must
+ * contain all bytes before the chunks. Throws BlobBodyError `corrupt`.
  */
 export async function* verifiedAtEnd(
   chunks: AsyncIterable<Buffer>,
@@ -45,26 +45,25 @@ export async function* verifiedAtEnd(
     }
   }
   if (!hasherMatches(hasher, digest)) {
-    throw new BlobBodyError('corrupt', `upstream sent bytes that are not ${digest}`);
+    throw new BlobBodyError('corrupt', `the bytes that were received are not ${digest}`);
   }
   yield* heldBack;
 }
 
-/** The fill, as its readers see it. */
+/** What a reader uses of its fill. */
 export interface FillSource {
   readonly digest: Digest;
   readonly progress: FillProgress;
-  /** There as soon as any byte is written. */
+  /** Undefined until upstream has answered. */
   readonly part: BlobPart | undefined;
-  /** Whether others read it, too. */
+  /** Whether it has several readers. */
   readonly isShared: boolean;
-  /** Bytes from `position` on that were written a moment ago and need not be read back; else nothing. */
+  /** Bytes from `position` on that are still in memory; empty if there are none. */
   recent(position: number, maxBytes: number): readonly Buffer[];
-  /** Tells it what a reader waits for. */
+  /** Reports the position that a reader waits for. */
   want(demand: Demand): void;
-  /** For readers of what the disk does not take. */
+  /** For readers that go on without the disk, like `starts`. */
   readonly open: OpenBlob;
-  /** For the same. */
   readonly starts: StartHashes;
 }
 
@@ -90,7 +89,7 @@ export class FillReader implements BlobBody {
     return this.#source.progress.size;
   }
 
-  /** What it reads now; undefined between sections. */
+  /** The section that it reads now; undefined between sections. */
   get demand(): Demand | undefined {
     return this.#demand;
   }
@@ -117,7 +116,7 @@ export class FillReader implements BlobBody {
         const chunks = limit === undefined ? [] : await this.#written(buffer, length, demand.position);
         for (const chunk of chunks) demand.position += chunk.length;
         if (chunks.length > 0) return chunks;
-        // Neither the fill nor the disk gives the next byte.
+        // Neither the fill nor the disk has the next byte.
         own = await this.#ownSection(demand.position, range, isHeld);
         this.#demand = undefined;
         return own.read(buffer);
@@ -132,10 +131,10 @@ export class FillReader implements BlobBody {
     this.#onClose();
   }
 
-  /** Nothing if the disk cannot give what was written to it. */
+  /** Empty if the disk cannot read back the bytes. */
   async #written(buffer: Buffer, length: number, position: number): Promise<readonly Buffer[]> {
     if (this.#wasRecent) await fairTurn();
-    // Whoever has small buffers is one of many: what a slow one of them has taken stays in memory for it alone.
+    // A small buffer means many readers: each slow one keeps its recent bytes in memory, so it gets few.
     const recent = this.#source.recent(position, Math.min(length, 2 * buffer.length));
     this.#wasRecent = recent.length > 0;
     if (this.#wasRecent) return recent;
@@ -145,7 +144,7 @@ export class FillReader implements BlobBody {
     return read > 0 ? [buffer.subarray(0, read)] : [];
   }
 
-  /** Up to where bytes are there beyond `demand.position`; undefined if they will not come by the fill. */
+  /** The end of the bytes available after `demand.position`; undefined if the fill will not deliver them. */
   async #limitBeyond(demand: Mutable<Demand>, isHeld: boolean): Promise<number | undefined> {
     const { progress } = this.#source;
     for (;;) {
@@ -176,7 +175,7 @@ export class FillReader implements BlobBody {
       signal,
       maySkip: () => true,
     });
-    // What began in the middle cannot be verified without the bytes before it, which nobody fetches for that.
+    // A section from the middle cannot be verified without the bytes before it; they are not fetched for that.
     if (!isHeld || (range?.start ?? 0) > 0) return sectionOf(chunks, signal);
     const hasher = (await starts.of(part, digest, start)).copy();
     return sectionOf(verifiedAtEnd(chunks, hasher, digest), signal);
@@ -185,11 +184,11 @@ export class FillReader implements BlobBody {
 
 const READ_BYTES = 256 * 1024;
 
-/** Hashes of the start of a part, for readers that go on without it: one for all who do so at the same byte. */
+/** Hashes of the start of a part, for readers that go on without it. Readers at the same byte share one. */
 export class StartHashes {
   readonly #byEnd = new Map<number, Promise<Hash>>();
 
-  /** Of the first `end` bytes, all of which are written; of nothing if there is no part. To be copied before use. */
+  /** The hash of the first `end` bytes; all of them must be written. Copy it before use. */
   of(part: BlobPart | undefined, digest: Digest, end: number): Promise<Hash> {
     const hash = this.#byEnd.get(end) ?? hashOfStart(part, digest, end);
     this.#byEnd.set(end, hash);
@@ -202,7 +201,7 @@ async function hashOfStart(part: BlobPart | undefined, digest: Digest, end: numb
   const buffer = Buffer.alloc(READ_BYTES);
   for (let at = 0; at < end;) {
     const read = (await part?.read(buffer, Math.min(buffer.length, end - at), at)) ?? 0;
-    if (read === 0) throw new BlobBodyError('broken', 'the part file lost bytes that were written to it');
+    if (read === 0) throw new BlobBodyError('broken', 'the part file became shorter');
     hasher.update(buffer.subarray(0, read));
     at += read;
   }

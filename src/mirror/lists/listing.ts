@@ -13,7 +13,7 @@ export interface ListingOptions {
   readonly upstreams: ReadonlyMap<string, Upstream>;
 }
 
-/** Lists of names: tags as upstream has them, repositories as the cache has them. */
+/** Lists the tags of upstream and the repositories of the cache. */
 export class Listing {
   readonly #options: ListingOptions;
 
@@ -21,16 +21,16 @@ export class Listing {
     this.#options = options;
   }
 
-  /** Upstream's tags; those in the cache when it cannot be asked. Throws PullError. */
+  /** The tags of upstream; the cached ones if it is unreachable. Throws PullError. */
   async tags(upstream: Upstream, repository: Repository, query: TagPage): Promise<TagAnswer> {
     await this.#options.access.admit(upstream, repository, { kind: 'tags' });
     const { scope } = this.#options.access;
-    // The specification wants nothing at all then, and registries answer with all kinds of things.
+    // For `n=0` the specification requires an empty list, but registries differ.
     const asked = query.n === '0' ? { ...query, n: '1' } : query;
     const outcome = await upstream.listTags(repository.name, asked, { identity: 'configured' });
     if (outcome.kind === 'ok') {
       const { tags, next } = pageOf(outcome.value, query);
-      return { tags: scope.tags(repository, tags), ...(next === undefined ? {} : { next }), cache: 'bypass' };
+      return { tags: scope.tags(repository, tags), next, cache: 'bypass' };
     }
     const what = formatRepositoryName(repository);
     const missing = { host: repository.host, absent: 'repository-unknown' } as const;
@@ -40,14 +40,14 @@ export class Listing {
     return { ...page(known, query), cache: 'stale', failure: failureReason(outcome, repository.host) };
   }
 
-  /** Keys (`docker.io/library/golang`) of the cached repositories that may be shown, at most `limit` after `after`. */
+  /** Keys (`docker.io/library/golang`) of the cached repositories that clients may see. */
   async repositories(options: CatalogQuery): Promise<string[]> {
     const shown: string[] = [];
     let after = options.after;
     while (shown.length < options.limit) {
       const keys = await this.#options.catalog.listRepositories({
         limit: options.limit,
-        ...(after === undefined ? {} : { after }),
+        after,
       });
       for (const key of keys) {
         if (shown.length >= options.limit) break;
@@ -66,7 +66,7 @@ export class Listing {
   }
 }
 
-/** What upstream was asked for, even if it takes no notice of `n` and `last`. */
+/** The requested page, even if upstream ignores `n` and `last`. */
 function pageOf(list: TagList, { n, last }: TagPage): TagList {
   if (n === '0') return { tags: [] };
   const at = last === undefined ? -1 : list.tags.indexOf(last);
@@ -75,10 +75,10 @@ function pageOf(list: TagList, { n, last }: TagPage): TagList {
   const end = tags.at(-1);
   if (tags.length < rest.length && n !== undefined && end !== undefined)
     return { tags, next: { n, last: end } };
-  return { tags, ...(list.next === undefined ? {} : { next: list.next }) };
+  return { tags, next: list.next };
 }
 
-/** One page of `names`, which are in order; `next` if there are more. */
+/** One page of the sorted `names`. */
 function page(names: readonly string[], query: TagPage): TagList {
   const { n, last } = query;
   const rest = last === undefined ? names : names.filter((name) => name > last);

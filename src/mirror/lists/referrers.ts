@@ -18,28 +18,28 @@ import type { ManifestFetcher, ManifestHeads } from '../manifest/fetch.ts';
 
 export interface ReferrersOptions {
   readonly store: ReferrersStore;
-  /** Where tags of the referrers tag schema are kept, as all tags are. */
+  /** Has the tags of the referrers tag schema, like all tags. */
   readonly tags: Pick<ManifestStore, 'getLink' | 'getManifest' | 'getTag'>;
   readonly access: RepositoryAccess;
   readonly negative: NegativeCache;
-  /** What gets such a tag before an outage makes it the answer; undefined: nothing is fetched ahead. */
-  readonly ahead?: { readonly heads: ManifestHeads; readonly fetcher: ManifestFetcher };
-  /** How long a list is served before upstream is asked again. */
+  /** Prefetches such a tag, for outages. Undefined: no prefetch. */
+  readonly ahead?: { readonly heads: ManifestHeads; readonly fetcher: ManifestFetcher } | undefined;
+  /** How long cached referrers are served without asking upstream. */
   readonly ttlMs: number;
   /** Ms since the epoch. */
   readonly now: () => number;
 }
 
-/** How long a client waits for upstream if there is no list to serve. */
+/** Time limit for upstream if no referrers are cached. */
 const MISS_WAIT_MS = 8000;
 const MAX_MEMORY_BYTES = 16 * 1024 * 1024;
-/** Longer lists are passed on and not kept. */
+/** Larger indexes are passed on without caching. */
 const MAX_KEPT_BYTES = 256 * 1024;
 
 /**
- * What refers to a manifest: signatures, attestations. Docker Engine 29 fails a pull on every error but "not found",
- * so in an outage the answer is what is cached, or else an empty list, with a warning. Empty lists are remembered in
- * memory only, as most manifests have no referrers.
+ * Referrers of a manifest: signatures, attestations. Docker Engine 29 fails a pull on every error but "not found". So
+ * in an outage, clients get the cached index, or else an empty one, with a warning. Empty indexes are cached in memory
+ * only, as most manifests have no referrers.
  */
 export class Referrers {
   readonly #options: ReferrersOptions;
@@ -53,10 +53,10 @@ export class Referrers {
     this.#options = options;
   }
 
-  /** Throws PullError only for what upstream says does not exist or may not be seen, never for an outage. */
+  /** Throws PullError if upstream answers "not found" or refuses, but not in an outage. */
   async list(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
     const answer = await this.#listInAnyCase(upstream, repository, digest);
-    // What is listed may be asked for.
+    // Clients may ask for the referrers next.
     await this.#options.access.scope.offer(repository, referrerDigests(answer.bytes));
     return answer;
   }
@@ -64,7 +64,7 @@ export class Referrers {
   async #listInAnyCase(upstream: Upstream, repository: Repository, digest: Digest): Promise<ReferrersAnswer> {
     let isAdmitted = false;
     const inOutage = async (reason: string): Promise<ReferrersAnswer> => {
-      const known = isAdmitted ? await this.#knownOtherwise(repository, digest) : undefined;
+      const known = isAdmitted ? await this.#cached(repository, digest) : undefined;
       return answerInOutage(known, reason);
     };
     const listed = async (): Promise<ReferrersAnswer> => {
@@ -86,7 +86,7 @@ export class Referrers {
     return inOutage(`${repository.host} did not answer within ${MISS_WAIT_MS / 1000} s`);
   }
 
-  /** Takes over what somebody else was told by upstream. */
+  /** Stores referrers from another source, such as a bundle. */
   async learn(repository: Repository, digest: Digest, bytes: Buffer): Promise<void> {
     this.#options.negative.forget(repository, name(digest));
     await this.#keep(repository, digest, bytes);
@@ -128,14 +128,14 @@ export class Referrers {
     throw notServed(repository, digest, {});
   }
 
-  /** In an outage the answer is what the tag names; a client that has just been sent to it joins. Never rejects. */
+  /** Prefetches the tag, as the answer in an outage. A client that asks for the tag now joins. Never rejects. */
   async #fetchTag(upstream: Upstream, repository: Repository, digest: Digest): Promise<void> {
     const { ahead, tags } = this.#options;
     const reference: Reference = { kind: 'tag', tag: referrersTag(digest) };
     try {
       if (ahead === undefined || !upstream.mayPrefetch(repository.name)) return;
       if ((await tags.getTag(repository, reference.tag)) !== undefined) return;
-      // Most images have no such tag, and a HEAD, which is no pull, tells.
+      // Most images have no such tag. A HEAD shows that, and is not a pull.
       const named = await ahead.heads.head(upstream, repository, reference);
       if (named?.digest === digest) return;
       await ahead.fetcher.fetch(
@@ -144,7 +144,7 @@ export class Referrers {
         named === undefined ? reference : { kind: 'digest', digest: named.digest },
       ).promise;
     } catch {
-      // Whoever wants the tag asks for it.
+      // A client that needs the tag asks for it.
     }
   }
 
@@ -154,17 +154,17 @@ export class Referrers {
   }
 
   /**
-   * By upstream's list or, where upstream has none to ask for, by the index under the tag that clients then look for (OCI
-   * distribution-spec, "Referrers Tag Schema"): told that there are no referrers, they would not look for it.
+   * The cached referrers. If upstream has no referrers API, clients ask for a tag in its place (OCI distribution-spec,
+   * "Referrers Tag Schema"), so this is the index of that tag. After an empty answer they would not ask for it.
    */
-  async #knownOtherwise(repository: Repository, digest: Digest): Promise<ReferrersRecord | undefined> {
+  async #cached(repository: Repository, digest: Digest): Promise<ReferrersRecord | undefined> {
     const known = this.#known(repository, digest);
     if (known !== undefined) return known;
     const { tags } = this.#options;
     const record = await tags.getTag(repository, referrersTag(digest));
     if (record === undefined) return undefined;
     const { digest: named } = record.descriptor;
-    // GitLab takes the tag for the digest that it is made of (oras-project/oras#2148).
+    // GitLab answers such a tag with the manifest itself (oras-project/oras#2148).
     if (named === digest) return undefined;
     const link = await tags.getLink(repository, named);
     const index = link === undefined ? undefined : await tags.getManifest(named);
@@ -188,16 +188,16 @@ function answerInOutage(known: ReferrersRecord | undefined, reason: string): Ref
   return { bytes: known.bytes, cache: 'stale', stale: { reason, confirmedAt: known.confirmedAt } };
 }
 
-/** Not found, and nothing else, sends clients on to the referrers tag schema. */
+/** Only "not found" makes clients use the referrers tag schema. */
 function notServed(
   { host }: Repository,
   digest: Digest,
   options: { readonly remembered?: boolean },
 ): PullError {
-  return new PullError('manifest-unknown', `${host} has no list of what refers to ${digest}`, options);
+  return new PullError('manifest-unknown', `${host} has no referrers of ${digest}`, options);
 }
 
-/** No reference looks like this. */
+/** A key that no tag or digest can equal. */
 function name(digest: Digest): string {
   return `referrers of ${digest}`;
 }

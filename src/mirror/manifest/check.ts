@@ -12,24 +12,24 @@ import type { NegativeCache } from '../answer/negative-cache.ts';
 import type { ManifestFetcher } from './fetch.ts';
 import type { FleetSingleFlight } from './fleet.ts';
 
-/** Who wants to know: a client that waits, someone who ordered it, or nobody yet. */
-export type CheckTrigger = TagChecked['trigger'];
-
-/** What came of asking upstream what a tag names. `record` is what is to be served now. */
+/** The result of a tag check. `record` is what to serve now. */
 export type TagCheck =
   | { readonly kind: 'unchanged'; readonly record: TagRecord }
   | { readonly kind: 'moved'; readonly record: TagRecord; readonly from: Digest }
-  /** Upstream has it no more; without `record` it is not served any more either. */
+  /** Upstream no longer has the tag. Without `record` it is no longer served. */
   | { readonly kind: 'gone'; readonly error: PullError; readonly record?: TagRecord }
-  /** It could not be told, or not followed. `movesTo`: what the tag names, if that is known; `isLate`: see PullError. */
+  /**
+   * The check failed, or the new manifest could not be fetched. `movesTo`: its digest, if known. `isLate`: see
+   * PullError.
+   */
   | {
       readonly kind: 'failed';
       readonly record: TagRecord;
-      readonly movesTo?: Digest;
-      readonly isLate?: true;
+      readonly movesTo?: Digest | undefined;
+      readonly isLate?: boolean;
     };
 
-/** Which tags are served on although upstream has them no more, because somebody wants to keep them. */
+/** Pinned tags are still served after upstream has deleted them. */
 export interface Pins {
   isPinned(repository: Repository, tag: string): boolean | Promise<boolean>;
 }
@@ -40,11 +40,10 @@ export interface TagCheckerOptions {
   readonly fetcher: ManifestFetcher;
   readonly negative: NegativeCache;
   readonly fleet: FleetSingleFlight;
-  /** What becomes of tags that upstream has no more. */
+  /** What to do with tags that upstream has deleted. */
   readonly deletedTags: 'drop' | 'keep';
   readonly pins?: Pins;
   readonly now: () => number;
-  /** Called once for each check that has ended; `shared`: another server has done it. */
   readonly tell: Tell<'tagChecked'>;
 }
 
@@ -52,16 +51,16 @@ export interface TagQuestion {
   readonly upstream: Upstream;
   readonly repository: Repository;
   readonly tag: string;
-  /** What is known of the tag. */
+  /** The cached record of the tag. */
   readonly record: TagRecord;
-  readonly trigger: CheckTrigger;
-  /** What another server has checked so short a time before is good enough; ms. */
+  readonly trigger: TagChecked['trigger'];
+  /** A check by another server counts if it is at most this old. */
   readonly slackMs: number;
 }
 
-/** A running check of one tag. It goes on when those who wait for it have given up. */
+/** A running tag check. It goes on after its callers stop waiting. */
 export interface RunningCheck {
-  /** Resolves when upstream has answered the HEAD; to what the tag names now, if that is something else. */
+  /** Resolves when upstream has answered the HEAD: to the new digest if the tag moved. */
   readonly answered: Promise<Digest | undefined>;
   readonly settled: Promise<TagCheck>;
 }
@@ -70,7 +69,7 @@ interface Entry extends RunningCheck {
   isAwaited: boolean;
 }
 
-/** Asks upstream by HEAD what tags name that are in the cache, once at a time per tag, and follows those that moved. */
+/** Checks cached tags by HEAD, one check at a time per tag, and fetches the new manifest of a tag that moved. */
 export class TagChecker {
   readonly #options: TagCheckerOptions;
   readonly #running = new Map<string, Entry>();
@@ -86,7 +85,7 @@ export class TagChecker {
     return this.#join(question, running);
   }
 
-  /** As lib/single-flight.ts has it: one whose time is over is asked for once more by those who joined it, together. */
+  /** After a timeout, those who joined the check share one more (see lib/single-flight.ts). */
   #join(question: TagQuestion, { answered, settled }: RunningCheck): RunningCheck {
     const second = settled.then((check) => {
       if (check.kind !== 'failed' || check.isLate !== true) return undefined;
@@ -133,7 +132,7 @@ export class TagChecker {
     return check;
   }
 
-  /** What another server has found out since `notBefore`. */
+  /** The result of another server's check since `notBefore`. */
   async #foundElsewhere(question: TagQuestion, notBefore: number): Promise<TagCheck | undefined> {
     const { repository, tag, record: known } = question;
     const record = await this.#options.store.getTag(repository, tag, notBefore);
@@ -153,11 +152,7 @@ export class TagChecker {
       answered(undefined);
       return saysAbsent(outcome)
         ? this.#gone(question, outcome)
-        : this.#failed(
-            question,
-            failureReason(outcome, repository.host),
-            saysLate(outcome) ? { isLate: true } : {},
-          );
+        : this.#failed(question, failureReason(outcome, repository.host), { isLate: saysLate(outcome) });
     }
     const digest = outcome.value?.digest;
     if (digest === record.descriptor.digest) {
@@ -168,7 +163,7 @@ export class TagChecker {
     return this.#move(question, digest);
   }
 
-  /** The tag names something else now. It moves only once that is stored, so that no outage can lose it. */
+  /** Moves the tag, but only once the new manifest is stored: an outage must not lose the image. */
   async #move(question: TagQuestion, digest: Digest | undefined): Promise<TagCheck> {
     const { upstream, repository, tag } = question;
     const { store, fetcher } = this.#options;
@@ -181,19 +176,19 @@ export class TagChecker {
       return await this.#confirmed(question, manifest.descriptor);
     } catch (error) {
       if (!(error instanceof PullError)) throw error;
-      // Where HEAD tells nothing, it is the GET that does.
+      // If HEAD gave no digest, the GET decides.
       if (digest === undefined && error.code === 'manifest-unknown' && !error.noStore) {
         return this.#gone(question, { kind: 'not-found', noStore: false });
       }
       return this.#failed(
         question,
-        `${repository.host} names ${digest ?? 'something else'} now, but ${error.message}`,
-        digest === undefined ? {} : { movesTo: digest },
+        `${repository.host} has moved the tag to ${digest ?? 'a new manifest'}, but ${error.message}`,
+        { movesTo: digest },
       );
     }
   }
 
-  /** Upstream has just said that it is of this repository; it may have come through another one. */
+  /** Upstream has just confirmed the manifest for this repository; it may be cached for another one only. */
   async #link(repository: Repository, { descriptor: { digest, size } }: Manifest): Promise<void> {
     const { links } = this.#options;
     if ((await links.get(repository, digest)) === undefined) await links.add(repository, digest, size);
@@ -207,13 +202,13 @@ export class TagChecker {
   }
 
   /**
-   * Whatever comes of a check that a client waited for moves the tag's clock on, so that an upstream that is gone
-   * costs one wait per window and not one per pull. Any other leaves a tag as fresh as it was.
+   * Records a failed check if a client waited for it, so that an unreachable upstream costs one wait per `tagTtl` and
+   * not one per pull. Other failed checks change nothing.
    */
   async #failed(
     question: TagQuestion,
     failure: string,
-    details: { readonly movesTo?: Digest; readonly isLate?: true },
+    details: { readonly movesTo?: Digest | undefined; readonly isLate?: boolean },
   ): Promise<TagCheck> {
     const { repository, tag, record } = question;
     const stale: TagRecord = { ...record, checkedAt: this.#options.now(), failure };
@@ -227,13 +222,14 @@ export class TagChecker {
     const { store, negative, now, deletedTags, pins } = this.#options;
     const name = formatImageName({ repository, reference: { kind: 'tag', tag } });
     const error = failureError(outcome, { what: name, host: repository.host, absent: 'manifest-unknown' });
-    // Docker Hub refuses repositories that it no longer has. To one without credentials it never showed a private one.
+    // Docker Hub refuses deleted repositories. Without credentials, the repository was public, so a refusal means
+    // deleted.
     const isDeleted = outcome.kind === 'not-found' || !upstream.hasCredentials;
     if (isDeleted && (deletedTags === 'keep' || (await pins?.isPinned(repository, tag)) === true)) {
       const kept: TagRecord = {
         ...record,
         checkedAt: now(),
-        failure: `${failureReason(outcome, repository.host)}, and it is kept all the same`,
+        failure: `${failureReason(outcome, repository.host)}, but the tag is kept`,
       };
       await store.putTag(repository, tag, kept);
       return { kind: 'gone', error, record: kept };

@@ -6,8 +6,8 @@ import type { PullClient } from '../answer/answers.ts';
 
 /**
  * The platform that a Docker Engine or CRI-O states in its User-Agent (`… os/linux arch/arm64 …`), or undefined.
- * What stands in `UpstreamClient(…)` is the command line program's, which may run on another machine than the
- * engine, and is not looked at (moby, dockerversion/useragent.go; CRI-O, server/useragent).
+ * `UpstreamClient(…)` is ignored: it belongs to the command line program, which may run on another machine than the
+ * engine (moby, dockerversion/useragent.go; CRI-O, server/useragent).
  */
 export function platformOfUserAgent(userAgent: string | undefined): Platform | undefined {
   if (userAgent === undefined) return undefined;
@@ -23,7 +23,6 @@ function valueOf(tokens: readonly string[], prefix: string): string | undefined 
   return tokens.find((token) => token.startsWith(prefix))?.slice(prefix.length);
 }
 
-/** What tells the platform of a client. */
 export type PlatformSource = 'query' | 'rule' | 'user-agent' | 'default';
 
 export interface ClientPlatform {
@@ -32,24 +31,24 @@ export interface ClientPlatform {
 }
 
 const MAX_CLIENTS = 10_000;
-/** An address may be another machine's tomorrow. */
+/** Another machine may get the address. */
 const SEEN_TTL_MS = 24 * 60 * 60_000;
 const MAX_USER_AGENTS = 1000;
 
 /**
- * Which platform a client is: by what its request says, by its network, by its User-Agent, by default. Most clients
- * state none and take the list; what they then ask for shows it, but several can share an address, so that is good for
- * a guess at what they will ask for next and never decides an answer.
+ * The platform of a client: from its request, its network, its User-Agent, or the default. Most clients state none and
+ * accept an index; their choice from the index then shows it. But several clients can share an address, so this serves
+ * prefetch only and never decides an answer.
  */
 export class ClientPlatforms {
   readonly #default: Platform;
-  /** What the clients of an address were seen to run; undefined once they took what no machine runs both of. */
+  /** The platform that an address chose; undefined once it chose two that no machine can run both of. */
   readonly #seen = new LRUCache<string, { readonly platform: Platform | undefined }>({
     ...atMost(MAX_CLIENTS),
     ...keptFor(SEEN_TTL_MS),
   });
-  /** A fleet sends few User-Agents, and each of them with every request. */
-  readonly #told = new LRUCache<string, { readonly platform: Platform | undefined }>({
+  /** Many clients send the same few User-Agents with every request. */
+  readonly #byUserAgent = new LRUCache<string, { readonly platform: Platform | undefined }>({
     max: MAX_USER_AGENTS,
     memoMethod: (userAgent) => ({ platform: platformOfUserAgent(userAgent) }),
   });
@@ -63,9 +62,9 @@ export class ClientPlatforms {
   }
 
   /**
-   * What it will most likely ask for; undefined if that would be a mere guess. A User-Agent tells the processor, not which
-   * variant of it, and not that images are pulled for other machines (`docker pull --platform`): what was taken before
-   * shows that.
+   * The platform that the client will most likely ask for; undefined if unknown. A User-Agent names the processor only:
+   * not its variant, nor another platform that the client pulls for (`docker pull --platform`). Earlier choices of its
+   * address show these.
    */
   expected(client: PullClient): Platform | undefined {
     const stated = this.#stated(client);
@@ -75,7 +74,7 @@ export class ClientPlatforms {
     return orderFor(stated.platform).matches(seen) ? stated.platform : undefined;
   }
 
-  /** It asked for the manifest of a platform by digest, after it was given the list. */
+  /** The address asked by digest for the manifest of a platform, after it got the index. */
   saw(address: string, platform: Platform): void {
     const before = this.#seen.get(address);
     if (before === undefined) this.#seen.set(address, { platform });
@@ -88,12 +87,15 @@ export class ClientPlatforms {
     if (platform !== undefined) return { platform, by: 'query' };
     if (rule?.platform !== undefined) return { platform: rule.platform, by: 'rule' };
     if (userAgent === undefined) return undefined;
-    const told = this.#told.memo(userAgent).platform;
-    return told === undefined ? undefined : { platform: told, by: 'user-agent' };
+    const parsed = this.#byUserAgent.memo(userAgent).platform;
+    return parsed === undefined ? undefined : { platform: parsed, by: 'user-agent' };
   }
 }
 
-/** Indexes spell a platform in several ways, and an image for an older processor is taken where there is no other. */
+/**
+ * The platform of a machine that runs both. Indexes write a platform in several ways, and newer processors run older
+ * images.
+ */
 function runsBoth(a: Platform, b: Platform): Platform | undefined {
   if (platformName(a) === platformName(b) || orderFor(a).matches(b)) return a;
   return orderFor(b).matches(a) ? b : undefined;

@@ -1,27 +1,26 @@
 import { LRUCache } from 'lru-cache';
 import type { Tell } from '../../events/events.ts';
 import { repositoryKey, type Repository } from '../../oci/reference.ts';
-import type { ManifestStore } from '../../store/manifests.ts';
+import type { ManifestStore, TagRecord } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import type { TagCheck, TagChecker } from './check.ts';
 import type { TagTtls } from './freshness.ts';
 
-/** Visits that are looked back at. */
+/** Visits in memory. */
 const MAX_VISITS = 6;
-/** Two equal gaps are the least that make a rhythm. */
+/** A rhythm needs at least two equal gaps. */
 const MIN_VISITS = 3;
 
-/** When a tag may be wanted next; ms since the epoch. */
+/** When the next request for a tag is expected; ms since the epoch. */
 export interface Expectation {
   readonly from: number;
   readonly until: number;
 }
 
 /**
- * When a tag is asked for, as a rhythm. Requests within one ttl count as one visit, so a fleet that pulls at once
- * does not look like one that pulls every second. The next visit is expected one usual gap (the median) after the
- * last one. It is a rhythm if the last two gaps were that long to within a ttl: then a check in time would have been
- * of use both times.
+ * The rhythm of the requests for a tag. Requests within one TTL count as one visit, so that many clients at once do not
+ * look like one every second. The next visit is expected one median gap after the last. It is a rhythm if each of the
+ * last two gaps differs from the median by at most one TTL: then an early check would have been useful both times.
  */
 export class PullRhythm {
   readonly #ttlMs: number;
@@ -31,7 +30,7 @@ export class PullRhythm {
     this.#ttlMs = ttlMs;
   }
 
-  /** Somebody asks at `now`; ms since the epoch. */
+  /** A client asks at `now`; ms since the epoch. */
   asked(now: number): void {
     const last = this.#visits.at(-1);
     if (last !== undefined && now - last < this.#ttlMs) return;
@@ -39,7 +38,7 @@ export class PullRhythm {
     if (this.#visits.length > MAX_VISITS) this.#visits.shift();
   }
 
-  /** Undefined: there is no telling. A visit that fails to come is waited for a little, and then no longer. */
+  /** Undefined: no rhythm. `until` ends the expectation if the visit does not come. */
   next(): Expectation | undefined {
     const last = this.#visits.at(-1);
     if (last === undefined || this.#visits.length < MIN_VISITS) return undefined;
@@ -59,11 +58,10 @@ export interface EarlyChecksOptions {
   readonly store: ManifestStore;
   readonly checker: TagChecker;
   readonly ttls: TagTtls;
-  /** HEADs a minute; 0 watches nothing. */
+  /** Limit of HEADs per minute; 0: off. */
   readonly maxPerMinute: number;
-  /** Whether upstream may be asked what nobody waits for. */
+  /** Whether checks in the background may ask upstream now. */
   readonly mayCheck: (upstream: Upstream, repository: Repository) => boolean;
-  /** Called for each check that was due and did not take place, with what stood against it. */
   readonly tell: Tell<'tagCheckSkipped'>;
   readonly now: () => number;
 }
@@ -74,22 +72,22 @@ interface Watched {
   readonly tag: string;
   readonly ttlMs: number;
   readonly rhythm: PullRhythm;
-  /** How much of the ttl may pass between two checks: less for a tag that was found to have moved. */
+  /** The time between two checks as a share of the TTL: smaller for tags that move often. */
   share: number;
   timer: NodeJS.Timeout | undefined;
 }
 
 const MAX_TAGS = 5000;
-/** Longer timers than some 25 days run out at once (Node, `setTimeout`). */
+/** Node's `setTimeout` fires at once if the time exceeds about 25 days. */
 const MAX_TIMER_MS = 86_400_000;
-/** A check comes when this much of its time has passed, a little sooner or later, so that they do not come all at once. */
+/** A check comes after this share of its time, plus a random part, so that checks are spread. */
 const EARLIEST = 0.75;
 const JITTER = 0.15;
 const MIN_SHARE = 0.25;
 
 /**
- * Checks tags that are asked for in a rhythm before they are wanted again, so that nobody waits for upstream. It only
- * adds checks: a tag that it leaves alone is checked when a client asks and its ttl is over.
+ * Checks tags that clients request in a rhythm, shortly before the next request, so that no client waits for upstream.
+ * All other tags are checked when a client asks after their TTL.
  */
 export class EarlyChecks {
   readonly #options: EarlyChecksOptions;
@@ -106,7 +104,7 @@ export class EarlyChecks {
     this.#allowanceAt = options.now();
   }
 
-  /** Tags that have a check ahead. */
+  /** Number of tags with a planned check. */
   get size(): number {
     return [...this.#watched.values()].filter(({ timer }) => timer !== undefined).length;
   }
@@ -135,7 +133,7 @@ export class EarlyChecks {
     this.#watched.clear();
   }
 
-  /** Comes back when the tag may be wanted next, `earliest` ms since the epoch at the least; not at all if it is not. */
+  /** Plans a check for the next expected request, not before `earliest` (ms since the epoch). No rhythm: no check. */
   #plan(watched: Watched, earliest: number): void {
     watched.timer = undefined;
     const next = watched.rhythm.next();
@@ -153,7 +151,7 @@ export class EarlyChecks {
     const { store, now } = this.#options;
     const { repository, tag, ttlMs, share, timer } = watched;
     const everyMs = ttlMs * share * (EARLIEST + Math.random() * JITTER);
-    // Another server of the fleet may have checked it meanwhile.
+    // Another server of the fleet may have checked the tag meanwhile.
     const record = await store.getTag(repository, tag, now() - everyMs);
     if (watched.timer !== timer) return;
     if (record === undefined) watched.timer = undefined;
@@ -161,7 +159,7 @@ export class EarlyChecks {
     else await this.#check(watched, record);
   }
 
-  async #check(watched: Watched, record: Parameters<TagChecker['check']>[0]['record']): Promise<void> {
+  async #check(watched: Watched, record: TagRecord): Promise<void> {
     const { checker, mayCheck, tell, now } = this.#options;
     const { upstream, repository, tag, ttlMs } = watched;
     const obstacle = !mayCheck(upstream, repository) ? 'upstream' : this.#spend() ? undefined : 'limit';
@@ -178,7 +176,7 @@ export class EarlyChecks {
     else this.#plan(watched, now());
   }
 
-  /** One HEAD of the allowance, which fills up again over a minute; false if there is none left. */
+  /** Takes one HEAD from the allowance, which refills within a minute; false if it is used up. */
   #spend(): boolean {
     const { maxPerMinute, now } = this.#options;
     const passedMs = now() - this.#allowanceAt;
@@ -194,7 +192,7 @@ function keyOf({ repository, tag }: { readonly repository: Repository; readonly 
   return `${repositoryKey(repository)}:${tag}`;
 }
 
-/** A tag that has moved is looked at twice as often, one that has not half as often, down to once in its ttl. */
+/** A tag that moved is checked twice as often; one that did not, half as often, but at least once per TTL. */
 function nextShare(share: number, check: TagCheck | undefined): number {
   if (check?.kind === 'moved') return Math.max(MIN_SHARE, share / 2);
   return check?.kind === 'unchanged' ? Math.min(1, share * 2) : share;

@@ -4,101 +4,98 @@ import { attestedDigest, parseManifest, type IndexEntry, type Manifest } from '.
 import { isImageManifestType, isIndexType } from '../../oci/media-types.ts';
 import type { Platform } from '../../oci/platform.ts';
 
-/** What an index said of a manifest that it names. */
+/** A manifest, as its index describes it. */
 export interface IndexedManifest {
-  readonly platform?: Platform;
-  /** It speaks of another one, and is no image. */
+  readonly platform?: Platform | undefined;
   readonly isAttestation: boolean;
-  /** Manifests that speak of this one: provenance and the like. */
+  /** The attestations of this manifest. */
   readonly attestations: readonly Digest[];
 }
 
 interface KnownManifest extends IndexedManifest {
-  readonly list: Digest;
+  readonly index: Digest;
 }
 
-const MAX_LISTS = 5000;
-/** Over all lists. */
-const MAX_NAMES = 200_000;
-const MAX_MEMBERS = 50_000;
-/** Of all of them: whoever makes an index can write megabytes into a platform. */
+const MAX_INDEXES = 5000;
+/** Digests in all indexes together. */
+const MAX_DIGESTS = 200_000;
+const MAX_MANIFESTS = 50_000;
+/** In total: an index can have megabytes in a platform. */
 const MAX_BYTES = 32 * 1024 * 1024;
-/** What a member takes besides the texts that its index has of it. */
-const MEMBER_BYTES = 300;
+/** Per manifest, besides the texts of its platform. */
+const MANIFEST_BYTES = 300;
 const TEXT_BYTES = 16;
-/** Of one manifest; BuildKit makes one. */
+/** Per manifest; BuildKit makes one. */
 const MAX_ATTESTATIONS = 4;
 const NO_ATTESTATIONS: readonly Digest[] = [];
 
 /**
- * What the manifests are that clients ask for by digest: a request for one does not tell which index it was found in,
- * but that index went out shortly before.
+ * Describes manifests that clients ask for by digest. Such a request does not name the index, but the client got the
+ * index shortly before.
  */
 export class IndexEntries {
-  /** What they name; those whose members are all known. */
-  readonly #lists = new LRUCache<Digest, ReadonlySet<Digest>>({
-    max: MAX_LISTS,
-    maxSize: MAX_NAMES,
-    sizeCalculation: (names) => names.size + 1,
+  /** The digests in each index whose manifests are all known. */
+  readonly #indexes = new LRUCache<Digest, ReadonlySet<Digest>>({
+    max: MAX_INDEXES,
+    maxSize: MAX_DIGESTS,
+    sizeCalculation: (digests) => digests.size + 1,
   });
-  readonly #members = new LRUCache<Digest, KnownManifest>({
-    max: MAX_MEMBERS,
+  readonly #manifests = new LRUCache<Digest, KnownManifest>({
+    max: MAX_MANIFESTS,
     maxSize: MAX_BYTES,
-    sizeCalculation: ({ platform }) => MEMBER_BYTES + textLength(platform),
-    dispose: ({ list }, _digest, reason) => {
-      if (reason === 'evict') this.#lists.delete(list);
+    sizeCalculation: ({ platform }) => MANIFEST_BYTES + textLength(platform),
+    dispose: ({ index }, _digest, reason) => {
+      if (reason === 'evict') this.#indexes.delete(index);
     },
   });
 
-  /** `manifest` has gone out, or was looked into; nothing happens unless it is an index. */
+  /** Call this with each manifest that is sent or read. Only an index has an effect. */
   note(manifest: Manifest): void {
     if (
       !isIndexType(manifest.descriptor.mediaType) ||
-      this.#lists.get(manifest.descriptor.digest) !== undefined
+      this.#indexes.get(manifest.descriptor.digest) !== undefined
     )
       return;
     const { content } = parseManifest(manifest.bytes, manifest.descriptor.mediaType);
     if (content.kind !== 'index') return;
-    this.#lists.set(manifest.descriptor.digest, new Set(content.entries.map(({ digest }) => digest)));
+    this.#indexes.set(manifest.descriptor.digest, new Set(content.entries.map(({ digest }) => digest)));
     const attestations = attestationsIn(content.entries);
     const seen = new Set<Digest>();
     for (const entry of content.entries) {
       const { digest, mediaType, platform } = entry;
-      // Of several entries for one manifest clients take the first (OCI image-index.md).
+      // If several entries have the same digest, clients take the first (OCI image-index.md).
       if (!isImageManifestType(mediaType) || seen.has(digest)) continue;
       seen.add(digest);
       this.#learn(digest, {
-        list: manifest.descriptor.digest,
+        index: manifest.descriptor.digest,
         isAttestation: attestedDigest(entry) !== undefined,
         attestations: attestations.get(digest) ?? NO_ATTESTATIONS,
-        ...(platform === undefined ? {} : { platform }),
+        platform,
       });
     }
   }
 
-  /** Whether a list that went out lately names `digest`. */
-  isIn(list: Digest, digest: Digest): boolean {
-    return this.#lists.get(list)?.has(digest) === true;
+  /** Whether `index` is known and contains `digest`. */
+  isIn(index: Digest, digest: Digest): boolean {
+    return this.#indexes.get(index)?.has(digest) === true;
   }
 
   get(digest: Digest): IndexedManifest | undefined {
-    return this.#members.get(digest);
+    return this.#manifests.get(digest);
   }
 
-  /** Another index that names the manifest too, and says less of it, takes nothing away. */
-  #learn(digest: Digest, member: KnownManifest): void {
-    const before = this.#members.peek(digest);
+  /** Several indexes may contain the manifest; data that one omits is kept from another. */
+  #learn(digest: Digest, described: KnownManifest): void {
+    const before = this.#manifests.peek(digest);
     if (before === undefined) {
-      this.#members.set(digest, member);
+      this.#manifests.set(digest, described);
       return;
     }
-    const platform = member.platform ?? before.platform;
-    const attestations = [...new Set([...member.attestations, ...before.attestations])];
-    this.#members.set(digest, {
-      list: member.list,
-      isAttestation: member.isAttestation,
+    const attestations = [...new Set([...described.attestations, ...before.attestations])];
+    this.#manifests.set(digest, {
+      ...described,
+      platform: described.platform ?? before.platform,
       attestations: attestations.slice(0, MAX_ATTESTATIONS),
-      ...(platform === undefined ? {} : { platform }),
     });
   }
 }

@@ -17,7 +17,7 @@ import type { RepositoryAccess } from '../access/access.ts';
 import { linksOf } from '../access/links.ts';
 import { failureError, isLate, PullError } from '../answer/errors.ts';
 import type { NegativeCache } from '../answer/negative-cache.ts';
-import { type FleetSingleFlight, FleetLookup, type News } from './fleet.ts';
+import { type FleetSingleFlight, FleetLookup, type FleetAnswer } from './fleet.ts';
 
 export interface ManifestFetcherOptions {
   readonly store: ManifestStore;
@@ -28,20 +28,20 @@ export interface ManifestFetcherOptions {
 }
 
 /**
- * Gets manifests from upstream and keeps them, once verified: one GET at a time per name, shared by all who wait, here
- * and at the other servers of the fleet.
+ * Fetches manifests from upstream, verifies and stores them. All requests for the same image share one GET, also those
+ * of other servers in the fleet.
  */
 export class ManifestFetcher {
   readonly #options: ManifestFetcherOptions;
-  readonly #news: FleetLookup;
+  readonly #lookup: FleetLookup;
   readonly #flights = new SingleFlight<Manifest>(isLate);
 
   constructor(options: ManifestFetcherOptions) {
     this.#options = options;
-    this.#news = new FleetLookup(options);
+    this.#lookup = new FleetLookup(options);
   }
 
-  /** Resolves once the manifest, its links and the tag that names it are stored. Throws PullError. */
+  /** Resolves once the manifest, its links and its tag are stored. Throws PullError. */
   fetch(
     upstream: Upstream,
     repository: Repository,
@@ -49,7 +49,7 @@ export class ManifestFetcher {
   ): { readonly promise: Promise<Manifest>; readonly joined: boolean } {
     const key = `${repositoryKey(repository)}@${referenceText(reference)}`;
     return this.#flights.run(key, () => {
-      const find = this.#news.watch(repository, reference);
+      const find = this.#lookup.finder(repository, reference);
       return this.#options.fleet.run(`get:${key}`, {
         find: async () => this.#found(upstream, repository, await find()),
         work: () => this.#get(upstream, repository, reference),
@@ -81,18 +81,18 @@ export class ManifestFetcher {
   }
 
   /**
-   * What another server has fetched, if the repository holds it. Where that is not known, upstream is asked by HEAD, which
-   * is no pull: whoever can write to the shared store could name what is of another repository.
+   * The manifest from another server, if the repository holds it. Without a proof, a HEAD asks upstream, which is not a
+   * pull: a forged tag in Redis could name a manifest of another repository.
    */
   async #found(
     upstream: Upstream,
     repository: Repository,
-    news: News | undefined,
+    answer: FleetAnswer | undefined,
   ): Promise<Manifest | undefined> {
-    const manifest = news?.manifest;
-    if (news === undefined || manifest === undefined) return undefined;
+    const manifest = answer?.manifest;
+    if (answer === undefined || manifest === undefined) return undefined;
     const { digest, mediaType } = manifest.descriptor;
-    if (!news.isProven) {
+    if (!answer.isProven) {
       const reference = { kind: 'digest', digest } as const;
       const outcome = await upstream.headManifest(repository.name, reference, { identity: 'configured' });
       if (outcome.kind !== 'ok') return undefined;
@@ -112,10 +112,7 @@ function verified(
 ) {
   const { bytes } = fetched;
   if (expected !== undefined && !digestMatches(expected, bytes)) {
-    throw new PullError(
-      'unavailable',
-      `${host} sent something else than ${name}: its bytes are not ${expected}`,
-    );
+    throw new PullError('unavailable', `${host} sent wrong bytes for ${name}: they are not ${expected}`);
   }
   const digest = expected ?? digestOf(bytes);
   try {
@@ -124,41 +121,35 @@ function verified(
     return { manifest: manifestOf({ digest, mediaType, bytes }), links };
   } catch (cause) {
     if (!(cause instanceof ManifestInvalidError)) throw cause;
-    // What has the digest that it was sent as is what upstream has, and will never be anything else; what nobody names can
-    // be the answer of somebody in a registry's place.
-    const isForGood = cause.code === 'schema-1' || expected !== undefined;
-    const code = isForGood ? 'platform-unknown' : 'unavailable';
+    // Bytes with the right digest will never change. Bytes without one may come from a proxy in place of the registry.
+    const isFinal = cause.code === 'schema-1' || expected !== undefined;
+    const code = isFinal ? 'platform-unknown' : 'unavailable';
     throw new PullError(code, `${name}: ${cause.message}`, { cause });
   }
 }
 
-export interface ManifestHeadsOptions {
-  readonly store: ManifestStore;
-  readonly negative: NegativeCache;
-  readonly fleet: FleetSingleFlight;
-  readonly now: () => number;
-}
+type ManifestHeadsOptions = Omit<ManifestFetcherOptions, 'access'>;
 
-/** Asks upstream by HEAD, which is no pull, what a reference names that is not cached: once at a time per name. */
+/** Sends HEADs for images that are not cached; a HEAD is not a pull. Requests for the same image share one HEAD. */
 export class ManifestHeads {
   readonly #options: ManifestHeadsOptions;
-  readonly #news: FleetLookup;
+  readonly #lookup: FleetLookup;
   readonly #flights = new SingleFlight<Descriptor | undefined>(isLate);
 
   constructor(options: ManifestHeadsOptions) {
     this.#options = options;
-    this.#news = new FleetLookup(options);
+    this.#lookup = new FleetLookup(options);
   }
 
-  /** Undefined if upstream's HEAD does not tell what it names. What a tag names is remembered. Throws PullError. */
+  /** The descriptor of the image; a tag is stored. Undefined if the HEAD's headers lack it. Throws PullError. */
   head(upstream: Upstream, repository: Repository, reference: Reference): Promise<Descriptor | undefined> {
     const key = `${repositoryKey(repository)}@${referenceText(reference)}`;
     return this.#flights.run(key, () => {
-      const find = this.#news.watch(repository, reference);
+      const find = this.#lookup.finder(repository, reference);
       return this.#options.fleet.run(`head:${key}`, {
         find: async () => {
-          const news = await find();
-          return news?.isProven === true || reference.kind === 'tag' ? news?.descriptor : undefined;
+          const answer = await find();
+          return answer?.isProven === true || reference.kind === 'tag' ? answer?.descriptor : undefined;
         },
         work: () => this.#ask(upstream, repository, reference),
       });
@@ -179,7 +170,7 @@ export class ManifestHeads {
       throw failureError(outcome, { what, host: repository.host, absent: 'manifest-unknown' });
     }
     const descriptor = outcome.value;
-    // What a GET would say.
+    // The same error as for a GET.
     if (descriptor !== undefined && isSchema1Type(descriptor.mediaType)) {
       const name = formatImageName({ repository, reference });
       throw new PullError('platform-unknown', `${name}: ${SCHEMA_1}`);

@@ -10,29 +10,29 @@ import { PullError, type PullErrorCode } from '../answer/errors.ts';
 export interface FleetSingleFlightOptions {
   /** Undefined: there is no fleet. */
   readonly lock: FleetLock | undefined;
-  /** The longest that another server is waited for. */
+  /** Time limit for the work of another server. */
   readonly maxWaitMs: number;
   readonly tell: Tell<'fleetWork'>;
 }
 
 export interface FlightWork<T> {
-  /** Looks for what another server may have put into the shared store. */
+  /** Looks for a result in the shared store. */
   readonly find: () => Promise<T | undefined>;
-  /** What is to be done by one server only. Its PullErrors are told to those who wait. */
+  /** The work for one server. The other servers get its PullErrors. */
   readonly work: () => Promise<T>;
 }
 
-/** Releases are published; asking again is for when a message is lost or a server dies. */
+/** Releases are published. Polling is for lost messages and dead servers. */
 const POLL_MS = 100;
 /**
- * One who has waited for longer than this has no time left to try for himself what another failed at; unless that was
- * late: then each asks once more, by the lock as before (see lib/single-flight.ts).
+ * After a longer wait, a server has no time to repeat work that failed elsewhere, so it passes the error on. After a
+ * timeout each server tries once more, with the lock (see lib/single-flight.ts).
  */
-const PATIENCE_MS = 2000;
-/** What upstream says of content holds for every server; what a server says of its way to upstream does not. */
+const RETRY_WITHIN_MS = 2000;
+/** "Not found" applies to every server. Other failures may be of one server's connection only. */
 const ABSENT: readonly PullErrorCode[] = ['manifest-unknown', 'repository-unknown'];
 
-/** Has work done by one server of a fleet at a time; the others wait for it, within bounds, and use what it stored. */
+/** Lets one server of a fleet do some work. The other servers wait for its result in the shared store. */
 export class FleetSingleFlight {
   readonly #options: FleetSingleFlightOptions;
   #waiting = 0;
@@ -41,12 +41,12 @@ export class FleetSingleFlight {
     this.#options = options;
   }
 
-  /** Works that wait for another server. */
+  /** Number of callers that wait for another server. */
   get waiting(): number {
     return this.#waiting;
   }
 
-  /** What `find` or `work` resolves to. Throws what `work` throws, here or at the server that did it. */
+  /** The result of `find` or `work`. Throws the error of `work`, from this server or another one. */
   async run<T>(key: string, { find, work }: FlightWork<T>): Promise<T> {
     const { lock, maxWaitMs } = this.#options;
     if (lock === undefined) return work();
@@ -66,7 +66,7 @@ export class FleetSingleFlight {
       this.#waiting--;
       const failure = message === undefined ? undefined : failureIn(message);
       const asksAgain = failure?.isLate === true && !wasLate;
-      const isFinal = failure !== undefined && (ABSENT.includes(failure.code) || waitedMs > PATIENCE_MS);
+      const isFinal = failure !== undefined && (ABSENT.includes(failure.code) || waitedMs > RETRY_WITHIN_MS);
       if (asksAgain) {
         wasLate = true;
         startedAt = runningTime.now();
@@ -83,7 +83,7 @@ export class FleetSingleFlight {
     }
   }
 
-  /** The lock is ours. Between our looking into the store and our taking it another server may have finished. */
+  /** With the lock. Another server may have finished just before, so `find` comes first. */
   async #work<T>(lease: Lease, end: FleetWorkEnd, { find, work }: FlightWork<T>): Promise<T> {
     let message = '';
     try {
@@ -104,7 +104,7 @@ export class FleetSingleFlight {
   }
 }
 
-/** The error that another server had; undefined if it had none. */
+/** The error of another server; undefined if it succeeded. */
 function failureIn(text: string): PullError | undefined {
   try {
     const { code, message, isLate } = parseJson(text) as { [key: string]: unknown };
@@ -116,32 +116,28 @@ function failureIn(text: string): PullError | undefined {
   }
 }
 
-export interface FleetLookupOptions {
-  readonly store: ManifestStore;
-  readonly now: () => number;
-}
-
-export interface News {
+/** What another server has learnt from upstream. */
+export interface FleetAnswer {
   readonly descriptor: Descriptor;
-  /** Whether the repository is known to hold that. What another server says that a tag names does not prove it. */
+  /** Whether a link proves that the repository holds the manifest. A tag from another server is no proof. */
   readonly isProven: boolean;
-  /** Undefined: only a HEAD has told what the tag names. */
+  /** Undefined: the other server sent a HEAD only. */
   readonly manifest: Manifest | undefined;
 }
 
-/** What was checked so short a time before is as good as what is checked now: another server was a little faster. */
+/** An answer that is at most this old counts as new. */
 const SLACK_MS = 1000;
 
-/** Whether another server of the fleet has just learnt what this one is about to ask upstream. */
+/** Looks in the shared store for a new answer of another server, in place of asking upstream. */
 export class FleetLookup {
-  readonly #options: FleetLookupOptions;
+  readonly #options: { readonly store: ManifestStore; readonly now: () => number };
 
-  constructor(options: FleetLookupOptions) {
+  constructor(options: { readonly store: ManifestStore; readonly now: () => number }) {
     this.#options = options;
   }
 
-  /** Gives a function that looks whether what `reference` names has become known since about now. */
-  watch(repository: Repository, reference: Reference): () => Promise<News | undefined> {
+  /** Returns a function that finds an answer for `reference` from about now on. */
+  finder(repository: Repository, reference: Reference): () => Promise<FleetAnswer | undefined> {
     const { store, now } = this.#options;
     const isProven = async (digest: Digest): Promise<boolean> =>
       (await store.getLink(repository, digest)) !== undefined;

@@ -6,16 +6,16 @@ import type { Upstream } from '../../upstream/upstream.ts';
 import { withinTimeLimit } from '../answer/time-limit.ts';
 import type { TagCheck, TagChecker } from './check.ts';
 
-/** How long a tag may be served unchecked, in ms; `never`: once it is known it is never checked. */
+/** Time until a cached tag needs a check, in ms. `never`: it is never checked. */
 export type TtlMs = number | 'never';
 
 export interface TagTtlsOptions {
-  /** For `<repository>:<tag>`, the repository of another registry than docker.io with its host. The first that fits counts. */
+  /** Patterns for `<repository>:<tag>`, with the host except for docker.io. The first match counts. */
   readonly rules: readonly { readonly pattern: string; readonly ttlMs: TtlMs }[];
   readonly otherwiseMs: TtlMs;
 }
 
-/** How long each tag may be served before upstream is asked whether it has moved. */
+/** The setting `tagTtl`, with its rules for some tags. */
 export class TagTtls {
   readonly #rules: readonly { readonly fits: (name: string) => boolean; readonly ttlMs: TtlMs }[];
   readonly #otherwiseMs: TtlMs;
@@ -33,11 +33,11 @@ export class TagTtls {
 }
 
 /**
- * How long a client waits for the manifest that a moved tag names. Before that it may have waited 2 s to be admitted and
- * 2 s for the HEAD, and after 9.5 s it would get an error in place of what is cached.
+ * Time limit for the new manifest of a moved tag. Before, a client may have waited 2 s for admission and 2 s for the
+ * HEAD. After 9.5 s in total it would get an error in place of the cached image.
  */
 const MOVE_WAIT_MS = 5000;
-/** Servers of a fleet need not check anew what one of them has checked so short a time before. */
+/** A check by another server of the fleet counts if it is at most this old. */
 const SLACK_MS = 1000;
 
 export interface CurrentTag {
@@ -52,7 +52,7 @@ export interface FreshnessOptions {
   readonly now: () => number;
 }
 
-/** Keeps tags that are already cached in step with upstream: which are due, and what a client gets meanwhile. */
+/** Decides which cached tags need a check, and what a client gets if the check takes too long. */
 export class TagFreshness {
   readonly #options: FreshnessOptions;
 
@@ -60,7 +60,7 @@ export class TagFreshness {
     this.#options = options;
   }
 
-  /** Records of the tag that were checked since then are fresh; ms since the epoch. */
+  /** A record of the tag is fresh if checked after this time; ms since the epoch. */
   freshSince(repository: Repository, tag: string): number {
     const ttlMs = this.#options.ttls.of(repository, tag);
     return ttlMs === 'never' ? 0 : this.#options.now() - ttlMs;
@@ -70,7 +70,9 @@ export class TagFreshness {
     return checkedAt > this.freshSince(repository, tag);
   }
 
-  /** What the tag names now, as far as can be told in time. Throws PullError if upstream says that it is gone. */
+  /**
+   * The tag's new record if the check is in time, else the stale one. Throws PullError if upstream has deleted the tag.
+   */
   async check(
     upstream: Upstream,
     repository: Repository,
@@ -87,11 +89,14 @@ export class TagFreshness {
     if (!movesTo.inTime) return this.#late(late, movesTo.reason);
     const settled = await withinMs(check.settled, MOVE_WAIT_MS);
     if (settled !== undefined) return currentOf(settled);
-    const target = movesTo.value.digest ?? 'something else';
-    return this.#late(late, `${repository.host} names ${target} now, which is still on its way`);
+    const target = movesTo.value.digest ?? 'a new manifest';
+    return this.#late(
+      late,
+      `${repository.host} has moved the tag to ${target}, which is still being fetched`,
+    );
   }
 
-  /** Asks upstream now, however fresh the tag is, and waits for what comes of it. */
+  /** Checks the tag now, even if it is fresh, and waits for the result. */
   refresh(upstream: Upstream, repository: Repository, tag: string, record: TagRecord): Promise<TagCheck> {
     return this.#options.checker.check({ upstream, repository, tag, record, trigger: 'refresh', slackMs: 0 })
       .settled;

@@ -15,7 +15,6 @@ import {
   type HeadAnswer,
   type ManifestAnswer,
   type ManifestRequest,
-  type Staleness,
 } from '../answer/answers.ts';
 import { PullError } from '../answer/errors.ts';
 import type { NegativeCache } from '../answer/negative-cache.ts';
@@ -41,12 +40,9 @@ export interface ManifestPullerOptions {
   readonly entries: IndexEntries;
 }
 
-interface How {
-  readonly cache: CacheStatus;
-  readonly stale?: Staleness | undefined;
-}
+type How = Pick<ManifestAnswer, 'cache' | 'stale'>;
 
-/** Serves manifests: from the cache when it can, from upstream when it must, fitted to the client by tag only. */
+/** Serves manifests from cache or upstream. By tag, it picks the manifest that fits the client. */
 export class ManifestPuller {
   readonly #options: ManifestPullerOptions;
 
@@ -54,7 +50,7 @@ export class ManifestPuller {
     this.#options = options;
   }
 
-  /** At once if all of it is known here. Throws PullError, or rejects with one. */
+  /** At once if the answer is cached and fresh. Throws PullError, or rejects with one. */
   pull(upstream: Upstream, request: ManifestRequest & { readonly headOnly: true }): MaybePromise<HeadAnswer>;
   pull(upstream: Upstream, request: ManifestRequest & { readonly headOnly: false }): MaybePromise<GetAnswer>;
   pull(upstream: Upstream, request: ManifestRequest): MaybePromise<ManifestAnswer>;
@@ -70,13 +66,12 @@ export class ManifestPuller {
     });
   }
 
-  /** `answer`, as a client gets it. */
   #given(upstream: Upstream, request: ManifestRequest, answer: ManifestAnswer): MaybePromise<ManifestAnswer> {
     const { repository, headOnly } = request;
     const given = headOnly ? headOf(answer) : answer;
     const hasNoRules = this.#options.access.scope.allowsAll(repository);
     if (hasNoRules) return this.#served(upstream, repository, given);
-    return this.#name(request, given).then(() => this.#served(upstream, repository, given));
+    return this.#offer(request, given).then(() => this.#served(upstream, repository, given));
   }
 
   #served(upstream: Upstream, repository: Repository, given: ManifestAnswer): MaybePromise<ManifestAnswer> {
@@ -88,8 +83,8 @@ export class ManifestPuller {
     });
   }
 
-  /** What the client learns by `given` it may ask for next. */
-  async #name({ repository, reference }: ManifestRequest, given: ManifestAnswer): Promise<void> {
+  /** The client may ask next for the digests in its answer. */
+  async #offer({ repository, reference }: ManifestRequest, given: ManifestAnswer): Promise<void> {
     const { scope } = this.#options.access;
     if (reference.kind === 'tag') await scope.offer(repository, [descriptorOf(given).digest]);
     if ('manifest' in given) await scope.offer(repository, entriesOf(given.manifest));
@@ -112,7 +107,7 @@ export class ManifestPuller {
     });
   }
 
-  /** What the client is to get out of the list that a tag names. */
+  /** Picks the client's manifest from the index of a tag. */
   async #chosen(
     upstream: Upstream,
     { repository, client, headOnly }: ManifestRequest,
@@ -121,33 +116,33 @@ export class ManifestPuller {
     const { resolver, store } = this.#options;
     const { mediaType } = descriptorOf(named);
     if (!isIndexType(mediaType)) resolver.requireAccepted(client, mediaType);
-    const list = await this.#complete(upstream, repository, named);
-    const entry = await resolver.choose(client, list.manifest, async (nested) => {
+    const index = await this.#complete(upstream, repository, named);
+    const entry = await resolver.choose(client, index.manifest, async (nested) => {
       const { manifest } = await this.#entry(upstream, repository, nested.digest);
       return manifest;
     });
-    const fromList = { list: list.manifest.descriptor.digest };
+    const fromIndex = { index: index.manifest.descriptor.digest };
     if (headOnly) {
       const stored = await store.getManifest(entry.digest);
       if (stored !== undefined) await this.#requireLink(upstream, repository, entry.digest);
       const { digest, size } = entry;
       const head = stored?.descriptor ?? { digest, mediaType: entry.mediaType, size };
-      return { ...headAnswer(head, named), ...fromList };
+      return { ...headAnswer(head, named), ...fromIndex };
     }
     const { manifest, cache } = await this.#entry(upstream, repository, entry.digest);
-    // The list may have been wrong about the type.
+    // The index may state a wrong media type.
     resolver.requireAccepted(client, manifest.descriptor.mediaType);
-    return { ...getAnswer(manifest, named), ...fromList, ...(cache === 'hit' ? {} : { cache }) };
+    return { ...getAnswer(manifest, named), ...fromIndex, ...(cache === 'hit' ? {} : { cache }) };
   }
 
   /**
-   * What the tag names, with the manifest if that is stored and the repository is known to hold it: records of tags are
-   * shared with whoever can write to Redis, and may name what is of another repository.
+   * The current manifest of the tag, or its descriptor if it is not cached. The repository must hold the manifest: tags
+   * also come from Redis, and a forged one may name a manifest of another repository.
    */
   #proven(upstream: Upstream, request: ManifestRequest, tag: string): MaybePromise<ManifestAnswer> {
     return after(this.#named(upstream, request, tag), (named) => {
       if ('manifest' in named) return named;
-      // Upstream's HEAD may have been wrong about all but the digest.
+      // Of upstream's HEAD, only the digest is trusted.
       return after(this.#options.store.getManifest(named.head.digest), (manifest) => {
         if (manifest === undefined) return named;
         const proven = getAnswer(manifest, named);
@@ -158,7 +153,7 @@ export class ManifestPuller {
     });
   }
 
-  /** `proven`, if `link` comes to be; else upstream is asked anew what the tag names. */
+  /** `proven` if upstream confirms the link; else the tag is fetched again. */
   async #confirmed(
     upstream: Upstream,
     request: ManifestRequest,
@@ -175,7 +170,7 @@ export class ManifestPuller {
     return this.#unseen(upstream, request, { kind: 'tag', tag });
   }
 
-  /** What the tag names: by what is remembered if that is fresh, by asking upstream if not. */
+  /** The descriptor of the tag: from the cache if fresh, else after a tag check. */
   #named(upstream: Upstream, request: ManifestRequest, tag: string): MaybePromise<ManifestAnswer> {
     const { store, freshness, earlyChecks } = this.#options;
     const { repository } = request;
@@ -195,7 +190,7 @@ export class ManifestPuller {
     old: TagRecord,
   ): Promise<ManifestAnswer> {
     const { store, freshness } = this.#options;
-    // What only a HEAD told, and nobody fetched since, is of no use once it is old.
+    // A stale tag whose manifest was never fetched is of no use.
     if ((await store.getManifest(old.descriptor.digest)) === undefined) {
       return this.#unseen(upstream, request, { kind: 'tag', tag });
     }
@@ -210,7 +205,7 @@ export class ManifestPuller {
     return head === undefined ? this.#fetch(upstream, repository, reference) : { head, cache: 'miss' };
   }
 
-  /** What a list of this repository names, whether or not the repository holds it. */
+  /** The manifest of an index entry, if the repository holds it. */
   async #entry(upstream: Upstream, repository: Repository, digest: Digest): Promise<GetAnswer> {
     const manifest = await this.#options.store.getManifest(digest);
     if (manifest === undefined) return this.#fetch(upstream, repository, { kind: 'digest', digest });
@@ -234,7 +229,7 @@ export class ManifestPuller {
     });
   }
 
-  /** `answer` with its manifest, which this repository is known to hold. */
+  /** `answer` with its manifest, which this repository holds. */
   #complete(upstream: Upstream, repository: Repository, answer: ManifestAnswer): MaybePromise<GetAnswer> {
     if ('head' in answer) {
       const fetched = this.#fetch(upstream, repository, { kind: 'digest', digest: answer.head.digest });
@@ -269,23 +264,22 @@ export class ManifestPuller {
   }
 }
 
-/** What goes out with a list, and may be asked for next; parsed only if somebody wants to know. */
+/** The digests in an index. A generator, so that the index is parsed only if they are needed. */
 function* entriesOf({ descriptor, bytes }: Manifest): Generator<Digest, void> {
   const { content } = parseManifest(bytes, descriptor.mediaType);
   if (content.kind === 'index') for (const { digest } of content.entries) yield digest;
 }
 
-/** Spreads of these objects cost more than the rest of an answer that is at hand. */
 function headOf(answer: ManifestAnswer): HeadAnswer {
   return 'head' in answer ? answer : headAnswer(answer.manifest.descriptor, answer);
 }
 
 function headAnswer(head: Descriptor, { cache, stale }: How): HeadAnswer {
-  return stale === undefined ? { head, cache } : { head, cache, stale };
+  return { head, cache, stale };
 }
 
 function getAnswer(manifest: Manifest, { cache, stale }: How): GetAnswer {
-  return stale === undefined ? { manifest, cache } : { manifest, cache, stale };
+  return { manifest, cache, stale };
 }
 
 function namedBy({ descriptor, failure, confirmedAt }: TagRecord, cache: CacheStatus): HeadAnswer {
@@ -293,7 +287,7 @@ function namedBy({ descriptor, failure, confirmedAt }: TagRecord, cache: CacheSt
   return headAnswer(descriptor, { cache, stale });
 }
 
-/** A manifest that has just been given to a client, for those who get ready for what comes next. */
+/** A manifest for a client, as prefetch, history and statistics get it. */
 export interface ServedManifest {
   readonly upstream: Upstream;
   readonly request: ManifestRequest;

@@ -16,16 +16,16 @@ import { PullError } from '../answer/errors.ts';
 
 export interface MissingBlobsOptions {
   readonly blobs: BlobStore;
-  /** Whether a transfer of the blob is under way. */
+  /** Whether a fill of the blob is running. */
   readonly isFilling: (digest: Digest) => boolean;
 }
 
-/** What is missing may be a hundred layers; the first few are enough to know which image it is. */
+/** Blobs in an error message: an image can miss a hundred. */
 const MAX_NAMED = 5;
 
 /**
- * Keeps back images that cannot be completed: a client that has taken a manifest from a mirror fails if its blobs are
- * not there (Podman, Skopeo, kaniko ask no other registry then), while without the manifest it turns to the next one.
+ * Refuses partial images while upstream is unreachable. A client with a manifest from a mirror fails if a blob is
+ * missing (Podman, Skopeo and kaniko then ask no other registry). Without the manifest, it asks its next registry.
  */
 export class MissingBlobs {
   readonly #options: MissingBlobsOptions;
@@ -35,8 +35,8 @@ export class MissingBlobs {
   }
 
   /**
-   * Throws PullError `unavailable`, which names what is missing, if `manifest` is an image whose blobs are neither
-   * stored nor on their way while upstream is known to be out of reach. Costs nothing while it is in reach.
+   * Throws PullError `unavailable`, with the missing blobs, if upstream is unreachable and blobs of `manifest` are
+   * neither stored nor being downloaded. Costs nothing while upstream is reachable.
    */
   require(upstream: Upstream, repository: Repository, manifest: Manifest): MaybePromise<void> {
     const outage = upstream.outage(repository.name);
@@ -44,10 +44,10 @@ export class MissingBlobs {
   }
 
   async #requireIn(outage: string, repository: Repository, manifest: Manifest): Promise<void> {
-    // Other clients than Docker 29 do not ask for the blobs of attestations, and are not to lose an image for them.
+    // Only Docker 29 needs the blobs of attestations; other clients must not lose an image for them.
     const { content } = parseManifest(manifest.bytes, manifest.descriptor.mediaType);
     if (!isRunnableImage(content)) return;
-    const missing = await findMissing(blobsOf(content), ({ digest }) => this.#isHere(digest));
+    const missing = await findMissing(blobsOf(content), ({ digest }) => this.#isAvailable(digest));
     if (missing.length === 0) return;
     const digests = missing.map(({ digest }) => digest);
     const named = digests.slice(0, MAX_NAMED).join(', ');
@@ -56,18 +56,18 @@ export class MissingBlobs {
     throw new PullError('unavailable', `${name} is cached without its blobs ${named}${rest}, and ${outage}`);
   }
 
-  async #isHere(digest: Digest): Promise<boolean> {
+  async #isAvailable(digest: Digest): Promise<boolean> {
     const { blobs, isFilling } = this.#options;
     return isFilling(digest) || (await blobs.stat(digest)) !== undefined;
   }
 }
 
-/** Those of `blobs` that are not here, in order. */
+/** The missing ones of `blobs`, in order. */
 export async function findMissing(
   blobs: readonly Descriptor[],
-  isHere: (blob: Descriptor) => Promise<boolean>,
+  isAvailable: (blob: Descriptor) => Promise<boolean>,
 ): Promise<Descriptor[]> {
   const missing: Descriptor[] = [];
-  for await (const blob of inTurns(blobs)) if (!(await isHere(blob))) missing.push(blob);
+  for await (const blob of inTurns(blobs)) if (!(await isAvailable(blob))) missing.push(blob);
   return missing;
 }

@@ -14,17 +14,17 @@ import type { PullClient } from '../answer/answers.ts';
 import { PullError } from '../answer/errors.ts';
 import type { ClientPlatforms } from './clients.ts';
 
-/** Gets a list inside a list. */
-export type LoadList = (descriptor: Descriptor) => Promise<Manifest>;
+/** Loads an index inside an index. */
+export type LoadIndex = (descriptor: Descriptor) => Promise<Manifest>;
 
-/** Lists inside lists: more of them are for nobody, and each costs a pull. */
-const MAX_NESTED_LISTS = 8;
-/** Platforms that an error names: an index can have thousands. */
+/** Indexes inside an index: each costs a pull, and no image needs more. */
+const MAX_NESTED_INDEXES = 8;
+/** Platforms in an error message: an index can have thousands. */
 const MAX_NAMED = 40;
 
 /**
- * Picks what a client gets for a tag. A list goes out as it is to everyone who accepts lists; a client that does
- * not, that asked for a platform or whose network is to be given one, gets the entry for its machine.
+ * Picks the manifest that a client gets for a tag. Clients that accept an index get the index. Other clients, and those
+ * with a requested or configured platform, get the entry for their platform.
  */
 export class PlatformResolver {
   readonly #clients: ClientPlatforms;
@@ -33,16 +33,18 @@ export class PlatformResolver {
     this.#clients = clients;
   }
 
-  /** Whether the client takes what the tag names as it is. */
+  /** Whether the client gets the tag's manifest or index unchanged. */
   takes(client: PullClient, mediaType: string): boolean {
     return !(isIndexType(mediaType) && mustResolve(client)) && accepts(client.accept, mediaType);
   }
 
-  /** The entry of `list` for this client. Throws PullError `platform-unknown`, which names what there is. */
-  async choose(client: PullClient, list: Manifest, load: LoadList): Promise<IndexEntry> {
+  /**
+   * The entry of `index` for this client. Throws PullError `platform-unknown`, which names the platforms of the index.
+   */
+  async choose(client: PullClient, index: Manifest, load: LoadIndex): Promise<IndexEntry> {
     const wanted = this.#clients.of(client).platform;
     const search = new EntrySearch(wanted, load);
-    const entry = await search.find(list);
+    const entry = await search.find(index);
     if (entry !== undefined) {
       this.requireAccepted(client, entry.mediaType, ` for ${formatPlatform(wanted)}`);
       return entry;
@@ -53,11 +55,11 @@ export class PlatformResolver {
     );
   }
 
-  /** Throws PullError `platform-unknown` if the client does not take that type. */
+  /** Throws PullError `platform-unknown` if the client does not accept the type. */
   requireAccepted(client: PullClient, mediaType: string, which = ''): void {
     if (accepts(client.accept, mediaType)) return;
     const hint = client.accept?.split(',').some((type) => isSchema1Type(type.trim()))
-      ? '; Docker schema 1, which it does, is no longer served'
+      ? '; it accepts Docker schema 1, which is not served'
       : '';
     throw new PullError(
       'platform-unknown',
@@ -66,29 +68,33 @@ export class PlatformResolver {
   }
 }
 
-/** The entry for a platform in a list and, where an entry is a list itself, in that; undefined if there is none. */
-export function entryFor(wanted: Platform, list: Manifest, load: LoadList): Promise<IndexEntry | undefined> {
-  return new EntrySearch(wanted, load).find(list);
+/** The entry for a platform in an index, nested ones included; undefined if there is none. */
+export function entryFor(
+  wanted: Platform,
+  index: Manifest,
+  load: LoadIndex,
+): Promise<IndexEntry | undefined> {
+  return new EntrySearch(wanted, load).find(index);
 }
 
-/** Tries the entries that fit one after the other, as moby and containerd do (moby, pullManifestList). */
+/** Tries the fitting entries in order, as moby and containerd do (moby, pullManifestList). */
 class EntrySearch {
-  /** What the lists that were looked at are for. */
+  /** The platforms of all indexes that were read. */
   readonly platforms: Platform[] = [];
   readonly #wanted: Platform;
-  readonly #load: LoadList;
+  readonly #load: LoadIndex;
   readonly #nested = new Set<Digest>();
 
-  constructor(wanted: Platform, load: LoadList) {
+  constructor(wanted: Platform, load: LoadIndex) {
     this.#wanted = wanted;
     this.#load = load;
   }
 
-  async find(list: Manifest, depth = 1): Promise<IndexEntry | undefined> {
-    const entries = entriesOf(list).filter((entry) => !isAttestation(entry));
+  async find(index: Manifest, depth = 1): Promise<IndexEntry | undefined> {
+    const entries = entriesOf(index).filter((entry) => !isAttestation(entry));
     this.platforms.push(...entries.flatMap(({ platform }) => platform ?? []));
     for (const entry of fittingEntries(this.#wanted, entries)) {
-      // What is neither a manifest nor a list is nothing that a client could run.
+      // Clients cannot run any other type.
       if (isImageManifestType(entry.mediaType)) return entry;
       if (!isIndexType(entry.mediaType) || !this.#mayOpen(entry.digest, depth)) continue;
       this.#nested.add(entry.digest);
@@ -99,7 +105,7 @@ class EntrySearch {
   }
 
   #mayOpen(digest: Digest, depth: number): boolean {
-    return depth < MAX_INDEX_DEPTH && this.#nested.size < MAX_NESTED_LISTS && !this.#nested.has(digest);
+    return depth < MAX_INDEX_DEPTH && this.#nested.size < MAX_NESTED_INDEXES && !this.#nested.has(digest);
   }
 }
 
@@ -107,8 +113,8 @@ function mustResolve({ platform, rule }: PullClient): boolean {
   return platform !== undefined || (rule?.resolve === 'always' && rule.platform !== undefined);
 }
 
-function entriesOf(list: Manifest): readonly IndexEntry[] {
-  const { content } = parseManifest(list.bytes, list.descriptor.mediaType);
+function entriesOf(index: Manifest): readonly IndexEntry[] {
+  const { content } = parseManifest(index.bytes, index.descriptor.mediaType);
   return content.kind === 'index' ? content.entries : [];
 }
 

@@ -27,7 +27,7 @@ describe('the tags of a repository', () => {
     await hub.stop();
     const answer = await app.get('/v2/library/plain/tags/list');
     expect(body(answer)).toEqual({ name: 'library/plain', tags: ['latest'] });
-    expect(answer.header('warning')).toMatch(/^299 - ".*only the tags in the cache"$/);
+    expect(answer.header('warning')).toMatch(/^299 - ".*only cached tags are listed"$/);
     expect((await app.get('/v2/library/golang/tags/list')).status).toBe(503);
   });
 
