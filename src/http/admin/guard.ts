@@ -8,10 +8,10 @@ export type AdminContext = Context<{ Bindings: HttpBindings }>;
 type Guard = MiddlewareHandler<{ Bindings: HttpBindings }>;
 
 /**
- * Lets a request through whose Host is this server's, and whose Origin, if it has one, too. A page in a browser must
- * not read or steer the server by a name that the page's owner has pointed here (DNS rebinding), or across sites.
- * An address in digits is nobody's name, so every one is accepted as Host: Prometheus asks for the address of a pod.
- * As Origin it is accepted only where it is the Host as well. `hosts`: further names of this server, in lower case.
+ * Refuses a request unless its Host, and its Origin if present, name this server. A web page must not read or control
+ * the server across sites, nor by a name that its owner points to this server (DNS rebinding). An IP address cannot be
+ * pointed elsewhere, so any is allowed as Host: Prometheus asks for the address of a pod. As Origin, an IP address must
+ * be the Host as well. `hosts`: further names of this server, in lower case.
  */
 export function requireOwnHost(hosts: readonly string[]): Guard {
   const isNamed = (host: string): boolean => isLoopbackName(host) || hosts.includes(host);
@@ -27,15 +27,17 @@ export function requireOwnHost(hosts: readonly string[]): Guard {
   };
 }
 
-/** Lets a request through to the API if it carries the token, or comes from loopback while no token is set. */
+/** Refuses a request without the admin token. If no token is set, refuses requests that are not from loopback. */
 export function requireAdmin(adminToken: string | undefined): Guard {
   return async function checkAdmin(context: AdminContext, next: Next): Promise<Response | void> {
     if (adminToken !== undefined) {
       const bearer = /^Bearer (.+)$/i.exec(context.req.header('Authorization') ?? '')?.[1];
       if (bearer !== undefined && isSameSecret(bearer, adminToken)) return next();
-      return context.json({ error: 'the admin token is needed' }, 401, { 'WWW-Authenticate': 'Bearer' });
+      return context.json({ error: 'the admin token is needed: send Authorization: Bearer <token>' }, 401, {
+        'WWW-Authenticate': 'Bearer',
+      });
     }
-    // A proxy on this machine passes on requests from anywhere, by another name than a loopback one if it tells it.
+    // A proxy on this machine connects from loopback, too. Its headers, or the Host that it passes on, show it.
     const isForwarded = ['X-Forwarded-For', 'Forwarded', 'Via'].some((name) => context.req.header(name));
     const isDirect = isLoopbackName(hostOf(context.req.header('Host')?.toLowerCase() ?? ''));
     if (isForwarded || !isDirect || !isLoopback(context.env.incoming.socket.remoteAddress ?? '')) {
@@ -50,7 +52,7 @@ function refused(context: AdminContext, header: 'Host' | 'Origin'): Response {
   return context.json({ error }, 403);
 }
 
-/** `[::1]:5001` as `::1`; empty if it is no authority. */
+/** `::1` for `[::1]:5001`; empty if malformed. */
 function hostOf(authority: string): string {
   const [, v6, name = ''] = /^(?:\[([\da-f:.]+)\]|([^:[\]]+))(?::\d*)?$/.exec(authority) ?? [];
   return v6 ?? name;

@@ -9,12 +9,12 @@ import { ALIVE, readiness, type Health } from '../server/health.ts';
 import { requireAdmin, requireOwnHost, type AdminContext } from './guard.ts';
 
 export interface AdminRoutesOptions {
-  /** Needed for the API from anywhere but loopback; undefined: there the API is not served at all. */
+  /** Undefined: the API is for loopback only. */
   readonly adminToken: string | undefined;
   /** Names of this server besides `localhost`, in lower case. */
   readonly hosts: readonly string[];
   readonly health: () => Health;
-  /** Prometheus text and its content type. */
+  /** In the format of Prometheus. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   /** The effective settings with their sources, secrets masked. */
   readonly settings: () => unknown;
@@ -22,13 +22,14 @@ export interface AdminRoutesOptions {
   readonly tell: Tell<'fault'>;
 }
 
-/** Requests to the API are a few words long. */
 const BODY_LIMIT = bodyLimit({
   maxSize: 64 * 1024,
-  onError: (context) => context.json({ error: 'the body is too long' }, 413),
+  onError: (context) => context.json({ error: 'the body is over 64 KiB' }, 413),
 });
 
-/** The routes of the admin address: health for everyone, metrics under a name of this server, the API for admins. */
+/**
+ * The routes of `adminListen`. Health is for all clients, metrics need a Host of this server, the API needs an admin.
+ */
 export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings: HttpBindings }> {
   const { refresh, resolve } = options.operations;
   const app = new Hono<{ Bindings: HttpBindings }>();
@@ -46,8 +47,7 @@ export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings:
   app.get('/api/v1/config', (context) => context.json(options.settings() as object));
   app.get('/api/v1/resolve', async (context) => {
     const { image = '', platform } = context.req.query();
-    const request = { image, ...(platform === undefined ? {} : { platform }) };
-    return context.json(await resolve(request, runOf(context)));
+    return context.json(await resolve({ image, platform }, runOf(context)));
   });
   app.post('/api/v1/refresh', BODY_LIMIT, async (context) => {
     const body = jsonIn(await context.req.text().catch(() => ''));
@@ -60,14 +60,14 @@ export function createAdminRoutes(options: AdminRoutesOptions): Hono<{ Bindings:
   app.notFound((context) => context.json({ error: 'not found' }, 404));
   app.onError((error, context) => {
     if (error instanceof OperationError) return context.json({ error: error.message }, statusOf(error));
-    // The message of an escaped error can hold anything: it is for the log, not for the client.
+    // An unexpected message may hold a secret: it is for the log, not for the client.
     options.tell('fault', { where: 'admin', error });
     return context.json({ error: 'internal error' }, 500);
   });
   return app;
 }
 
-/** Undefined if it is no JSON. */
+/** Undefined if `text` is not JSON. */
 function jsonIn(text: string): unknown {
   try {
     return parseJson(text);
@@ -76,18 +76,16 @@ function jsonIn(text: string): unknown {
   }
 }
 
-/** The same for a server of node:http. */
 export function createAdminListener(options: AdminRoutesOptions): RequestListener {
   const answer = getRequestListener(createAdminRoutes(options).fetch);
   return (request, response) => void answer(request, response);
 }
 
-/** A caller that goes away ends what it asked for. */
+/** The operation ends when its client leaves. */
 function runOf({ req }: AdminContext): OperationRun<never> {
   return { signal: req.raw.signal, onEvent: () => undefined };
 }
 
-/** The status for an operation that failed. */
 export function statusOf({ code }: OperationError): 400 | 404 | 409 | 500 | 503 {
   switch (code) {
     case 'usage':

@@ -22,24 +22,23 @@ import {
 
 export interface ControlOptions {
   readonly operations: Operations;
-  /** Of this program, for messages. */
+  /** The version of this program, for error messages. */
   readonly version: string;
   readonly tell: Tell<'fault'>;
 }
 
-/** What answers at the control socket. */
 export interface Control {
   readonly listener: RequestListener;
-  /** Takes nothing new; resolves when what runs has ended by itself. */
+  /** Refuses new operations; resolves when all running ones have ended. */
   drain(): Promise<void>;
-  /** Takes nothing new and ends what runs; resolves when it has. */
+  /** Refuses new operations and stops the running ones; resolves when they have ended. */
   stop(): Promise<void>;
 }
 
 /**
- * The routes of the control socket: `POST /v1/<operation>` with the request as JSON, answered line by line for as long
- * as it takes. A caller that goes away ends its operation. Who may call is decided by the socket's permissions. Where an
- * operation takes bytes, they are the body, and the request is in the query.
+ * The routes of the control socket: `POST /v1/<operation>` with the request as JSON. The response is one JSON object
+ * per line, until the operation ends. An operation ends when its caller leaves. The permissions of the socket decide
+ * who may call. If an operation takes bytes, they are the body, and the request is in the query.
  */
 export function createControl(options: ControlOptions): Control {
   const { operations, version } = options;
@@ -48,7 +47,7 @@ export function createControl(options: ControlOptions): Control {
   app.use(async (context, next) => {
     const spoken = context.req.header(PROTOCOL_HEADER);
     if (spoken === String(CONTROL_PROTOCOL)) return next();
-    const message = `pierhead ${version} has the data directory and speaks control protocol ${CONTROL_PROTOCOL}, not ${spoken ?? 'none'}: use the commands of that version`;
+    const message = `pierhead ${version} uses the data directory and speaks control protocol ${CONTROL_PROTOCOL}, not ${spoken ?? 'none'}; use the commands of that version`;
     return refuse(context, 400, new OperationError('protocol', message));
   });
   app.get('/v1/owner', (context) => context.json({ version, protocol: CONTROL_PROTOCOL, pid: process.pid }));
@@ -62,7 +61,7 @@ export function createControl(options: ControlOptions): Control {
   app.post('/v1/flush', (context) => runs.answer(context, 'flush', operations.flush));
   app.post('/v1/import', (context) => runs.answerIntake(context, 'import', operations.import));
   app.notFound((context) =>
-    refuse(context, 404, new OperationError('usage', `pierhead ${version} knows no such operation`)),
+    refuse(context, 404, new OperationError('usage', `pierhead ${version} has no such operation`)),
   );
   app.onError((error, context) => {
     if (error instanceof OperationError) return refuse(context, 400, error);
@@ -77,7 +76,7 @@ export function createControl(options: ControlOptions): Control {
   };
 }
 
-/** The operations that are being done for callers. */
+/** The running operations. */
 class OperationRuns {
   readonly #tell: Tell<'fault'>;
   readonly #ending = new AbortController();
@@ -97,16 +96,16 @@ class OperationRuns {
     return this.#stream<E, R>(context, (run) => operation(request, run));
   }
 
-  /** The answer begins before there is anything to tell: until then the caller keeps its bytes, and can go elsewhere. */
+  /** The first line accepts the bytes: until then the caller keeps them, and can take them elsewhere. */
   async answerIntake<N extends OperationName, E, R>(
     context: Context<{ Bindings: HttpBindings }>,
     name: N,
     operation: IntakeOperation<RequestOf<N>, E, R>,
   ): Promise<Response> {
     const request = readRequest(name, context.req.query(REQUEST_PARAMETER) ?? '');
-    // Through a web stream they would take several times as long.
+    // A web stream would be several times slower.
     const chunks: AsyncIterator<Buffer> = context.env.incoming[Symbol.asyncIterator]();
-    // Without a `return` whoever reads less than all does not close the connection on which the answer goes out.
+    // Without `return`, an early end of reading does not close the connection, which still carries the response.
     const bytes = { [Symbol.asyncIterator]: () => ({ next: () => chunks.next() }) };
     return this.#stream<E, R>(context, (run) => operation(request, run, bytes), {
       first: { begun: true },
@@ -119,7 +118,7 @@ class OperationRuns {
     operation: (run: OperationRun<E>) => Promise<R>,
     { first, afterwards }: { readonly first?: ControlLine; readonly afterwards?: () => Promise<void> } = {},
   ): Response {
-    if (this.#isClosed) return refuse(context, 503, new OperationError('stopped', 'it is ending'));
+    if (this.#isClosed) return refuse(context, 503, new OperationError('stopped', 'the process is ending'));
     context.header('Content-Type', 'application/x-ndjson');
     return stream(context, async (out) => {
       const gone = new AbortController();
@@ -129,7 +128,7 @@ class OperationRuns {
       if (first !== undefined) await tell(first);
       const run = operation({ signal, onEvent: (event) => void tell({ event }) }).then(
         (result) => ({ result }),
-        (error: unknown) => ({ error: this.#told(error, signal) }),
+        (error: unknown) => ({ error: this.#errorLine(error, signal) }),
       );
       const told = run.then(tell).then(() => undefined);
       this.#running.add(told);
@@ -144,29 +143,29 @@ class OperationRuns {
   }
 
   stop(): Promise<void> {
-    this.#ending.abort(new OperationError('stopped', 'the process that does it is ending'));
+    this.#ending.abort(new OperationError('stopped', 'the process is ending'));
     return this.drain();
   }
 
-  /** What the caller is told of a failure; those that are no fault of this program name themselves. */
-  #told(error: unknown, signal: AbortSignal): { readonly code: string; readonly message: string } {
+  /** The error line for the caller. Errors that are not an OperationError are faults of this program. */
+  #errorLine(error: unknown, signal: AbortSignal): { readonly code: string; readonly message: string } {
     if (error instanceof OperationError) return { code: error.code, message: error.message };
-    if (signal.aborted) return { code: 'stopped', message: 'it was stopped' };
+    if (signal.aborted) return { code: 'stopped', message: 'the operation was stopped' };
     this.#tell('fault', { where: 'control', error });
     return { code: 'failed', message: messageOf(error) };
   }
 }
 
-/** A caller that is cut off while it sends would not read why. It goes away by itself once it knows. */
+/** Reads the rest of the bytes: a caller that is cut off while it sends would not read the error. */
 async function readAway(chunks: AsyncIterator<Buffer>): Promise<void> {
   try {
     while ((await chunks.next()).done !== true);
   } catch {
-    // It has gone.
+    // The caller has left.
   }
 }
 
-/** Throws OperationError, which says what is wrong in the request. */
+/** Throws OperationError if the request does not match its schema. */
 function readRequest<N extends OperationName>(name: N, text: string): RequestOf<N> {
   const { data, error } = REQUESTS[name].safeParse(jsonIn(text));
   if (error === undefined) return data as RequestOf<N>;
@@ -179,7 +178,7 @@ function jsonIn(text: string): object {
     const json = parseJson(text, OWN_JSON);
     if (typeof json === 'object' && json !== null && !Array.isArray(json)) return json;
   } catch {
-    // Said below.
+    // Reported below.
   }
   throw new OperationError('usage', 'the request is not JSON');
 }

@@ -10,8 +10,8 @@ import { RequestError } from './errors.ts';
 import { namespaceHeader, type Exchange } from './exchange.ts';
 import { cacheStatusHeader, etag, isNotModified, isRangeValid } from './headers.ts';
 
-/** Buffers of one size that are used again: allocating and collecting them costs more than what they carry. */
-export class IdleBuffers {
+/** Buffers of one size for reuse: allocating and collecting them costs more than copying their bytes. */
+class IdleBuffers {
   readonly #size: number;
   readonly #maxIdle: number;
   readonly #idle: Buffer[] = [];
@@ -25,37 +25,37 @@ export class IdleBuffers {
     return this.#idle.pop() ?? Buffer.allocUnsafeSlow(this.#size);
   }
 
-  /** Gives a buffer back that nothing refers to any more. */
+  /** Returns a buffer that nothing refers to any more. */
   give(buffer: Buffer): void {
     if (this.#idle.length < this.#maxIdle) this.#idle.push(buffer);
   }
 }
 
-export interface BufferPoolOptions {
-  /** How many transfers at a time get large buffers. */
+interface BufferPoolOptions {
+  /** How many responses at a time get large buffers. */
   readonly maxLarge: number;
   readonly largeBytes: number;
   readonly smallBytes: number;
 }
 
-/** What one transfer works with: one buffer is read into while the other is on its way to the socket. */
+/** Two buffers for one response: the file is read into one while the socket sends the other. */
 export interface Lease {
   readonly pair: readonly [Buffer, Buffer];
-  /** Nothing refers to the buffers any more: others can have them. */
+  /** Returns the buffers to the pool; nothing may refer to them any more. */
   giveBack(): void;
-  /** The transfer is over, however it ended. Safe to call more than once. */
+  /** The response has ended, with or without success. Safe to call more than once. */
   end(): void;
 }
 
 /**
- * Lends buffers to transfers. Large ones are what a fast client needs, and few fast clients are enough to keep the
- * machine busy; when there are many transfers, most of them wait for slow clients, and their memory is what counts.
+ * Lends buffers to responses. Fast clients need large buffers, and a few fast clients keep the machine busy. With
+ * many responses, most wait for slow clients: then small buffers save memory.
  */
 export class BufferPool {
   readonly #maxLarge: number;
   readonly #large: IdleBuffers;
   readonly #small: IdleBuffers;
-  #largeTransfers = 0;
+  #largeLeases = 0;
 
   constructor({ maxLarge, largeBytes, smallBytes }: BufferPoolOptions) {
     this.#maxLarge = maxLarge;
@@ -64,8 +64,8 @@ export class BufferPool {
   }
 
   lend(): Lease {
-    const isLarge = this.#largeTransfers < this.#maxLarge;
-    if (isLarge) this.#largeTransfers++;
+    const isLarge = this.#largeLeases < this.#maxLarge;
+    if (isLarge) this.#largeLeases++;
     let isOver = false;
     const pool = isLarge ? this.#large : this.#small;
     const pair = [pool.take(), pool.take()] as const;
@@ -73,7 +73,7 @@ export class BufferPool {
       pair,
       giveBack: () => pair.forEach((buffer) => pool.give(buffer)),
       end: () => {
-        if (isLarge && !isOver) this.#largeTransfers--;
+        if (isLarge && !isOver) this.#largeLeases--;
         isOver = true;
       },
     };
@@ -82,7 +82,7 @@ export class BufferPool {
 
 const buffers = new BufferPool({ maxLarge: 64, largeBytes: 256 * 1024, smallBytes: 64 * 1024 });
 
-/** The headers of a blob of `size` bytes, to a HEAD; nothing is opened for it. */
+/** Answers a HEAD for a blob. No file is opened. */
 export function sendBlobHead(
   exchange: Exchange,
   digest: Digest,
@@ -100,9 +100,9 @@ export function sendBlobHead(
 }
 
 /**
- * Sends a blob or the ranges asked for (RFC 9110 section 14), from file to socket through two reused buffers, and
- * closes it. A body that cannot be finished ends short of its length: by FIN, on which clients resume, or by RST if
- * what they have is wrong. Rejects only before the headers are out.
+ * Sends a blob or the requested ranges (RFC 9110 section 14) through two reused buffers, and closes the body. An
+ * incomplete body ends short of its length: by FIN, so that clients resume, or by RST if its bytes are wrong. Rejects
+ * only before the headers are sent.
  */
 export async function sendBlob(exchange: Exchange, digest: Digest, body: BlobBody): Promise<void> {
   const { response } = exchange;
@@ -118,7 +118,7 @@ export async function sendBlob(exchange: Exchange, digest: Digest, body: BlobBod
       sendFromMemory(exchange, body.content, pieces);
       return;
     }
-    // Whoever follows a fill learns at once that the blob is there, even if its first bytes take long.
+    // Clients of a fill get the headers at once: the first bytes may take long.
     if (body.cache !== 'hit') response.flushHeaders();
     await sendPieces(exchange, body, pieces);
   } catch (error) {
@@ -129,7 +129,7 @@ export async function sendBlob(exchange: Exchange, digest: Digest, body: BlobBod
   }
 }
 
-/** What goes out after the headers: literal text (multipart delimiters) and sections of the blob. */
+/** A part of the body: literal text (a multipart delimiter) or a section of the blob. */
 type Piece = Buffer | { readonly range: ByteRange | undefined };
 
 function startAnswer(exchange: Exchange, digest: Digest, body: BlobBody): Piece[] {
@@ -152,7 +152,7 @@ function startAnswer(exchange: Exchange, digest: Digest, body: BlobBody): Piece[
       throw new RequestError(
         416,
         'SIZE_INVALID',
-        `the blob has ${size} bytes; the range asked for is beyond them`,
+        `the range begins after the end of the blob, which has ${size} bytes`,
       );
     case 'ranges': {
       const [range] = asked.ranges;
@@ -168,7 +168,7 @@ function startAnswer(exchange: Exchange, digest: Digest, body: BlobBody): Piece[
   }
 }
 
-/** Several ranges in one answer (RFC 9110 section 14.6). */
+/** Several ranges in one response (RFC 9110 section 14.6). */
 function startMultipart(
   exchange: Exchange,
   headers: Record<string, string>,
@@ -220,7 +220,7 @@ function sendFromMemory(exchange: Exchange, content: Buffer, pieces: readonly Pi
 async function sendPieces(exchange: Exchange, body: BlobBody, pieces: readonly Piece[]): Promise<void> {
   const { response } = exchange;
   const lease = buffers.lend();
-  // Of what was written to an answer whose turn never came nobody tells that it was not sent.
+  // Node does not report queued writes it never sent, so the lease also ends on close.
   response.once('close', () => lease.end());
   try {
     for (const piece of pieces) {
@@ -233,7 +233,7 @@ async function sendPieces(exchange: Exchange, body: BlobBody, pieces: readonly P
     }
     response.end();
     await finished(response, { cleanup: true });
-    // Only now: a socket that failed may still hold the buffer that it was sending.
+    // Not earlier, nor after an error: a failed socket may still hold the buffer it was sending.
     lease.giveBack();
   } finally {
     lease.end();
@@ -255,7 +255,7 @@ async function sendSection(exchange: Exchange, section: BlobSection, pair: Lease
   }
 }
 
-/** Resolves when the socket has taken the chunks, of which there is one at least. */
+/** Resolves when the socket has taken all chunks. There must be at least one. */
 function write(response: ServerResponse, chunks: readonly Buffer[]): Promise<void> {
   return new Promise((resolve, reject) => {
     chunks.forEach((chunk, index) => {
@@ -271,7 +271,7 @@ function endShort(response: ServerResponse, error: unknown): void {
     if (isCorrupt) socket.resetAndDestroy();
     else socket.destroy();
   };
-  // The turn of an answer to a request that was sent ahead may not have come yet.
+  // A pipelined response has no socket until those before it are sent.
   if (response.socket === null) response.once('socket', end);
   else end(response.socket);
 }

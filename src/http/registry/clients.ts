@@ -9,14 +9,14 @@ import { RequestError, type FailMode } from './errors.ts';
 import type { Exchange } from './exchange.ts';
 
 export interface RequestRate {
-  /** So many requests in so long a time, all at once if need be. */
+  /** Requests per `perMs`. All of them may come at once. */
   readonly requests: number;
   readonly perMs: number;
-  /** Clients whose addresses begin alike share them. */
+  /** Clients with the same address prefix share one rate. */
   readonly prefixBits: PrefixBits;
 }
 
-/** Networks that are remembered. Who makes it forget others has used as many addresses, and a firewall's attention. */
+/** Networks in memory. Pushing another network out takes as many addresses, which a firewall would notice. */
 const MAX_NETWORKS = 20_000;
 
 interface Bucket {
@@ -24,7 +24,7 @@ interface Bucket {
   at: number;
 }
 
-/** A bucket of tokens per network, refilled at the rate. */
+/** One token bucket per network, refilled at the rate. */
 export class RequestRates {
   readonly #rate: RequestRate;
   readonly #now: () => number;
@@ -35,7 +35,7 @@ export class RequestRates {
     this.#now = now;
   }
 
-  /** Takes a request of `address` in: undefined if it may be answered, else after how many seconds one may. */
+  /** Counts a request of `address`. Returns undefined if it is allowed, else the seconds until one is. */
   take(address: string): number | undefined {
     const { requests, perMs, prefixBits } = this.#rate;
     const now = this.#now();
@@ -50,30 +50,30 @@ export class RequestRates {
   }
 }
 
-/** Who is answered at an address. */
+/** Which clients one listening address serves. */
 export interface AdmissionOptions {
   readonly isAllowed: (address: string) => boolean;
-  /** The setting that says so, for messages. */
+  /** The setting behind `isAllowed`, for error messages. */
   readonly networksSetting: string;
   readonly needsClientCertificate: boolean;
-  /** Undefined: as many requests as come. */
+  /** Undefined: no limit. */
   readonly rates: RequestRates | undefined;
   /**
-   * Whose credentials every request must carry. Undefined: nobody is asked for any, as at the address for mirrors,
-   * where a challenge makes a Docker Engine send its Docker Hub password (moby, `registry/auth.go`).
+   * Every request must carry the credentials of an account. Undefined: none are required, as on `listen`: a challenge
+   * from a mirror makes a Docker Engine send its Docker Hub password (moby, `registry/auth.go`).
    */
   readonly accounts: Pick<Accounts, 'authenticate'> | undefined;
 }
 
-/** Throws RequestError unless clients of this network are served here. */
+/** Throws RequestError unless the client's network is allowed. */
 export function checkNetwork({ isAllowed, networksSetting }: AdmissionOptions, { client }: Exchange): void {
   if (isAllowed(client)) return;
   throw new RequestError(403, 'DENIED', `clients from ${client} are not served (setting ${networksSetting})`);
 }
 
 /**
- * The account of who asks; undefined: there are no accounts. Throws RequestError, or rejects with it, if the request may
- * not be answered.
+ * Returns the client's account, or undefined without accounts. Throws RequestError, or rejects with it, if the request
+ * must be refused.
  */
 export function admit(options: AdmissionOptions, exchange: Exchange): Promise<Account> | undefined {
   const { needsClientCertificate, rates, accounts } = options;
@@ -84,7 +84,7 @@ export function admit(options: AdmissionOptions, exchange: Exchange): Promise<Ac
     throw new RequestError(429, 'TOOMANYREQUESTS', message, { 'Retry-After': String(waitSeconds) });
   }
   if (needsClientCertificate && !hasClientCertificate(request.socket)) {
-    throw new RequestError(403, 'DENIED', 'a client certificate is needed here (setting tlsClientCa)');
+    throw new RequestError(403, 'DENIED', 'a client certificate is needed (setting tlsClientCa)');
   }
   return accounts === undefined ? undefined : authenticated(accounts, exchange);
 }
@@ -103,7 +103,7 @@ function refusal(why: Refusal): RequestError {
   const challenge = { 'WWW-Authenticate': 'Basic realm="pierhead"' };
   switch (why) {
     case 'missing':
-      return new RequestError(401, 'UNAUTHORIZED', 'an account is needed here', challenge);
+      return new RequestError(401, 'UNAUTHORIZED', 'an account is needed', challenge);
     case 'wrong':
       return new RequestError(401, 'UNAUTHORIZED', 'the user name, password or token is wrong', challenge);
     case 'busy':
@@ -113,26 +113,26 @@ function refusal(why: Refusal): RequestError {
   }
 }
 
-/** What holds for the clients of a network; what is absent is as for everybody. */
+/** Settings for the clients of a network. Absent members are as for all clients. */
 export interface ClientRule {
   /** CIDR notation. */
   readonly network: string;
   readonly failMode?: FailMode;
-  /** `os/architecture[/variant]`: what its clients run, whatever they say of themselves. */
+  /** `os/architecture[/variant]` of its clients. Overrides their User-Agent. */
   readonly platform?: string;
-  /** `always`: lists are resolved for that platform for clients that take lists, too. */
+  /** `always`: clients get the manifest for `platform` in place of an index, even if they accept an index. */
   readonly resolve?: 'always' | 'negotiate';
 }
 
-export type FoundRule = Omit<ClientRule, 'network' | 'platform'> & { readonly platform?: Platform };
+type FoundRule = Omit<ClientRule, 'network' | 'platform'> & { readonly platform?: Platform | undefined };
 
-/** Finds the first rule whose network holds an address; undefined if none does. */
+/** Returns a function that finds the first rule whose network contains an address. */
 export function clientRuleFinder(rules: readonly ClientRule[]): (address: string) => FoundRule | undefined {
   const compiled = rules.map(({ network, platform: text, ...rule }) => {
     const platform = text === undefined ? undefined : parsePlatform(text);
     return {
       matches: networkMatcher([network]),
-      rule: platform === undefined ? rule : { ...rule, platform },
+      rule: { ...rule, platform },
     };
   });
   return function ruleFor(address) {

@@ -20,24 +20,24 @@ export type OciErrorCode =
 
 export interface OciError {
   readonly code: OciErrorCode;
-  /** For people: Docker, Podman and crane print it. */
+  /** Docker, Podman and crane print it. */
   readonly message: string;
   readonly detail?: unknown;
 }
 
-/** The JSON body of an error answer. Its message holds what registries say, and ends on the terminals of clients. */
+/** The JSON body of an error response. Clients print the message, which may quote a registry, on their terminals. */
 export function errorBody(error: OciError): Buffer {
   const shown = { ...error, message: visible(error.message) };
   return Buffer.from(`${JSON.stringify({ errors: [shown] })}\n`);
 }
 
-/** A request that cannot be served whatever the cache and upstream hold. */
+/** A request that is refused whatever is in the cache or upstream. */
 export class RequestError extends Error {
   override readonly name = 'RequestError';
   readonly code = 'request';
   readonly status: number;
   readonly ociCode: OciErrorCode;
-  /** Besides those of every error. */
+  /** Added to the headers of every error. */
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(
@@ -53,19 +53,19 @@ export class RequestError extends Error {
   }
 }
 
-/** What a client gets for what upstream cannot give: sent on to the next registry, or told that it is an outage. */
+/** In an outage: `fallthrough` sends clients to their next registry; `strict` reports the outage to them. */
 export type FailMode = 'fallthrough' | 'strict';
 
 interface ErrorAnswer {
   readonly status: number;
   readonly code: OciErrorCode;
   readonly message: string;
-  /** Whether a cache in front of this one may remember it. */
+  /** Adds `Cache-Control: no-store`. */
   readonly noStore?: boolean;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Answers with an OCI error (distribution-spec, "Error Codes"). */
+/** Sends an OCI error (distribution-spec, "Error Codes"). */
 export function sendError(exchange: Exchange, error: unknown, failMode: FailMode): void {
   const answer = answerFor(exchange, error, failMode);
   exchange.cache = cacheOf(error);
@@ -90,15 +90,15 @@ function isOutage(error: unknown): boolean {
 }
 
 /**
- * Why something is not to be had, for those who see no body: of a HEAD there is none, of a 404 containerd drops it. Podman,
- * skopeo and crane print warnings; containerd logs all headers of an answer (`core/remotes/docker`, `responseFields`).
+ * The reason, for clients that see no body: a HEAD has none, and containerd drops that of a 404. Podman, skopeo and
+ * crane print warnings; containerd logs all headers of a response (`core/remotes/docker`, `responseFields`).
  */
 function reasonHeaders(message: string): Record<string, string> {
   const text = headerText(message);
   return { Warning: warning(text), 'Pierhead-Error': text };
 }
 
-/** True if the error is none that a request or an upstream can bring about, and so is a fault of this program. */
+/** True if neither a request nor an upstream can cause the error: then it is a fault of this program. */
 export function isInternal(error: unknown): boolean {
   return !(error instanceof PullError || error instanceof RequestError);
 }
@@ -106,7 +106,7 @@ export function isInternal(error: unknown): boolean {
 function answerFor(exchange: Exchange, error: unknown, failMode: FailMode): ErrorAnswer {
   if (error instanceof RequestError) {
     const { status, ociCode: code, message, headers } = error;
-    // What was said of one client's credentials or pace holds for no other and not for long.
+    // Errors about one client's credentials or rate do not apply to others, and soon expire.
     return { status, code, message, headers, noStore: [401, 429, 503].includes(status) };
   }
   if (!(error instanceof PullError)) return { status: 500, code: 'UNKNOWN', message: 'internal error' };
@@ -132,9 +132,8 @@ function answerFor(exchange: Exchange, error: unknown, failMode: FailMode): Erro
 }
 
 /**
- * A blob that is missing in an outage is a 404 in `fallthrough`: every client then goes on to the next registry at
- * once, whereas a 5xx costs a Docker Engine 50 s of retries. In `strict` mode such an engine gets a 403 instead,
- * which it does not retry either.
+ * In `fallthrough` mode, a missing blob is a 404 in an outage: every client then tries its next registry at once. A 5xx
+ * would cost a Docker Engine 50 s of retries. In `strict` mode a Docker Engine gets a 403, which it does not retry.
  */
 function unavailable(exchange: Exchange, message: string, failMode: FailMode): ErrorAnswer {
   if (failMode === 'strict' && isGraphDriverDocker(exchange.request.headers['user-agent'])) {
@@ -146,7 +145,7 @@ function unavailable(exchange: Exchange, message: string, failMode: FailMode): E
   return { status: 503, code: 'UNAVAILABLE', message, noStore: true };
 }
 
-/** A Docker Engine without the containerd image store: with it, the User-Agent has a `containerd-client/` token. */
+/** True for a Docker Engine without the containerd image store, which adds a `containerd-client/` token. */
 function isGraphDriverDocker(userAgent: string | undefined): boolean {
   return (
     userAgent !== undefined && userAgent.startsWith('docker/') && !userAgent.includes(' containerd-client/')

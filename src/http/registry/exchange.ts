@@ -2,49 +2,47 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestEnded } from '../../events/events.ts';
 import type { CacheStatus } from '../../mirror/answer/answers.ts';
 
-/** Kinds of requests, as logs and metrics tell them apart. */
+/** Kinds of requests, for log and metrics. */
 export type RequestKind =
   'ping' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog' | 'health' | 'other';
 
-/** One request and its answer, and what is to be told of them when they are over. */
+/** One request, its response, and what log and metrics report about them. */
 export interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** The address of the client, behind proxies that are trusted. */
+  /** The client's address, also behind a trusted proxy. */
   readonly client: string;
   readonly startedAt: number;
-  /** The name of who asks, where accounts are asked for. */
-  account?: string;
+  /** The client's account, on `authListen`. */
+  account?: string | undefined;
   kind: RequestKind;
   /** `docker.io/library/golang`, once known. */
   repository?: string;
-  /** The tag or digest asked for. */
+  /** The requested tag or digest. */
   reference?: string;
   cache: CacheStatus;
   /** Bytes of the body sent so far. */
   bytes: number;
-  /** What the answer depends on besides its target: its `Vary`, errors included. */
+  /** The `Vary` header of the response or error. */
   vary?: string;
-  /** What `?ns=` asked for, to be confirmed by `OCI-Namespace`. */
-  namespace?: string;
+  /** The value of `?ns=`, which `OCI-Namespace` confirms. */
+  namespace?: string | undefined;
 }
 
-/** True for the request of a HEAD, which gets headers only. */
 export function isHead(exchange: Exchange): boolean {
   return exchange.request.method === 'HEAD';
 }
 
-/** True unless the request is a write, which this server knows none of. */
+/** True for GET and HEAD. */
 export function isRead(exchange: Exchange): boolean {
   return exchange.request.method === 'GET' || isHead(exchange);
 }
 
-/** The status of the answer; 499, as nginx has it, if the client left before there was one. */
-export function answerStatus({ response }: Exchange): number {
+/** The status of the response; 499, as in nginx, if the client left before the headers. */
+function answerStatus({ response }: Exchange): number {
   return response.headersSent ? response.statusCode : 499;
 }
 
-/** What is told of an exchange that is over. */
 export function requestEnded(exchange: Exchange): RequestEnded {
   const { request, response, client, account, kind, repository, reference, cache, bytes } = exchange;
   return {
@@ -63,12 +61,12 @@ export function requestEnded(exchange: Exchange): RequestEnded {
   };
 }
 
-/** Confirms `?ns=`, where it was asked for (OCI distribution-spec, "Registry Proxying"). */
+/** Confirms `?ns=` (OCI distribution-spec, "Registry Proxying"). */
 export function namespaceHeader({ namespace }: Exchange): { readonly 'OCI-Namespace'?: string } {
   return namespace === undefined ? {} : { 'OCI-Namespace': namespace };
 }
 
-/** Sends a whole answer at once; a HEAD gets the same headers and no body. */
+/** Sends a complete response at once; a HEAD gets the same headers and no body. */
 export function sendBytes(
   exchange: Exchange,
   status: number,

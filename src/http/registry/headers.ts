@@ -1,6 +1,6 @@
 import type { CacheStatus, Staleness } from '../../mirror/answer/answers.ts';
 
-/** The `Cache-Status` header (RFC 9211) for each way an answer can come about. */
+/** The `Cache-Status` header (RFC 9211). */
 const HEADER: Readonly<Record<CacheStatus, string>> = {
   hit: 'pierhead; hit',
   negative: 'pierhead; hit; detail=negative',
@@ -17,12 +17,12 @@ export function cacheStatusHeader(status: CacheStatus): string {
   return HEADER[status];
 }
 
-/** Printable ASCII without what ends a quoted string; 4096 bytes are the limit (OCI distribution-spec, "Warnings"). */
+/** The limit is 4096 bytes for all warnings of a response (OCI distribution-spec, "Warnings"). */
 const MAX_WARNING_LENGTH = 1000;
 
 /**
- * `Warning` and `Age` of an answer that could not be checked. Podman, skopeo and crane print warnings of code 299,
- * and of no other (OCI distribution-spec, "Warnings").
+ * `Warning` and `Age` of a stale answer. Podman, skopeo and crane print warnings only if their code is 299 (OCI
+ * distribution-spec, "Warnings").
  */
 export function stalenessHeaders(stale: Staleness | undefined, now: number): Record<string, string> {
   if (stale === undefined) return {};
@@ -35,7 +35,7 @@ export function warning(text: string): string {
   return `299 - "${headerText(text)}"`;
 }
 
-/** What of a text can stand in a header, quoted or not. */
+/** The characters of `text` that a header may contain, quoted or not. */
 export function headerText(text: string): string {
   return text.replaceAll(/[^\x20-\x7e]|["\\]/g, '').slice(0, MAX_WARNING_LENGTH);
 }
@@ -47,12 +47,12 @@ function formatAge(seconds: number): string {
   return `${Math.round(seconds / 86_400)} d`;
 }
 
-/** The entity tag of content that its digest names; quoted, as Docker Hub does. */
+/** The entity tag is the digest in quotes, as on Docker Hub. */
 export function etag(digest: string): string {
   return `"${digest}"`;
 }
 
-/** Whether `If-None-Match` names this content (RFC 9110 section 13.1.2, weak comparison). Unquoted digests are taken too. */
+/** Whether `If-None-Match` names `digest` (RFC 9110 section 13.1.2, weak comparison). Quotes may be missing. */
 export function isNotModified(ifNoneMatch: string | undefined, digest: string): boolean {
   if (ifNoneMatch === undefined) return false;
   return ifNoneMatch
@@ -61,7 +61,7 @@ export function isNotModified(ifNoneMatch: string | undefined, digest: string): 
     .some((candidate) => candidate === '*' || candidate === digest || candidate === etag(digest));
 }
 
-/** Whether a `Range` counts: an `If-Range` must name this content strongly (RFC 9110 section 13.1.5). */
+/** Whether `Range` applies: `If-Range` must name `digest` by strong comparison (RFC 9110 section 13.1.5). */
 export function isRangeValid(ifRange: string | string[] | undefined, digest: string): boolean {
   return ifRange === undefined || ifRange === etag(digest);
 }

@@ -8,11 +8,11 @@ import { cacheStatusHeader, warning, stalenessHeaders } from './headers.ts';
 
 const DEFAULT_PAGE = 1000;
 
-/** The page that a listing request asks for. Throws RequestError unless `n` is a count. */
+/** The requested page. Throws RequestError unless `n` is a number. */
 export function pageQuery(query: URLSearchParams): TagPage {
   const page = tagPage(query);
   if (page.n !== undefined && !/^\d{1,6}$/.test(page.n))
-    throw new RequestError(400, 'UNSUPPORTED', 'n must be a number of names');
+    throw new RequestError(400, 'UNSUPPORTED', `n is "${page.n}"; set it to a number from 0 to 999999`);
   return page;
 }
 
@@ -23,13 +23,13 @@ export function sendTags(exchange: Exchange, name: string, answer: TagAnswer): v
     body: { name, tags: answer.tags },
     path: `/v2/${name}/tags/list`,
     next: answer.next,
-    ...(answer.failure === undefined
-      ? {}
-      : { warning: warning(`${answer.failure}; these are only the tags in the cache`) }),
+    failure: answer.failure && `${answer.failure}; only cached tags are listed`,
   });
 }
 
-/** `GET /v2/_catalog`: what is cached, page by page; `names` may hold one more than the page to show that more follow. */
+/**
+ * `GET /v2/_catalog`: a page of the cached repositories. A name after the first `limit` ones means that a page follows.
+ */
 export function sendCatalog(exchange: Exchange, names: readonly string[], limit: number): void {
   const page = names.slice(0, limit);
   const last = page.at(-1);
@@ -38,6 +38,7 @@ export function sendCatalog(exchange: Exchange, names: readonly string[], limit:
     body: { repositories: page },
     path: '/v2/_catalog',
     next: names.length > limit && last !== undefined ? { n: String(limit), last } : undefined,
+    failure: undefined,
   });
 }
 
@@ -49,7 +50,8 @@ interface List {
   readonly body: object;
   readonly path: string;
   readonly next: TagPage | undefined;
-  readonly warning?: string;
+  /** Why the list may lack names. */
+  readonly failure: string | undefined;
 }
 
 function sendList(exchange: Exchange, list: List): void {
@@ -59,21 +61,21 @@ function sendList(exchange: Exchange, list: List): void {
       'Docker-Distribution-API-Version': 'registry/2.0',
       'Cache-Status': cacheStatusHeader(exchange.cache),
       ...(list.next === undefined ? {} : { Link: nextLink(exchange, list.path, list.next) }),
-      ...(list.warning === undefined ? {} : { Warning: list.warning }),
+      ...(list.failure === undefined ? {} : { Warning: warning(list.failure) }),
       ...namespaceHeader(exchange),
     },
     body: Buffer.from(`${JSON.stringify(list.body)}\n`),
   });
 }
 
-/** Where the next page is, at this mirror (RFC 8288). */
+/** The `Link` header of the next page, on this mirror (RFC 8288). */
 function nextLink(exchange: Exchange, path: string, next: TagPage): string {
   const query = tagPageQuery(next);
   if (exchange.namespace !== undefined) query.set('ns', exchange.namespace);
   return `<${path}?${query.toString()}>; rel="next"`;
 }
 
-/** `GET /v2/<name>/referrers/<digest>` (OCI distribution-spec, "Listing Referrers"), of these artifact types if any. */
+/** `GET /v2/<name>/referrers/<digest>` (OCI distribution-spec, "Listing Referrers"). No artifact types: all. */
 export function sendReferrers(
   exchange: Exchange,
   answer: ReferrersAnswer,
@@ -84,7 +86,7 @@ export function sendReferrers(
   exchange.cache = cache;
   sendBytes(exchange, 200, {
     headers: {
-      // To the letter: go-containerregistry takes nothing else, not even a charset.
+      // Without a charset: go-containerregistry rejects any other value.
       'Content-Type': OCI_INDEX,
       'Docker-Distribution-API-Version': 'registry/2.0',
       'Cache-Status': cacheStatusHeader(cache),
@@ -92,7 +94,7 @@ export function sendReferrers(
       ...stalenessHeaders(stale, Date.now()),
       ...(failure === undefined
         ? {}
-        : { Warning: warning(`${failure}; what refers to this manifest is not known`) }),
+        : { Warning: warning(`${failure}; the referrers of this manifest are unknown`) }),
       ...(stale === undefined && failure === undefined ? {} : { 'Cache-Control': 'no-store' }),
       ...namespaceHeader(exchange),
     },

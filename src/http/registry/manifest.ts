@@ -7,7 +7,7 @@ export function sendManifest(exchange: Exchange, answer: ManifestAnswer): void {
   const { request, response } = exchange;
   const descriptor = descriptorOf(answer);
   exchange.cache = answer.cache;
-  // A flat list, and nothing set before: of whatever else Node makes one first.
+  // A flat array, and no setHeader before: Node would convert any other form to one.
   const headers: string[] = [
     'Docker-Content-Digest',
     descriptor.digest,

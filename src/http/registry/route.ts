@@ -13,7 +13,6 @@ import type { Exchange, RequestKind } from './exchange.ts';
 export interface RouteOptions {
   readonly admission: AdmissionOptions;
   readonly failMode: FailMode;
-  /** What is different for some clients. */
   readonly clients: readonly ClientRule[];
   readonly isTrustedProxy: (address: string) => boolean;
   readonly health: () => Health;
@@ -21,23 +20,23 @@ export interface RouteOptions {
 }
 
 export interface PlatformRules {
-  /** Of the client's network. */
+  /** The rule for the client's network. */
   readonly rule: PlatformRule | undefined;
-  /** What, besides `?platform=`, an answer by tag depends on: headers, or the networks of clients too. */
+  /** What a response by tag depends on besides `?platform=`: request headers only, or also the client's network. */
   readonly varies: 'by-headers' | 'by-network';
 }
 
-/** A request that may be answered. */
+/** An admitted request. */
 export interface Asked {
   readonly exchange: Exchange;
-  /** The part of the path that its route gives this name; empty if there is none. */
+  /** A parameter of the path; empty if the route has none of that name. */
   readonly param: (name: 'name' | 'reference' | 'digest') => string;
   readonly platforms: PlatformRules;
-  /** Whether who asks may see a repository (`docker.io/library/golang`); undefined: all that are served. */
+  /** Whether the account may pull a repository (`docker.io/library/golang`). Undefined: all. */
   readonly mayPull: ((repository: string) => boolean) | undefined;
 }
 
-/** Sends the answer. Throws RequestError or PullError, or rejects with it, as long as no headers are out. */
+/** Sends the response. Throws RequestError or PullError, or rejects with one, before the headers are sent. */
 export type Answer = (asked: Asked) => Promise<void> | void;
 
 interface Asking {
@@ -51,12 +50,12 @@ export interface RegistryEnv {
   readonly Bindings: HttpBindings;
 }
 
-/** Makes a route's handler of what sends its answers. */
+/** Makes the handler of a route. */
 export type Route = (kind: RequestKind, answer: Answer) => (context: Context<RegistryEnv>) => Response;
 
 /**
- * What all requests of clients have in common: who may ask, and errors. Answers are written to Node's response: as
- * `Response` of the framework a manifest would cost twice as much. `onBegin` is called first.
+ * The common part of all client requests: admission and errors. Handlers write to Node's response: with a `Response` of
+ * Hono, a manifest would cost twice as much. `onBegin` is called first.
  */
 export function createRoute(options: RouteOptions, onBegin: (exchange: Exchange) => void): Route {
   const ruleFor = clientRuleFinder(options.clients);
@@ -66,10 +65,10 @@ export function createRoute(options: RouteOptions, onBegin: (exchange: Exchange)
     try {
       checkNetwork(options.admission, exchange);
       checkHost(exchange.request);
-      // What watches the server has no account.
+      // Health checks have no account.
       const admitted = kind === 'health' ? undefined : admit(options.admission, exchange);
       const account = admitted === undefined ? undefined : await admitted;
-      if (account !== undefined) exchange.account = account.name;
+      exchange.account = account?.name;
       exchange.kind = kind;
       const platforms = { rule: ruleFor(exchange.client), varies } as const;
       const param = (name: string): string => context.req.param(name) ?? '';
@@ -85,9 +84,9 @@ export function createRoute(options: RouteOptions, onBegin: (exchange: Exchange)
       if (isInternal(error)) options.tell('fault', { where: exchange.kind, error });
       if (response.headersSent || response.destroyed) response.destroy();
       else sendError(exchange, error, ruleFor(exchange.client)?.failMode ?? options.failMode);
-    } catch (unsaid) {
-      // Not even that could be said: it must end this one answer, and not the server.
-      options.tell('fault', { where: exchange.kind, error: unsaid });
+    } catch (sendFailure) {
+      // It must end this one response, and not the server.
+      options.tell('fault', { where: exchange.kind, error: sendFailure });
       response.destroy();
     }
   }
@@ -111,7 +110,7 @@ function startExchange(
   return { request, response, client, startedAt: performance.now(), kind: 'other', cache: 'local', bytes: 0 };
 }
 
-/** Throws RequestError unless there is one Host header (RFC 9112 section 3.2); HTTP/1.0 may do without. */
+/** Throws RequestError unless there is one Host header (RFC 9112 section 3.2); HTTP/1.0 may omit it. */
 function checkHost({ rawHeaders, httpVersion }: IncomingMessage): void {
   let hosts = 0;
   for (let at = 0; at < rawHeaders.length; at += 2) {

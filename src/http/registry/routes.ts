@@ -13,14 +13,14 @@ import { catalogLimit, pageQuery, sendCatalog, sendTags, sendReferrers } from '.
 import { sendManifest } from './manifest.ts';
 import type { Answer, Asked, PlatformRules, RegistryEnv, Route } from './route.ts';
 
-/** Only read. */
+/** Shared, so never changed. */
 const NO_QUERY = new URLSearchParams();
-/** In no route. */
+/** A path that no route matches. */
 const NOWHERE = '/';
 
 /**
- * A repository may itself contain route words (`a/manifests/b`); the last one counts, since nothing may follow it but one
- * segment. Lazy, so that what is no repository is tried last.
+ * A repository may contain route words (`a/manifests/b`). The last one counts, since only one segment may follow it.
+ * Lazy, so that the catalog, which is no repository, is tried last.
  */
 const NAME = ':name{[^]+?}';
 
@@ -33,7 +33,7 @@ export interface RoutesOptions {
 export function createRoutes({ mirror, health }: RoutesOptions, route: Route): Hono<RegistryEnv> {
   const app = new Hono<RegistryEnv>({
     getPath: (_request, options) => routePath(options?.env?.incoming.url ?? NOWHERE),
-    // Hono would choose TrieRouter where this one fails, which takes `/manifests-2` for `/manifests`.
+    // Where it fails, Hono would choose TrieRouter, which matches `/manifests-2` as `/manifests`.
     router: new RegExpRouter(),
   });
   const inRepository = (answer: AnswerInRepository): Answer => {
@@ -55,7 +55,7 @@ export function createRoutes({ mirror, health }: RoutesOptions, route: Route): H
   app.get(`/v2/${NAME}/blobs/:digest`, route('blob', inRepository(answerBlob)));
   app.get(`/v2/${NAME}/tags/list`, route('tags', inRepository(answerTags)));
   app.get(`/v2/${NAME}/referrers/:digest`, route('referrers', inRepository(answerReferrers)));
-  // RegExpRouter takes no fixed word where another route has a parameter.
+  // RegExpRouter allows no fixed word where another route has a parameter.
   app.get(
     `/v2/${NAME}`,
     route('catalog', (asked) =>
@@ -67,13 +67,13 @@ export function createRoutes({ mirror, health }: RoutesOptions, route: Route): H
 }
 
 /**
- * The path of a request target as the routes know it. It is never normalised: dot segments stay, and an encoded slash
- * makes the path unknown instead of a separator, so that no spelling reaches a name that the grammar would not let
- * through. Some clients encode the colon of a digest (`sha256%3A…`), so segments are decoded, each on its own and once;
- * Hono decodes parameters, so a `%` that is left is spelled for it.
+ * The path of a request target for the routes. Some clients encode the colon of a digest (`sha256%3A…`), so each
+ * segment is decoded once. The path is not normalised: dot segments stay, and an encoded slash matches no route. So no
+ * spelling reaches a name that the grammar forbids. Hono decodes parameters again, so a `%` that is left is encoded for
+ * it.
  */
-export function routePath(target: string): string {
-  // Health checks are known by their whole target only.
+function routePath(target: string): string {
+  // Health checks match by the full target, query included.
   if (!target.startsWith('/v2')) return target;
   const path = target.slice(0, queryAt(target));
   if (!path.includes('%')) return path;
@@ -124,8 +124,8 @@ function answerOther({ exchange }: Asked): never {
 async function answerCatalog(mirror: Mirror, { exchange, mayPull }: Asked): Promise<void> {
   const page = pageQuery(queryOf(exchange));
   const limit = catalogLimit(page);
-  const after = page.last === undefined ? {} : { after: page.last };
-  sendCatalog(exchange, await mirror.repositories({ ...after, limit: limit + 1, mayPull }), limit);
+  const names = await mirror.repositories({ after: page.last, limit: limit + 1, mayPull });
+  sendCatalog(exchange, names, limit);
 }
 
 interface InRepository {
@@ -135,7 +135,7 @@ interface InRepository {
 
 type AnswerInRepository = (mirror: Mirror, asked: Asked, found: InRepository) => Promise<void>;
 
-/** Throws RequestError unless there can be such a repository, and who asks may see it. */
+/** Throws RequestError if the repository's name is malformed or the account may not pull it. */
 function findRepository(mirror: Mirror, { exchange, param, mayPull }: Asked): InRepository {
   const query = queryOf(exchange);
   const namespace = query.get('ns') ?? undefined;
@@ -146,7 +146,7 @@ function findRepository(mirror: Mirror, { exchange, param, mayPull }: Asked): In
   if (mayPull?.(exchange.repository) === false) {
     throw new RequestError(403, 'DENIED', `this account may not pull from ${exchange.repository}`);
   }
-  if (namespace !== undefined) exchange.namespace = namespace;
+  exchange.namespace = namespace;
   return { repository, query };
 }
 
@@ -163,7 +163,7 @@ async function answerManifest(
   }
   exchange.reference = text;
   const platform = platformQuery(query);
-  // An error, too: what one client has no manifest for, another may.
+  // Errors depend on the client, too: another platform may have a manifest.
   if (reference.kind === 'tag') exchange.vary = varyOf(platforms);
   const { accept, 'user-agent': userAgent } = exchange.request.headers;
   const answer = await mirror.manifest({
@@ -175,7 +175,7 @@ async function answerManifest(
   sendManifest(exchange, answer);
 }
 
-/** RFC 9110, section 12.5.5: `*` is for what no header tells, such as the client's address. */
+/** `*` stands for more than request headers, such as the client's address (RFC 9110 section 12.5.5). */
 function varyOf({ varies }: PlatformRules): string {
   return varies === 'by-network' ? '*' : 'Accept, User-Agent';
 }
@@ -224,10 +224,10 @@ function requireDigest({ exchange, param }: Asked): Digest {
 function platformQuery(query: URLSearchParams): Platform | undefined {
   const text = query.get('platform');
   if (text === null) return undefined;
-  // `windows(10.0.20348+win32k)/amd64` is written as it is, and a plus in a query stands for a space.
+  // Clients do not encode the plus of `windows(10.0.20348+win32k)/amd64`, which a query decodes to a space.
   const platform = parsePlatform(text.replaceAll(' ', '+'));
   if (platform === undefined) {
-    throw new RequestError(400, 'UNSUPPORTED', `platform is not one; allowed: ${PLATFORM_FORM}`);
+    throw new RequestError(400, 'UNSUPPORTED', `platform is "${text}"; allowed: ${PLATFORM_FORM}`);
   }
   return platform;
 }

@@ -8,11 +8,11 @@ import { createRoute, type RouteOptions } from './route.ts';
 import { createRoutes, type RoutesOptions } from './routes.ts';
 import { refuseUnreadable, statusOf } from './unreadable.ts';
 
-/** Answers that are not over yet, by connection: a client may send requests ahead (RFC 9112 section 9.3.2). */
+/** The open responses of each connection: a client may pipeline requests (RFC 9112 section 9.3.2). */
 export class OpenAnswers {
   readonly #open = new WeakMap<Duplex, Set<ServerResponse>>();
 
-  /** Sees to it that the response closes when its connection does; `onEnd` is called then, or when it is over before. */
+  /** Calls `onEnd` when the response is sent or its connection closes. */
   begin(exchange: Exchange, onEnd: (exchange: Exchange) => void): void {
     const { request, response } = exchange;
     const open = this.#openOn(request.socket);
@@ -37,7 +37,7 @@ export class OpenAnswers {
   }
 }
 
-/** Of the end of a connection Node tells only the answer that is being sent, not those that wait for their turn. */
+/** When a connection ends, Node closes the response that is being sent, but not those queued behind it. */
 function endWaiting(response: ServerResponse): void {
   if (response.socket !== null || response.writableFinished) return;
   response.destroy();
@@ -49,13 +49,13 @@ export interface RegistryServerOptions extends HttpServerOptions, RouteOptions, 
 }
 
 /**
- * What Hono sees of requests: the target and all else are in its bindings. The adapter would make a request of each, for
- * which it needs a Host and a URL in its own sense.
+ * The two requests that Hono gets; target and headers are in its bindings. Hono's adapter would make a Request for each
+ * one, and refuse those whose Host or URL it cannot parse.
  */
 const READ = new Request('http://mirror/');
 const WRITE = new Request('http://mirror/', { method: 'POST' });
 
-/** The server for clients: the door before the routes, on node:http itself for what is no ordinary request. */
+/** The server for clients: the door before the routes. It uses node:http for whatever is not an ordinary request. */
 export function createRegistryServer(options: RegistryServerOptions): Server {
   const { tell } = options;
   const open = new OpenAnswers();
@@ -69,14 +69,14 @@ export function createRegistryServer(options: RegistryServerOptions): Server {
     void routes.fetch(isRead ? READ : WRITE, { incoming, outgoing });
   });
   server.on('clientError', (error, connection) => refuseMalformed(error, connection, { open, tell }));
-  // Node hands the connection over, or ends it without a word if nobody takes it: this is no proxy of that kind.
+  // Without a listener, Node ends the connection with no response.
   server.on('connect', (_request, connection) => {
     if (open.isAnyOn(connection)) connection.destroy();
     else tell('unreadable', refuseUnreadable(connection, 405));
   });
-  // An expectation that is not known may be ignored (RFC 9110 section 10.1.1); Node's 417 would pass us by.
+  // Unknown expectations may be ignored (RFC 9110 section 10.1.1). Node's own 417 would not be logged.
   server.on('checkExpectation', (request, response) => server.emit('request', request, response));
-  // Nothing has moved for a while. That is no fault of a client that waits for its answer.
+  // An idle connection is kept while its client waits for a response.
   server.on('timeout', (connection: Socket) => {
     if (connection.writableLength > 0 || !open.isAnyOn(connection)) connection.destroy();
   });
@@ -84,22 +84,22 @@ export function createRegistryServer(options: RegistryServerOptions): Server {
 }
 
 /**
- * The target as a path and a query. Clients of a forward proxy send the absolute form (RFC 9112 section 3.2.2); only its
- * path matters here. `*` and other schemes are no path.
+ * The path and query of a request target. Clients of a forward proxy send the absolute form (RFC 9112 section 3.2.2),
+ * of which only the path counts. `*` and other schemes become `/`.
  */
 function originForm(target: string): string {
   if (target.startsWith('/')) return target;
   return /^https?:\/\/[^/?#]*(\/.*)$/is.exec(target)?.[1] ?? '/';
 }
 
-/** What cannot be parsed as HTTP gets an OCI error too, as far as the connection still allows. */
+/** Answers malformed HTTP with an OCI error, if the connection still allows it. */
 function refuseMalformed(
   error: NodeJS.ErrnoException,
   connection: Duplex,
   { open, tell }: { readonly open: OpenAnswers; readonly tell: Tell<'unreadable'> },
 ): void {
-  // In the middle of an answer, the error would be taken for a part of its body. Others than Node's parser and its
-  // clock have no one left to tell, such as a TLS handshake that failed.
+  // In the middle of a response, clients would read the error as part of the body. Errors that are not of Node's parser
+  // or timers, such as a failed TLS handshake, leave no client to answer.
   if (!/^(HPE|ERR_HTTP)_/.test(error.code ?? '') || !connection.writable || open.isAnyOn(connection))
     connection.destroy();
   else tell('unreadable', refuseUnreadable(connection, statusOf(error)));

@@ -6,8 +6,8 @@ import { errorBody } from './errors.ts';
 import { cacheStatusHeader } from './headers.ts';
 
 /**
- * How long the answer has to arrive before the connection is destroyed: at once, what is still to be read of the request
- * would make the system reset it, answer and all; never, whoever does not end its side would keep its place.
+ * Time for the response to arrive before the connection is destroyed. Destroyed at once, unread bytes of the request
+ * would make the system reset the connection and drop the response. Never destroyed, a client could keep its slot.
  */
 const LINGER_MS = 1000;
 
@@ -24,11 +24,13 @@ export function statusOf(error: NodeJS.ErrnoException): number {
   return error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400;
 }
 
-/** Answers with an OCI error, although there is no response to write it to, and ends the connection. */
+/** Writes an OCI error to a connection without a response object, and ends the connection. */
 export function refuseUnreadable(connection: Duplex, status: number): Events['unreadable'] {
   const phrase = STATUS[status] ?? '';
   const message =
-    status === 405 ? 'this mirror is no forward proxy' : `the request cannot be read: ${phrase}`;
+    status === 405
+      ? 'CONNECT is refused: this is a mirror, not a forward proxy'
+      : `the request is not valid HTTP: ${phrase}`;
   const body = errorBody({ code: 'UNSUPPORTED', message });
   const head = [
     `HTTP/1.1 ${status} ${phrase}`,
@@ -39,7 +41,7 @@ export function refuseUnreadable(connection: Duplex, status: number): Events['un
     'Connection: close',
   ];
   const client = plainAddress((connection as Socket).remoteAddress);
-  // Node takes its own listener away where it hands a connection over (`connect`): a reset would end the program.
+  // For `connect`, Node removes its own error listener: a reset would then end the process.
   connection.on('error', () => undefined);
   connection.end(`${head.join('\r\n')}\r\n\r\n${body.toString()}`);
   const linger = setTimeout(() => connection.destroy(), LINGER_MS);

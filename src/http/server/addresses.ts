@@ -3,10 +3,10 @@ import { BlockList, isIPv6, isIP } from 'node:net';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../../lib/caches.ts';
 
-/** Clients come back: the look-up in the list makes an object of each address, which costs more than a request should. */
+/** BlockList makes an object per look-up, too slow for each request. Clients come back, so results are cached. */
 const MAX_REMEMBERED = 10_000;
 
-/** A test whether an address belongs to one of `cidrs` (valid IPv4 or IPv6 networks). */
+/** Returns a test whether an address is in one of `cidrs` (valid IPv4 or IPv6 networks). */
 export function networkMatcher(cidrs: readonly string[]): (address: string) => boolean {
   const list = new BlockList();
   for (const cidr of cidrs) {
@@ -21,8 +21,8 @@ export function networkMatcher(cidrs: readonly string[]): (address: string) => b
 }
 
 /**
- * The address of a socket as people write it: an IPv4 client of a dual-stack listener is an IPv4 address, and that of a
- * link has no zone (`fe80::1%eth0`), with which it would be in no network.
+ * The usual form of a socket's address. An IPv4 client of a dual-stack listener gets its IPv4 address. A link-local
+ * address loses its zone (`fe80::1%eth0`), with which no network would match.
  */
 export function plainAddress(remoteAddress: string | undefined): string {
   const written = remoteAddress ?? '';
@@ -31,25 +31,25 @@ export function plainAddress(remoteAddress: string | undefined): string {
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
 }
 
-/** Whether an address, or what is listened on, can be reached from this machine only. */
+/** Whether a listening address is reachable, or a client's address comes, from this machine only. */
 export function isLoopback(address: string): boolean {
   return address === '::1' || address === 'localhost' || /^(::ffff:)?127\./.test(address);
 }
 
 /**
- * The address of the client behind `request`: its peer or, where the peer is a proxy that is trusted, the one that the
- * proxies say, which is the rightmost of `X-Forwarded-For` that is no trusted proxy. What stands left of it anybody can
- * have written. `Forwarded` (RFC 7239) is not read: proxies that set one of the two pass the other on as it came.
+ * The client's address: the peer or, behind a trusted proxy, the rightmost address in `X-Forwarded-For` that is not a
+ * trusted proxy. Clients can forge all addresses to its left. `Forwarded` (RFC 7239) is not read: a proxy that sets one
+ * of the two headers passes the other on unchecked.
  */
 export function clientAddress(request: IncomingMessage, isTrusted: (address: string) => boolean): string {
   const peer = plainAddress(request.socket.remoteAddress);
   if (!isTrusted(peer)) return peer;
-  // Lines of the same name are one list (RFC 9110, section 5.3); Node joins them.
+  // Header lines with the same name are one list (RFC 9110 section 5.3); Node joins them.
   const hops = [request.headers['x-forwarded-for'] ?? []].flat().join(',').split(',');
   let client = peer;
   for (const hop of hops.toReversed()) {
     const address = withoutPort(hop.trim());
-    // What is no address tells that whoever added it is no proxy to be trusted: its own address is the last known.
+    // A trusted proxy adds addresses only. The sender of any other text is the client.
     if (isIP(address) === 0) return client;
     client = plainAddress(address);
     if (!isTrusted(client)) return client;

@@ -1,12 +1,12 @@
-/** What `readyz` tells. `degraded` names what does not work although cached content is served. */
+/** The data of `/readyz`. `degraded` names parts that fail while cached content is still served. */
 export interface Health {
   readonly isStopping: boolean;
   readonly degraded: readonly string[];
-  /** More of those, by name, where the name does not say it. */
+  /** Reasons by the names in `degraded`, where a name does not say enough. */
   readonly reasons?: Readonly<Record<string, string>> | undefined;
 }
 
-/** The answer of `readyz`: 503 once the server is stopping, 200 as long as it can serve what is cached. */
+/** The response of `/readyz`: 503 while the server stops, else 200. */
 export function readiness(health: Health): { readonly status: 200 | 503; readonly body: object } {
   if (health.isStopping) return { status: 503, body: { status: 'stopping' } };
   const { degraded, reasons } = health;

@@ -4,20 +4,20 @@ import type { AddressInfo } from 'node:net';
 
 /** A listening HTTP server that can be stopped without cutting answers short. */
 export interface Listener {
-  /** Where it listens, as a URL: `http://127.0.0.1:5000`, or `https`. */
+  /** `http://127.0.0.1:5000`, or with `https`. */
   readonly url: string;
-  /** How many requests have come whose answers are not over. */
+  /** Number of requests with an open response. */
   readonly answering: number;
-  /** Stops accepting; resolves when every answer that was under way is out. */
+  /** Stops accepting; resolves when every open response has ended. */
   drain(): Promise<void>;
-  /** Cuts what is left. */
+  /** Closes all connections at once. */
   cut(): void;
 }
 
 /**
- * How many connections may wait to be accepted; the system lowers it to what it allows (`net.core.somaxconn`, 4096 since
- * Linux 5.4). Node accepts one each time it looks for events, and its own 511 are soon full when a fleet begins to pull:
- * the system then drops what comes, and clients try again after 1, 3 and 7 s.
+ * Number of connections that may wait to be accepted. The system's own limit is `net.core.somaxconn`, 4096 since Linux
+ * 5.4. Node accepts one connection per turn of the event loop, so its default of 511 fills up when a fleet begins to
+ * pull. The system then drops connections, and clients retry after 1, 3 and 7 s.
  */
 const BACKLOG = 4096;
 
@@ -37,12 +37,12 @@ export async function listen(
   let answering = 0;
   const onEnd = (): void => {
     answering--;
-    // Closing the server ends the connections that are idle then; this one becomes idle only after its answer.
+    // Closing the server ends idle connections only; this one becomes idle now.
     if (isDraining) setImmediate(() => server.closeIdleConnections());
   };
   server.on('request', (_request, response: ServerResponse) => {
     answering++;
-    // What is written to an answer that is over would end the process, if nobody heard of it.
+    // Without a listener, a write after the end of the response would end the process.
     response.on('error', () => response.destroy());
     response.on('close', onEnd);
   });
@@ -61,7 +61,7 @@ export async function listen(
   };
 }
 
-/** Waits for running answers, but not for ever. */
+/** Waits at most `ms` for open responses, then closes their connections. */
 export async function drainWithin(listener: Listener, ms: number): Promise<void> {
   const timer = setTimeout(() => listener.cut(), ms);
   await listener.drain();

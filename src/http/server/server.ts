@@ -5,16 +5,15 @@ import type { Tell } from '../../events/events.ts';
 import { plainAddress } from './addresses.ts';
 import type { Tls } from './tls.ts';
 
-/** What a client may take of a server, besides what it came for. */
 export interface ConnectionLimits {
   readonly maxConnections: number;
-  /** From one address that is no trusted proxy. */
+  /** Per client address; trusted proxies have no such limit. */
   readonly maxConnectionsPerAddress: number;
-  /** By when a TLS handshake must be done, and the headers of a request be here. */
+  /** Time limit for a TLS handshake, and for the headers of a request. */
   readonly headersTimeoutMs: number;
-  /** How long a connection may wait for its next request. */
+  /** Time limit between two requests of a connection. */
   readonly idleTimeoutMs: number;
-  /** How long a client may leave what was sent to it where it is. */
+  /** Time limit for a client that does not read its response; 0: none. */
   readonly stallTimeoutMs: number;
 }
 
@@ -22,21 +21,21 @@ export interface HttpServerOptions {
   readonly limits: ConnectionLimits;
   /** Undefined: plain HTTP. */
   readonly tls: Tls | undefined;
-  /** Whether clients are asked for certificates, which they may then show or not. */
+  /** Whether clients are asked for a certificate. The handshake succeeds without one. */
   readonly asksForCertificates: boolean;
-  /** Connections of these may be many. */
+  /** Trusted proxies are exempt from `maxConnectionsPerAddress`. */
   readonly isTrustedProxy: (address: string) => boolean;
   readonly tell: Tell<'connectionRefused'>;
 }
 
-/** Room for as many ranges as are answered, whatever their numbers, beside all other headers. */
+/** Room for the longest `Range` that is answered, beside all other headers. */
 const MAX_HEADER_BYTES = 64 * 1024;
-/** Requests here have no bodies worth waiting for. */
+/** Requests have short bodies, if any. */
 const BODY_TIMEOUT_MS = 30_000;
-/** How often time limits are looked at. */
+/** How often Node checks the time limits. */
 const CHECK_MS = 1000;
 
-/** A server for HTTP/1.1, with or without TLS, that holds its clients to the limits. Nothing is served yet. */
+/** A server for HTTP/1.1, with or without TLS, that enforces the limits. It does not listen yet. */
 export function createHttpServer(options: HttpServerOptions, onRequest: RequestListener): Server {
   const { limits, tls } = options;
   const http: ServerOptions = {
@@ -50,7 +49,8 @@ export function createHttpServer(options: HttpServerOptions, onRequest: RequestL
   const server =
     tls === undefined ? createServer(http, onRequest) : secureServer(options, tls, http, onRequest);
   server.maxConnections = limits.maxConnections;
-  // No connection can be accepted, for want of file descriptors say. What nobody hears would end the process.
+  // A connection cannot be accepted, for example without free file descriptors. Without a listener, this ends the
+  // process.
   server.on('error', (error) => {
     if (server.listening)
       options.tell('connectionRefused', { why: 'accept', client: '', reason: error.message });
@@ -76,12 +76,12 @@ function secureServer(
       handshakeTimeout: limits.headersTimeoutMs,
       ALPNProtocols: ['http/1.1'],
       requestCert: asksForCertificates,
-      // Whoever has none is told so by an answer, which says more than a broken handshake.
+      // A client without a certificate gets an HTTP error, which says more than a failed handshake.
       rejectUnauthorized: false,
     },
     onRequest,
   );
-  // Connections that stand keep the certificate that they began with.
+  // Open connections keep their certificate.
   tls.follow(({ context }) => server.setSecureContext(context));
   server.on('tlsClientError', (error, socket) => {
     tell('connectionRefused', {
@@ -95,7 +95,7 @@ function secureServer(
 
 function limitAddresses(server: Server, { limits, isTrustedProxy, tell }: HttpServerOptions): void {
   const counts = new Map<string, number>();
-  // Comes before TLS has begun; `secureConnection` would be too late to spare the handshake.
+  // `secureConnection` comes after the handshake: too late to save its cost.
   server.on('connection', (socket: Socket) => {
     const address = plainAddress(socket.remoteAddress);
     if (isTrustedProxy(address)) return;

@@ -7,21 +7,20 @@ import { FileError, messageOf } from '../../lib/errors.ts';
 import { WatchedFiles } from '../../lib/files.ts';
 
 export interface TlsOptions {
-  /** Absolute paths of PEM files: the certificate with what is between it and its root, and its key. */
+  /** Absolute path of a PEM file: the certificate, then its intermediate certificates. `key` is the path of its key. */
   readonly cert: string;
   readonly key: string;
-  /** Of the authorities whose clients may connect; undefined: clients need no certificate. */
+  /** Path of the authorities that sign client certificates. Undefined: clients need no certificate. */
   readonly clientCa: string | undefined;
   readonly tell: Tell<'fileRead' | 'certificate'>;
 }
 
-/** What servers need to know of a certificate. */
 export interface TlsIdentity {
   readonly context: Pick<SecureContextOptions, 'cert' | 'key' | 'ca' | 'minVersion'>;
   readonly notAfter: Date;
 }
 
-/** The certificate of the settings, read again when its files change. */
+/** The certificate of `tlsCert`, read again when its files change. */
 export class Tls {
   readonly needsClientCertificate: boolean;
   readonly #files: WatchedFiles<TlsIdentity>;
@@ -47,7 +46,7 @@ export class Tls {
     return this.#files.value;
   }
 
-  /** Has a server told of each new certificate. */
+  /** Calls `onChange` with each new certificate. */
   follow(onChange: (identity: TlsIdentity) => void): void {
     this.#followers.add(onChange);
   }
@@ -58,19 +57,19 @@ export class Tls {
 }
 
 function identityOf([cert = '', key = '', ca]: readonly string[]): TlsIdentity {
-  // createSecureContext takes any text for authorities, and would then trust none.
+  // createSecureContext accepts any text as authorities, and would then trust none.
   const problem = ca === undefined ? undefined : certificateProblem(ca);
-  if (problem !== undefined) throw new FileError(`the file of authorities for clients ${problem}`);
+  if (problem !== undefined) throw new FileError(`tlsClientCa: the file ${problem}`);
   try {
     const notAfter = notAfterOf(cert);
-    const context = { cert, key, ...(ca === undefined ? {} : { ca }), minVersion: 'TLSv1.2' } as const;
-    // Fails if key and certificate do not belong together.
+    const context = { cert, key, ca, minVersion: 'TLSv1.2' } as const;
+    // Throws if the key does not belong to the certificate.
     createSecureContext(context);
     return { context, notAfter };
   } catch (cause) {
-    // OpenSSL's own words: `key values mismatch`, `no start line`.
+    // In the words of OpenSSL: `key values mismatch`, `no start line`.
     const why = cause instanceof Error && 'reason' in cause ? String(cause.reason) : 'not readable as PEM';
-    throw new FileError(`certificate and key cannot be used together: ${why}`, { cause });
+    throw new FileError(`tlsCert and tlsKey cannot be used together: ${why}`, { cause });
   }
 }
 
@@ -80,8 +79,8 @@ function notAfterOf(pem: string): Date {
 }
 
 /**
- * Whether a client has shown a certificate of an authority that is trusted. Node calls a resumed TLS 1.3 session
- * authorized although the client had no certificate, so there must be one.
+ * Whether a client has a certificate of a trusted authority. Node marks a resumed TLS 1.3 session as authorized even
+ * without a certificate, so the certificate itself is checked, too.
  */
 export function hasClientCertificate(socket: Socket): boolean {
   const { authorized, getPeerX509Certificate } = socket as Partial<TLSSocket>;
