@@ -13,6 +13,7 @@ import type {
   ReferrersAnswer,
 } from './answer/answers.ts';
 import { PullError } from './answer/errors.ts';
+import { ANSWER_WITHIN_MS } from './answer/time-limit.ts';
 import type { BlobPuller } from './blob/blobs.ts';
 import type { Listing } from './lists/listing.ts';
 import type { Referrers } from './lists/referrers.ts';
@@ -29,9 +30,6 @@ export interface MirrorOptions {
   /** Called with each manifest before it is sent to the client. */
   readonly onManifest: (served: ServedManifest) => void;
 }
-
-/** Clients have a time limit of 10 to 30 s, or none. */
-const ANSWER_WITHIN_MS = 9500;
 
 /** Answers pulls from cache or upstream. All methods throw PullError; any other error is a fault of this program. */
 export class Mirror {

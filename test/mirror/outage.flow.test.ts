@@ -139,6 +139,16 @@ describe('while upstream', () => {
     expect(answer.status).toBe(503);
     expect(answer.body.toString()).toContain('no answer from docker.io within 9.5 s');
   });
+
+  it('does not begin a blob whose size is known, its headers are sent before clients give up', async () => {
+    const hub = await filledHub();
+    const app = await startTestApp({ hub, flags: { headersTimeout: '30s' } });
+    await app.get(PLAIN_LATEST);
+    if (plainLayer === undefined) throw new Error('the image has a layer');
+    hub.fault({ match: { kind: 'blob' }, do: { delayHeadersMs: 11_000 } });
+    const answer = await app.get(`/v2/library/plain/blobs/${plainLayer.digest}`);
+    expect([answer.status, answer.bodyBytes]).toEqual([200, plainLayer.size]);
+  });
 });
 
 describe('a tag that moved', () => {

@@ -2,6 +2,8 @@ import { withinMs } from '../../lib/promises.ts';
 import type { Repository } from '../../oci/reference.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 
+/** When every answer begins. Clients have a time limit of 10 to 30 s, or none. */
+export const ANSWER_WITHIN_MS = 9500;
 /** Time limit for upstream if the answer is cached. */
 const LIMIT_MS = 2000;
 

@@ -7,6 +7,7 @@ import { repositoryKey, type Repository } from '../../oci/reference.ts';
 import type { Link } from '../../store/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import type { BlobBody } from '../answer/answers.ts';
+import { ANSWER_WITHIN_MS } from '../answer/time-limit.ts';
 import { Fill, type FillEnd, type FillRegistry, type SlotUser } from './fill.ts';
 
 export interface WantedBlob {
@@ -167,9 +168,9 @@ export function opener(
     });
 }
 
-/** Time until headers are sent while the fill is queued, and until they are sent in any case. */
+/** Time until headers are sent while the fill is queued, and until they are sent if the size is known. */
 const EARLY_HEADERS_MS = 4000;
-const LATEST_HEADERS_MS = 9500;
+const LATEST_HEADERS_MS = ANSWER_WITHIN_MS - 1000;
 
 /**
  * Resolves to a body that follows the fill, as soon as its headers can be sent; to undefined if the fill has ended by
