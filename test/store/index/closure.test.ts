@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Manifest } from '../../../src/oci/manifest.ts';
+import { isPinned } from '../../../src/store/index/closure.ts';
 import { APP, linksOf, openTestSpace, type TestSpace } from '../../support/space.ts';
 
 const DAY = 24 * 60 * 60_000;
@@ -155,5 +156,41 @@ describe('an image in an index inside an index', () => {
     test.now += DAY;
     await test.want(690);
     expect([image, other].map((each) => test.isStored(each))).toEqual([true, false]);
+  });
+});
+
+describe('a manifest that 101 tags name', () => {
+  const TAGS = Array.from({ length: 101 }, (_, at) => `build-${String(at).padStart(3, '0')}`);
+
+  it.each([TAGS[0], TAGS.at(-1)])(
+    'is protected by a pin of %s, as long as the tag names it',
+    async (tag = '') => {
+      const test = await openTestSpace({ blobLimit: 1000 });
+      const { descriptor } = await test.addImage({ name: 'image', blobs: [] });
+      const other = await test.addImage({ name: 'other', blobs: [], tag: 'other' });
+      const named = (by: Manifest['descriptor']) => ({
+        descriptor: by,
+        checkedAt: test.now,
+        confirmedAt: test.now,
+      });
+      await Promise.all(TAGS.map((each) => test.index.putTag(APP, each, named(descriptor))));
+      const pinned = () => isPinned(test.index.tables, descriptor.digest);
+      await test.images.pin(APP, { kind: 'tag', tag: 'other' });
+      expect(pinned()).toBe(false);
+      await test.images.pin(APP, { kind: 'tag', tag });
+      expect(pinned()).toBe(true);
+      await test.index.putTag(APP, 'one-more', named(descriptor));
+      await test.index.putTag(APP, tag, named(other.descriptor));
+      expect(pinned()).toBe(false);
+    },
+  );
+
+  it('is protected by a pin of its digest', async () => {
+    const test = await openTestSpace({ blobLimit: 1000 });
+    const { descriptor } = await test.addImage({ name: 'image', blobs: [] });
+    const record = { descriptor, checkedAt: test.now, confirmedAt: test.now };
+    await Promise.all(TAGS.map((each) => test.index.putTag(APP, each, record)));
+    await test.images.pin(APP, { kind: 'digest', digest: descriptor.digest });
+    expect(isPinned(test.index.tables, descriptor.digest)).toBe(true);
   });
 });
