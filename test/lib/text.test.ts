@@ -14,6 +14,9 @@ describe('text for people', () => {
     ['"https://host/?token=word" is none', '"https://host/" is none'],
     ['sent Authorization: Bearer word.word-word', 'sent Authorization: Bearer …'],
     ['basic dXNlcjp3b3Jk==', 'basic …'],
+    ['Basic ab+cd/ef==, Bearer ab~cd.ef_gh-ij', 'Basic …, Bearer …'],
+    ['Authorization:\tBASIC\t ab+cd\nnext', 'Authorization:\tBASIC …\nnext'],
+    ['a nonbasic word, bearers of it', 'a nonbasic word, bearers of it'],
     ['ECONNREFUSED 127.0.0.1:6379', 'ECONNREFUSED 127.0.0.1:6379'],
     ['two: http://a/x?word http://b/y?word', 'two: http://a/x http://b/y'],
   ])('%j becomes %j', (text, redacted) => {
