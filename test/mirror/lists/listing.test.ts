@@ -45,3 +45,8 @@ describe.each([
 it('the tags in the cache begin after `last`, even if the cache lacks this tag', async () => {
   expect((await tags(AWAY, { last: 'bb' })).tags).toEqual(['c', 'd']);
 });
+
+it('an empty page has no next one, though upstream is asked for one tag and names the next page', async () => {
+  const outcome = { kind: 'ok', value: { tags: ['a'], next: { n: '1', last: 'a' } } } as const;
+  expect(await tags(outcome, { n: '0' })).toEqual({ tags: [], cache: 'bypass' });
+});

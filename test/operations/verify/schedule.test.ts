@@ -85,6 +85,7 @@ describe('the scrub', () => {
   it('waits while a verification runs', async () => {
     const { world, schedule, startScrub } = openSchedule();
     const gate = deferred<void>();
+    onTestFinished(() => gate.resolve());
     world.onCheck = () => gate.promise;
     const verified = schedule.verify({ repair: false }, unwatchedRun());
     startScrub();
