@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { FillRegistry, SlotUser } from '../../../src/mirror/blob/fill.ts';
 import { Fills } from '../../../src/mirror/blob/fills.ts';
+import { tellNobody } from '../../support/told.ts';
 
 /** Fills that share one slot: the first to queue has it at once. */
 function oneSlot() {
@@ -9,7 +10,7 @@ function oneSlot() {
     blobs: {} as unknown as FillRegistry['blobs'],
     maxFills: 1,
     segmentLimits: { maxStreams: 1, minGapBytes: 1 },
-    onFillEnd: () => undefined,
+    tell: tellNobody,
   });
   const entered: SlotUser[] = [];
   const queue = (isRead: boolean): { isRead: boolean; pause: () => void } => {

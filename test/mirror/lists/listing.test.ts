@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RepositoryAccess } from '../../../src/mirror/access/access.ts';
 import { Listing } from '../../../src/mirror/lists/listing.ts';
-import type { Catalogue } from '../../../src/store/manifests.ts';
+import type { Catalog } from '../../../src/store/manifests.ts';
 import type { Outcome, TagList, Upstream } from '../../../src/upstream/upstream.ts';
 import { APP } from '../../support/space.ts';
 
@@ -11,7 +11,7 @@ const AWAY = { kind: 'unavailable', cause: 'unreachable', reason: 'no connection
 /** A page of the four tags, which are in the cache; upstream gives `outcome` whatever page it is asked for. */
 function tags(outcome: Outcome<TagList>, query: { readonly n?: string; readonly last?: string }) {
   const listing = new Listing({
-    catalogue: { listTags: () => Promise.resolve(TAGS) } as unknown as Catalogue,
+    catalog: { listTags: () => Promise.resolve(TAGS) } as unknown as Catalog,
     access: {
       admit: () => undefined,
       scope: { tags: (_: unknown, all: readonly string[]) => all },
