@@ -55,7 +55,7 @@ describe('a stored blob whose file', () => {
     expect((await app.head(big.target)).status).toBe(200);
     expect(await readiness(app)).toEqual({ status: 'degraded', degraded: ['disk'] });
     expect(await metric(app, 'pierhead_degraded', 'reason="disk"')).toBe(1);
-    const said = app.log.filter(({ msg }) => msg === 'the disk cannot read a blob');
+    const said = app.log.filter(({ msg }) => msg === 'blob unreadable');
     expect(said).toEqual([expect.objectContaining({ digest, reason: `opening ${path} failed: ELOOP` })]);
     await rename(`${path}.aside`, path);
     expect((await app.get(big.target)).header('cache-status')).toBe('pierhead; hit');
