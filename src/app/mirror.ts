@@ -169,7 +169,7 @@ export function createPulls(options: PullsOptions, cleanup: Cleanup): Pulls {
     }),
     access,
     negative,
-    ...(settings.readAhead === 'off' ? {} : { ahead: parts }),
+    ahead: settings.readAhead === 'off' ? undefined : parts,
     ttlMs: settings.tagTtlMs === 'never' ? MAX_REFERRERS_TTL_MS : settings.tagTtlMs,
     now,
   });

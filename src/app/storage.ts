@@ -81,7 +81,7 @@ export async function openStorage(options: StorageOptions, cleanup: Cleanup): Pr
     tell,
     now,
   });
-  const manifests = new TieredStore({ local, ...(shared === undefined ? {} : { shared }) });
+  const manifests = new TieredStore({ local, shared });
   cleanup.push(() => manifests.close());
   cleanup.push(() => hasher.close());
   cleanup.push(() => space.close());

@@ -154,8 +154,8 @@ export class Referrers {
   }
 
   /**
-   * The cached referrers. If upstream has no referrers API, clients ask for a tag in its place (OCI distribution-spec,
-   * "Referrers Tag Schema"), so this is the index of that tag. After an empty answer they would not ask for it.
+   * The cached referrers. If upstream has no referrers API, this is the index of the tag that clients then ask for (OCI
+   * distribution-spec, "Referrers Tag Schema"). After an empty answer they would not ask for the tag.
    */
   async #cached(repository: Repository, digest: Digest): Promise<ReferrersRecord | undefined> {
     const known = this.#known(repository, digest);

@@ -87,7 +87,7 @@ export class ImageResolver {
         source,
         ...drawn,
         cost: costOf(work, drawn.root, whom),
-        ...(before === undefined ? {} : { before }),
+        before,
       };
     } catch (error) {
       if (!(error instanceof PullError)) throw error;
@@ -230,7 +230,7 @@ function costOf({ name, upstream, unfetched }: Work, root: ResolvedManifest, who
   const inIndex = isUnknownIndex ? Math.max(1, whom === ALL ? 0 : platformsOf(whom)) : 0;
   const pulls = unfetched.size + inIndex;
   const { remaining } = (pulls === 0 ? undefined : upstream.allowance(name.repository.name)) ?? {};
-  return { pulls, isAtLeast: isUnknownIndex, ...(remaining === undefined ? {} : { remaining }) };
+  return { pulls, isAtLeast: isUnknownIndex, remaining };
 }
 
 function platformsOf(whom: ImageResolverOptions['clients']): number {

@@ -98,8 +98,8 @@ export class ManifestTree {
       isCached,
       ...shown('missing'),
       chosenFor: this.#options.whoGets(digest),
-      ...(platform === undefined ? {} : { platform: showPlatform(platform) }),
-      ...(attests === undefined ? {} : { attests }),
+      platform: platform && showPlatform(platform),
+      attests,
     };
   }
 

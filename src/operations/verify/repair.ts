@@ -51,7 +51,7 @@ export class ContentRepair {
     for (;;) {
       const keys = await catalog.listRepositories({
         limit: PAGE,
-        ...(after === undefined ? {} : { after }),
+        after,
       });
       for (const key of keys) {
         if ((await store.getLink(parseRepositoryKey(key), digest)) !== undefined) holders.push(key);

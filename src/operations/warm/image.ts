@@ -148,7 +148,7 @@ export class WarmImage {
     return {
       image: wanted.name,
       platforms: platformNames(wanted.platforms),
-      ...(root === undefined ? {} : { digest: root.digest }),
+      digest: root?.digest,
       manifests: manifests.length,
       blobs: blobs.length,
       bytes: blobs.reduce((sum, { size }) => sum + size, 0),

@@ -104,7 +104,7 @@ describe('A tag that upstream has no more', () => {
       const answer = await app.get(LATEST);
       expect(answer.status).toBe(200);
       expect(answer.header('docker-content-digest')).toBe(root.digest);
-      expect(answer.header('warning')).toMatch(/^299 - ".*does not exist, but the tag is kept/);
+      expect(answer.header('warning')).toMatch(/^299 - ".*does not exist on docker.io, but the tag is kept/);
     }
     expect(await metric(app, 'pierhead_tag_checks_total', 'result="gone"')).toBe(2);
     hub.moveTag('library/golang', 'latest', renewed.root.digest);
