@@ -33,7 +33,6 @@ const HELD_ELSEWHERE: Readonly<Record<string, string>> = {
   'config/values.ts': 'config/load.test.ts',
   'config/yaml-file.ts': 'config/load.test.ts',
   'download/progress.ts': 'download/download.test.ts',
-  'events/events.ts': 'http/admin/routes.flow.test.ts',
   'http/admin/guard.ts': 'http/admin/routes.flow.test.ts',
   'http/registry/errors.ts': 'http/registry/server.test.ts',
   'http/registry/exchange.ts': 'http/admin/routes.flow.test.ts',

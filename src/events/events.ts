@@ -72,9 +72,16 @@ export type Listener = { readonly [K in keyof Events]?: (event: Events[K]) => vo
 
 /** Sends each event to the listeners that have a method for it, in order. */
 export function tellAll(listeners: readonly Listener[]): Tell {
-  return (name, event) => {
-    for (const listener of listeners) listener[name]?.(event);
+  const tell: Tell = (name, event) => {
+    for (const listener of listeners) {
+      try {
+        listener[name]?.(event);
+      } catch (error) {
+        if (name !== 'fault') tell('fault', { where: name, error });
+      }
+    }
   };
+  return tell;
 }
 
 export interface RequestEnded {

@@ -1,8 +1,8 @@
-import { tellAll, type Listener, type Tell } from '../../src/events/events.ts';
+import type { Listener, Tell } from '../../src/events/events.ts';
 
 export const tellNobody: Tell = () => undefined;
 
-/** Tells one who listens to what the test is about. */
+/** Tells one listener. An error that it throws fails the test. */
 export function tellTo(listener: Listener): Tell {
-  return tellAll([listener]);
+  return (name, event) => listener[name]?.(event);
 }

@@ -1,6 +1,7 @@
 import type { ServerResponse, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Tell } from '../../events/events.ts';
 import { createHttpServer, type HttpServerOptions } from '../server/server.ts';
 import { requestEnded, type Exchange } from './exchange.ts';
@@ -63,6 +64,12 @@ export function createRegistryServer(options: RegistryServerOptions): Server {
     open.begin(exchange, () => tell('request', requestEnded(exchange))),
   );
   const routes = createRoutes(options, route);
+  // Routes answer their own errors. An error outside them must end this one response, not the server.
+  routes.onError((error, { env: { outgoing } }) => {
+    tell('fault', { where: 'other', error });
+    outgoing.destroy();
+    return RESPONSE_ALREADY_SENT;
+  });
   const server = createHttpServer(options, (incoming, outgoing) => {
     incoming.url = originForm(incoming.url ?? '/');
     const isRead = incoming.method === 'GET' || incoming.method === 'HEAD';

@@ -21,7 +21,7 @@ export interface FillsOptions {
   /** Number of fills that receive at the same time. */
   readonly maxFills: number;
   readonly segmentLimits: SegmentLimits;
-  readonly tell: Tell<'fill'>;
+  readonly tell: Tell<'fill' | 'fault'>;
 }
 
 /** Fills that go on after their client has left. */
@@ -82,11 +82,20 @@ export class Fills implements FillRegistry {
     this.#fills.set(digest, fill);
     if (this.#isClosed) fill.abort();
     fill.start();
-    void fill.ended.then((end) => {
+    const leave = (): void => {
       this.#fills.delete(digest);
       this.#leftBy.delete(fill);
-      this.#tellEnd(fill, end);
-    });
+    };
+    fill.ended.then(
+      (end) => {
+        leave();
+        this.#tellEnd(fill, end);
+      },
+      (error: unknown) => {
+        leave();
+        this.#options.tell('fault', { where: 'fill', error });
+      },
+    );
     return fill;
   }
 
@@ -140,7 +149,7 @@ export class Fills implements FillRegistry {
     this.#isClosed = true;
     const fills = [...this.#fills.values()];
     for (const fill of fills) fill.abort();
-    await Promise.all(fills.map(({ ended }) => ended));
+    await Promise.allSettled(fills.map(({ ended }) => ended));
   }
 
   /** Fills without a reader leave their slots to queued fills with one. */

@@ -70,6 +70,8 @@ export function createMemoryStore(options: { readonly maxManifestBytes: number }
       for (const digest of removed.manifests) manifests.delete(digest);
       for (const [repository, tag] of removed.tags) tags.delete(`${repository}:${tag}`);
       for (const [repository, digest] of removed.links) links.delete(`${repository}@${digest}`);
+      // The index drops offers with the manifests that contain them. An offer kept here would not be written again.
+      offers.clear();
     },
     close: async () => undefined,
   };

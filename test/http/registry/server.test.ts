@@ -103,3 +103,22 @@ it.each([
   expect(begun.every((request) => ended.includes(request))).toBe(true);
   expect(begun.some(({ socket }) => open.isAnyOn(socket))).toBe(false);
 });
+
+it('an error outside the routes ends its connection, and no other', async () => {
+  const faults: unknown[] = [];
+  let isBroken = true;
+  const health = () => {
+    if (isBroken) throw new Error('the health is not known');
+    return { isStopping: false, degraded: [] };
+  };
+  const tell = tellTo({ fault: ({ error }) => faults.push(error) });
+  const listener = await listen(createRegistryServer(optionsWith({ health, tell })), {
+    host: '127.0.0.1',
+    port: 0,
+  });
+  onTestFinished(() => listener.cut());
+  await expect(fetchRaw(`${listener.url}/v2/`)).rejects.toThrow();
+  expect(faults).toMatchObject([{ message: 'the health is not known' }]);
+  isBroken = false;
+  expect((await fetchRaw(`${listener.url}/healthz`)).status).toBe(200);
+});

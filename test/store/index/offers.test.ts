@@ -1,10 +1,13 @@
 import { expect, it } from 'vitest';
 import { digestOf } from '../../../src/oci/digest.ts';
+import type { Settings } from '../../../src/config/settings.ts';
+import { PullRules, TagScope } from '../../../src/mirror/access/rules.ts';
 import { BlobLeases } from '../../../src/store/blob/leases.ts';
+import { LocalStore } from '../../../src/store/manifest/local.ts';
 import { Sweep } from '../../../src/store/space/sweep.ts';
 import { APP, imageManifest, openTestSpace } from '../../support/space.ts';
 import { eventually } from '../../support/wait.ts';
-import { tellTo } from '../../support/told.ts';
+import { tellNobody, tellTo } from '../../support/told.ts';
 
 const DAY = 24 * 60 * 60_000;
 const OTHER = { host: 'docker.io', name: 'library/other' };
@@ -54,4 +57,26 @@ it('an offer that nobody has followed goes by the sweep, that of what is here or
   await eventually(async () => !test.index.isOffered(APP, loose), 'the loose one to be forgotten');
   await sweep.close();
   for (const each of followed) expect(test.index.isOffered(APP, each)).toBe(true);
+});
+
+it('an offer that a removal took from the index is written again when it is made again', async () => {
+  const test = await openTestSpace({ blobLimit: 1000 });
+  const local = new LocalStore({
+    index: test.index,
+    maxManifestBytes: 1_000_000,
+    probe: () => Promise.resolve(),
+    tell: tellNobody,
+  });
+  const scope = new TagScope(
+    new PullRules({ 'docker.io': { allow: ['library/app:latest'] } } as unknown as Settings['upstreams']),
+    local,
+  );
+  const { digest } = imageManifest('missing', []).descriptor;
+  await test.addIndex({ of: [imageManifest('missing', [])], tag: 'latest' });
+  await scope.offer(APP, [digest]);
+  await test.images.remove(APP, { kind: 'tag', tag: 'latest' });
+  expect(test.index.isOffered(APP, digest)).toBe(false);
+  for (const removed of test.removed) local.forget(removed);
+  await scope.offer(APP, [digest]);
+  expect(test.index.isOffered(APP, digest)).toBe(true);
 });
