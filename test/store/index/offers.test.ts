@@ -1,6 +1,5 @@
 import { expect, it } from 'vitest';
 import { digestOf } from '../../../src/oci/digest.ts';
-import type { Settings } from '../../../src/config/settings.ts';
 import { PullRules, TagScope } from '../../../src/mirror/access/rules.ts';
 import { BlobLeases } from '../../../src/store/blob/leases.ts';
 import { LocalStore } from '../../../src/store/manifest/local.ts';
@@ -67,10 +66,7 @@ it('an offer that a removal took from the index is written again when it is made
     probe: () => Promise.resolve(),
     tell: tellNobody,
   });
-  const scope = new TagScope(
-    new PullRules({ 'docker.io': { allow: ['library/app:latest'] } } as unknown as Settings['upstreams']),
-    local,
-  );
+  const scope = new TagScope(new PullRules({ 'docker.io': { allow: ['library/app:latest'] } }), local);
   const { digest } = imageManifest('missing', []).descriptor;
   await test.addIndex({ of: [imageManifest('missing', [])], tag: 'latest' });
   await scope.offer(APP, [digest]);
