@@ -196,7 +196,7 @@ describe.each(['beside a server', 'without a server'])('%s', (how) => {
     expect((await run('images')).stdout.toString()).toMatch(/^big:latest .* pinned/m);
     const spared = await run('rm', 'big:latest');
     expect(spared.status).toBe(1);
-    expect(spared.stderr).toBe('pierhead: big:latest is pinned\n');
+    expect(spared.stderr).toBe('pierhead: big:latest is pinned; unpin it first\n');
     expect((await run('unpin', 'docker.io/library/big')).stdout.toString()).toBe(
       'big:latest is no longer pinned\n',
     );

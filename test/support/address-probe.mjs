@@ -1,6 +1,6 @@
 /** Run in a network of its own: what a registry at some address can get Pierhead to dial. Prints what came of it as JSON. */
 import { createServer } from 'node:http';
-import { createUpstream } from '../../dist/upstream/client.js';
+import { createUpstream } from '../../dist/upstream/registry/client.js';
 
 /** @type {import('./own-network.ts').AddressProbe} */
 const { registry, redirects, names } = JSON.parse(process.argv[2] ?? '');
@@ -31,7 +31,8 @@ const upstream = createUpstream({
   headersTimeoutMs: 8000,
   idleTimeoutMs: 8000,
   userAgent: 'pierhead/0.0.0-test',
-  budget: { lowShare: 0, reserve: 0 },
+  pullLimit: { lowShare: 0, reserve: 0 },
+  tell: () => undefined,
   resolve(hostname, _options, callback) {
     const [first, ...later] = names[hostname] ?? [];
     if (later.length > 0) names[hostname] = later;
