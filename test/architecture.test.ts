@@ -134,6 +134,7 @@ const SHORT: Readonly<Record<string, string>> = {
   'lib/caches.ts': 'many rooms use it',
   'lib/certificates.ts': 'upstreams and clients both have certificates',
   'lib/write-behind.ts': 'the history and the usage of blobs are both written by it',
+  'store/fleet-lock.ts': 'a contract',
   'store/room.ts': 'a contract',
   'reference/examples.ts': 'generate.ts writes files when it is imported',
   'reference/generate.ts': 'a script',

@@ -1,6 +1,6 @@
 import type { Tell } from '../events/events.ts';
 import type { SharedPullLimits } from '../oci/pull-limit.ts';
-import type { FleetLock } from '../store/manifests.ts';
+import type { FleetLock } from '../store/fleet-lock.ts';
 import { RedisConnection } from '../store/redis/connection.ts';
 import { createRedisFleetLock } from '../store/redis/fleet-lock.ts';
 import { createRedisStore, type SharedStore } from '../store/redis/manifests.ts';

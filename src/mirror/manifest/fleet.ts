@@ -4,7 +4,8 @@ import { parseJson } from '../../lib/json.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Descriptor, Manifest } from '../../oci/manifest.ts';
 import type { Reference, Repository } from '../../oci/reference.ts';
-import type { FleetLock, Lease, ManifestStore } from '../../store/manifests.ts';
+import type { FleetLock, Lease } from '../../store/fleet-lock.ts';
+import type { ManifestStore } from '../../store/manifests.ts';
 import { PullError, type PullErrorCode } from '../answer/errors.ts';
 
 export interface FleetSingleFlightOptions {

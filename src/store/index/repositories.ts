@@ -177,16 +177,16 @@ function extended(history: TagEntry['history'], record: TagRecord): TagEntry['hi
   return [...history, { digest, firstAt: at, lastAt: at }].slice(-MAX_TAG_HISTORY);
 }
 
-/** Repositories by key: their records, and the catalogue of those with a tag or a link. */
+/** Repositories by key: their records, and the catalog of those with a tag or a link. */
 export class RepositoryTable {
   readonly #repositories: Table<RepositoryRecord, string>;
-  readonly #catalogue: Table<true, string>;
+  readonly #catalog: Table<true, string>;
   readonly #links: LinkTable;
   readonly #tags: TagTable;
 
   constructor(environment: IndexEnvironment, tables: { readonly links: LinkTable; readonly tags: TagTable }) {
     this.#repositories = openTable(environment, 'repositories');
-    this.#catalogue = openTable(environment, 'catalogue');
+    this.#catalog = openTable(environment, 'catalogue');
     this.#links = tables.links;
     this.#tags = tables.tags;
   }
@@ -205,9 +205,9 @@ export class RepositoryTable {
     this.#repositories.remove(repository);
   }
 
-  /** Whether the repository is in the catalogue. */
+  /** Whether the repository is in the catalog. */
   isListed(repository: string): boolean {
-    return this.#catalogue.has(repository);
+    return this.#catalog.has(repository);
   }
 
   /** Up to `limit` keys of records after `after`, in order. */
@@ -215,20 +215,20 @@ export class RepositoryTable {
     return this.#repositories.page(limit, after);
   }
 
-  /** Within a transaction: adds the repository to the catalogue. */
+  /** Within a transaction: adds the repository to the catalog. */
   list(repository: string): void {
-    this.#catalogue.put(repository, true);
+    this.#catalog.put(repository, true);
   }
 
-  /** Within a transaction: removes the repository from the catalogue if it has no tag and no link. */
+  /** Within a transaction: removes the repository from the catalog if it has no tag and no link. */
   unlistIfEmpty(repository: string): void {
     if (this.#tags.isEmpty(repository) && this.#links.isEmpty(repository)) {
-      this.#catalogue.remove(repository);
+      this.#catalog.remove(repository);
     }
   }
 
-  /** Keys in the catalogue after `after`, in order. */
+  /** Keys in the catalog after `after`, in order. */
   listed({ after, limit }: { readonly after?: string | undefined; readonly limit: number }): string[] {
-    return this.#catalogue.page(limit, after);
+    return this.#catalog.page(limit, after);
   }
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { runningTime } from '../../lib/clock.ts';
-import type { FleetLock, Lease } from '../manifests.ts';
+import type { FleetLock, Lease } from '../fleet-lock.ts';
 import { REDIS_PREFIX, type RedisConnection } from './connection.ts';
 
 const CHANNEL = `${REDIS_PREFIX}released`;

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { FleetLock, Lease } from '../../../src/store/manifests.ts';
+import type { FleetLock, Lease } from '../../../src/store/fleet-lock.ts';
 import { RedisConnection } from '../../../src/store/redis/connection.ts';
 import { createRedisFleetLock } from '../../../src/store/redis/fleet-lock.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
