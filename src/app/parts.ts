@@ -46,9 +46,7 @@ export async function buildParts(options: PartsOptions, lock: DataDirLock, clean
   const fleet = await fleetOf(settings, { tell, now });
   cleanup.push(async () => fleet?.connection.close());
   const upstreams = createUpstreams({ settings, version, tell, sharedPullLimits: fleet?.pullLimits });
-  const unreachable = (): string[] =>
-    [...upstreams.values()].filter((upstream) => !upstream.isReachable()).map(({ host }) => host);
-  const canRefill = (): boolean => unreachable().length === 0;
+  const canRefill = (): boolean => [...upstreams.values()].every((upstream) => upstream.isReachable());
   const storage = await openStorage({ settings, tell, shared: fleet?.manifests, canRefill, now }, cleanup);
   cleanup.push(async () => {
     await Promise.all([...upstreams.values()].map((upstream) => upstream.close()));

@@ -1,5 +1,5 @@
 import { parseDigest, type Digest } from './digest.ts';
-import { formatPlatform, parsePlatform, type Platform } from './platform.ts';
+import { isComplete, formatPlatform, parsePlatform, type Platform } from './platform.ts';
 import {
   DOCKER_HUB,
   isRepositoryName,
@@ -100,8 +100,4 @@ export function parseListedImage(line: string): ListedImage | undefined {
   const platforms = rest.map(parsePlatform);
   if (name === undefined || !isComplete(platforms)) return undefined;
   return { ...name, platforms };
-}
-
-function isComplete(platforms: readonly (Platform | undefined)[]): platforms is Platform[] {
-  return !platforms.includes(undefined);
 }

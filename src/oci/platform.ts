@@ -132,8 +132,9 @@ function parseOs(text: string): Omit<Platform, 'architecture'> | undefined {
   };
 }
 
-function isComplete(options: readonly (string | undefined)[]): options is string[] {
-  return !options.includes(undefined);
+/** Whether each item was read. */
+export function isComplete<T>(items: readonly (T | undefined)[]): items is T[] {
+  return !items.includes(undefined);
 }
 
 function present<K extends string>(key: K, value: string): { readonly [P in K]?: string } {

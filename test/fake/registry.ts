@@ -153,7 +153,7 @@ export class Registry implements Site {
 
 /**
  * Docker Hub gives an OCI manifest by digest only to a client that names its type; for tags and for lists it does
- * not look at Accept (docker/hub-feedback issues 2391 and 2410).
+ * not look at Accept (docker/hub-feedback#2391, #2410).
  */
 function isAcceptable(manifest: StoredManifest, request: LoggedRequest): boolean {
   const { accept } = request.headers;

@@ -1,18 +1,15 @@
 import type { IncomingMessage } from 'node:http';
-import { BlockList, isIPv6, isIP } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../../lib/caches.ts';
+import { blockListOf } from '../../lib/networks.ts';
 
 /** BlockList makes an object per look-up, too slow for each request. Clients come back, so results are cached. */
 const MAX_REMEMBERED = 10_000;
 
 /** Returns a test whether an address is in one of `cidrs` (valid IPv4 or IPv6 networks). */
 export function networkMatcher(cidrs: readonly string[]): (address: string) => boolean {
-  const list = new BlockList();
-  for (const cidr of cidrs) {
-    const [network = '', prefix = ''] = cidr.split('/');
-    list.addSubnet(network, Number(prefix), isIPv6(network) ? 'ipv6' : 'ipv4');
-  }
+  const list = blockListOf(cidrs);
   const known = new LRUCache<string, boolean>({
     ...atMost(MAX_REMEMBERED),
     memoMethod: (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),

@@ -1,5 +1,5 @@
 import type { Repository } from '../../oci/reference.ts';
-import { type Upstream, type Failure, failureReason } from '../../upstream/upstream.ts';
+import { type Upstream, type Failure, failureReason, isTimeout } from '../../upstream/upstream.ts';
 
 /**
  * Why a pull fails.
@@ -64,14 +64,9 @@ export function failureError(failure: Failure, { what, host, absent }: Missing):
     case 'limited':
     case 'unavailable':
       return new PullError('unavailable', `${what} is not cached, and ${failureReason(failure, host)}`, {
-        isLate: saysLate(failure),
+        isLate: isTimeout(failure),
       });
   }
-}
-
-/** Whether the request to upstream timed out. False if it was not sent, because earlier ones had timed out. */
-export function saysLate(failure: Failure): boolean {
-  return failure.kind === 'unavailable' && failure.cause === 'timeout' && failure.spared === undefined;
 }
 
 /** Throws PullError `unavailable` while the few pulls left are kept for images that are missing. */

@@ -8,10 +8,10 @@ import { OCI_INDEX } from '../../oci/media-types.ts';
 import { repositoryKey, type Reference, type Repository } from '../../oci/reference.ts';
 import { countReferrers, NO_REFERRERS, referrerDigests, referrersTag } from '../../oci/referrers.ts';
 import type { ManifestStore, ReferrersRecord, ReferrersStore } from '../../store/manifests.ts';
-import { type Upstream, failureReason } from '../../upstream/upstream.ts';
+import { type Upstream, failureReason, isTimeout } from '../../upstream/upstream.ts';
 import type { RepositoryAccess } from '../access/access.ts';
 import type { ReferrersAnswer } from '../answer/answers.ts';
-import { failureError, saysAbsent, saysLate, isLate, PullError } from '../answer/errors.ts';
+import { failureError, saysAbsent, isLate, PullError } from '../answer/errors.ts';
 import type { NegativeCache } from '../answer/negative-cache.ts';
 import { withinTimeLimit } from '../answer/time-limit.ts';
 import type { ManifestFetcher, ManifestHeads } from '../manifest/fetch.ts';
@@ -114,7 +114,7 @@ export class Referrers {
     }
     if (!saysAbsent(outcome)) {
       throw new PullError('unavailable', failureReason(outcome, repository.host), {
-        isLate: saysLate(outcome),
+        isLate: isTimeout(outcome),
       });
     }
     if (outcome.kind !== 'not-found') {

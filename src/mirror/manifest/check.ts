@@ -5,9 +5,9 @@ import { formatImageName } from '../../oci/image-name.ts';
 import type { Manifest } from '../../oci/manifest.ts';
 import { repositoryKey, type Reference, type Repository } from '../../oci/reference.ts';
 import type { ManifestStore, TagRecord } from '../../store/manifests.ts';
-import { type Outcome, type Upstream, failureReason } from '../../upstream/upstream.ts';
+import { type Outcome, type Upstream, failureReason, isTimeout } from '../../upstream/upstream.ts';
 import type { ContentLinks } from '../access/links.ts';
-import { failureError, requirePulls, saysAbsent, saysLate, PullError } from '../answer/errors.ts';
+import { failureError, requirePulls, saysAbsent, PullError } from '../answer/errors.ts';
 import type { NegativeCache } from '../answer/negative-cache.ts';
 import type { ManifestFetcher } from './fetch.ts';
 import type { FleetSingleFlight } from './fleet.ts';
@@ -152,7 +152,7 @@ export class TagChecker {
       answered(undefined);
       return saysAbsent(outcome)
         ? this.#gone(question, outcome)
-        : this.#failed(question, failureReason(outcome, repository.host), { isLate: saysLate(outcome) });
+        : this.#failed(question, failureReason(outcome, repository.host), { isLate: isTimeout(outcome) });
     }
     const digest = outcome.value?.digest;
     if (digest === record.descriptor.digest) {

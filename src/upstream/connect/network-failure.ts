@@ -75,8 +75,8 @@ function unreachableReason(error: NetworkError, host: string, connectTimeoutMs: 
 }
 
 /**
- * Docker Hub has sent its abuse limit with bare line feeds, which a strict parser rejects (docker/hub-feedback issue
- * 1907).
+ * Docker Hub has sent its abuse limit with bare line feeds, which a strict parser rejects
+ * (docker/hub-feedback#1907).
  */
 function unparsable(data: string, host: string, error: unknown): UpstreamFailure {
   if (!/too many requests/i.test(data)) {

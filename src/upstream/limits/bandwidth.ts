@@ -71,6 +71,7 @@ export class Bandwidth {
   }
 
   async #serve(): Promise<void> {
+    const { tell, upstream } = this.#options;
     this.#isServing = true;
     for (let next = this.#line[0]; next !== undefined; next = this.#line[0]) {
       const waitMs = this.#closed.signal.aborted ? 0 : this.#waitMs();
@@ -80,10 +81,7 @@ export class Bandwidth {
       }
       this.#line.shift();
       this.#credit -= next.bytes;
-      {
-        const { tell, upstream } = this.#options;
-        tell('throttled', { upstream, ms: this.#clock.now() - next.since });
-      }
+      tell('throttled', { upstream, ms: this.#clock.now() - next.since });
       next.resolve();
     }
     this.#isServing = false;

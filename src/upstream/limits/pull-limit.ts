@@ -19,7 +19,7 @@ const SOURCE = /^[\w.:/-]{1,64}$/;
 
 /**
  * Reads Docker Hub's rate headers, `ratelimit-limit: 100;w=21600` and the like. Numbers have been missing
- * (`;w=21600`, docker/hub-feedback issue 2081). Undefined: no such header, so no limit.
+ * (`;w=21600`, docker/hub-feedback#2081). Undefined: no such header, so no limit.
  */
 export function pullLimitReading(headers: AnswerHeaders): PullLimitReading | undefined {
   const limit = parts(headers, 'ratelimit-limit');
