@@ -6,6 +6,8 @@ import { manifestOf, type Manifest } from '../../src/oci/manifest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { repositoryKey, type Repository } from '../../src/oci/reference.ts';
 import { DiskBlobAudit } from '../../src/store/blob/audit.ts';
+import { openDiskBlobStore } from '../../src/store/blob/disk.ts';
+import type { BlobStore } from '../../src/store/blobs.ts';
 import { BlobLeases } from '../../src/store/blob/leases.ts';
 import { ImageCatalog } from '../../src/store/catalog/images.ts';
 import type { Images } from '../../src/store/images.ts';
@@ -16,7 +18,7 @@ import { FileHasher } from '../../src/store/part/hashing.ts';
 import { blobPath } from '../../src/store/part/layout.ts';
 import { type SizeLimit, openSpace, type Space, type SpaceOptions } from '../../src/store/space/space.ts';
 import { testFolder } from './temp.ts';
-import { tellTo } from './told.ts';
+import { tellNobody, tellTo } from './told.ts';
 
 export const APP: Repository = { host: 'docker.io', name: 'library/app' };
 
@@ -47,6 +49,8 @@ export interface TestSpace {
   pull(manifest: Manifest): Promise<void>;
   files(): Promise<string[]>;
   isStored(manifest: Manifest): boolean;
+  /** The blobs, which its caller closes. */
+  openBlobs(): Promise<BlobStore>;
   /** Holds room for `bytes` and gives it back: what had to go for it is gone. */
   want(bytes: number): Promise<void>;
   /** Throws what failed in the background. Done when the test ends, if not before. */
@@ -171,6 +175,8 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
     },
     files: () => blobFiles(dataDir),
     isStored: ({ descriptor }) => tables.manifests.has(descriptor.digest),
+    openBlobs: () =>
+      openDiskBlobStore({ dataDir, index, room: space.room, leases: space.leases, tell: tellNobody }),
     want: async (bytes) => {
       (await space.room.reserve(bytes)).release();
     },

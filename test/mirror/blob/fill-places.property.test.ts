@@ -4,7 +4,6 @@ import type { OpenBlob } from '../../../src/download/source.ts';
 import { Fill } from '../../../src/mirror/blob/fill.ts';
 import { Fills } from '../../../src/mirror/blob/fills.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
-import { openDiskBlobStore } from '../../../src/store/blob/disk.ts';
 import type { BlobStore } from '../../../src/store/blobs.ts';
 import { fuzz, FUZZ_TIMEOUT_MS } from '../../support/fuzz.ts';
 import { numberedBytes, pacedStream } from '../../support/paced-stream.ts';
@@ -103,14 +102,8 @@ describe('a fill that is read at many places at a time', () => {
   it(
     'gives every reader its bytes, and asks upstream for little more than the blob',
     async () => {
-      const { dataDir, index, space } = await openTestSpace({ blobLimit: 100 * SIZE });
-      const blobs = await openDiskBlobStore({
-        dataDir,
-        index,
-        room: space.room,
-        leases: space.leases,
-        tell: tellNobody,
-      });
+      const space = await openTestSpace({ blobLimit: 100 * SIZE });
+      const blobs = await space.openBlobs();
       try {
         await fc.assert(
           fc.asyncProperty(clients, upstreams, async (herd, paces) => {

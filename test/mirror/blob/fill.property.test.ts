@@ -6,7 +6,6 @@ import type { BlobBody } from '../../../src/mirror/answer/answers.ts';
 import { Fill, type FillEnd } from '../../../src/mirror/blob/fill.ts';
 import { Fills } from '../../../src/mirror/blob/fills.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
-import { openDiskBlobStore } from '../../../src/store/blob/disk.ts';
 import { BlobStoreError, type BlobPart, type BlobStore } from '../../../src/store/blobs.ts';
 import { fuzz, FUZZ_TIMEOUT_MS } from '../../support/fuzz.ts';
 import { numberedBytes, pacedStream } from '../../support/paced-stream.ts';
@@ -230,14 +229,7 @@ describe('a fill', () => {
     'gives every reader the right bytes or ends short, and stores what is right or nothing',
     async () => {
       const test = await openTestSpace({ blobLimit: 100 * SIZE });
-      const { dataDir, index, space } = test;
-      const blobs = await openDiskBlobStore({
-        dataDir,
-        index,
-        room: space.room,
-        leases: space.leases,
-        tell: tellNobody,
-      });
+      const blobs = await test.openBlobs();
       try {
         await fc.assert(
           fc.asyncProperty(script, async (what) => {

@@ -2,12 +2,10 @@ import { truncate } from 'node:fs/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
-import { openDiskBlobStore } from '../../../src/store/blob/disk.ts';
 import { BlobStoreError, type BlobStore } from '../../../src/store/blobs.ts';
 import { blobPath } from '../../../src/store/part/layout.ts';
 import { openTestSpace, type TestSpace } from '../../support/space.ts';
 import { storedBytes } from '../../support/stored-files.ts';
-import { tellNobody } from '../../support/told.ts';
 
 const LIMIT = 100_000;
 const CONTENTS = [9_000, 20_000, 31_000, 45_000].map((size) => Buffer.alloc(size, `${size} bytes`));
@@ -118,14 +116,8 @@ describe('blobs that are read, filled, evicted, damaged and looked at all at onc
         fc.array(fc.array(action, { minLength: 3, maxLength: 12 }), { minLength: 2, maxLength: 6 }),
         async (workers) => {
           const test = await openTestSpace({ blobLimit: LIMIT });
-          const { dataDir, index, space } = test;
-          const blobs = await openDiskBlobStore({
-            dataDir,
-            index,
-            room: space.room,
-            leases: space.leases,
-            tell: tellNobody,
-          });
+          const { space } = test;
+          const blobs = await test.openBlobs();
           const crowd = new Crowd(test, blobs);
           const run = async (actions: readonly Action[]): Promise<void> => {
             for (const each of actions) await crowd.act(each);

@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { digestOf } from '../../../src/oci/digest.ts';
-import { openDiskBlobStore } from '../../../src/store/blob/disk.ts';
 import { APP, linksOf, openTestSpace, type TestSpace } from '../../support/space.ts';
-import { tellNobody } from '../../support/told.ts';
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
@@ -280,14 +278,8 @@ describe('eviction', () => {
 
   it('never takes an image while one of its blobs is open or being filled', async () => {
     const test = await openTestSpace({ blobLimit: 1000 });
-    const { dataDir, index, space } = test;
-    const blobs = await openDiskBlobStore({
-      dataDir,
-      index,
-      room: space.room,
-      leases: space.leases,
-      tell: tellNobody,
-    });
+    const { index } = test;
+    const blobs = await test.openBlobs();
     const read = { digest: await test.addBlob('read', 200), size: 200 };
     const size = 200;
     const filled = { digest: await test.addBlob('filled', size), size };

@@ -6,7 +6,6 @@ import type { Listener } from '../../../src/events/events.ts';
 import { digestOf, parseDigest, type Digest } from '../../../src/oci/digest.ts';
 import { OCI_MANIFEST } from '../../../src/oci/media-types.ts';
 import type { Repository } from '../../../src/oci/reference.ts';
-import { openDiskBlobStore } from '../../../src/store/blob/disk.ts';
 import { encodeManifest } from '../../../src/store/codec.ts';
 import { takeDataDir } from '../../../src/store/data-dir.ts';
 import { IndexWriteError } from '../../../src/store/index/environment.ts';
@@ -182,15 +181,8 @@ describe('the sweep', () => {
 
   it('leaves a file to whoever asks for it first, by the same rule', async () => {
     const test = await openTestSpace({ blobLimit: 1000 });
-    const { dataDir, index, space } = test;
     await putFile(test, DIGEST, CONTENT);
-    const blobs = await openDiskBlobStore({
-      dataDir,
-      index,
-      room: space.room,
-      leases: space.leases,
-      tell: tellNobody,
-    });
+    const blobs = await test.openBlobs();
     const [content] = await Promise.all([contentOf(blobs, DIGEST), Promise.resolve(sweep(test))]);
     expect(content).toEqual(CONTENT);
     const later = digestOf(Buffer.from('later'));
