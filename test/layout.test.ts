@@ -91,6 +91,7 @@ const HELD_ELSEWHERE: Readonly<Record<string, string>> = {
   'store/space/usage.ts': 'store/space/space.test.ts',
   'upstream/auth/docker-config.ts': 'upstream/auth/credential-helper.flow.test.ts',
   'upstream/auth/logins.ts': 'upstream/auth/auth.flow.test.ts',
+  'upstream/connect/connection.ts': 'upstream/connect/connections.flow.test.ts',
   'upstream/connect/network-failure.ts': 'upstream/registry/failure.flow.test.ts',
   'upstream/connect/time-limit.ts': 'upstream/connect/exchange.flow.test.ts',
   'upstream/connect/transport.ts': 'upstream/connect/exchange.flow.test.ts',

@@ -171,6 +171,7 @@ export class Download {
   #ended(segment: FillSegment): void {
     const { progress } = this.#options;
     this.#segments.delete(segment);
+    segment.recent.clear();
     if (!this.#isEnding()) {
       // A blob of unknown size ends where its body ends.
       progress.size ??= progress.written.prefix;

@@ -1,5 +1,7 @@
 import type { Extent } from '../lib/extents.ts';
+import { append } from '../lib/receive-buffers.ts';
 import type { BlobPart } from '../store/blobs.ts';
+import { RecentWrites } from './recent-writes.ts';
 
 /**
  * A write takes the bytes of 4 ms, or 2 MiB if they come sooner. Each write wakes a thread, which costs more than the
@@ -15,6 +17,10 @@ const ALL_WRITES_BYTES = 16 * 1024 * 1024;
 /** The largest chunk that a connection delivers. */
 const MIN_WRITE_BYTES = 64 * 1024;
 
+/** How far behind a reader may be and still read from memory: one writer's share, and that of all. */
+const RECENT_BYTES = 8 * 1024 * 1024;
+const ALL_RECENT_BYTES = 32 * 1024 * 1024;
+
 /** The writers that are not flushed yet. */
 const writers = new Set<PartWriter>();
 
@@ -22,15 +28,20 @@ function writeBytes(): number {
   return Math.max(MIN_WRITE_BYTES, Math.min(WRITE_BYTES, ALL_WRITES_BYTES / writers.size));
 }
 
+function recentBytes(): number {
+  return Math.min(RECENT_BYTES, ALL_RECENT_BYTES / writers.size);
+}
+
 export interface PartWriterEvents {
-  /** After each write: the extent that can be read back, and its bytes. */
-  readonly onWritten: (written: Extent, chunks: readonly Buffer[]) => void;
+  /** After each write: the extent that can be read back. */
+  readonly onWritten: (written: Extent) => void;
   /** The disk refused a write. `push` and `flush` throw its error; later chunks are not written. */
   readonly onFailed?: (error: unknown) => void;
 }
 
 /** Writes a stream of chunks to a part, in as few writes as possible without making readers wait. */
 export class PartWriter {
+  readonly recent = new RecentWrites(recentBytes);
   readonly #part: Pick<BlobPart, 'write'>;
   readonly #events: PartWriterEvents;
   #position: number;
@@ -49,10 +60,10 @@ export class PartWriter {
     writers.add(this);
   }
 
-  /** Takes ownership of the chunk. Resolves at once, or when the disk has caught up. Throws the disk's error. */
+  /** Becomes a holder of the chunk in place of the caller. Resolves at once, or when the disk has caught up. Throws the disk's error. */
   async push(chunk: Buffer): Promise<void> {
     this.#throwFailure();
-    this.#queue.push(chunk);
+    append(this.#queue, chunk);
     this.#queuedBytes += chunk.length;
     this.#writeWhenDue();
     while (this.#queuedBytes >= writeBytes()) {
@@ -95,7 +106,8 @@ export class PartWriter {
     this.#begunAt = performance.now();
     const written = (): void => {
       this.#position = end;
-      this.#events.onWritten({ start, end }, chunks);
+      this.recent.add({ start, end }, chunks);
+      this.#events.onWritten({ start, end });
     };
     return this.#part
       .write(chunks, start)

@@ -193,7 +193,7 @@ describe('a disk that refuses a write', () => {
   });
 
   it('ends it for whoever wants more, although others have their turns before what is to end', async () => {
-    const piece = 64 * 1024;
+    const piece = 256 * 1024;
     const { transfer, bodies, send, writeAt, read } = heldTransfer(2 * piece);
     const receiving = transfer.receive(undefined);
     const others = Array.from({ length: 100 }, () => fairTurn());

@@ -3,6 +3,7 @@ import { BlobBodyError, HELD_BACK_BYTES } from '../../download/errors.ts';
 import type { Demand } from '../../download/plan.ts';
 import { DIVERTED, type FillProgress } from '../../download/progress.ts';
 import { upstreamBytes, type OpenBlob } from '../../download/source.ts';
+import { hold, release } from '../../lib/receive-buffers.ts';
 import { fairTurn } from '../../lib/turns.ts';
 import { digestHasher, hasherMatches, type Digest } from '../../oci/digest.ts';
 import type { ByteRange } from '../../oci/range.ts';
@@ -78,6 +79,8 @@ export class FillReader implements BlobBody {
   #demand: Mutable<Demand> | undefined;
   #giveUp: (() => void) | undefined;
   #wasRecent = false;
+  /** Received bytes that the client is sent, by read: the last two reads. */
+  readonly #lent: (readonly Buffer[])[] = [];
 
   constructor(options: { source: FillSource; cache: CacheStatus; onClose: () => void }) {
     this.#source = options.source;
@@ -135,13 +138,21 @@ export class FillReader implements BlobBody {
   async #written(buffer: Buffer, length: number, position: number): Promise<readonly Buffer[]> {
     if (this.#wasRecent) await fairTurn();
     // A small buffer means many readers: each slow one keeps its recent bytes in memory, so it gets few.
-    const recent = this.#source.recent(position, Math.min(length, 2 * buffer.length));
+    const recent = this.#source.recent(position, Math.min(length, 4 * buffer.length));
+    this.#lend(recent);
     this.#wasRecent = recent.length > 0;
     if (this.#wasRecent) return recent;
     const { part, isShared } = this.#source;
     const size = Math.min(length, buffer.length);
     const read = (await part?.read(buffer, size, position, isShared).catch(() => 0)) ?? 0;
     return read > 0 ? [buffer.subarray(0, read)] : [];
+  }
+
+  /** The caller has sent the chunks of the read before the last one. */
+  #lend(chunks: readonly Buffer[]): void {
+    if (this.#lent.length === 2) this.#lent.shift()?.forEach(release);
+    chunks.forEach(hold);
+    this.#lent.push(chunks);
   }
 
   /** The end of the bytes available after `demand.position`; undefined if the fill will not deliver them. */

@@ -1,12 +1,13 @@
+import { runningTime, type RunningTimer } from '../../lib/clock.ts';
 import { type AnswerHeaders, unavailable } from '../upstream.ts';
 import { contentCodings, decodedWhole } from './content-coding.ts';
 import { contentLength } from './headers.ts';
 import { bodyFailure } from './network-failure.ts';
 import type { TimeLimit } from './time-limit.ts';
 
-/** Queued bytes at which reading pauses. A connection delivers 64 KiB at a time. */
-const PAUSE_AT_BYTES = 256 * 1024;
-const RESUME_AT_BYTES = 64 * 1024;
+/** Queued bytes at which reading pauses. A connection delivers up to 256 KiB at a time. */
+const PAUSE_AT_BYTES = 512 * 1024;
+const RESUME_AT_BYTES = 128 * 1024;
 /** A shorter rest that comes at once is read, so that the connection can be reused; else the connection is closed. */
 const MAX_DISCARDED_BYTES = 64 * 1024;
 const DISCARD_WITHIN_MS = 250;
@@ -16,6 +17,12 @@ export interface BodySource {
   pause(): void;
   resume(): void;
   abort(reason: Error): void;
+}
+
+/** The server sent nothing for too long. */
+class StalledBodyError extends Error {
+  override readonly name = 'StalledBodyError';
+  readonly code = 'ERR_BODY_STALLED';
 }
 
 /** A waiting call of `next`. */
@@ -36,13 +43,20 @@ export class AnswerBody implements AsyncIterable<Buffer> {
   #state: 'open' | 'ended' | 'failed' = 'open';
   #error: unknown;
   #reader: Reader | undefined;
+  readonly #idleTimeoutMs: number | undefined;
+  /** A pause does not count: in it, the server is not the one that is silent. */
+  #silence: RunningTimer | undefined;
 
-  constructor(source: BodySource) {
+  /** The body fails if its source sends nothing for `idleTimeoutMs`. */
+  constructor(source: BodySource, idleTimeoutMs?: number) {
     this.#source = source;
+    this.#idleTimeoutMs = idleTimeoutMs;
+    this.#awaitBytes();
   }
 
   push(chunk: Buffer): void {
     if (this.#state !== 'open') return;
+    this.#silence?.restart();
     const reader = this.#reader;
     if (reader !== undefined) {
       this.#reader = undefined;
@@ -59,12 +73,14 @@ export class AnswerBody implements AsyncIterable<Buffer> {
   finish(): void {
     if (this.#state !== 'open') return;
     this.#state = 'ended';
+    this.#silence?.stop();
     this.#reader?.resolve({ done: true, value: undefined });
   }
 
   fail(error: unknown): void {
     if (this.#state !== 'open') return;
     this.#state = 'failed';
+    this.#silence?.stop();
     this.#error = error;
     this.#reader?.reject(error);
   }
@@ -126,7 +142,21 @@ export class AnswerBody implements AsyncIterable<Buffer> {
     this.#queuedBytes -= bytes;
     if (!this.#isPaused || this.#queuedBytes > RESUME_AT_BYTES || this.#state !== 'open') return;
     this.#isPaused = false;
+    this.#silence?.restart();
     this.#source.resume();
+  }
+
+  #awaitBytes(): void {
+    if (this.#idleTimeoutMs === undefined) return;
+    this.#silence = runningTime.timer(this.#idleTimeoutMs, () => {
+      if (this.#isPaused) {
+        this.#awaitBytes();
+        return;
+      }
+      const error = new StalledBodyError('the body has paused for too long');
+      this.fail(error);
+      this.#source.abort(error);
+    });
   }
 }
 

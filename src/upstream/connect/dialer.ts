@@ -1,20 +1,26 @@
 import type { LookupAddress } from 'node:dns';
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
-import { connect as connectTls, type SecureContext } from 'node:tls';
+import { connect, type OnReadOpts, type Socket } from 'node:net';
+import { connect as connectTls, type ConnectionOptions, type SecureContext } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../../lib/caches.ts';
 import { runningTime } from '../../lib/clock.ts';
 import { unlessAborted } from '../../lib/promises.ts';
+import { Connection } from './connection.ts';
 import { literalAddress, type DialGuard } from './dial-guard.ts';
 import { type Proxies, type Proxy, openTunnel, ProxyError } from './tunnel.ts';
 
 /** Time after which the next address is tried beside a slow one (RFC 8305 section 5). */
 const ATTEMPT_DELAY_MS = 250;
 
-interface Attempts {
+interface Dialled {
+  readonly socket: Socket;
+}
+
+interface Attempts<L extends Dialled> {
   readonly addresses: readonly LookupAddress[];
-  readonly port: number;
+  /** Begins to connect to `host`, an address. */
+  readonly open: (host: string) => L;
   /** Ends all attempts; its reason is thrown. */
   readonly signal: AbortSignal;
 }
@@ -22,9 +28,8 @@ interface Attempts {
 /**
  * The first connection to any of the addresses (RFC 8305). A slow attempt goes on beside the next one; Node's
  * `autoSelectFamily` gives it up after 250 ms and never retries. Throws the first error if no address can be reached.
- * The socket keeps an error listener that ignores errors, so callers add their own or listen for `close`.
  */
-function connectToAny({ addresses, port, signal }: Attempts): Promise<Socket> {
+function connectToAny<L extends Dialled>({ addresses, open: begin, signal }: Attempts<L>): Promise<L> {
   return new Promise((resolve, reject) => {
     const waiting = alternating(addresses);
     const open = new Set<Socket>();
@@ -47,7 +52,8 @@ function connectToAny({ addresses, port, signal }: Attempts): Promise<Socket> {
         if (open.size === 0) fail(firstError ?? new Error('the name has no address'));
         return;
       }
-      const socket = connect({ host: address.address, port, noDelay: true });
+      const dialled = begin(address.address);
+      const { socket } = dialled;
       open.add(socket);
       socket.on('error', (error) => {
         if (!open.delete(socket)) return;
@@ -57,7 +63,7 @@ function connectToAny({ addresses, port, signal }: Attempts): Promise<Socket> {
       socket.once('connect', () => {
         open.delete(socket);
         end();
-        resolve(socket);
+        resolve(dialled);
       });
       timer = setTimeout(next, ATTEMPT_DELAY_MS);
     };
@@ -106,10 +112,9 @@ export class Dialer {
   }
 
   /**
-   * A connection to the origin of `url`, TLS included. It keeps an error listener that ignores errors, so they never
-   * end the process. Throws ForbiddenAddressError, ConnectTimeoutError, ProxyError or an error of Node.
+   * A connection to the origin of `url`, TLS included. Throws ForbiddenAddressError, ConnectTimeoutError, ProxyError or an error of Node.
    */
-  async dial(url: URL): Promise<Socket> {
+  async dial(url: URL): Promise<Connection> {
     const abort = new AbortController();
     this.#dialling.add(abort);
     const late = (): void => abort.abort(new ConnectTimeoutError('it took too long to connect'));
@@ -129,50 +134,71 @@ export class Dialer {
     for (const abort of this.#dialling) abort.abort(reason);
   }
 
-  async #direct(url: URL, signal: AbortSignal): Promise<Socket> {
+  async #direct(url: URL, signal: AbortSignal): Promise<Connection> {
     const { guard } = this.#options;
     const addresses = await unlessAborted(guard.addressesOf(url), signal);
-    const socket = await connectToAny({ addresses, port: portOf(url), signal });
-    guard.reached(url, socket.remoteAddress ?? '');
-    return url.protocol === 'https:' ? this.#secured(socket, url, signal) : socket;
+    const open = (host: string) => new Connection((onread) => this.#open(url, { host, onread }));
+    const connection = await connectToAny({ addresses, open, signal });
+    guard.reached(url, connection.socket.remoteAddress ?? '');
+    await this.#secure(connection.socket, url, signal);
+    return connection;
   }
 
   /** A proxy is dialled wherever it is, and itself resolves the names of servers. */
-  async #through(proxy: Proxy, url: URL, signal: AbortSignal): Promise<Socket> {
+  async #through(proxy: Proxy, url: URL, signal: AbortSignal): Promise<Connection> {
     const addresses = await unlessAborted(this.#options.guard.resolve(bareHost(proxy.url)), signal);
-    const socket = await connectToAny({ addresses, port: portOf(proxy.url), signal });
-    const link = proxy.url.protocol === 'https:' ? await this.#securedProxy(socket, proxy, signal) : socket;
-    if (url.protocol === 'http:') return link;
+    if (url.protocol === 'http:') {
+      const open = (host: string) => new Connection((onread) => this.#open(proxy.url, { host, onread }));
+      const connection = await connectToAny({ addresses, open, signal });
+      await this.#secureProxy(connection.socket, proxy, signal);
+      return connection;
+    }
+    const open = (host: string) => ({ socket: this.#open(proxy.url, { host }) });
+    const { socket: link } = await connectToAny({ addresses, open, signal });
+    await this.#secureProxy(link, proxy, signal);
     const target = `${url.hostname}:${portOf(url)}`;
-    return this.#secured(await endedBy(signal, link, openTunnel(link, proxy, target)), url, signal);
+    await endedBy(signal, link, openTunnel(link, proxy, target));
+    const socket = connectTls({ ...this.#tlsTo(url), socket: link });
+    await this.#secure(socket, url, signal);
+    return Connection.over(socket);
   }
 
-  async #securedProxy(socket: Socket, proxy: Proxy, signal: AbortSignal): Promise<Socket> {
+  /** Begins to connect to an address of `url`. */
+  #open(url: URL, { host, onread }: { readonly host: string; readonly onread?: OnReadOpts }): Socket {
+    const port = portOf(url);
+    if (url.protocol === 'http:') return connect({ host, port, noDelay: true, onread });
+    // The types lack `onread`, which Node documents for connections that it makes itself.
+    const options: ConnectionOptions & { onread?: OnReadOpts | undefined } = { ...this.#tlsTo(url), onread };
+    return connectTls({ ...options, host, port }).setNoDelay(true);
+  }
+
+  #tlsTo(url: URL): ConnectionOptions {
+    const host = bareHost(url);
+    return {
+      host,
+      // SNI holds names, not addresses (RFC 6066 section 3).
+      ...(literalAddress(host) === undefined ? { servername: host } : {}),
+      ALPNProtocols: ['http/1.1'],
+      secureContext: this.#options.secureContext,
+      session: this.#sessions.get(url.host),
+    };
+  }
+
+  async #secureProxy(socket: Socket, proxy: Proxy, signal: AbortSignal): Promise<void> {
     try {
-      return await this.#secured(socket, proxy.url, signal);
+      await this.#secure(socket, proxy.url, signal);
     } catch (cause) {
       if (signal.aborted || !(cause instanceof Error)) throw cause;
       throw new ProxyError(`there is no TLS connection to it: ${cause.message}`, { cause });
     }
   }
 
-  async #secured(link: Socket, url: URL, signal: AbortSignal): Promise<Socket> {
-    const { secureContext } = this.#options;
-    const session = this.#sessions.get(url.host);
-    const host = bareHost(url);
-    const socket = connectTls({
-      socket: link,
-      host,
-      // SNI holds names, not addresses (RFC 6066 section 3).
-      ...(literalAddress(host) === undefined ? { servername: host } : {}),
-      ALPNProtocols: ['http/1.1'],
-      secureContext,
-      session,
-    });
+  /** Resolves after the TLS handshake, if there is one. */
+  async #secure(socket: Socket, url: URL, signal: AbortSignal): Promise<void> {
+    if (url.protocol === 'http:') return;
     socket.on('error', () => this.#sessions.delete(url.host));
     socket.on('session', (fresh: Buffer) => this.#sessions.set(url.host, fresh));
     await endedBy(signal, socket, once(socket, 'secureConnect'));
-    return socket;
   }
 }
 

@@ -1,10 +1,11 @@
-import { request as httpRequest, type OutgoingHttpHeaders } from 'node:http';
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { UpstreamFailure } from '../upstream.ts';
 import type { Answer } from './answer.ts';
+import type { Connection } from './connection.ts';
+import { Connections } from './connections.ts';
 import type { DialGuard } from './dial-guard.ts';
 import { Dialer, portOf } from './dialer.ts';
-import { Exchange, type Received } from './exchange.ts';
-import { KeepAliveAgent } from './keep-alive.ts';
+import { Exchange } from './exchange.ts';
 import { networkFailure } from './network-failure.ts';
 import type { TimeLimit } from './time-limit.ts';
 import { trustAlso } from './trust.ts';
@@ -45,8 +46,7 @@ export class Transport {
   readonly #guard: DialGuard;
   readonly #proxies: Proxies;
   readonly #dialer: Dialer;
-  readonly #plain: KeepAliveAgent;
-  readonly #secure: KeepAliveAgent;
+  readonly #connections: Connections;
   #isClosed = false;
 
   /** Throws CertificateFileError or ProxyEnvironmentError. */
@@ -57,9 +57,7 @@ export class Transport {
     this.#proxies = new Proxies(process.env);
     const secureContext = ca === undefined ? undefined : trustAlso(ca);
     this.#dialer = new Dialer({ guard, proxies: this.#proxies, connectTimeoutMs, secureContext });
-    const dial = (origin: URL) => this.#dialer.dial(origin);
-    this.#plain = new KeepAliveAgent('http', dial);
-    this.#secure = new KeepAliveAgent('https', dial);
+    this.#connections = new Connections((url) => this.#dialer.dial(url));
   }
 
   /**
@@ -70,9 +68,9 @@ export class Transport {
     const { url, limit } = request;
     // Plain http goes to a proxy as an ordinary request: many proxies allow CONNECT to port 443 only.
     const relay = url.protocol === 'http:' ? this.#proxies.of(url) : undefined;
-    const exchange = this.#begin(request, relay);
+    const exchange = this.#begin(await this.#connected(url, limit), request, relay);
     try {
-      const received = await limit.wait(this.#received(exchange, url), url.host);
+      const received = await limit.wait(this.#orFailure(exchange.received, url), url.host);
       if (relay !== undefined && received.status === 407) {
         throw this.#failure(new ProxyError('it answered 407'), url);
       }
@@ -85,51 +83,67 @@ export class Transport {
 
   /** Ends the idle connections to `url`: if one is lost, a firewall or balancer may have forgotten all. */
   endIdle(url: URL): void {
-    const agent = url.protocol === 'https:' ? this.#secure : this.#plain;
-    agent.endIdle({ host: url.hostname, port: portOf(url) });
+    this.#connections.endIdle(url);
   }
 
   /** Ends every connection, and with them all requests and bodies. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#dialer.close(new TransportClosedError());
-    this.#plain.destroy();
-    this.#secure.destroy();
+    this.#connections.close();
   }
 
-  #begin({ method, url, headers, body }: TransportRequest, relay: Proxy | undefined): Exchange {
+  async #connected(url: URL, limit: TimeLimit): Promise<Connection> {
     const refusal = this.#isClosed ? new TransportClosedError() : this.#guard.refusal(url);
     if (refusal !== undefined) throw this.#failure(refusal, url);
+    const connecting = this.#orFailure(this.#connections.take(url), url);
+    try {
+      return await limit.wait(connecting, url.host);
+    } catch (error) {
+      // If it comes late, the next request has it.
+      connecting.then((connection) => this.#connections.give(url, connection)).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  #begin(
+    connection: Connection,
+    { method, url, headers, body }: TransportRequest,
+    relay: Proxy | undefined,
+  ): Exchange {
     const path = `${url.pathname}${url.search}`;
     const sent: OutgoingHttpHeaders = {
       host: url.host,
+      connection: 'keep-alive',
       'accept-encoding': 'identity',
       'user-agent': this.#options.userAgent,
       ...(relay?.authorization === undefined ? {} : { 'proxy-authorization': relay.authorization }),
       ...headers,
     };
     try {
-      const request = httpRequest({
-        agent: url.protocol === 'https:' ? this.#secure : this.#plain,
-        method,
-        host: url.hostname,
-        port: portOf(url),
-        path: relay === undefined ? path : `${url.origin}${path}`,
-        headers: sent,
-        insecureHTTPParser: false,
+      return new Exchange({
+        connection,
+        request: {
+          method,
+          host: url.hostname,
+          port: portOf(url),
+          path: relay === undefined ? path : `${url.origin}${path}`,
+          headers: sent,
+        },
+        body,
+        idleTimeoutMs: this.#options.idleTimeoutMs,
+        onFree: (keptMs) => this.#connections.give(url, connection, keptMs),
       });
-      const exchange = new Exchange(request, this.#options.idleTimeoutMs);
-      request.end(body);
-      return exchange;
     } catch (error) {
       // A token or a `Location` can hold characters that no header may.
+      connection.socket.destroy();
       throw this.#failure(error, url);
     }
   }
 
-  async #received(exchange: Exchange, url: URL): Promise<Received> {
+  async #orFailure<T>(promise: Promise<T>, url: URL): Promise<T> {
     try {
-      return await exchange.received;
+      return await promise;
     } catch (error) {
       throw this.#failure(this.#isClosed ? new TransportClosedError() : error, url);
     }

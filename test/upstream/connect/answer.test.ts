@@ -38,9 +38,9 @@ describe('the body of an answer', () => {
   test('holds the connection back while the reader is slow', async () => {
     const { body, calls } = setUp();
     const reader = body[Symbol.asyncIterator]();
-    for (let count = 0; count < 6; count += 1) body.push(Buffer.alloc(64 * 1024));
+    for (let count = 0; count < 10; count += 1) body.push(Buffer.alloc(64 * 1024));
     expect(calls).toEqual(['pause']);
-    for (let count = 0; count < 4; count += 1) await reader.next();
+    for (let count = 0; count < 7; count += 1) await reader.next();
     expect(calls).toEqual(['pause']);
     await reader.next();
     expect(calls).toEqual(['pause', 'resume']);

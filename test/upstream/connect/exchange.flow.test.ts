@@ -1,11 +1,9 @@
 import { once } from 'node:events';
-import { request } from 'node:http';
 import { createServer, type Server, type Socket } from 'node:net';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { AnswerBody } from '../../../src/upstream/connect/answer.ts';
 import type { Answer } from '../../../src/upstream/connect/answer.ts';
 import { DialGuard } from '../../../src/upstream/connect/dial-guard.ts';
-import { KeepAliveAgent } from '../../../src/upstream/connect/keep-alive.ts';
 import { TimeLimit } from '../../../src/upstream/connect/time-limit.ts';
 import { Transport } from '../../../src/upstream/connect/transport.ts';
 import { standStill } from '../../support/standstill.ts';
@@ -172,13 +170,4 @@ describe('an idle connection', () => {
     }
     expect(sockets.size).toBe(1);
   });
-});
-
-test('names that lead nowhere leave nothing behind', async () => {
-  const agent = new KeepAliveAgent('http', () => Promise.reject(new Error('no such name')));
-  for (let count = 0; count < 10; count++) {
-    const asking = request({ agent, host: `name-${count}.test`, port: 80 });
-    await once(asking.end(), 'close').catch(() => undefined);
-  }
-  await eventually(() => Object.keys(agent.sockets).length === 0, 'all names to be forgotten');
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { RecentWrites } from '../../src/download/segment.ts';
+import { RecentWrites } from '../../src/download/recent-writes.ts';
 
 const chunks = fc.array(fc.uint8Array({ minLength: 1, maxLength: 20 }), { minLength: 1, maxLength: 5 });
 
@@ -11,20 +11,22 @@ describe('what was written last', () => {
         fc.array(chunks, { minLength: 1, maxLength: 5 }),
         fc.nat(300),
         fc.integer({ min: 1, max: 40 }),
-        (writes, position, maxBytes) => {
-          const recent = new RecentWrites();
+        fc.integer({ min: 1, max: 300 }),
+        (writes, position, maxBytes, keptBytes) => {
+          const recent = new RecentWrites(() => keptBytes);
           const all = Buffer.concat(writes.flat());
+          const starts: number[] = [];
           let start = 0;
-          let remembered = 0;
-          writes.forEach((write, index) => {
+          writes.forEach((write) => {
             const end = start + Buffer.concat(write).length;
+            starts.push(start);
             recent.add(
               { start, end },
               write.map((chunk) => Buffer.from(chunk)),
             );
-            if (index === writes.length - 2) remembered = start;
             start = end;
           });
+          const remembered = starts.find((at) => all.length - at <= keptBytes) ?? starts.at(-1) ?? 0;
           const found = recent.from(position, maxBytes);
           const bytes = Buffer.concat(found);
           expect(bytes.equals(all.subarray(position, position + bytes.length))).toBe(true);
