@@ -48,61 +48,46 @@ export class RangeIgnoredError extends Error {
  */
 export async function* upstreamBytes(request: BytesRequest): AsyncGenerator<Buffer, void> {
   const { digest, limit, signal } = request;
-  const progress = { position: request.start };
+  let position = request.start;
   let stream = request.first;
-  if (signal.aborted || isReached(progress.position, limit())) stream?.close();
-  for (let fruitless = 0; !signal.aborted && !isReached(progress.position, limit());) {
-    const before = progress.position;
-    try {
-      stream ??= await reopen(request, progress.position, fruitless);
-      // The consumer may have left during `reopen`, and would not close this stream.
-      if (signal.aborted) return;
-      yield* bytesOf(request, stream, progress);
-      if (limit() === undefined) return;
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof BodyBrokenError)) throw error;
-      fruitless = progress.position > before ? 0 : fruitless + 1;
-      if (fruitless >= MAX_FRUITLESS_ATTEMPTS) {
-        throw new BlobBodyError('broken', `gave up on ${digest}: ${error.message}`, error);
-      }
-    } finally {
-      stream?.close();
-      stream = undefined;
-    }
-  }
-}
-
-/** The missing bytes of one response. */
-async function* bytesOf(
-  { digest, limit, signal, maySkip }: BytesRequest,
-  stream: BlobStream,
-  progress: { position: number },
-): AsyncGenerator<Buffer, void> {
-  if (stream.offset !== progress.position && !maySkip()) throw new RangeIgnoredError();
-  const stop = (): void => stream.close();
+  const stop = (): void => stream?.close();
   signal.addEventListener('abort', stop, { once: true });
   try {
-    let at = stream.offset;
-    for await (const chunk of stream.body) {
-      const known = Math.min(progress.position - at, chunk.length);
-      at += chunk.length;
-      const left = (limit() ?? Infinity) - progress.position;
-      const fresh = chunk.subarray(known, known + left);
-      progress.position += fresh.length;
-      if (fresh.length > 0) yield fresh;
-      if (isReached(progress.position, limit())) return;
-      if (signal.aborted) return;
+    for (let fruitless = 0; !signal.aborted && !isReached(position, limit());) {
+      const before = position;
+      try {
+        stream ??= await reopen(request, position, fruitless);
+        // The consumer may have left during `reopen`, and would not close this stream.
+        if (signal.aborted) return;
+        if (stream.offset !== position && !request.maySkip()) throw new RangeIgnoredError();
+        let known = position - stream.offset;
+        // No generator of its own: each one costs several promises for every chunk.
+        for await (const chunk of stream.body) {
+          const skipped = Math.min(known, chunk.length);
+          known -= skipped;
+          const fresh = chunk.subarray(skipped, skipped + (limit() ?? Infinity) - position);
+          position += fresh.length;
+          if (fresh.length > 0) yield fresh;
+          if (signal.aborted || isReached(position, limit())) return;
+        }
+        const end = limit();
+        if (end === undefined || signal.aborted) return;
+        throw new BodyBrokenError('short', `the body of ${digest} ended after ${position} of ${end} bytes`);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!(error instanceof BodyBrokenError)) throw error;
+        fruitless = position > before ? 0 : fruitless + 1;
+        if (fruitless >= MAX_FRUITLESS_ATTEMPTS) {
+          throw new BlobBodyError('broken', `gave up on ${digest}: ${error.message}`, error);
+        }
+      } finally {
+        stream?.close();
+        stream = undefined;
+      }
     }
   } finally {
     signal.removeEventListener('abort', stop);
-  }
-  const end = limit();
-  if (end !== undefined && progress.position < end) {
-    throw new BodyBrokenError(
-      'short',
-      `the body of ${digest} ended after ${progress.position} of ${end} bytes`,
-    );
+    stream?.close();
   }
 }
 

@@ -1,4 +1,5 @@
 import { runningTime, type RunningTimer } from '../../lib/clock.ts';
+import { append } from '../../lib/receive-buffers.ts';
 import { type AnswerHeaders, unavailable } from '../upstream.ts';
 import { contentCodings, decodedWhole } from './content-coding.ts';
 import { contentLength } from './headers.ts';
@@ -6,8 +7,8 @@ import { bodyFailure } from './network-failure.ts';
 import type { TimeLimit } from './time-limit.ts';
 
 /** Queued bytes at which reading pauses. A connection delivers up to 256 KiB at a time. */
-const PAUSE_AT_BYTES = 512 * 1024;
-const RESUME_AT_BYTES = 128 * 1024;
+const PAUSE_AT_BYTES = 1024 * 1024;
+const RESUME_AT_BYTES = 512 * 1024;
 /** A shorter rest that comes at once is read, so that the connection can be reused; else the connection is closed. */
 const MAX_DISCARDED_BYTES = 64 * 1024;
 const DISCARD_WITHIN_MS = 250;
@@ -43,6 +44,8 @@ export class AnswerBody implements AsyncIterable<Buffer> {
   #state: 'open' | 'ended' | 'failed' = 'open';
   #error: unknown;
   #reader: Reader | undefined;
+  /** The bytes of one turn of the event loop become one chunk: TLS alone delivers 16 KiB at a time. */
+  #answerSoon: NodeJS.Immediate | undefined;
   readonly #idleTimeoutMs: number | undefined;
   /** A pause does not count: in it, the server is not the one that is silent. */
   #silence: RunningTimer | undefined;
@@ -57,14 +60,12 @@ export class AnswerBody implements AsyncIterable<Buffer> {
   push(chunk: Buffer): void {
     if (this.#state !== 'open') return;
     this.#silence?.restart();
-    const reader = this.#reader;
-    if (reader !== undefined) {
-      this.#reader = undefined;
-      reader.resolve({ done: false, value: chunk });
-      return;
-    }
-    this.#chunks.push(chunk);
+    append(this.#chunks, chunk);
     this.#queuedBytes += chunk.length;
+    this.#answerSoon ??= setImmediate(() => {
+      this.#answerSoon = undefined;
+      this.#answer();
+    });
     if (this.#queuedBytes < PAUSE_AT_BYTES || this.#isPaused) return;
     this.#isPaused = true;
     this.#source.pause();
@@ -74,7 +75,7 @@ export class AnswerBody implements AsyncIterable<Buffer> {
     if (this.#state !== 'open') return;
     this.#state = 'ended';
     this.#silence?.stop();
-    this.#reader?.resolve({ done: true, value: undefined });
+    if (this.#chunks.length === 0) this.#answer();
   }
 
   fail(error: unknown): void {
@@ -82,7 +83,7 @@ export class AnswerBody implements AsyncIterable<Buffer> {
     this.#state = 'failed';
     this.#silence?.stop();
     this.#error = error;
-    this.#reader?.reject(error);
+    if (this.#chunks.length === 0) this.#answer();
   }
 
   /**
@@ -92,10 +93,11 @@ export class AnswerBody implements AsyncIterable<Buffer> {
   close(): void {
     const wasOpen = this.#state === 'open';
     const error = new Error('the body was closed');
+    this.#chunks.length = 0;
     this.fail(error);
     this.#state = 'failed';
     this.#error ??= error;
-    this.#chunks.length = 0;
+    this.#answer();
     if (wasOpen) this.#source.abort(error);
   }
 
@@ -126,16 +128,24 @@ export class AnswerBody implements AsyncIterable<Buffer> {
   }
 
   #next(): Promise<IteratorResult<Buffer, undefined>> {
-    const chunk = this.#chunks.shift();
-    if (chunk !== undefined) {
-      this.#release(chunk.length);
-      return Promise.resolve({ done: false, value: chunk });
-    }
-    if (this.#state === 'failed') return Promise.reject(this.#error);
-    if (this.#state === 'ended') return Promise.resolve({ done: true, value: undefined });
     return new Promise((resolve, reject) => {
       this.#reader = { resolve, reject };
+      if (this.#answerSoon === undefined) this.#answer();
     });
+  }
+
+  /** Gives the waiting reader what there is for it. */
+  #answer(): void {
+    const reader = this.#reader;
+    if (reader === undefined) return;
+    const chunk = this.#chunks.shift();
+    if (chunk === undefined && this.#state === 'open') return;
+    this.#reader = undefined;
+    if (chunk !== undefined) {
+      this.#release(chunk.length);
+      reader.resolve({ done: false, value: chunk });
+    } else if (this.#state === 'failed') reader.reject(this.#error);
+    else reader.resolve({ done: true, value: undefined });
   }
 
   #release(bytes: number): void {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { takeBuffer } from '../../../src/lib/receive-buffers.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { FillProgress } from '../../../src/download/progress.ts';
 import { FillReader, StartHashes, type FillSource } from '../../../src/mirror/blob/reader.ts';
@@ -38,6 +39,29 @@ describe('a reader close behind its fill', () => {
       const bytes = (await section.read(buffer)).reduce((sum, { length }) => sum + length, 0);
       expect(bytes).toBe(4 * size * KIB);
     }
+    reader.close();
+  });
+
+  it('lends what it gives until the read after the next one, whatever the fill drops', async () => {
+    const recent = new RecentWrites(() => 0);
+    const reader = new FillReader({
+      source: { ...runningFill(), recent: (position, maxBytes) => recent.from(position, maxBytes) },
+      cache: 'collapsed',
+      onClose: () => undefined,
+    });
+    const section = reader.section({ start: 0, end: 8192 * KIB });
+    const given: Buffer[] = [];
+    const write = async (index: number): Promise<Buffer> => {
+      const bytes = takeBuffer().fill(index);
+      recent.add({ start: index * bytes.length, end: (index + 1) * bytes.length }, [bytes]);
+      given.push(...(await section.read(Buffer.alloc(256 * KIB))));
+      return bytes;
+    };
+    const [first, second, third] = [await write(0), await write(1), await write(2)];
+    // The first has been sent by now, and its memory is free; the others are being sent.
+    expect(takeBuffer().fill(9).buffer).toBe(first.buffer);
+    expect([second.buffer, third.buffer]).not.toContain(takeBuffer().fill(9).buffer);
+    expect(given.map((piece) => new Set(piece))).toEqual([new Set([9]), new Set([1]), new Set([2])]);
     reader.close();
   });
 });

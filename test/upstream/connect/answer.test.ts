@@ -38,12 +38,26 @@ describe('the body of an answer', () => {
   test('holds the connection back while the reader is slow', async () => {
     const { body, calls } = setUp();
     const reader = body[Symbol.asyncIterator]();
-    for (let count = 0; count < 10; count += 1) body.push(Buffer.alloc(64 * 1024));
+    for (let count = 0; count < 17; count += 1) body.push(Buffer.alloc(64 * 1024));
     expect(calls).toEqual(['pause']);
-    for (let count = 0; count < 7; count += 1) await reader.next();
+    for (let count = 0; count < 8; count += 1) await reader.next();
     expect(calls).toEqual(['pause']);
     await reader.next();
     expect(calls).toEqual(['pause', 'resume']);
+  });
+
+  test('makes one chunk of what came in one turn, if it lies together', async () => {
+    const { body } = setUp();
+    const reader = body[Symbol.asyncIterator]();
+    const first = reader.next();
+    const memory = Buffer.from('abcdef');
+    body.push(memory.subarray(0, 2));
+    body.push(memory.subarray(2, 5));
+    body.push(Buffer.from('xyz'));
+    body.finish();
+    expect((await first).value?.toString()).toBe('abcde');
+    expect((await reader.next()).value?.toString()).toBe('xyz');
+    expect((await reader.next()).done).toBe(true);
   });
 
   test('delivers what came before the connection broke, then the error', async () => {
