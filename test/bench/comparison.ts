@@ -1,23 +1,34 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { inBenchFolder } from './bench-folder.ts';
-import type { Command, CommandContext } from './command.ts';
+import type { CommandContext } from './command.ts';
 import { benchContent } from './content.ts';
-import { direct, dockerRegistryProxy, nginxProxyCache, pierhead, type Contestant } from './contestants.ts';
+import {
+  bareNode,
+  direct,
+  dockerRegistryProxy,
+  nginxProxyCache,
+  pierhead,
+  type Contestant,
+} from './contestants.ts';
 import { summarizeProfile } from './cpu-profile.ts';
 import { goalRows } from './goals.ts';
 import { layeredImage } from './layers.ts';
-import { lastRelease } from './machine.ts';
 import { measureScenario, type ScenarioResult } from './measure.ts';
 import { METHOD } from './method.ts';
-import { parseOptions, USAGE, type ComparisonOptions } from './options.ts';
+import type { ComparisonOptions } from './options.ts';
 import { startPlaces, type Places } from './places.ts';
 import { compileOpenLoad } from './open-load.ts';
 import { installHint, missingPrograms } from './programs.ts';
-import { buildRelease } from './release.ts';
+import type { Release } from './release.ts';
 import { renderDetails, renderMain } from './report.ts';
 import { SCENARIOS } from './scenarios/list.ts';
-import type { Bench, ContestantName, Sample, Scenario } from './scenarios/scenario.ts';
+import {
+  CONTESTANT_NAMES,
+  type Bench,
+  type ContestantName,
+  type Sample,
+  type Scenario,
+} from './scenarios/scenario.ts';
 import { sparseBlobs } from './sparse-blobs.ts';
 import { startUpstream } from './upstream.ts';
 
@@ -26,31 +37,27 @@ const SUBJECT = 'pierhead';
 const CACHES: readonly ContestantName[] = ['pierhead', 'docker-registry', 'nginx'];
 const TORRENT_BLOB_BYTES = 2_000_000_000;
 
-/** Pierhead beside its peers and beside its own last release, scenario by scenario. */
-export const COMPARISON: Command<ComparisonOptions> = {
-  usage: USAGE,
-  parse: parseOptions,
-  missing(options) {
-    const needs = wantedOf(options).flatMap(({ needs: programs = [] }) => programs);
-    const missing = missingPrograms(needs);
-    if (missing.length > 0) return installHint(missing);
-    const needsRoot = needs.includes('dockerd') && process.getuid?.() !== 0;
-    return needsRoot ? 'missing: root, which a Docker Engine needs; --only leaves the pulls out' : undefined;
-  },
-  run: (options, context) => inBenchFolder((folder) => compare(options, context, folder)),
-};
+/** What this machine lacks for it, as a sentence for the user; undefined: nothing. */
+export function missingForComparison(options: ComparisonOptions): string | undefined {
+  const needs = wantedOf(options).flatMap(({ needs: programs = [] }) => programs);
+  const missing = missingPrograms(needs);
+  if (missing.length > 0) return installHint(missing);
+  const needsRoot = needs.includes('dockerd') && process.getuid?.() !== 0;
+  return needsRoot ? 'missing: root, which a Docker Engine needs; --only leaves the pulls out' : undefined;
+}
 
 function wantedOf({ scenarios }: ComparisonOptions): readonly Scenario[] {
   return SCENARIOS.filter(({ name }) => scenarios.includes(name));
 }
 
-async function compare(
+/** Pierhead beside its peers and beside an earlier state of its own, scenario by scenario; resolves to whether none failed. */
+export async function compare(
   options: ComparisonOptions,
   { root, circumstances, say, report, promised }: CommandContext,
-  folder: string,
+  { folder, before }: { readonly folder: string; readonly before: Release | undefined },
 ): Promise<boolean> {
-  const release = await builtRelease(options, { root, say, folder });
   const contestants = contestantsOf(options, root);
+  const release = before === undefined ? undefined : pierhead({ ...before, node: options.node });
   const results = await measureAll(options, {
     root,
     say,
@@ -71,17 +78,17 @@ async function compare(
   );
   report('releases', `## Beside the last release\n\n${besideRelease(results, release)}`);
   report('method', METHOD({ ...options, contestants: set }));
-  promised(goalRows(results, SUBJECT));
+  promised(goalRows(results, { subject: SUBJECT, before: release?.name }));
   return failures.length === 0;
 }
 
 function besideRelease(results: readonly ScenarioResult[], release: Contestant | undefined): string {
   if (release === undefined) return 'There is no release yet to compare with.';
   const own = results.filter(({ samples }) => (samples.get(release.name) ?? []).length > 0);
-  return `In the same run. ${release.name}: ${release.version}; ${release.setup}.\n\n${renderMain(own, {
-    subject: SUBJECT,
-    peers: [release.name],
-  })}`;
+  const columns = { subject: SUBJECT, peers: [release.name] };
+  return `In the same run. ${release.name}: ${release.version}; ${release.setup}.\n\n${renderMain(own, columns)}
+
+${renderDetails(own, columns)}`;
 }
 
 interface Surroundings {
@@ -90,25 +97,12 @@ interface Surroundings {
   readonly folder: string;
 }
 
-async function builtRelease(
-  options: ComparisonOptions,
-  { root, say, folder }: Surroundings,
-): Promise<Contestant | undefined> {
-  const { against, isComplete, node } = options;
-  if (against === false) return undefined;
-  const ref = against ?? (isComplete ? lastRelease(root) : undefined);
-  if (ref === undefined) return undefined;
-  const built = join(folder, 'release');
-  say(`building ${ref}: npm ci and npm run build, in ${built}`);
-  await buildRelease({ root, ref, folder: built });
-  return pierhead({ name: ref.replaceAll('/', '-'), root: built, node });
-}
-
 function contestantsOf(options: ComparisonOptions, root: string): Contestant[] {
   const make: Record<ContestantName, () => Contestant> = {
     pierhead: () => pierhead({ root, node: options.node }),
     'docker-registry': dockerRegistryProxy,
     nginx: nginxProxyCache,
+    node: () => bareNode(root, options.node),
     direct,
   };
   return options.contestants.map((name) => make[name]());
@@ -167,7 +161,8 @@ async function setUp(
   const pushed = [{ ...content, blobs }, ...(pulls ? Object.values(images) : [])];
   const names = scenarios.map(({ place = 'near' }) => place);
   const enough = Math.ceil((seconds * 1e9) / TORRENT_BLOB_BYTES) + 2;
-  const torrent = names.includes('torrent') ? sparseBlobs(enough, TORRENT_BLOB_BYTES) : [];
+  const torrent =
+    names.includes('torrent') || names.includes('line') ? sparseBlobs(enough, TORRENT_BLOB_BYTES) : [];
   const summaryScript = join(root, 'test/bench/summary.lua');
   const openLoadClient = needs.includes('gcc') ? await compileOpenLoad({ root, folder }) : '';
   const upstream = await startUpstream(join(folder, 'upstream'), pushed);
@@ -186,7 +181,7 @@ async function setUp(
 }
 
 function isAmong(name: string, { contestants = CACHES }: Scenario): boolean {
-  const isRelease = name !== 'direct' && !CACHES.some((cache) => cache === name);
+  const isRelease = !CONTESTANT_NAMES.some((known) => known === name);
   return isRelease || contestants.some((contestant) => contestant === name);
 }
 

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { NO_TIME } from './processor-time.ts';
 import { programVersion } from './programs.ts';
 import { freePort, startServer, type ServerProcess } from './server-process.ts';
 
@@ -16,6 +17,8 @@ export interface Contestant {
 
 export interface StartOptions {
   readonly upstreamUrl: string;
+  /** Who vouches for upstream besides those whom all trust. */
+  readonly caFile?: string | undefined;
   /** Empty; cache, configuration and log go here. */
   readonly folder: string;
   /** Of Pierhead, by flag without its dashes. */
@@ -39,9 +42,9 @@ export function pierhead(options: PierheadOptions): Contestant {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   return {
     name,
-    version: `Pierhead ${version}, Node ${execFileSync(node, ['--version'], { encoding: 'utf8' }).trim()}`,
+    version: `Pierhead ${version}, Node ${nodeVersion(node)}`,
     setup: 'defaults, embedded store, no Redis; log at its default level, to a file',
-    async start({ upstreamUrl, folder, settings: more = {} }) {
+    async start({ upstreamUrl, caFile, folder, settings: more = {} }) {
       const port = await freePort();
       const serve = [join(root, 'dist/main.js'), 'serve'];
       const all = {
@@ -59,6 +62,7 @@ export function pierhead(options: PierheadOptions): Contestant {
         args: [...nodeArgs, ...serve, ...flags],
         port,
         folder,
+        env: caFile === undefined ? {} : { PIERHEAD_UPSTREAM_CA: caFile },
       });
     },
   };
@@ -70,7 +74,7 @@ export function dockerRegistryProxy(): Contestant {
     version: programVersion('docker-registry'),
     setup:
       '`proxy.remoteurl`, file system store, in-memory descriptor cache; access log to a file (its default)',
-    async start({ upstreamUrl, folder }) {
+    async start({ upstreamUrl, caFile, folder }) {
       const port = await freePort();
       const config = join(folder, 'config.yml');
       await writeFile(
@@ -91,6 +95,7 @@ http: { addr: "127.0.0.1:${port}" }
         args: ['serve', config],
         port,
         folder,
+        env: caFile === undefined ? {} : { SSL_CERT_FILE: caFile },
       });
     },
   };
@@ -173,6 +178,24 @@ http {
 `;
 }
 
+/** What Node itself takes of a hot answer: all that is more is Pierhead's own. */
+export function bareNode(root: string, node: string): Contestant {
+  return {
+    name: 'node',
+    version: `Node ${nodeVersion(node)}`,
+    setup: '`node:http` that sends from memory what Pierhead sends, and does nothing else; no log',
+    async start({ upstreamUrl, folder }) {
+      const port = await freePort();
+      const args = [join(root, 'test/bench/bare-server.mjs'), String(port), upstreamUrl];
+      return startServer({ name: 'node', command: node, args, port, folder });
+    },
+  };
+}
+
+function nodeVersion(node: string): string {
+  return execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();
+}
+
 /** No cache at all: clients are sent to where the others fetch. */
 export function direct(): Contestant {
   return {
@@ -186,7 +209,7 @@ export function direct(): Contestant {
         readyMs: 0,
         logPath: join(folder, 'direct.log'),
         ending: undefined,
-        cpuSeconds: () => Promise.resolve(0),
+        processorTime: () => Promise.resolve(NO_TIME),
         stop: () => Promise.resolve(),
       }),
   };

@@ -24,11 +24,10 @@ export const HEADER_ARGS = Object.entries(CLIENT_HEADERS).flatMap(([name, value]
   `${name}: ${value}`,
 ]);
 
-export interface SteadyLoad {
+/** What a load has come to. */
+export interface Load {
   readonly seconds: number;
   readonly requests: number;
-  /** Of answers, head and body. */
-  readonly bytes: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
 }
@@ -44,7 +43,7 @@ export interface SteadyLoadOptions {
 }
 
 /** wrk with one thread, each connection asking again as soon as it was answered. Throws if any request failed. */
-export async function steadyLoad(options: SteadyLoadOptions): Promise<SteadyLoad> {
+export async function steadyLoad(options: SteadyLoadOptions): Promise<Load> {
   const { url, connections, seconds, summaryScript, pathsFile } = options;
   const { stdout } = await run(
     'wrk',
@@ -62,9 +61,9 @@ export async function steadyLoad(options: SteadyLoadOptions): Promise<SteadyLoad
   );
   const line = stdout.split('\n').find((text) => text.startsWith('{'));
   const summary = JSON.parse(line ?? '{}') as Record<string, number>;
-  const { durationUs = 0, requests = 0, bytes = 0, errors, badStatuses, p50Us = 0, p99Us = 0 } = summary;
+  const { durationUs = 0, requests = 0, errors, badStatuses, p50Us = 0, p99Us = 0 } = summary;
   if (errors !== 0 || badStatuses !== 0) throw new Error(`wrk ${url}: requests failed: ${line ?? stdout}`);
-  return { seconds: durationUs / 1e6, requests, bytes, p50Ms: p50Us / 1e3, p99Ms: p99Us / 1e3 };
+  return { seconds: durationUs / 1e6, requests, p50Ms: p50Us / 1e3, p99Ms: p99Us / 1e3 };
 }
 
 export interface DownloadOptions {

@@ -1,11 +1,13 @@
-import { runCommand, type CommandContext } from './command.ts';
-import { COMPARISON } from './comparison.ts';
-import { renderGoals, type GoalRow } from './goals.ts';
+import { inBenchFolder } from './bench-folder.ts';
+import { runCommand, type Command, type CommandContext } from './command.ts';
+import { compare, missingForComparison } from './comparison.ts';
+import { renderGoals, withBefore, type GoalRow } from './goals.ts';
 import { GROWTH } from './growth/growth.ts';
 import { IMPORT } from './import.ts';
 import { INDEX } from './index-million.ts';
 import { circumstances, type Circumstances } from './machine.ts';
-import { parseOptions, type ComparisonOptions } from './options.ts';
+import { parseOptions, USAGE, type ComparisonOptions } from './options.ts';
+import { builtRelease } from './release.ts';
 import { ResultsPage, type SectionName } from './results-page.ts';
 import { SLOW_READERS } from './slow-readers.ts';
 import { SOAK } from './soak/soak.ts';
@@ -22,8 +24,12 @@ const COMMANDS: ReadonlyMap<string | undefined, Runner> = new Map<string, Runner
   ['soak', (argv, context) => runCommand(SOAK, argv, context)],
   ['varied', (argv, context) => runCommand(VARIED, argv, context)],
 ]);
-/** What a run without a name does after the comparison. */
-const AFTERWARDS = ['growth', 'slow-readers', 'index'];
+/** What a run without a name does after the comparison, and what of it is done again for the state before. */
+const AFTERWARDS: readonly { readonly name: string; readonly again?: readonly string[] }[] = [
+  { name: 'growth', again: ['--only', 'manifests'] },
+  { name: 'slow-readers', again: [] },
+  { name: 'index' },
+];
 
 /** Runs the bench in the checkout `root`; resolves to the exit code: 0 done, 1 failed, 2 wrong usage. */
 export async function main(argv: readonly string[], root: string): Promise<number> {
@@ -38,37 +44,42 @@ export async function main(argv: readonly string[], root: string): Promise<numbe
     if (!rest.includes('--no-write')) await findings.write();
     return code;
   }
-  const options = comparisonOptions(argv);
-  let code = await runCommand(COMPARISON, argv, findings.context);
-  if (options === undefined) return code;
-  if (options.write) await findings.write();
-  for (const each of options.isComplete ? AFTERWARDS : []) {
-    say(`\n${each}`);
-    code = Math.max(code, await attempt(each, options, findings.context));
-    if (options.write) await findings.write();
+  const all: Command<ComparisonOptions> = {
+    usage: USAGE,
+    parse: parseOptions,
+    missing: missingForComparison,
+    run: (options) => inBenchFolder((folder) => runAll(options, findings, folder)),
+  };
+  return runCommand(all, argv, findings.context);
+}
+
+async function runAll(options: ComparisonOptions, findings: Findings, folder: string): Promise<boolean> {
+  const { context } = findings;
+  const { node, write, isComplete } = options;
+  const before = await builtRelease(options, context, folder);
+  let isGood = await compare(options, context, { folder, before });
+  if (write) await findings.write();
+  for (const { name, again } of isComplete ? AFTERWARDS : []) {
+    isGood = (await attempt(name, ['--node', node], context)) && isGood;
+    if (before !== undefined && again !== undefined) {
+      const args = ['--node', node, ...again];
+      await attempt(name, args, { ...findings.contextBefore, root: before.root });
+    }
+    if (write) await findings.write();
   }
   findings.tellGoals(options);
-  if (options.write) await findings.write();
-  return code;
+  if (write) await findings.write();
+  return isGood;
 }
 
 /** One that breaks does not cost what the others have found. */
-async function attempt(name: string, { node }: ComparisonOptions, context: CommandContext): Promise<number> {
+async function attempt(name: string, argv: readonly string[], context: CommandContext): Promise<boolean> {
+  say(`\n${name}`);
   try {
-    return (await COMMANDS.get(name)?.(['--node', node], context)) ?? 1;
+    return (await COMMANDS.get(name)?.(argv, context)) === 0;
   } catch (error) {
     say(`FAILED: ${name}: ${(error as Error).message}`);
-    return 1;
-  }
-}
-
-/** Undefined: they make no sense, or ask for help; the command itself says so. */
-function comparisonOptions(argv: readonly string[]): ComparisonOptions | undefined {
-  try {
-    const options = parseOptions(argv);
-    return options === 'help' ? undefined : options;
-  } catch {
-    return undefined;
+    return false;
   }
 }
 
@@ -79,6 +90,7 @@ class Findings {
   readonly #circumstances: Circumstances;
   readonly #sections = new Map<SectionName, string>();
   readonly #goals: GoalRow[] = [];
+  readonly #goalsBefore: GoalRow[] = [];
 
   constructor(root: string) {
     this.#page = new ResultsPage(root);
@@ -94,9 +106,18 @@ class Findings {
     };
   }
 
+  /** For what is measured of the state before: only what became of the promises is kept. */
+  get contextBefore(): CommandContext {
+    return {
+      ...this.context,
+      report: () => undefined,
+      promised: (rows) => void this.#goalsBefore.push(...rows),
+    };
+  }
+
   /** Their table goes on top of the page if all promises that there are were looked after. */
   tellGoals({ isComplete }: ComparisonOptions): void {
-    const table = renderGoals(this.#goals);
+    const table = renderGoals(withBefore(this.#goals, this.#goalsBefore));
     say(`\n${table}\n`);
     if (isComplete) this.#sections.set('goals', `## Goals\n\n${this.#circumstances.line}\n\n${table}`);
   }

@@ -68,9 +68,10 @@ class Measurement {
       const folder = join(this.#options.folder, contestant.name);
       await mkdir(folder, { recursive: true });
       const { place = 'near', pierheadSettings: settings = {} } = this.#scenario;
-      const upstreamUrl = this.#options.places.urls.get(place);
-      if (upstreamUrl === undefined) throw new Error(`there is no upstream ${place}`);
-      return contestant.start({ upstreamUrl, folder, settings });
+      const way = this.#options.places.ways.get(place);
+      if (way === undefined) throw new Error(`there is no upstream ${place}`);
+      const { url: upstreamUrl, caFile } = way;
+      return contestant.start({ upstreamUrl, caFile, folder, settings });
     });
   }
 

@@ -25,11 +25,17 @@ digest, and a hot one fails if upstream had to send any of the blob. What upstre
 On a machine with two cores the client has one of them: a server that needs little processor time for large blobs
 is held back by its client, and the table of processor time tells more than the rate.
 
-While a fill runs, manifests are asked for at half the rate that each contestant reached alone, on 64 connections and
-evenly spaced, whether or not the ones before have been answered, and timed from when each was due. Their client is written
-in C and, as root, goes before all others on its processor, so that its own waiting is not measured. The fill comes from an
-nginx that sends files without blocks by \`sendfile\`, at no more than 1 GB/s, and a \`curl\` reads along; the three others
-share the processors, so the rate that the fill reaches is part of the result. Each server has filled a blob before.
+Processor time is that of all processes of a server. Of Node it is told by thread, too; what all of them have more than the
+threads together, threads used that have ended. The client that never sleeps asks the kernel for answers without a pause, as
+\`wrk\` does not: it need not be woken, which on a virtual machine costs the server an interrupt for each answer.
+\`node\` is \`test/bench/bare-server.mjs\`. TLS upstream is an nginx before the same registry.
+
+While a fill runs, manifests are asked for at half the rate that each contestant reached alone, or at 2,000/s, on 64
+connections and evenly spaced, whether or not the ones before have been answered, and timed from when each was due. Their
+client is written in C and, as root, goes before all others on its processor, so that its own waiting is not measured. The
+fill comes from an nginx that sends files without blocks by \`sendfile\`, at no more than 1 GB/s, or at 125 MB/s in pieces of
+250 kB, and a \`curl\` reads along; the three others share the processors, so the rate that the fill reaches is part of the
+result. Each server has filled a blob before.
 
 Pulls are those of a Docker Engine with an empty store. \`direct\` is upstream in the place of a mirror. Upstream at
 1 Gbit/s is behind a relay that takes half a round trip of ${GIGABIT.roundTripMs} ms each way, a whole one to connect, and

@@ -1,7 +1,10 @@
 /*
  * Sends requests when they are due, whether or not those before have been answered, as `open-load.ts` tells it, and
- * prints an `OpenLoad`. In C, and before all others on its processor if it may be: a client that costs as much as the
+ * prints a `Load`. In C, and before all others on its processor if it may be: a client that costs as much as the
  * server, or waits for its turn, would be measured in the server's place.
+ *
+ * `sleepless` in place of requests per second: each connection asks again as soon as it was answered, and the client
+ * asks the kernel without a pause, so that no server has to wake it.
  *
  * Arguments: address and port (IPv4), requests per second, seconds, connections, and the request as it is sent.
  */
@@ -20,11 +23,13 @@
 #define HEAD_BYTES 8192
 /* After the last request was due. */
 #define GRACE_MS 30000
+/* Where the number of requests is not known before. */
+#define MOST_PER_SECOND 1000000
 
 struct connection {
   int socket;
-  /* Of the request under way. */
-  long index;
+  /* When the request under way was due. */
+  double due_ms;
   /* Of the answer's head, as far as it has come, and of what is missing of its body; -1: the head has not come. */
   char head[HEAD_BYTES];
   size_t head_bytes;
@@ -59,9 +64,9 @@ static void dial(struct connection *to, const char *address, int port, int poll)
   if (epoll_ctl(poll, EPOLL_CTL_ADD, to->socket, &event) != 0) fail("cannot wait for a connection");
 }
 
-static void ask(struct connection *to, const char *request, long index) {
+static void ask(struct connection *to, const char *request, double due_ms) {
   size_t bytes = strlen(request);
-  to->index = index;
+  to->due_ms = due_ms;
   if (write(to->socket, request, bytes) != (ssize_t)bytes) fail("cannot send a request");
 }
 
@@ -99,7 +104,8 @@ static int take(struct connection *from) {
 
 int main(int argc, char **argv) {
   if (argc != 7) fail("six arguments are needed");
-  double per_second = atof(argv[3]), seconds = atof(argv[4]);
+  int sleepless = strcmp(argv[3], "sleepless") == 0;
+  double per_second = sleepless ? MOST_PER_SECOND : atof(argv[3]), seconds = atof(argv[4]);
   int connections = atoi(argv[5]), poll = epoll_create1(0);
   const char *request = argv[6];
   long total = per_second * seconds < 1 ? 1 : (long)(per_second * seconds), sent = 0, answered = 0;
@@ -118,26 +124,30 @@ int main(int argc, char **argv) {
     ask(one, request, 0);
     while (!take(one)) continue;
   }
-  double started = now_ms(), step = 1000 / per_second;
-  while (answered < total) {
-    double now = now_ms();
-    if (now > started + seconds * 1000 + GRACE_MS) fail("answers are missing");
-    for (; next < freed && sent < total && started + sent * step <= now; sent++) {
-      ask(idle[next++ % connections], request, sent);
+  double started = now_ms(), end = started + seconds * 1000, now = started;
+  while (sleepless ? now < end : answered < total) {
+    if (now > end + GRACE_MS) fail("answers are missing");
+    for (; next < freed && sent < total; sent++) {
+      double due = sleepless ? now : started + sent * 1000 / per_second;
+      if (due > now) break;
+      ask(idle[next++ % connections], request, due);
     }
-    double wait_ms = next < freed && sent < total ? started + sent * step - now_ms() : 1000;
+    double wait_ms = next < freed && sent < total ? started + sent * 1000 / per_second - now_ms() : 1000;
     struct timespec timeout = {.tv_sec = 0, .tv_nsec = wait_ms <= 0 ? 0 : wait_ms < 900 ? (long)(wait_ms * 1e6) : 900000000};
+    if (sleepless) timeout.tv_nsec = 0;
     struct epoll_event ready[64];
     int count = epoll_pwait2(poll, ready, 64, &timeout, NULL);
     for (int index = 0; index < count; index++) {
       struct connection *one = ready[index].data.ptr;
       if (!take(one)) continue;
-      latencies[one->index] = now_ms() - (started + one->index * step);
-      answered++;
+      latencies[answered++] = now_ms() - one->due_ms;
       idle[freed++ % connections] = one;
     }
+    now = now_ms();
   }
-  qsort(latencies, total, sizeof *latencies, ascending);
-  printf("{\"requests\":%ld,\"p50Ms\":%.4f,\"p99Ms\":%.4f}\n", total, latencies[total / 2], latencies[total * 99 / 100]);
+  if (answered == 0) fail("no answer came");
+  qsort(latencies, answered, sizeof *latencies, ascending);
+  printf("{\"requests\":%ld,\"seconds\":%.4f,\"p50Ms\":%.4f,\"p99Ms\":%.4f}\n", answered, (now - started) / 1000,
+         latencies[answered / 2], latencies[answered * 99 / 100]);
   return 0;
 }

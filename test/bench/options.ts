@@ -33,8 +33,10 @@ npm run bench -- varied --help
   --only <names>        scenarios to run, separated by commas:
 ${wrapped(SCENARIOS.map(({ name }) => name))}
   --contestants <names> separated by commas (default ${CONTESTANT_NAMES.join(',')})
-  --against <ref>       compare with this tag or commit, too, which is built in a folder of its own by npm ci and
-                        npm run build (default: the last tag, if there is one; --no-against: nothing)
+  --against <ref>       compare with this tag, branch or commit, too, which is built in a folder of its own by npm ci
+                        and npm run build; the table of goals tells what it had before, a million manifests and
+                        slow readers included if everything runs (default: the last tag, if there is one;
+                        --no-against: nothing)
   --repeats <n>         measurements of each contestant in each scenario (default 3)
   --seconds <n>         length of each steady load (default 4)
   --node <path>         the Node binary that runs Pierhead (default: this one)

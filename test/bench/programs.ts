@@ -9,6 +9,7 @@ const PACKAGES = {
   dockerd: 'docker.io',
   docker: 'docker.io',
   gcc: 'gcc libc6-dev',
+  openssl: 'openssl',
 } as const;
 
 /** Scenarios may need more. */

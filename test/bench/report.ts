@@ -32,13 +32,19 @@ interface Detail {
   readonly unit: (scenario: Scenario) => string;
 }
 
+const perUnit = ({ cpuPer }: Scenario): string => `s per ${cpuPer ?? ''}`;
+
 const DETAILS: readonly Detail[] = [
   {
     title: 'Server processor time',
     // Upstream itself is nobody's server here.
     pick: ({ cpu }) => (cpu === 0 ? undefined : cpu),
-    unit: ({ cpuPer = '' }) => `s per ${cpuPer}`,
+    unit: perUnit,
   },
+  { title: 'Server processor time of the serving thread', pick: ({ mainCpu }) => mainCpu, unit: perUnit },
+  { title: "Server processor time of V8's threads", pick: ({ v8Cpu }) => v8Cpu, unit: perUnit },
+  { title: "Server processor time of libuv's pool", pick: ({ poolCpu }) => poolCpu, unit: perUnit },
+  { title: 'Server processor time of the hashing thread', pick: ({ workerCpu }) => workerCpu, unit: perUnit },
   { title: 'Latency, median', pick: ({ p50Ms }) => p50Ms, unit: () => 'ms' },
   { title: 'Latency, 99th percentile', pick: ({ p99Ms }) => p99Ms, unit: () => 'ms' },
   { title: 'Sent by upstream', pick: ({ upstreamShare }) => upstreamShare, unit: () => '× the blobs' },
@@ -56,15 +62,18 @@ export function renderDetails(results: readonly ScenarioResult[], { subject, pee
 function renderDetail(
   { title, pick, unit }: Detail,
   results: readonly ScenarioResult[],
-  names: readonly string[],
+  contestants: readonly string[],
 ): string {
+  const own = (name: string, { samples }: ScenarioResult): Spread | undefined =>
+    valuesOf(samples, name, pick);
+  const names = contestants.filter((name) => results.some((result) => own(name, result) !== undefined));
   const rows = results
-    .map(({ scenario, samples }) => ({
-      scenario,
-      spreads: names.map((name) => valuesOf(samples, name, pick)),
-    }))
-    .filter(({ spreads }) => spreads.some((value) => value !== undefined))
-    .map(({ scenario, spreads }) => [scenario.title, unit(scenario), ...spreads.map(formatSpread)]);
+    .filter((result) => names.some((name) => own(name, result) !== undefined))
+    .map((result) => [
+      result.scenario.title,
+      unit(result.scenario),
+      ...names.map((name) => formatSpread(own(name, result))),
+    ]);
   return rows.length === 0 ? '' : `### ${title}\n\n${table(['scenario', 'unit', ...names], rows)}`;
 }
 

@@ -1,9 +1,10 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { goalRows } from './goals.ts';
+import { goalRows, promiseRow, renderGoals, withBefore } from './goals.ts';
 import { growthPlot } from './growth/plot.ts';
 import type { ScenarioResult } from './measure.ts';
+import { renderDetails } from './report.ts';
 import { ResultsPage } from './results-page.ts';
 import type { Goal, Sample } from './scenarios/scenario.ts';
 import { percentile } from './statistics.ts';
@@ -70,19 +71,54 @@ describe('a goal', () => {
     [{ against: 'nginx', figure: 'cpu', bound: { atLeast: 3 } }, true],
     [{ bound: { atMost: 2 } }, true],
     [{ figure: 'cpu', bound: { atMost: 2 } }, false],
+    [{ figure: 'mainCpu', bound: { atMost: 2 } }, true],
   ] satisfies [Goal, boolean][])(
     'is held against the ratio of medians, or the median itself: %j',
     (goal, isMet) => {
-      const own = [1, 2, 100].map((value) => ({ value, cpu: 3 }));
-      const rows = goalRows([result([goal], { pierhead: own, nginx: [{ value: 4, cpu: 1 }] })], 'pierhead');
+      const own = [1, 2, 100].map((value) => ({ value, cpu: 3, mainCpu: 1.5 }));
+      const rows = goalRows([result([goal], { pierhead: own, nginx: [{ value: 4, cpu: 1 }] })], {
+        subject: 'pierhead',
+      });
       expect(rows.map((row) => row.isMet)).toEqual([isMet]);
     },
   );
 
   it('is not met by what was not measured', () => {
     const goal: Goal = { against: 'nginx', bound: { atMost: 1 } };
-    const [row] = goalRows([result([goal], { pierhead: [{ value: 1 }], nginx: [] })], 'pierhead');
+    const [row] = goalRows([result([goal], { pierhead: [{ value: 1 }], nginx: [] })], {
+      subject: 'pierhead',
+    });
     expect(row).toMatchObject({ found: undefined, isMet: false });
+  });
+
+  it('stands beside what the state before had, by the same peers', () => {
+    const goal: Goal = { against: 'nginx', bound: { atMost: 1 } };
+    const samples = { pierhead: [{ value: 3 }], 'v1.0': [{ value: 6 }], nginx: [{ value: 2 }] };
+    const rows = goalRows([result([goal], samples)], { subject: 'pierhead', before: 'v1.0' });
+    expect(rows).toMatchObject([{ found: '1.50×', before: '3.00×', isMet: false }]);
+    expect(renderGoals(rows)).toContain('| wanted | before | found | met |');
+  });
+
+  it('takes what the state before had from its own run, and has no column if there is none', () => {
+    const row = (figure: number) =>
+      promiseRow({ what: 'rate', unit: ' requests/s', bound: { atLeast: 20_000 }, figure });
+    expect(withBefore([row(25_000)], [row(10_000)])).toMatchObject([
+      { goal: '≥ 20,000 requests/s', found: '25,000 requests/s', before: '10,000 requests/s', isMet: true },
+    ]);
+    expect(renderGoals(withBefore([row(25_000)], []))).toContain('| wanted | found | met |');
+  });
+});
+
+describe('the table of a figure', () => {
+  it('has columns of those alone who have such a figure', () => {
+    const one = result([], {
+      pierhead: [{ value: 1, cpu: 2, mainCpu: 1.5 }],
+      nginx: [{ value: 1, cpu: 3 }],
+    });
+    const tables = renderDetails([one], { subject: 'pierhead', peers: ['nginx'] });
+    expect(tables).toContain('| scenario | unit | pierhead | nginx |');
+    expect(tables).toContain('of the serving thread\n\n| scenario | unit | pierhead |\n');
+    expect(tables).not.toContain('hashing thread');
   });
 });
 

@@ -5,15 +5,13 @@ import { get } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { processTree } from './process-probe.ts';
+import { processorTime, type ProcessorTime } from './processor-time.ts';
 import { PROGRAM_PATH } from './programs.ts';
 
 const READY_WITHIN_MS = 20_000;
 /** How exactly it is known when it was ready. */
 const ASK_EVERY_MS = 10;
 const STOP_WITHIN_MS = 40_000;
-/** USER_HZ, which Linux fixes at 100 for what it tells user space (proc(5)). */
-const TICKS_PER_SECOND = 100;
 
 /** None of them outlives the bench, however it ends. */
 const running = new Set<ChildProcess>();
@@ -28,8 +26,8 @@ export interface ServerProcess {
   readonly readyMs: number;
   /** What it wrote to standard output and standard error. */
   readonly logPath: string;
-  /** Processor time that it and its children have used so far, in seconds. */
-  cpuSeconds(): Promise<number>;
+  /** What it and its children have used so far. */
+  processorTime(): Promise<ProcessorTime>;
   /** How it ended: an exit code, or the name of a signal; undefined while it runs. */
   readonly ending: number | NodeJS.Signals | undefined;
   /** SIGTERM, and SIGKILL if it is still there after 40 s. */
@@ -79,7 +77,7 @@ export async function startServer(server: ServerCommand): Promise<ServerProcess>
     get ending() {
       return child.signalCode ?? child.exitCode ?? undefined;
     },
-    cpuSeconds: () => treeCpuSeconds(child.pid),
+    processorTime: () => processorTime(child.pid ?? 0),
     stop: () => stop(child),
   };
 }
@@ -115,19 +113,6 @@ async function stop(child: ChildProcess): Promise<void> {
   const timer = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS);
   await exited;
   clearTimeout(timer);
-}
-
-async function treeCpuSeconds(pid: number | undefined): Promise<number> {
-  if (pid === undefined) return 0;
-  const ticks = await Promise.all((await processTree(pid)).map(cpuTicks));
-  return ticks.reduce((sum, value) => sum + value, 0) / TICKS_PER_SECOND;
-}
-
-/** `utime` and `stime`, fields 14 and 15; the command before them may hold spaces, so counted from its bracket. */
-async function cpuTicks(pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return Number(fields[11]) + Number(fields[12]);
 }
 
 export async function freePort(): Promise<number> {

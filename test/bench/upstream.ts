@@ -95,7 +95,7 @@ async function quiet(server: ServerProcess): Promise<void> {
   for (let before = '', now = 'started'; before !== now;) {
     before = now;
     await sleep(QUIET_MS);
-    now = `${(await stat(server.logPath)).size} ${await server.cpuSeconds()}`;
+    now = `${(await stat(server.logPath)).size} ${(await server.processorTime()).all}`;
   }
 }
 

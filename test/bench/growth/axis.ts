@@ -1,4 +1,4 @@
-import type { SteadyLoad } from '../load.ts';
+import type { Load } from '../load.ts';
 
 /** What was found where there is so much of something. */
 export interface GrowthPoint {
@@ -19,6 +19,13 @@ export interface AxisContext {
   readonly onPoint: (point: GrowthPoint) => void;
 }
 
+/** What is promised where there is so much. */
+export interface GrowthGoal {
+  readonly amount: number;
+  readonly perSecondAtLeast: number;
+  readonly p99MsAtMost: number;
+}
+
 /** Something that there is more and more of. */
 export interface Axis {
   readonly name: string;
@@ -27,9 +34,10 @@ export interface Axis {
   /** What is asked for meanwhile, for the table. */
   readonly load: string;
   readonly amounts: readonly number[];
+  readonly goal?: GrowthGoal;
   measure(context: AxisContext, amounts: readonly number[]): Promise<void>;
 }
 
-export function growthPoint(amount: number, { requests, seconds, p99Ms }: SteadyLoad): GrowthPoint {
+export function growthPoint(amount: number, { requests, seconds, p99Ms }: Load): GrowthPoint {
   return { amount, perSecond: requests / seconds, p99Ms };
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { inBenchFolder } from '../bench-folder.ts';
 import type { Command, CommandContext } from '../command.ts';
+import { promiseRow, type GoalRow } from '../goals.ts';
 import { count } from '../options.ts';
 import { installHint, missingPrograms } from '../programs.ts';
 import { formatNumber, table } from '../report.ts';
@@ -73,6 +74,7 @@ export const GROWTH: Command<GrowthOptions> = {
     inBenchFolder(async (folder) => {
       const found = new Map<Axis, GrowthPoint[]>();
       for (const axis of options.axes) found.set(axis, await measureAxis(axis, options, context, folder));
+      context.promised([...found].flatMap(([axis, points]) => promisesOf(axis, points)));
       if (options.write) await write(found, context);
       return true;
     }),
@@ -98,6 +100,27 @@ async function measureAxis(
   await axis.measure({ root, node, folder, seconds, onPoint }, amounts);
   await rm(folder, { recursive: true, force: true });
   return points;
+}
+
+/** Two, if it was measured there. */
+function promisesOf({ noun, goal }: Axis, points: readonly GrowthPoint[]): GoalRow[] {
+  const point = points.find(({ amount }) => amount === goal?.amount);
+  if (goal === undefined || point === undefined) return [];
+  const what = `${formatNumber(goal.amount)} ${noun}, any of them, 16 connections`;
+  return [
+    promiseRow({
+      what,
+      unit: ' requests/s',
+      bound: { atLeast: goal.perSecondAtLeast },
+      figure: point.perSecond,
+    }),
+    promiseRow({
+      what: `${what}, 99th percentile`,
+      unit: ' ms',
+      bound: { atMost: goal.p99MsAtMost },
+      figure: point.p99Ms,
+    }),
+  ];
 }
 
 async function write(

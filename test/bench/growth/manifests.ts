@@ -17,6 +17,7 @@ export const MANIFESTS: Axis = {
   noun: 'cached manifests',
   load: 'any manifest by digest, each as likely as the others, 16 connections, after a start: from 100,000 on, nearly all of them come from the index',
   amounts: [100, 1000, 10_000, 100_000, 1_000_000],
+  goal: { amount: 1_000_000, perSecondAtLeast: 20_000, p99MsAtMost: 10 },
   async measure(context, amounts) {
     const hub = await startHub();
     try {

@@ -1,8 +1,8 @@
 import { downloads } from '../load.ts';
 import type { Goal, Scenario } from './scenario.ts';
-import { blobTarget, GIB, lookAtImage, targetUrl } from './targets.ts';
+import { blobTarget, GIB, lookAtImage, targetUrl, timed } from './targets.ts';
 
-interface ColdOptions extends Pick<Scenario, 'place' | 'contestants'> {
+interface ColdOptions extends Pick<Scenario, 'place' | 'contestants' | 'needs'> {
   readonly name: string;
   readonly title: string;
   /** That ask at once. */
@@ -22,14 +22,14 @@ export function coldDownload({ clients, ...options }: ColdOptions): Scenario {
       const { size } = bench.content.largeBlob;
       const url = targetUrl(server, bench, blobTarget('largeBlob'));
       await bench.upstream.takeBlobBytesSent();
-      const cpuBefore = await server.cpuSeconds();
-      const seconds = await downloads({ url, count: clients, connections: clients, size });
-      const upstreamBytes = await bench.upstream.takeBlobBytesSent();
-      const cpuSeconds = (await server.cpuSeconds()) - cpuBefore;
+      const { result, used } = await timed(server, async () => ({
+        seconds: await downloads({ url, count: clients, connections: clients, size }),
+        upstreamBytes: await bench.upstream.takeBlobBytesSent(),
+      }));
       return {
-        value: seconds,
-        cpu: cpuSeconds / ((clients * size) / GIB),
-        upstreamShare: upstreamBytes / size,
+        value: result.seconds,
+        ...used((clients * size) / GIB),
+        upstreamShare: result.upstreamBytes / size,
       };
     },
   };

@@ -2,23 +2,29 @@ import { downloads, steadyLoad } from '../load.ts';
 import { openLoad } from '../open-load.ts';
 import type { ServerProcess } from '../server-process.ts';
 import { startReading } from '../steady-reading.ts';
-import type { Scenario } from './scenario.ts';
+import type { Goal, Scenario } from './scenario.ts';
 import { blobTarget, fetchTarget, tagTarget, targetUrl } from './targets.ts';
 
 const PEAK_SECONDS = 2;
 const CONNECTIONS = 64;
 
-/** Manifests at half the rate that the contestant reached alone, timed from when each was due, while a fill runs. */
-export function manifestsDuringFill(): Scenario {
+interface DuringFillOptions extends Pick<Scenario, 'contestants'> {
+  readonly name: string;
+  readonly title: string;
+  readonly place: 'torrent' | 'line';
+  /** Default: half the rate that the contestant reached alone. */
+  readonly perSecond?: number;
+  readonly goals: readonly Goal[];
+}
+
+/** Manifests evenly spaced, and timed from when each was due, while a fill runs. */
+export function manifestsDuringFill({ perSecond, ...options }: DuringFillOptions): Scenario {
   const peaks = new WeakMap<ServerProcess, number>();
   return {
-    name: 'hot-tag-during-fill',
-    title: 'hot manifest by tag at half the peak rate while a fill of up to 1 GB/s runs, 99th percentile',
+    ...options,
     unit: 'ms',
     state: 'cold',
-    place: 'torrent',
     needs: ['gcc'],
-    goals: [{ bound: { atMost: 5 } }],
     async prepare(server, bench) {
       await fetchTarget(server, bench, tagTarget);
       // What a server does for the first time takes longer, and it is not its first fill that is to be measured.
@@ -33,7 +39,7 @@ export function manifestsDuringFill(): Scenario {
       peaks.set(server, peak.requests / peak.seconds);
     },
     async measure(server, bench) {
-      const askedPerSecond = (peaks.get(server) ?? 0) / 2;
+      const askedPerSecond = perSecond ?? (peaks.get(server) ?? 0) / 2;
       const urls = bench.torrent.map(
         ({ digest }) => `${server.url}/v2/${bench.content.repository}/blobs/${digest}`,
       );

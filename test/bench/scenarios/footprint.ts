@@ -10,7 +10,7 @@ export const START: Scenario = {
   title: 'start to ready',
   unit: 'ms',
   state: 'cold',
-  goals: [{ bound: { atMost: 400 } }],
+  goals: [{ bound: { atMost: 350 } }],
   prepare: () => Promise.resolve(),
   measure: (server) => Promise.resolve({ value: server.readyMs }),
 };

@@ -1,36 +1,41 @@
-import { downloads, steadyLoad, type SteadyLoad } from '../load.ts';
+import { downloads, steadyLoad, type Load } from '../load.ts';
+import { sleeplessLoad } from '../open-load.ts';
 import type { ServerProcess } from '../server-process.ts';
 import type { Bench, Goal, Scenario } from './scenario.ts';
 import { fetchTarget, GIB, lookAtImage, targetUrl, whileHot, type Target } from './targets.ts';
 
+const CONNECTIONS = 16;
 const WARM_UP_SECONDS = 2;
 const WARM_UP_DOWNLOADS = 8;
 /** Of the large blob in one measurement: some three or four seconds here. */
 const HOT_DOWNLOADS = 16;
 
-interface HotOptions {
+interface HotOptions extends Pick<Scenario, 'contestants'> {
   readonly name: string;
   readonly title: string;
   readonly target: Target;
   readonly goals: readonly Goal[];
 }
 
+interface HotRequestsOptions extends HotOptions {
+  /** It sleeps while it has nothing to do, and has to be woken; default: it does. */
+  readonly client?: 'sleeps' | 'never sleeps';
+}
+
 /** Small answers, each connection asking again as soon as it was answered. */
-export function hotRequests({ name, title, target, goals }: HotOptions): Scenario {
-  const load = (server: ServerProcess, bench: Bench, seconds: number): Promise<SteadyLoad> =>
-    steadyLoad({
-      url: targetUrl(server, bench, target),
-      connections: 16,
-      seconds,
-      summaryScript: bench.summaryScript,
-    });
+export function hotRequests({ target, client = 'sleeps', ...options }: HotRequestsOptions): Scenario {
+  const load = (server: ServerProcess, bench: Bench, seconds: number): Promise<Load> => {
+    const common = { url: targetUrl(server, bench, target), connections: CONNECTIONS, seconds };
+    return client === 'sleeps'
+      ? steadyLoad({ ...common, summaryScript: bench.summaryScript })
+      : sleeplessLoad({ ...common, client: bench.openLoadClient });
+  };
   return {
-    name,
-    title,
+    ...options,
     unit: 'requests/s',
     cpuPer: '10,000 requests',
     state: 'hot',
-    goals,
+    ...(client === 'sleeps' ? {} : { needs: ['gcc'] }),
     async prepare(server, bench) {
       await lookAtImage(server, bench);
       await fetchTarget(server, bench, target);
@@ -38,18 +43,14 @@ export function hotRequests({ name, title, target, goals }: HotOptions): Scenari
       await bench.upstream.takeBlobBytesSent();
     },
     async measure(server, bench) {
-      const { result, cpuSeconds } = await whileHot(server, bench, () => load(server, bench, bench.seconds));
-      return {
-        value: result.requests / result.seconds,
-        cpu: (cpuSeconds / result.requests) * 10_000,
-        p50Ms: result.p50Ms,
-        p99Ms: result.p99Ms,
-      };
+      const { result, used } = await whileHot(server, bench, () => load(server, bench, bench.seconds));
+      const { requests, seconds, p50Ms, p99Ms } = result;
+      return { value: requests / seconds, ...used(requests / 10_000), p50Ms, p99Ms };
     },
   };
 }
 
-export function hotDownloads({ name, title, target, goals }: HotOptions): Scenario {
+export function hotDownloads({ target, ...options }: HotOptions): Scenario {
   const load = (server: ServerProcess, bench: Bench, count: number): Promise<number> =>
     downloads({
       url: targetUrl(server, bench, target),
@@ -58,12 +59,10 @@ export function hotDownloads({ name, title, target, goals }: HotOptions): Scenar
       size: bench.content.largeBlob.size,
     });
   return {
-    name,
-    title,
+    ...options,
     unit: 'GB/s',
     cpuPer: 'GiB served',
     state: 'hot',
-    goals,
     async prepare(server, bench) {
       await lookAtImage(server, bench);
       await fetchTarget(server, bench, target);
@@ -72,8 +71,8 @@ export function hotDownloads({ name, title, target, goals }: HotOptions): Scenar
     },
     async measure(server, bench) {
       const bytes = HOT_DOWNLOADS * bench.content.largeBlob.size;
-      const { result, cpuSeconds } = await whileHot(server, bench, () => load(server, bench, HOT_DOWNLOADS));
-      return { value: bytes / result / 1e9, cpu: cpuSeconds / (bytes / GIB) };
+      const { result, used } = await whileHot(server, bench, () => load(server, bench, HOT_DOWNLOADS));
+      return { value: bytes / result / 1e9, ...used(bytes / GIB) };
     },
   };
 }

@@ -3,6 +3,7 @@ import { startDockerd } from '../dockerd.ts';
 import { FAR, GIGABIT } from '../places.ts';
 import type { ServerProcess } from '../server-process.ts';
 import type { Bench, Sample, Scenario } from './scenario.ts';
+import { timed } from './targets.ts';
 
 type Size = keyof Bench['images'];
 
@@ -14,11 +15,10 @@ async function pull(server: ServerProcess, bench: Bench, size: Size): Promise<Sa
   const dockerd = await startDockerd(join(bench.folder, 'dockerd'), server.url);
   try {
     await bench.upstream.takeBlobBytesSent();
-    const cpuBefore = await server.cpuSeconds();
-    const value = await dockerd.pull(`${repository.replace('library/', '')}:${tag}`);
-    const cpu = (await server.cpuSeconds()) - cpuBefore;
+    const name = `${repository.replace('library/', '')}:${tag}`;
+    const { result, used } = await timed(server, () => dockerd.pull(name));
     const upstreamShare = (await bench.upstream.takeBlobBytesSent()) / layerBytes;
-    return { value, cpu, upstreamShare };
+    return { value: result, ...used(1), upstreamShare };
   } finally {
     await dockerd.stop();
   }

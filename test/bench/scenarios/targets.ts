@@ -1,5 +1,6 @@
 import type { Content } from '../content.ts';
 import { fetchVerified } from '../load.ts';
+import { usedTime, type UsedTime } from '../processor-time.ts';
 import type { ServerProcess } from '../server-process.ts';
 import type { Bench } from './scenario.ts';
 
@@ -33,16 +34,27 @@ export async function lookAtImage(server: ServerProcess, bench: Bench): Promise<
   await fetchTarget(server, bench, digestTarget);
 }
 
+export interface Timed<T> {
+  readonly result: T;
+  /** By the server meanwhile, for each of so many units of what it did. */
+  readonly used: (units: number) => UsedTime;
+}
+
+export async function timed<T>(server: ServerProcess, work: () => Promise<T>): Promise<Timed<T>> {
+  const before = await server.processorTime();
+  const result = await work();
+  const after = await server.processorTime();
+  return { result, used: (units) => usedTime(before, after, units) };
+}
+
 /** Runs `load`; throws if upstream had to send a blob for it, or has since its bytes were last taken. */
 export async function whileHot<T>(
   server: ServerProcess,
   bench: Bench,
   load: () => Promise<T>,
-): Promise<{ result: T; cpuSeconds: number }> {
-  const cpuBefore = await server.cpuSeconds();
-  const result = await load();
-  const cpuSeconds = (await server.cpuSeconds()) - cpuBefore;
+): Promise<Timed<T>> {
+  const loaded = await timed(server, load);
   const upstreamBytes = await bench.upstream.takeBlobBytesSent();
   if (upstreamBytes > 0) throw new Error(`${server.url} was not hot: upstream sent ${upstreamBytes} bytes`);
-  return { result, cpuSeconds };
+  return loaded;
 }

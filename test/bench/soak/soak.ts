@@ -210,6 +210,6 @@ async function report({ adminUrl, memory, server }: Stage, tally: Tally): Promis
     `sent ${bytes('response_body')}, received ${bytes('upstream_body')}, resumed ${bytes('fill_resumed')}`,
     `evicted ${metrics.sum('pierhead_evicted_blobs_total')} blobs of ${bytes('evicted')}`,
     `anonymous memory at most ${humanBytes(anonBytes)}, resident ${humanBytes(residentBytes)}`,
-    `processor time ${humanDuration((await server.cpuSeconds()) * 1000)}`,
+    `processor time ${humanDuration((await server.processorTime()).all * 1000)}`,
   ];
 }
