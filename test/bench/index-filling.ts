@@ -1,7 +1,9 @@
-import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import { manifestOf } from '../../src/oci/manifest.ts';
+import type * as Built from '../../src/store/index/tables.ts';
 
 const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
 const IMAGES_PER_REPOSITORY = 50;
@@ -12,9 +14,9 @@ const LAYOUT = 2;
 export interface IndexedImage {
   /** As clients call it. */
   readonly repository: string;
-  readonly digest: string;
+  readonly digest: Digest;
   readonly bytes: Buffer;
-  readonly blobs: readonly { readonly digest: string; readonly size: number }[];
+  readonly blobs: readonly { readonly digest: Digest; readonly size: number }[];
   /** When it was last pulled, ms since the epoch. */
   readonly usedAt: number;
 }
@@ -28,7 +30,7 @@ export interface ImageShape {
 /** The same for the same number and shape. */
 export function indexedImage(number: number, { blobs: count, blobBytes, usedAt }: ImageShape): IndexedImage {
   const blobs = Array.from({ length: count }, (_, layer) => ({
-    digest: `sha256:${createHash('sha256').update(`${number}/${layer}`).digest('hex')}`,
+    digest: digestOf(Buffer.from(`${number}/${layer}`)),
     size: blobBytes,
   }));
   const [config, ...layers] = blobs.map((blob, layer) => ({
@@ -37,22 +39,9 @@ export function indexedImage(number: number, { blobs: count, blobBytes, usedAt }
   }));
   const document = { schemaVersion: 2, mediaType: MANIFEST_TYPE, config, layers };
   const bytes = Buffer.from(JSON.stringify(document));
-  const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+  const digest = digestOf(bytes);
   const repository = `bench/repository-${Math.floor(number / IMAGES_PER_REPOSITORY)}`;
   return { repository, digest, bytes, blobs, usedAt };
-}
-
-/** What is used of the built index. */
-interface Tables {
-  readonly environment: {
-    write(change: () => void, options: { frees: boolean }): Promise<void>;
-    close(): Promise<void>;
-  };
-  readonly manifests: { put(manifest: object, usedAt: number): void };
-  readonly blobs: { put(digest: string, size: number, usedAt: number): void };
-  readonly links: { put(repository: string, digest: string, link: object): void };
-  readonly repositories: { list(repository: string): void };
-  readonly meta: { put(name: string, value: number): void };
 }
 
 export interface FillingOptions {
@@ -68,9 +57,9 @@ export interface FillingOptions {
 export async function fillIndex({ root, dataDir, images, withBlobs }: FillingOptions): Promise<void> {
   await mkdir(dataDir, { recursive: true });
   await writeFile(join(dataDir, 'version'), `${LAYOUT}\n`);
-  const { IndexTables } = (await import(pathToFileURL(join(root, 'dist/store/index/tables.js')).href)) as {
-    IndexTables: new (path: string, options: { readOnly: boolean }) => Tables;
-  };
+  const { IndexTables } = (await import(
+    pathToFileURL(join(root, 'dist/store/index/tables.js')).href
+  )) as typeof Built;
   const tables = new IndexTables(join(dataDir, 'index'), { readOnly: false });
   const commit = (step: readonly IndexedImage[]): Promise<void> =>
     tables.environment.write(() => step.forEach((image) => enter(tables, image, withBlobs)), { frees: true });
@@ -86,10 +75,11 @@ export async function fillIndex({ root, dataDir, images, withBlobs }: FillingOpt
   await tables.environment.close();
 }
 
-function enter(tables: Tables, image: IndexedImage, withBlobs: boolean): void {
+function enter(tables: Built.IndexTables, image: IndexedImage, withBlobs: boolean): void {
   const { digest, bytes, blobs, usedAt } = image;
   const repository = `docker.io/${image.repository}`;
-  tables.manifests.put({ digest, mediaType: MANIFEST_TYPE, bytes }, usedAt);
+  tables.manifests.put(manifestOf({ digest, mediaType: MANIFEST_TYPE, bytes }), usedAt);
+  tables.manifests.index(digest, usedAt);
   tables.links.put(repository, digest, { by: 'upstream', size: bytes.length });
   for (const blob of blobs) {
     if (withBlobs) tables.blobs.put(blob.digest, blob.size, usedAt);
