@@ -2,7 +2,7 @@ import type { OnReadOpts, Socket } from 'node:net';
 import { hold, release, takeBuffer } from '../../lib/receive-buffers.ts';
 
 /** Enough for heads and short bodies. Each connection keeps such a buffer, idle ones too. */
-const SMALL_BYTES = 16 * 1024;
+const SMALL_BYTES = 64 * 1024;
 
 /** Many bytes are read at a time into large buffers, or few into a small one. */
 type ReceiveMode = 'bulk' | 'small';
