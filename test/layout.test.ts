@@ -37,7 +37,6 @@ const HELD_ELSEWHERE: Readonly<Record<string, string>> = {
   'http/registry/errors.ts': 'http/registry/server.test.ts',
   'http/registry/exchange.ts': 'http/admin/routes.flow.test.ts',
   'http/registry/lists.ts': 'mirror/lists/listing.flow.test.ts',
-  'http/registry/route.ts': 'http/registry/door.flow.test.ts',
   'http/server/listener.ts': 'http/registry/server.test.ts',
   'image-files/needed.ts': 'image-files/source.test.ts',
   'image-files/yaml-tree.ts': 'image-files/compose.test.ts',

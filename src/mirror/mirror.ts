@@ -1,4 +1,4 @@
-import { type MaybePromise, withinMs } from '../lib/promises.ts';
+import { after, type MaybePromise, withinMs } from '../lib/promises.ts';
 import type { Digest } from '../oci/digest.ts';
 import { DOCKER_HUB, isRepositoryName, registryHost, type Repository } from '../oci/reference.ts';
 import type { TagPage } from '../oci/tag-page.ts';
@@ -31,7 +31,7 @@ export interface MirrorOptions {
   readonly onManifest: (served: ServedManifest) => void;
 }
 
-/** Answers pulls from cache or upstream. All methods throw PullError; any other error is a fault of this program. */
+/** Answers pulls from cache or upstream. All methods throw PullError, or reject with one; any other error is a fault of this program. */
 export class Mirror {
   readonly #options: MirrorOptions;
 
@@ -62,12 +62,14 @@ export class Mirror {
     return { host, name: host === DOCKER_HUB && !path.includes('/') ? `library/${path}` : path };
   }
 
-  async manifest(request: ManifestRequest): Promise<ManifestAnswer> {
+  /** At once if the answer is cached and fresh. */
+  manifest(request: ManifestRequest): MaybePromise<ManifestAnswer> {
     const upstream = this.#upstream(request.repository);
     const pulled = this.#inTime(() => this.#options.manifests.pull(upstream, request), request);
-    const answer = pulled instanceof Promise ? await pulled : pulled;
-    this.#options.onManifest({ upstream, request, answer });
-    return answer;
+    return after(pulled, (answer) => {
+      this.#options.onManifest({ upstream, request, answer });
+      return answer;
+    });
   }
 
   async headBlob(

@@ -1,5 +1,5 @@
 import type { HttpBindings } from '@hono/node-server';
-import type { Asked, Route } from '../../src/http/registry/route.ts';
+import type { Admitted, Route } from '../../src/http/registry/route.ts';
 import { createRoutes } from '../../src/http/registry/routes.ts';
 import type { RequestKind } from '../../src/http/registry/exchange.ts';
 import type { Mirror } from '../../src/mirror/mirror.ts';
@@ -17,12 +17,14 @@ const GET = new Request('http://mirror/');
 const RESPONSE = new Response();
 const chosen: ChosenRoute[] = [];
 
-const record: Route = (kind, answer) => (context) => {
+const record: Route = (kind, read) => (context) => {
   const params = context.req.param();
-  const exchange = { kind, request: context.env.incoming } as Asked['exchange'];
-  const asked = { exchange, param: (name: string) => params[name] } as Asked;
+  const exchange = { kind, request: context.env.incoming } as Admitted['exchange'];
   // This one alone finds out in its answer that there is no such resource.
-  if (kind === 'catalog') void (async () => answer(asked))().catch(() => undefined);
+  if (kind === 'catalog') {
+    const answer = read({ params, query: new URLSearchParams() });
+    void (async () => answer({ exchange } as Admitted))().catch(() => undefined);
+  }
   chosen.push({ kind: exchange.kind, params });
   return RESPONSE;
 };

@@ -124,7 +124,9 @@ export interface ClientRule {
   readonly resolve?: 'always' | 'negotiate';
 }
 
-type FoundRule = Omit<ClientRule, 'network' | 'platform'> & { readonly platform?: Platform | undefined };
+export type FoundRule = Omit<ClientRule, 'network' | 'platform'> & {
+  readonly platform?: Platform | undefined;
+};
 
 /** Returns a function that finds the first rule whose network contains an address. */
 export function clientRuleFinder(rules: readonly ClientRule[]): (address: string) => FoundRule | undefined {

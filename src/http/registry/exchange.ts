@@ -34,8 +34,8 @@ export function isHead(exchange: Exchange): boolean {
 }
 
 /** True for GET and HEAD. */
-export function isRead(exchange: Exchange): boolean {
-  return exchange.request.method === 'GET' || isHead(exchange);
+export function isRead({ method }: IncomingMessage): boolean {
+  return method === 'GET' || method === 'HEAD';
 }
 
 /** The status of the response; 499, as in nginx, if the client left before the headers. */

@@ -1,5 +1,6 @@
 import { Hono } from 'hono';
 import { RegExpRouter } from 'hono/router/reg-exp-router';
+import { after } from '../../lib/promises.ts';
 import type { Mirror } from '../../mirror/mirror.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import { parsePlatform, PLATFORM_FORM, type Platform } from '../../oci/platform.ts';
@@ -11,10 +12,8 @@ import { isHead, isRead, sendBytes, type Exchange } from './exchange.ts';
 import { cacheStatusHeader } from './headers.ts';
 import { catalogLimit, pageQuery, sendCatalog, sendTags, sendReferrers } from './lists.ts';
 import { sendManifest } from './manifest.ts';
-import type { Answer, Asked, PlatformRules, RegistryEnv, Route } from './route.ts';
+import type { Admitted, Answer, Asked, PlatformRules, Reader, RegistryEnv, Route } from './route.ts';
 
-/** Shared, so never changed. */
-const NO_QUERY = new URLSearchParams();
 /** A path that no route matches. */
 const NOWHERE = '/';
 
@@ -36,33 +35,37 @@ export function createRoutes({ mirror, health }: RoutesOptions, route: Route): H
     // Where it fails, Hono would choose TrieRouter, which matches `/manifests-2` as `/manifests`.
     router: new RegExpRouter(),
   });
-  const inRepository = (answer: AnswerInRepository): Answer => {
-    return (asked) => answer(mirror, asked, findRepository(mirror, asked));
+  const inRepository = (read: ReaderInRepository): Reader => {
+    return (asked) => answerIn(findRepository(mirror, asked), (found) => read(mirror, found));
   };
   app.get(
     '/healthz',
-    route('health', ({ exchange }) => sendHealth(exchange, 200, ALIVE)),
+    route('health', () => answerAlive),
   );
   app.get(
     '/readyz',
-    route('health', ({ exchange }) => {
+    route('health', () => ({ exchange }) => {
       const { status, body } = readiness(health());
       sendHealth(exchange, status, body);
     }),
   );
-  app.on('GET', ['/v2', '/v2/'], route('ping', answerPing));
-  app.get(`/v2/${NAME}/manifests/:reference`, route('manifest', inRepository(answerManifest)));
-  app.get(`/v2/${NAME}/blobs/:digest`, route('blob', inRepository(answerBlob)));
-  app.get(`/v2/${NAME}/tags/list`, route('tags', inRepository(answerTags)));
-  app.get(`/v2/${NAME}/referrers/:digest`, route('referrers', inRepository(answerReferrers)));
+  app.on(
+    'GET',
+    ['/v2', '/v2/'],
+    route('ping', () => answerPing),
+  );
+  app.get(`/v2/${NAME}/manifests/:reference`, route('manifest', inRepository(readManifest)));
+  app.get(`/v2/${NAME}/blobs/:digest`, route('blob', inRepository(readBlob)));
+  app.get(`/v2/${NAME}/tags/list`, route('tags', inRepository(readTags)));
+  app.get(`/v2/${NAME}/referrers/:digest`, route('referrers', inRepository(readReferrers)));
   // RegExpRouter allows no fixed word where another route has a parameter.
   app.get(
     `/v2/${NAME}`,
     route('catalog', (asked) =>
-      asked.param('name') === '_catalog' ? answerCatalog(mirror, asked) : answerOther(asked),
+      asked.params.name === '_catalog' ? readCatalog(mirror, asked) : answerOther,
     ),
   );
-  app.notFound(route('other', answerOther));
+  app.notFound(route('other', () => answerOther));
   return app;
 }
 
@@ -92,9 +95,8 @@ function queryAt(target: string): number {
   return question < 0 ? target.length : question;
 }
 
-function queryOf({ request: { url = '' } }: Exchange): URLSearchParams {
-  const at = queryAt(url);
-  return at === url.length ? NO_QUERY : new URLSearchParams(url.slice(at + 1));
+function answerAlive({ exchange }: Admitted): void {
+  sendHealth(exchange, 200, ALIVE);
 }
 
 function sendHealth(exchange: Exchange, status: number, body: object): void {
@@ -104,7 +106,7 @@ function sendHealth(exchange: Exchange, status: number, body: object): void {
   });
 }
 
-function answerPing({ exchange }: Asked): void {
+function answerPing({ exchange }: Admitted): void {
   sendBytes(exchange, 200, {
     headers: {
       'Content-Type': 'application/json',
@@ -115,64 +117,77 @@ function answerPing({ exchange }: Asked): void {
   });
 }
 
-function answerOther({ exchange }: Asked): never {
+function answerOther({ exchange }: Admitted): never {
   exchange.kind = 'other';
-  if (isRead(exchange)) throw new RequestError(404, 'NAME_UNKNOWN', 'no such resource in the registry API');
+  if (isRead(exchange.request))
+    throw new RequestError(404, 'NAME_UNKNOWN', 'no such resource in the registry API');
   throw new RequestError(405, 'UNSUPPORTED', 'this is a read-only mirror: push to the registry itself');
 }
 
-async function answerCatalog(mirror: Mirror, { exchange, mayPull }: Asked): Promise<void> {
-  const page = pageQuery(queryOf(exchange));
+function readCatalog(mirror: Mirror, { query }: Asked): Answer {
+  const page = pageQuery(query);
   const limit = catalogLimit(page);
-  const names = await mirror.repositories({ after: page.last, limit: limit + 1, mayPull });
-  sendCatalog(exchange, names, limit);
+  return async ({ exchange, mayPull }) => {
+    const names = await mirror.repositories({ after: page.last, limit: limit + 1, mayPull });
+    sendCatalog(exchange, names, limit);
+  };
 }
 
-interface InRepository {
+interface InRepository extends Asked {
   readonly repository: Repository;
-  readonly query: URLSearchParams;
+  readonly key: string;
+  readonly namespace: string | undefined;
 }
 
-type AnswerInRepository = (mirror: Mirror, asked: Asked, found: InRepository) => Promise<void>;
+type ReaderInRepository = (mirror: Mirror, found: InRepository) => Answer;
 
-/** Throws RequestError if the repository's name is malformed or the account may not pull it. */
-function findRepository(mirror: Mirror, { exchange, param, mayPull }: Asked): InRepository {
-  const query = queryOf(exchange);
+/** Throws RequestError if the repository's name is malformed. */
+function findRepository(mirror: Mirror, { params, query }: Asked): InRepository {
   const namespace = query.get('ns') ?? undefined;
-  const repository = mirror.locate(param('name'), namespace);
+  const repository = mirror.locate(params.name ?? '', namespace);
   if (repository === undefined)
     throw new RequestError(404, 'NAME_INVALID', 'the repository name is malformed');
-  exchange.repository = repositoryKey(repository);
-  if (mayPull?.(exchange.repository) === false) {
-    throw new RequestError(403, 'DENIED', `this account may not pull from ${exchange.repository}`);
-  }
-  exchange.namespace = namespace;
-  return { repository, query };
+  return { params, query, repository, key: repositoryKey(repository), namespace };
 }
 
-async function answerManifest(
-  mirror: Mirror,
-  { exchange, param, platforms }: Asked,
-  { repository, query }: InRepository,
-): Promise<void> {
-  const text = param('reference');
+/** The answer throws RequestError if the account may not pull the repository. What else is asked for is read then. */
+function answerIn(found: InRepository, read: (found: InRepository) => Answer): Answer {
+  const { key, namespace } = found;
+  let answer: Answer | undefined;
+  return (admitted) => {
+    const { exchange, mayPull } = admitted;
+    exchange.repository = key;
+    if (mayPull?.(key) === false) {
+      throw new RequestError(403, 'DENIED', `this account may not pull from ${key}`);
+    }
+    exchange.namespace = namespace;
+    answer ??= read(found);
+    return answer(admitted);
+  };
+}
+
+function readManifest(mirror: Mirror, { params, query, repository }: InRepository): Answer {
+  const text = params.reference ?? '';
   const reference = parseReference(text);
   if (reference === undefined) {
     if (text.includes(':')) throw new RequestError(400, 'DIGEST_INVALID', 'the digest is malformed');
     throw new RequestError(404, 'MANIFEST_UNKNOWN', 'the tag is malformed');
   }
-  exchange.reference = text;
   const platform = platformQuery(query);
-  // Errors depend on the client, too: another platform may have a manifest.
-  if (reference.kind === 'tag') exchange.vary = varyOf(platforms);
-  const { accept, 'user-agent': userAgent } = exchange.request.headers;
-  const answer = await mirror.manifest({
-    repository,
-    reference,
-    client: { address: exchange.client, accept, userAgent, platform, rule: platforms.rule },
-    headOnly: isHead(exchange),
-  });
-  sendManifest(exchange, answer);
+  return ({ exchange, platforms }) => {
+    exchange.reference = text;
+    if (platform instanceof RequestError) throw platform;
+    // Errors depend on the client, too: another platform may have a manifest.
+    if (reference.kind === 'tag') exchange.vary = varyOf(platforms);
+    const { accept, 'user-agent': userAgent } = exchange.request.headers;
+    const answer = mirror.manifest({
+      repository,
+      reference,
+      client: { address: exchange.client, accept, userAgent, platform, rule: platforms.rule },
+      headOnly: isHead(exchange),
+    });
+    return after(answer, (found) => sendManifest(exchange, found));
+  };
 }
 
 /** `*` stands for more than request headers, such as the client's address (RFC 9110 section 12.5.5). */
@@ -180,54 +195,53 @@ function varyOf({ varies }: PlatformRules): string {
   return varies === 'by-network' ? '*' : 'Accept, User-Agent';
 }
 
-async function answerBlob(mirror: Mirror, asked: Asked, { repository }: InRepository): Promise<void> {
-  const { exchange } = asked;
-  const digest = requireDigest(asked);
-  if (isHead(exchange)) {
-    sendBlobHead(exchange, digest, await mirror.headBlob(repository, digest));
-    return;
-  }
-  const body = await mirror.openBlob(repository, digest, exchange.client);
-  if (exchange.response.destroyed) {
-    body.close();
-    return;
-  }
-  await sendBlob(exchange, digest, body);
+function readBlob(mirror: Mirror, found: InRepository): Answer {
+  const { repository } = found;
+  const digest = requireDigest(found);
+  return async ({ exchange }) => {
+    exchange.reference = digest;
+    if (isHead(exchange)) {
+      sendBlobHead(exchange, digest, await mirror.headBlob(repository, digest));
+      return;
+    }
+    const body = await mirror.openBlob(repository, digest, exchange.client);
+    if (exchange.response.destroyed) {
+      body.close();
+      return;
+    }
+    await sendBlob(exchange, digest, body);
+  };
 }
 
-async function answerTags(
-  mirror: Mirror,
-  { exchange, param }: Asked,
-  { repository, query }: InRepository,
-): Promise<void> {
-  sendTags(exchange, param('name'), await mirror.tags(repository, pageQuery(query)));
+function readTags(mirror: Mirror, { params, query, repository }: InRepository): Answer {
+  const page = pageQuery(query);
+  const name = params.name ?? '';
+  return async ({ exchange }) => sendTags(exchange, name, await mirror.tags(repository, page));
 }
 
-async function answerReferrers(
-  mirror: Mirror,
-  asked: Asked,
-  { repository, query }: InRepository,
-): Promise<void> {
+function readReferrers(mirror: Mirror, found: InRepository): Answer {
+  const { query, repository } = found;
   const artifactTypes = query.getAll('artifactType');
-  const answer = await mirror.referrers(repository, requireDigest(asked));
-  sendReferrers(asked.exchange, answer, artifactTypes);
+  const digest = requireDigest(found);
+  return async ({ exchange }) => {
+    exchange.reference = digest;
+    sendReferrers(exchange, await mirror.referrers(repository, digest), artifactTypes);
+  };
 }
 
-function requireDigest({ exchange, param }: Asked): Digest {
-  const text = param('digest');
-  const digest = parseDigest(text);
+/** Throws RequestError. */
+function requireDigest({ params }: InRepository): Digest {
+  const digest = parseDigest(params.digest ?? '');
   if (digest === undefined) throw new RequestError(400, 'DIGEST_INVALID', 'the digest is malformed');
-  exchange.reference = text;
   return digest;
 }
 
-function platformQuery(query: URLSearchParams): Platform | undefined {
+function platformQuery(query: URLSearchParams): Platform | RequestError | undefined {
   const text = query.get('platform');
   if (text === null) return undefined;
   // Clients do not encode the plus of `windows(10.0.20348+win32k)/amd64`, which a query decodes to a space.
-  const platform = parsePlatform(text.replaceAll(' ', '+'));
-  if (platform === undefined) {
-    throw new RequestError(400, 'UNSUPPORTED', `platform is "${text}"; allowed: ${PLATFORM_FORM}`);
-  }
-  return platform;
+  return (
+    parsePlatform(text.replaceAll(' ', '+')) ??
+    new RequestError(400, 'UNSUPPORTED', `platform is "${text}"; allowed: ${PLATFORM_FORM}`)
+  );
 }

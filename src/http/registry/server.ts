@@ -1,11 +1,10 @@
 import type { ServerResponse, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Tell } from '../../events/events.ts';
 import { createHttpServer, type HttpServerOptions } from '../server/server.ts';
-import { requestEnded, type Exchange } from './exchange.ts';
-import { createRoute, type RouteOptions } from './route.ts';
+import { isRead, requestEnded, type Exchange } from './exchange.ts';
+import { Routing, type RouteOptions } from './route.ts';
 import { createRoutes, type RoutesOptions } from './routes.ts';
 import { refuseUnreadable, statusOf } from './unreadable.ts';
 
@@ -60,20 +59,23 @@ const WRITE = new Request('http://mirror/', { method: 'POST' });
 export function createRegistryServer(options: RegistryServerOptions): Server {
   const { tell } = options;
   const open = new OpenAnswers();
-  const route = createRoute(options, (exchange) =>
+  const routing = new Routing(options, (exchange) =>
     open.begin(exchange, () => tell('request', requestEnded(exchange))),
   );
-  const routes = createRoutes(options, route);
-  // Routes answer their own errors. An error outside them must end this one response, not the server.
-  routes.onError((error, { env: { outgoing } }) => {
-    tell('fault', { where: 'other', error });
-    outgoing.destroy();
-    return RESPONSE_ALREADY_SENT;
+  const routes = createRoutes(options, routing.route);
+  routes.onError((error) => {
+    throw error;
   });
   const server = createHttpServer(options, (incoming, outgoing) => {
     incoming.url = originForm(incoming.url ?? '/');
-    const isRead = incoming.method === 'GET' || incoming.method === 'HEAD';
-    void routes.fetch(isRead ? READ : WRITE, { incoming, outgoing });
+    try {
+      if (routing.answerKnown(incoming, outgoing)) return;
+      void routes.fetch(isRead(incoming) ? READ : WRITE, { incoming, outgoing });
+    } catch (error) {
+      // Routes answer their own errors. An error outside them must end this one response, not the server.
+      tell('fault', { where: 'other', error });
+      outgoing.destroy();
+    }
   });
   server.on('clientError', (error, connection) => refuseMalformed(error, connection, { open, tell }));
   // Without a listener, Node ends the connection with no response.
