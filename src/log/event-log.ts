@@ -40,24 +40,23 @@ export class EventLog implements Listener {
   }
 
   /** One line per request, without its query. Repository and reference have passed the grammar, or are absent. */
-  request({ isAborted, userAgent, durationMs, ...request }: RequestEnded): void {
-    const { client, account, method, kind, repository, reference, status, bytes, cache } = request;
+  request(request: RequestEnded): void {
     const line = {
-      client,
-      account,
-      method,
-      kind,
-      repository,
-      reference,
-      status,
-      bytes,
-      durationMs: Math.round(durationMs * 10) / 10,
-      cache,
-      aborted: isAborted ? true : undefined,
+      client: request.client,
+      account: request.account,
+      method: request.method,
+      kind: request.kind,
+      repository: request.repository,
+      reference: request.reference,
+      status: request.status,
+      bytes: request.bytes,
+      durationMs: Math.round(request.durationMs * 10) / 10,
+      cache: request.cache,
+      aborted: request.isAborted ? true : undefined,
       // Node lets C1 controls pass, and some terminals obey them.
-      userAgent: userAgent?.replaceAll(/[\u0080-\u009f]/g, '?'),
+      userAgent: request.userAgent?.replaceAll(/[\u0080-\u009f]/g, '?'),
     };
-    if (kind === 'health') this.#log.debug(line, 'request');
+    if (request.kind === 'health') this.#log.debug(line, 'request');
     else this.#log.info(line, 'request');
   }
 
