@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import type {
   BadContent,
   ConnectionRefused,
@@ -11,6 +11,7 @@ import type {
   UpstreamRequest,
 } from '../events/events.ts';
 import { errorCode } from '../lib/errors.ts';
+import { HistogramInRows, Tally } from './tally.ts';
 import { UpstreamMetrics } from './upstream.ts';
 
 const REDIS_STATES = ['up', 'waiting', 'down'] as const;
@@ -57,7 +58,7 @@ export interface ListedMetric {
 export class Metrics implements Listener {
   readonly #registry = new Registry();
   readonly upstreams = new UpstreamMetrics(this.#registry);
-  readonly #requests = this.#counter('requests_total', 'Number of client requests', [
+  readonly #requests = this.#tally('requests_total', 'Number of client requests', [
     'kind',
     'status',
     'cache',
@@ -68,7 +69,7 @@ export class Metrics implements Listener {
     ['reason'],
   );
   #certificateExpiry: Gauge | undefined;
-  readonly #clientBytes = this.#counter('response_body_bytes_total', 'Number of body bytes sent to clients', [
+  readonly #clientBytes = this.#tally('response_body_bytes_total', 'Number of body bytes sent to clients', [
     'kind',
   ]);
   readonly #upstreamBytes = this.#counter(
@@ -93,7 +94,7 @@ export class Metrics implements Listener {
     'Number of segments of downloads: one per download, and one per reader far ahead',
     [],
   );
-  readonly #pulls = this.#counter('pulls_total', 'Number of image manifests that clients got', [
+  readonly #pulls = this.#tally('pulls_total', 'Number of image manifests that clients got', [
     'image',
     'platform',
   ]);
@@ -138,13 +139,15 @@ export class Metrics implements Listener {
     'Number of manifest requests that a fleet sends once, by what this server did',
     ['end'],
   );
-  readonly #durations = new Histogram({
-    name: 'pierhead_request_duration_seconds',
-    help: 'Seconds from a request to the end of its answer',
-    labelNames: ['kind'] as const,
-    buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300],
-    registers: [this.#registry],
-  });
+  readonly #durations = new HistogramInRows(
+    {
+      name: 'pierhead_request_duration_seconds',
+      help: 'Seconds from a request to the end of its answer',
+      buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300],
+      registers: [this.#registry],
+    },
+    'kind',
+  );
 
   constructor() {
     collectDefaultMetrics({ register: this.#registry });
@@ -213,9 +216,9 @@ export class Metrics implements Listener {
   }
 
   request({ kind, status, cache, bytes, durationMs }: RequestEnded): void {
-    this.#requests.inc({ kind, status: String(status), cache });
-    if (bytes > 0) this.#clientBytes.inc({ kind }, bytes);
-    this.#durations.observe({ kind }, durationMs / 1000);
+    this.#requests.add(1, kind, status, cache);
+    if (bytes > 0) this.#clientBytes.add(bytes, kind);
+    this.#durations.observe(kind, durationMs / 1000);
   }
 
   connectionRefused({ why: reason }: ConnectionRefused): void {
@@ -232,7 +235,7 @@ export class Metrics implements Listener {
   }
 
   unreadable({ status }: Events['unreadable']): void {
-    this.#requests.inc({ kind: 'other', status: String(status), cache: 'local' });
+    this.#requests.add(1, 'other', status, 'local');
   }
 
   upstreamRequest({ upstream, kind, method, outcome }: UpstreamRequest): void {
@@ -250,7 +253,7 @@ export class Metrics implements Listener {
   }
 
   pull({ image, platform }: Events['pull']): void {
-    this.#pulls.inc({ image, platform });
+    this.#pulls.add(1, image, platform);
   }
 
   prefetched({ kind }: Events['prefetched']): void {
@@ -312,6 +315,10 @@ export class Metrics implements Listener {
 
   #counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {
     return new Counter({ name: `pierhead_${name}`, help, labelNames, registers: [this.#registry] });
+  }
+
+  #tally<L extends string>(name: string, help: string, labelNames: readonly L[]): Tally<L> {
+    return new Tally({ name: `pierhead_${name}`, help, registers: [this.#registry] }, labelNames);
   }
 
   #gauge(name: string, help: string, read: () => number): void {
