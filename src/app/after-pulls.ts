@@ -3,9 +3,11 @@ import type { Settings } from '../config/settings.ts';
 import type { Tell } from '../events/events.ts';
 import { atMost } from '../lib/caches.ts';
 import { networkAround, networkOverlap } from '../lib/networks.ts';
+import { TurnEnd } from '../lib/turns.ts';
 import { Prefetcher, type PrefetcherOptions } from '../mirror/after-pull/prefetch.ts';
 import { PullRecorder } from '../mirror/after-pull/recorder.ts';
 import { PullStatistics } from '../mirror/after-pull/statistics.ts';
+import type { ServedManifest } from '../mirror/manifest/manifests.ts';
 import type { MirrorOptions } from '../mirror/mirror.ts';
 import { parsePlatform, type Platform } from '../oci/platform.ts';
 import type { ImageResolverOptions } from '../operations/images/resolve.ts';
@@ -74,12 +76,17 @@ export function createFollowUps({ settings, history, ...parts }: FollowUpParts):
     platforms: settings.platforms.flatMap((text) => parsePlatform(text) ?? []),
     mayPrefetch: (upstream, repository) => upstream.mayPrefetch(repository),
   });
-  return {
-    manifestServed: (served) => {
+  const followUp = new TurnEnd<ServedManifest>((served) => {
+    try {
       statistics.manifestServed(served);
       recorder.manifestServed(served);
       prefetcher.manifestServed(served);
-    },
+    } catch (error) {
+      parts.tell('fault', { where: 'after pull', error });
+    }
+  });
+  return {
+    manifestServed: (served) => followUp.add(served),
     close: () => prefetcher.close(),
   };
 }

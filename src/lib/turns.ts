@@ -47,6 +47,30 @@ function schedule(): void {
   });
 }
 
+/**
+ * Gathers the items of one turn of the event loop, and handles them together at its end. Runs in a row find their code
+ * and data in the processor's caches; between other work they do not, and take longer.
+ */
+export class TurnEnd<T> {
+  readonly #handle: (item: T) => void;
+  #items: T[] = [];
+
+  /** `handle` must not throw. */
+  constructor(handle: (item: T) => void) {
+    this.#handle = handle;
+  }
+
+  add(item: T): void {
+    if (this.#items.push(item) === 1) setImmediate(() => this.#end());
+  }
+
+  #end(): void {
+    const items = this.#items;
+    this.#items = [];
+    for (const item of items) this.#handle(item);
+  }
+}
+
 const STEP = 200;
 
 /**

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fairTurn } from '../../src/lib/turns.ts';
+import { fairTurn, TurnEnd } from '../../src/lib/turns.ts';
 
 describe('bulk work', () => {
   it('goes on one piece per turn of the event loop, in the order in which they were asked for', async () => {
@@ -14,5 +14,22 @@ describe('bulk work', () => {
     }
     expect(done).toEqual(Array.from({ length: 20 }, (_, index) => index));
     expect(perTurn).toEqual(pieces.map(() => 1));
+  });
+});
+
+describe('the end of a turn', () => {
+  it('has all items of the turn, in order, and those that come meanwhile are of the next', async () => {
+    const handled: string[] = [];
+    const end = new TurnEnd<string>((item) => {
+      handled.push(item);
+      if (item === 'a') end.add('of the next turn');
+    });
+    end.add('a');
+    end.add('b');
+    expect(handled).toEqual([]);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(handled).toEqual(['a', 'b']);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(handled).toEqual(['a', 'b', 'of the next turn']);
   });
 });

@@ -2,6 +2,7 @@ import type { ServerResponse, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { RequestEnded, Tell } from '../../events/events.ts';
+import { TurnEnd } from '../../lib/turns.ts';
 import { createHttpServer, type HttpServerOptions } from '../server/server.ts';
 import { isRead, requestEnded, type Exchange } from './exchange.ts';
 import { Routing, type RouteOptions } from './route.ts';
@@ -44,29 +45,6 @@ function endWaiting(response: ServerResponse): void {
   response.emit('close');
 }
 
-/**
- * Reports the requests that ended in one turn of the event loop together, at its end: the code of log and metrics then
- * runs from the processor's caches. One by one, it costs twice as much.
- */
-class RequestReports {
-  readonly #tell: Tell<'request'>;
-  #ended: RequestEnded[] = [];
-
-  constructor(tell: Tell<'request'>) {
-    this.#tell = tell;
-  }
-
-  add(request: RequestEnded): void {
-    if (this.#ended.push(request) === 1) setImmediate(() => this.#report());
-  }
-
-  #report(): void {
-    const ended = this.#ended;
-    this.#ended = [];
-    for (const request of ended) this.#tell('request', request);
-  }
-}
-
 export interface RegistryServerOptions extends HttpServerOptions, RouteOptions, RoutesOptions {
   readonly tell: Tell<'connectionRefused' | 'request' | 'unreadable' | 'fault'>;
 }
@@ -82,9 +60,9 @@ const WRITE = new Request('http://mirror/', { method: 'POST' });
 export function createRegistryServer(options: RegistryServerOptions): Server {
   const { tell } = options;
   const open = new OpenAnswers();
-  const reports = new RequestReports(tell);
+  const ended = new TurnEnd<RequestEnded>((request) => tell('request', request));
   const routing = new Routing(options, (exchange) =>
-    open.begin(exchange, () => reports.add(requestEnded(exchange))),
+    open.begin(exchange, () => ended.add(requestEnded(exchange))),
   );
   const routes = createRoutes(options, routing.route);
   routes.onError((error) => {
