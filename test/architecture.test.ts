@@ -131,7 +131,6 @@ const SHORT: Readonly<Record<string, string>> = {
   'bundle/error.ts': 'the reader and the writer throw it',
   'download/errors.ts': 'both sides of the wall know it',
   'http/server/health.ts': 'the registry, the admin routes and app/ share it',
-  'lib/caches.ts': 'many rooms use it',
   'lib/certificates.ts': 'upstreams and clients both have certificates',
   'lib/write-behind.ts': 'the history and the usage of blobs are both written by it',
   'store/fleet-lock.ts': 'a contract',

@@ -1,7 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import type { Settings } from '../config/settings.ts';
 import type { Tell } from '../events/events.ts';
-import { atMost } from '../lib/caches.ts';
+import { recentOf } from '../lib/caches.ts';
 import { networkAround, networkOverlap } from '../lib/networks.ts';
 import { TurnEnd } from '../lib/turns.ts';
 import { Prefetcher, type PrefetcherOptions } from '../mirror/after-pull/prefetch.ts';
@@ -39,16 +38,12 @@ const MAX_REMEMBERED = 10_000;
 /** The network of a client address: that of the first `clients` rule that holds it, else the /24 (IPv6: /64) around it. */
 function clientNetworks({ clients }: Settings): (address: string) => string {
   const rules = clients.map(({ network }) => ({ network, holds: networkOverlap(network) }));
-  const known = new LRUCache<string, string>({
-    ...atMost(MAX_REMEMBERED),
-    memoMethod: (address) => {
-      const around = networkAround(address);
-      if (around === undefined) return '';
-      const own = `${address}/${address.includes(':') ? 128 : 32}`;
-      return rules.find(({ holds }) => holds(own))?.network ?? around;
-    },
+  return recentOf(MAX_REMEMBERED, (address) => {
+    const around = networkAround(address);
+    if (around === undefined) return '';
+    const own = `${address}/${address.includes(':') ? 128 : 32}`;
+    return rules.find(({ holds }) => holds(own))?.network ?? around;
   });
-  return (address) => known.memo(address);
 }
 
 interface FollowUpParts extends Pick<

@@ -83,10 +83,20 @@ const ANYTHING: ReadonlySet<string> = new Set(['*/*', '*', 'application/*', 'app
  */
 export function accepts(accept: string | undefined, mediaType: string): boolean {
   if (accept === undefined || accept.trim() === '') return true;
+  if (isListed(accept, mediaType)) return true;
   for (const element of accept.split(',')) {
     const semicolon = element.indexOf(';');
     const range = (semicolon < 0 ? element : element.slice(0, semicolon)).trim().toLowerCase();
     if (range === mediaType || ANYTHING.has(range)) return true;
   }
   return false;
+}
+
+/** Whether the list has the type as most clients write it: `a, b` or `a,b`. Saves them the look at each element. */
+function isListed(accept: string, mediaType: string): boolean {
+  const start = accept.indexOf(mediaType);
+  if (start < 0) return false;
+  const before = accept.slice(Math.max(0, start - 2), start);
+  const after = accept.charAt(start + mediaType.length);
+  return (before === '' || before === ', ' || before.endsWith(',')) && (after === '' || after === ',');
 }

@@ -26,6 +26,15 @@ describe('an Accept header', () => {
   it('refuses a type that it does not name', () => {
     expect(accepts(OCI_MANIFEST, OCI_INDEX)).toBe(false);
     expect(accepts('text/html', OCI_INDEX)).toBe(false);
-    expect(accepts(`${OCI_INDEX}x`, OCI_INDEX)).toBe(false);
+    for (const [before, after] of [
+      ['', 'x'],
+      ['x', ''],
+      ['text/', ''],
+      ['text ', ''],
+      ['', ' text'],
+      [',x ', ','],
+    ]) {
+      expect(accepts(`${before}${OCI_INDEX}${after}`, OCI_INDEX)).toBe(false);
+    }
   });
 });

@@ -14,19 +14,19 @@ export interface Exchange {
   readonly client: string;
   readonly startedAt: number;
   /** The client's account, on `authListen`. */
-  account?: string | undefined;
+  account: string | undefined;
   kind: RequestKind;
   /** `docker.io/library/golang`, once known. */
-  repository?: string;
+  repository: string | undefined;
   /** The requested tag or digest. */
-  reference?: string;
+  reference: string | undefined;
   cache: CacheStatus;
   /** Bytes of the body sent so far. */
   bytes: number;
   /** The `Vary` header of the response or error. */
-  vary?: string;
+  vary: string | undefined;
   /** The value of `?ns=`, which `OCI-Namespace` confirms. */
-  namespace?: string | undefined;
+  namespace: string | undefined;
 }
 
 export function isHead(exchange: Exchange): boolean {

@@ -19,8 +19,10 @@ export function sendManifest(exchange: Exchange, answer: ManifestAnswer): void {
     cacheStatusHeader(answer.cache),
   ];
   if (exchange.vary !== undefined) headers.push('Vary', exchange.vary);
-  const others = { ...stalenessHeaders(answer.stale, Date.now()), ...namespaceHeader(exchange) };
-  for (const pair of Object.entries(others)) headers.push(...pair);
+  if (answer.stale !== undefined || exchange.namespace !== undefined) {
+    const others = { ...stalenessHeaders(answer.stale, Date.now()), ...namespaceHeader(exchange) };
+    for (const pair of Object.entries(others)) headers.push(...pair);
+  }
   if (isNotModified(request.headers['if-none-match'], descriptor.digest)) {
     response.writeHead(304, headers).end();
     return;

@@ -173,7 +173,20 @@ function startExchange(
   isTrustedProxy: (address: string) => boolean,
 ): Exchange {
   const client = clientAddress(request, isTrustedProxy);
-  return { request, response, client, startedAt: performance.now(), kind: 'other', cache: 'local', bytes: 0 };
+  return {
+    request,
+    response,
+    client,
+    startedAt: performance.now(),
+    account: undefined,
+    kind: 'other',
+    repository: undefined,
+    reference: undefined,
+    cache: 'local',
+    bytes: 0,
+    vary: undefined,
+    namespace: undefined,
+  };
 }
 
 /** Throws RequestError unless there is one Host header (RFC 9112 section 3.2); HTTP/1.0 may omit it. */

@@ -11,29 +11,30 @@ import { refuseUnreadable, statusOf } from './unreadable.ts';
 
 /** The open responses of each connection: a client may pipeline requests (RFC 9112 section 9.3.2). */
 export class OpenAnswers {
-  readonly #open = new WeakMap<Duplex, Set<ServerResponse>>();
+  readonly #open = new WeakMap<Duplex, ServerResponse[]>();
 
   /** Calls `onEnd` when the response is sent or its connection closes. */
   begin(exchange: Exchange, onEnd: (exchange: Exchange) => void): void {
     const { request, response } = exchange;
     const open = this.#openOn(request.socket);
-    open.add(response);
+    open.push(response);
     response.on('close', () => {
-      open.delete(response);
+      open.splice(open.indexOf(response), 1);
       onEnd(exchange);
     });
   }
 
   isAnyOn(connection: Duplex): boolean {
-    return (this.#open.get(connection)?.size ?? 0) > 0;
+    return (this.#open.get(connection)?.length ?? 0) > 0;
   }
 
-  #openOn(connection: Duplex): Set<ServerResponse> {
+  #openOn(connection: Duplex): ServerResponse[] {
     const known = this.#open.get(connection);
     if (known !== undefined) return known;
-    const open = new Set<ServerResponse>();
+    const open: ServerResponse[] = [];
     this.#open.set(connection, open);
-    connection.once('close', () => open.forEach(endWaiting));
+    // A copy, since each one that ends leaves the list.
+    connection.once('close', () => [...open].forEach(endWaiting));
     return open;
   }
 }

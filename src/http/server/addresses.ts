@@ -1,7 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP, isIPv6 } from 'node:net';
-import { LRUCache } from 'lru-cache';
-import { atMost } from '../../lib/caches.ts';
+import { recentOf } from '../../lib/caches.ts';
 import { blockListOf } from '../../lib/networks.ts';
 
 /** BlockList makes an object per look-up, too slow for each request. Clients come back, so results are cached. */
@@ -9,12 +8,9 @@ const MAX_REMEMBERED = 10_000;
 
 /** Returns a test whether an address is in one of `cidrs` (valid IPv4 or IPv6 networks). */
 export function networkMatcher(cidrs: readonly string[]): (address: string) => boolean {
+  if (cidrs.length === 0) return () => false;
   const list = blockListOf(cidrs);
-  const known = new LRUCache<string, boolean>({
-    ...atMost(MAX_REMEMBERED),
-    memoMethod: (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),
-  });
-  return (address) => known.memo(address);
+  return recentOf(MAX_REMEMBERED, (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'));
 }
 
 /**

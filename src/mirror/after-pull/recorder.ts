@@ -71,11 +71,11 @@ export class PullRecorder {
     for (const { root, tag } of visits) {
       this.#options.history.note({
         repository,
+        tag,
         root,
+        child: digest === root ? undefined : digest,
+        platform: name === '' ? undefined : name,
         network: this.#options.networkOf(client.address),
-        ...(tag === undefined ? {} : { tag }),
-        ...(digest === root ? {} : { child: digest }),
-        ...(name === '' ? {} : { platform: name }),
       });
     }
   }

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { atMost, keptFor } from '../../lib/caches.ts';
+import { atMost, keptFor, recentOf } from '../../lib/caches.ts';
 import { orderFor } from '../../oci/platform-order.ts';
 import { parsePlatform, type Platform, normalizePlatform, platformName } from '../../oci/platform.ts';
 import type { PullClient } from '../answer/answers.ts';
@@ -48,10 +48,9 @@ export class ClientPlatforms {
     ...keptFor(SEEN_TTL_MS),
   });
   /** Many clients send the same few User-Agents with every request. */
-  readonly #byUserAgent = new LRUCache<string, { readonly platform: Platform | undefined }>({
-    max: MAX_USER_AGENTS,
-    memoMethod: (userAgent) => ({ platform: platformOfUserAgent(userAgent) }),
-  });
+  readonly #byUserAgent = recentOf(MAX_USER_AGENTS, (userAgent) => ({
+    platform: platformOfUserAgent(userAgent),
+  }));
 
   constructor(defaultPlatform: Platform) {
     this.#default = defaultPlatform;
@@ -87,7 +86,7 @@ export class ClientPlatforms {
     if (platform !== undefined) return { platform, by: 'query' };
     if (rule?.platform !== undefined) return { platform: rule.platform, by: 'rule' };
     if (userAgent === undefined) return undefined;
-    const parsed = this.#byUserAgent.memo(userAgent).platform;
+    const parsed = this.#byUserAgent(userAgent).platform;
     return parsed === undefined ? undefined : { platform: parsed, by: 'user-agent' };
   }
 }

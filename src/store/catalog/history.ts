@@ -46,8 +46,8 @@ export class HistoryBuffer implements PullHistory {
   note(pull: PullRecord): void {
     if (this.#options.maxEntries === 0) return;
     const at = this.#options.now();
-    const { repository, tag, root, child, platform, network } = pull;
-    const key = [repository, tag, root, child, platform, network].join('\n');
+    const { repository, tag = '', root, child = '', platform = '', network } = pull;
+    const key = `${repository}\n${tag}\n${root}\n${child}\n${platform}\n${network}`;
     const known = this.#open.get(key);
     if (known !== undefined && at - known.firstAt < ENTRY_MS) {
       known.lastAt = at;
@@ -58,7 +58,7 @@ export class HistoryBuffer implements PullHistory {
     // An unwritten entry moves to another key, so that it is not lost.
     if (known?.isWritten === false) this.#open.set(`${key}\n${known.firstAt}`, known);
     this.#open.delete(key);
-    this.#open.set(key, { ...pull, firstAt: at, lastAt: at, pulls: 1, isWritten: false });
+    this.#open.set(key, { ...stated(pull), firstAt: at, lastAt: at, pulls: 1, isWritten: false });
     if (this.#open.size > MAX_OPEN) this.#forgetOldest();
   }
 
@@ -118,4 +118,16 @@ export class HistoryBuffer implements PullHistory {
       await environment.write(() => history.removeOldest(limit), makesRoom);
     }
   }
+}
+
+/** The record without keys for what is unknown. */
+function stated({ repository, tag, root, child, platform, network }: PullRecord): PullRecord {
+  return {
+    repository,
+    root,
+    network,
+    ...(tag === undefined ? {} : { tag }),
+    ...(child === undefined ? {} : { child }),
+    ...(platform === undefined ? {} : { platform }),
+  };
 }
