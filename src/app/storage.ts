@@ -89,7 +89,6 @@ export async function openStorage(options: StorageOptions, cleanup: Cleanup): Pr
   space.listen({
     onRemoved: (removed, reason) => {
       local.forget(removed);
-      links.forget(removed);
       tellRemoved(removed, reason, tell);
     },
     onUnknownManifest: (digest) => local.restore(digest),

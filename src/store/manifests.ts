@@ -20,6 +20,8 @@ export interface Link {
   readonly by: 'manifest' | 'upstream';
   /** In bytes, if known. */
   readonly size?: number;
+  /** Of a manifest: the repository has the links of its blobs, too. Holds for this server, so Redis does not keep it. */
+  readonly withBlobs?: true;
 }
 
 /** Whether a repository is public. */
@@ -44,7 +46,7 @@ export interface ManifestStore {
   putTag(repository: Repository, tag: string, record: TagRecord): Promise<void>;
   deleteTag(repository: Repository, tag: string): Promise<void>;
   getLink(repository: Repository, digest: Digest): MaybePromise<Link | undefined>;
-  /** A link by `upstream` does not replace one by `manifest`. */
+  /** In the order of the map. A link by `upstream` does not replace one by `manifest`. */
   putLinks(repository: Repository, links: ReadonlyMap<Digest, Link>): Promise<void>;
   /** Whether a client may ask for the digest. No proof that the repository holds it. */
   isOffered(repository: Repository, digest: Digest): MaybePromise<boolean>;

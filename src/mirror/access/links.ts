@@ -1,17 +1,13 @@
-import { LRUCache } from 'lru-cache';
-import { atMost } from '../../lib/caches.ts';
 import { after, type MaybePromise } from '../../lib/promises.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
-import { inTurns } from '../../lib/turns.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatRepositoryName } from '../../oci/image-name.ts';
 import { blobsOf, parseManifest, type ManifestContent, type Manifest } from '../../oci/manifest.ts';
+import { isIndexType } from '../../oci/media-types.ts';
 import { type Repository, repositoryKey } from '../../oci/reference.ts';
 import type { Link, ManifestStore } from '../../store/manifests.ts';
 import type { Outcome } from '../../upstream/upstream.ts';
 import { failureError, isLate, type PullErrorCode } from '../answer/errors.ts';
-
-const MAX_EXPANDED = 20_000;
 
 /**
  * The blobs that a repository must hold if it serves a manifest: config and layers of an image. Foreign layers and the
@@ -34,20 +30,9 @@ interface Confirmation {
 export class ContentLinks {
   readonly #store: ManifestStore;
   readonly #confirmations = new SingleFlight<Link>(isLate);
-  /** The repositories for which the blobs of a manifest are linked. Saves parsing the manifest again. */
-  readonly #expanded = new LRUCache<Digest, Set<string>>(atMost(MAX_EXPANDED));
 
   constructor(store: ManifestStore) {
     this.#store = store;
-  }
-
-  /** Forgets removed manifests and links: their blobs may no longer be linked. */
-  forget(removed: {
-    readonly manifests: Iterable<Digest>;
-    readonly links: Iterable<readonly [repository: string, digest: Digest]>;
-  }): void {
-    for (const digest of removed.manifests) this.#expanded.delete(digest);
-    for (const [repository, digest] of removed.links) this.#expanded.get(digest)?.delete(repository);
   }
 
   get(repository: Repository, digest: Digest): MaybePromise<Link | undefined> {
@@ -59,27 +44,23 @@ export class ContentLinks {
   }
 
   /**
-   * Links the blobs of `manifest`, which `repository` holds. If the manifest was cached for another repository, its
-   * blobs are not linked to this one yet.
+   * Links the blobs of `manifest`, which `repository` holds; at once if the link of the manifest says that this was
+   * done. If the manifest was cached for another repository, its blobs are not linked to this one yet.
    */
-  async expand(repository: Repository, manifest: Manifest): Promise<void> {
-    if (this.isExpanded(repository, manifest.descriptor.digest)) return;
-    const name = repositoryKey(repository);
-    const links = linksOf(parseManifest(manifest.bytes, manifest.descriptor.mediaType).content);
-    for await (const digest of inTurns(links.keys())) {
-      if ((await this.#store.getLink(repository, digest)) === undefined) {
-        await this.#store.putLinks(repository, links);
-        break;
-      }
-    }
-    const expanded = this.#expanded.get(manifest.descriptor.digest);
-    if (expanded === undefined) this.#expanded.set(manifest.descriptor.digest, new Set([name]));
-    else expanded.add(name);
+  expand(repository: Repository, manifest: Manifest): MaybePromise<void> {
+    const { digest, mediaType } = manifest.descriptor;
+    if (isIndexType(mediaType)) return undefined;
+    return after(this.#store.getLink(repository, digest), (own) => {
+      return own?.withBlobs === true ? undefined : this.#expand(repository, manifest, own);
+    });
   }
 
-  /** Whether `expand` was called before. Then the repository also holds the manifest. */
-  isExpanded(repository: Repository, manifest: Digest): boolean {
-    return this.#expanded.get(manifest)?.has(repositoryKey(repository)) === true;
+  async #expand(repository: Repository, manifest: Manifest, own: Link | undefined): Promise<void> {
+    const { digest, mediaType } = manifest.descriptor;
+    const links = linksOf(parseManifest(manifest.bytes, mediaType).content);
+    // Last, so that a kill in between leaves no claim that is wrong.
+    if (own !== undefined) links.set(digest, { ...own, withBlobs: true });
+    await this.#store.putLinks(repository, links);
   }
 
   /**

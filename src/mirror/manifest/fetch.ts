@@ -117,7 +117,7 @@ function verified(
   const digest = expected ?? digestOf(bytes);
   try {
     const { mediaType, content } = parseManifest(bytes, fetched.mediaType);
-    const links = linksOf(content).set(digest, { by: 'upstream', size: bytes.length });
+    const links = linksOf(content).set(digest, { by: 'upstream', size: bytes.length, withBlobs: true });
     return { manifest: manifestOf({ digest, mediaType, bytes }), links };
   } catch (cause) {
     if (!(cause instanceof ManifestInvalidError)) throw cause;

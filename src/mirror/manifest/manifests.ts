@@ -146,7 +146,6 @@ export class ManifestPuller {
       return after(this.#options.store.getManifest(named.head.digest), (manifest) => {
         if (manifest === undefined) return named;
         const proven = getAnswer(manifest, named);
-        if (this.#options.links.isExpanded(request.repository, named.head.digest)) return proven;
         const link = this.#requireLink(upstream, request.repository, named.head.digest);
         return link instanceof Promise ? this.#confirmed(upstream, request, { tag, proven, link }) : proven;
       });
@@ -215,9 +214,8 @@ export class ManifestPuller {
   #linked(upstream: Upstream, repository: Repository, manifest: Manifest): MaybePromise<GetAnswer> {
     const { digest } = manifest.descriptor;
     const answer: GetAnswer = { manifest, cache: 'hit' };
-    if (this.#options.links.isExpanded(repository, digest)) return this.#noted(answer);
-    return after(this.#requireLink(upstream, repository, digest), () =>
-      this.#complete(upstream, repository, answer),
+    return after(this.#requireLink(upstream, repository, digest), ({ withBlobs }) =>
+      withBlobs === true ? this.#noted(answer) : this.#complete(upstream, repository, answer),
     );
   }
 
@@ -235,9 +233,7 @@ export class ManifestPuller {
       const fetched = this.#fetch(upstream, repository, { kind: 'digest', digest: answer.head.digest });
       return fetched.then(({ manifest, cache }) => getAnswer(manifest, { cache, stale: answer.stale }));
     }
-    const { links } = this.#options;
-    if (links.isExpanded(repository, answer.manifest.descriptor.digest)) return this.#noted(answer);
-    return links.expand(repository, answer.manifest).then(() => this.#noted(answer));
+    return after(this.#options.links.expand(repository, answer.manifest), () => this.#noted(answer));
   }
 
   #noted(answer: GetAnswer): GetAnswer {

@@ -14,7 +14,7 @@ export interface Removed {
   readonly manifests: Set<Digest>;
   readonly blobs: Map<Digest, number>;
   readonly tags: TagKey[];
-  /** Removed links: repository key and digest. */
+  /** Links that were removed or changed: repository key and digest. */
   readonly links: [repository: string, digest: Digest][];
 }
 
@@ -33,6 +33,7 @@ export function removeManifest(tables: IndexTables, digest: Digest, removed: Rem
   tables.referrers.removeAll(digest);
   removed.manifests.add(digest);
   unlink(tables, holders, digest, removed);
+  disclaimBlobs(tables, digest, removed);
   removeOffers(tables, digest);
   for (const each of named) removeNamed(tables, each, { holders, removed });
   for (const repository of new Set([...holders, ...keys.map(([name]) => name)])) {
@@ -79,11 +80,19 @@ function removeSomeNames(tables: IndexTables, digest: Digest, removed: Removed):
   const isOwn = (each: Digest): boolean => !manifests.has(each) && references.isOwn(each, digest);
   if (some.some((each) => isOwn(each) && removeSomeLinks(tables, each, removed))) return true;
   if (left.length <= atOnce) return false;
+  disclaimBlobs(tables, digest, removed);
   for (const each of some) {
     references.remove(digest, [each]);
     removeNamed(tables, each, { holders, removed });
   }
   return true;
+}
+
+/** Within a transaction: repositories that keep their link to a manifest may lose the links to its blobs. */
+export function disclaimBlobs({ links }: IndexTables, digest: Digest, removed: Removed): void {
+  for (const repository of links.holdersOf(digest)) {
+    if (links.disclaimBlobs(repository, digest)) removed.links.push([repository, digest]);
+  }
 }
 
 /** Within a transaction: a manifest in the repositories `holders` does not name `digest` any more. */

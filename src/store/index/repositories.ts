@@ -25,6 +25,14 @@ export class LinkTable {
     if (known === undefined) this.#holders.put([digest, repository], true);
   }
 
+  /** Within a transaction: the link no longer says `withBlobs`. False: it did not. */
+  disclaimBlobs(repository: string, digest: Digest): boolean {
+    const { by, size, withBlobs } = this.get(repository, digest) ?? {};
+    if (by === undefined || withBlobs === undefined) return false;
+    this.#links.put([repository, digest], { by, ...(size === undefined ? {} : { size }) });
+    return true;
+  }
+
   /** Within a transaction: adds the reverse entry of an existing link. */
   index(repository: string, digest: Digest): void {
     this.#holders.put([digest, repository], true);

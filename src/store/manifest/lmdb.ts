@@ -8,6 +8,7 @@ import { imageNames } from '../index/closure.ts';
 import { CHANGES_PER_TURN, IndexError, IndexWriteError } from '../index/environment.ts';
 import { indexPath, inspectIndex } from '../index/inspection.ts';
 import { contentOf, namedBy } from '../index/manifests.ts';
+import { disclaimBlobs, nothingRemoved } from '../index/removal.ts';
 import { IndexTables, upgradeIndex } from '../index/tables.ts';
 import type {
   ManifestAudit,
@@ -110,7 +111,11 @@ class LmdbIndex implements Index {
 
   async deleteManifest(digest: Digest): Promise<void> {
     const { environment, manifests } = this.tables;
-    await environment.write(() => void manifests.remove(digest), { frees: true });
+    const remove = (): void => {
+      manifests.remove(digest);
+      disclaimBlobs(this.tables, digest, nothingRemoved());
+    };
+    await environment.write(remove, { frees: true });
   }
 
   listManifests(options: { readonly after?: Digest | undefined; readonly limit: number }) {

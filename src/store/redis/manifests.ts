@@ -170,7 +170,7 @@ class RedisStore implements SharedStore {
     const at = this.#now();
     const each = [...links].map(([digest, link]) => ({ key: linkKey(repository, digest, audience), link }));
     await this.#each(each, (client, { key, link }) => {
-      const text = claims.seal(key, { at, ...link });
+      const text = claims.seal(key, { at, by: link.by, size: link.size });
       // NX: a link by `upstream` must not replace one by `manifest`.
       return link.by === 'manifest'
         ? client.set(key, text, 'EX', EXPIRY_SECONDS)

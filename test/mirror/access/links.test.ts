@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { ContentLinks } from '../../../src/mirror/access/links.ts';
+import type { Digest } from '../../../src/oci/digest.ts';
 import { repositoryKey } from '../../../src/oci/reference.ts';
-import { APP, linksOf, openTestSpace } from '../../support/space.ts';
+import { removeManifest, nothingRemoved } from '../../../src/store/index/removal.ts';
+import { APP, openTestSpace } from '../../support/space.ts';
 
 const OTHER = { host: 'docker.io', name: 'library/other' };
 
-/** An image that clients pulled from two repositories. */
+/** An image with a layer that clients pulled from two repositories. */
 async function expanded() {
   const test = await openTestSpace({ blobLimit: 1000 });
   const layer = { digest: await test.addBlob('layer', 100), size: 100 };
@@ -14,30 +16,66 @@ async function expanded() {
   await test.index.putLinks(OTHER, new Map([[digest, { by: 'upstream' }]]));
   const links = new ContentLinks(test.index);
   for (const repository of [APP, OTHER]) await links.expand(repository, image);
-  const areExpanded = () => [APP, OTHER].map((each) => links.isExpanded(each, digest));
-  return { test, layer, image, digest, links, areExpanded };
+  const isLinked = (content: Digest) =>
+    [APP, OTHER].map((each) => test.index.getLink(each, content) !== undefined);
+  const saysSo = () => [APP, OTHER].map((each) => test.index.getLink(each, digest)?.withBlobs === true);
+  return { test, layer, image, digest, links, isLinked, saysSo };
 }
 
-describe('the content of a removed manifest', () => {
-  it('counts as linked in no repository', async () => {
-    const { digest, links, areExpanded } = await expanded();
-    expect(areExpanded()).toEqual([true, true]);
-    links.forget({ manifests: [digest], links: [] });
-    expect(areExpanded()).toEqual([false, false]);
+describe('the link of a manifest', () => {
+  it('says that its blobs are linked as well, so that they are not looked at again', async () => {
+    const { image, layer, links, isLinked, saysSo } = await expanded();
+    expect([isLinked(layer.digest), saysSo()]).toEqual([
+      [true, true],
+      [true, true],
+    ]);
+    expect(links.expand(APP, image)).toBeUndefined();
   });
 
-  it('counts as linked in the other repository if the manifest was removed from one', async () => {
-    const { digest, links, areExpanded } = await expanded();
-    links.forget({ manifests: [], links: [[repositoryKey(APP), digest]] });
-    expect(areExpanded()).toEqual([false, true]);
-  });
-
-  it('is linked again by the next pull from that repository', async () => {
-    const { test, layer, image, digest, links } = await expanded();
+  it('says so in the other repository if the image was removed from one', async () => {
+    const { test, layer, digest, isLinked, saysSo } = await expanded();
     await test.images.remove(APP, { kind: 'digest', digest });
-    expect(linksOf(test)).toEqual([]);
-    for (const each of test.removed) links.forget(each);
+    expect([isLinked(layer.digest), saysSo()]).toEqual([
+      [false, true],
+      [false, true],
+    ]);
+  });
+
+  it('is found anew by the next pull from the repository', async () => {
+    const { test, image, layer, digest, links, isLinked, saysSo } = await expanded();
+    await test.images.remove(APP, { kind: 'digest', digest });
+    await test.index.putLinks(APP, new Map([[digest, { by: 'upstream' }]]));
+    expect(saysSo()).toEqual([false, true]);
     await links.expand(APP, image);
-    expect(linksOf(test)).toContain(layer.digest);
+    expect([isLinked(layer.digest), saysSo()]).toEqual([
+      [true, true],
+      [true, true],
+    ]);
+  });
+
+  it('says so no longer once the manifest was removed, though an index keeps the link', async () => {
+    const { test, image, layer, digest, links, isLinked, saysSo } = await expanded();
+    await test.addImage({ name: 'keeps the layer', blobs: [layer], repository: OTHER });
+    await test.addIndex({ of: [image] });
+    await links.expand(APP, image);
+    const removed = nothingRemoved();
+    const { tables } = test.index;
+    await tables.environment.write(() => removeManifest(tables, digest, removed));
+    expect([isLinked(digest), isLinked(layer.digest), saysSo()]).toEqual([
+      [true, false],
+      [false, true],
+      [false, false],
+    ]);
+    // What is kept in memory must be read again.
+    expect(removed.links).toContainEqual([repositoryKey(APP), digest]);
+    await test.index.putManifest(image);
+    await links.expand(APP, image);
+    expect(isLinked(layer.digest)).toEqual([true, true]);
+  });
+
+  it('says so no longer once the manifest was deleted because its bytes are wrong', async () => {
+    const { test, digest, saysSo } = await expanded();
+    await test.index.deleteManifest(digest);
+    expect(saysSo()).toEqual([false, false]);
   });
 });
