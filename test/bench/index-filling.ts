@@ -80,11 +80,11 @@ function enter(tables: Built.IndexTables, image: IndexedImage, withBlobs: boolea
   const repository = `docker.io/${image.repository}`;
   tables.manifests.put(manifestOf({ digest, mediaType: MANIFEST_TYPE, bytes }), usedAt);
   tables.manifests.index(digest, usedAt);
-  tables.links.put(repository, digest, { by: 'upstream', size: bytes.length });
   for (const blob of blobs) {
     if (withBlobs) tables.blobs.put(blob.digest, blob.size, usedAt);
-    // Without it the server would enter it itself, when the manifest is first asked for.
     tables.links.put(repository, blob.digest, { by: 'manifest', size: blob.size });
   }
+  // Otherwise the server would enter them itself, when the manifest is first asked for.
+  tables.links.put(repository, digest, { by: 'upstream', size: bytes.length, withBlobs: true });
   tables.repositories.list(repository);
 }
