@@ -81,7 +81,7 @@ export interface Catalog {
 /** Which images clients pull. Eviction removes those last. */
 export interface ImageUsage {
   /** Records that a client gets this manifest by GET. Cheap: it is buffered in memory and written later. */
-  touch(digest: Digest): void;
+  touch(manifest: Descriptor): void;
 }
 
 /** The manifests of the embedded store, for verification. */

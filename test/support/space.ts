@@ -169,8 +169,8 @@ export async function openTestSpace(options: TestSpaceOptions): Promise<TestSpac
       const children = all.map(({ descriptor: { digest, size } }) => ({ digest, size }));
       return put(indexManifest(of, attestations), children, where);
     },
-    pull: async ({ descriptor: { digest } }) => {
-      space.usage.touch(digest);
+    pull: async ({ descriptor }) => {
+      space.usage.touch(descriptor);
       await space.usage.flush();
     },
     files: () => blobFiles(dataDir),

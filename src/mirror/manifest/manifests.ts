@@ -78,7 +78,7 @@ export class ManifestPuller {
     if ('head' in given) return given;
     const { missingBlobs, usage } = this.#options;
     return after(missingBlobs.require(upstream, repository, given.manifest), () => {
-      usage.touch(given.manifest.descriptor.digest);
+      usage.touch(given.manifest.descriptor);
       return given;
     });
   }

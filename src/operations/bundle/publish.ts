@@ -58,7 +58,7 @@ export class BundlePublisher {
   async #publishName({ repository, name, root }: BundledUnit & { readonly kind: 'image' }): Promise<void> {
     const { store, durable, negative, usage, now } = this.#options;
     const { descriptor } = root;
-    usage.touch(descriptor.digest);
+    usage.touch(descriptor);
     negative.forget(repository, referenceText(name.reference));
     if (name.reference.kind === 'digest') return;
     // The import counts as a tag check: the next one is due after `tagTtl`.

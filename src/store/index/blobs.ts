@@ -43,6 +43,9 @@ export class ReferenceTable {
 /** Things with an age of their own: manifests, and blobs that no cached manifest names. */
 export type Unit = 'manifest' | 'blob';
 
+/** A later pull is written only after this time: eviction orders by days and does not need seconds. */
+export const COARSE_MS = 60_000;
+
 /** A unit's place in the order from coldest to freshest; `usedAt` in ms since the epoch. */
 export type Place = [usedAt: number, unit: Unit, digest: Digest];
 
@@ -63,7 +66,18 @@ export class UsageTable {
 
   /** Within a transaction. */
   set(unit: Unit, digest: Digest, usedAt: number): void {
+    this.#replace(unit, digest, this.usedAt(unit, digest), usedAt);
+  }
+
+  /** Within a transaction: notes a pull, unless that is about a minute from the last. False: the unit has no age. */
+  renew(unit: Unit, digest: Digest, usedAt: number): boolean {
     const known = this.usedAt(unit, digest);
+    if (known === undefined) return false;
+    if (Math.abs(usedAt - known) >= COARSE_MS) this.#replace(unit, digest, known, usedAt);
+    return true;
+  }
+
+  #replace(unit: Unit, digest: Digest, known: number | undefined, usedAt: number): void {
     if (known === usedAt) return;
     if (known !== undefined) this.#order.remove([known, unit, digest]);
     this.#usedAt.put([unit, digest], usedAt);

@@ -30,13 +30,13 @@ const MAX_ATTESTATIONS = 8;
  * a false index must not protect or evict the images of other repositories.
  */
 export function attestationsOf(tables: Tables, subject: Digest): Digest[] {
-  if (kindOf(tables, subject) !== 'image') return [];
   const found = new Set<Digest>();
   for (const entry of entriesBeside(tables, subject)) {
     if (found.size >= MAX_ATTESTATIONS || attestedDigest(entry) !== subject) continue;
     if (kindOf(tables, entry.digest) === 'statement') found.add(entry.digest);
   }
-  return [...found];
+  // Last, since most images have none: the subject would have to be read.
+  return found.size > 0 && kindOf(tables, subject) === 'image' ? [...found] : [];
 }
 
 /** The cached images that a manifest attests; empty if the manifest is no attestation. */
@@ -97,8 +97,9 @@ export class ManifestTable {
     this.#blobs = tables.blobs;
   }
 
+  /** Reads the age that each cached manifest has: for `doesExist`, lmdb copies all bytes of a manifest, up to 4 MB. */
   has(digest: Digest): boolean {
-    return this.#manifests.has(digest);
+    return this.#usage.usedAt('manifest', digest) !== undefined;
   }
 
   get(digest: Digest): Manifest | undefined {
@@ -109,7 +110,7 @@ export class ManifestTable {
   /** The parsed manifest; undefined if it is not cached. */
   content(digest: Digest): ManifestContent | undefined {
     const known = this.#contents.get(digest);
-    if (known !== undefined && this.#hasAge(digest)) return known;
+    if (known !== undefined && this.has(digest)) return known;
     const manifest = this.get(digest);
     if (manifest === undefined) return undefined;
     const content = contentOf(manifest);
@@ -130,7 +131,7 @@ export class ManifestTable {
 
   /** Within a transaction: records that a cached manifest names `named`. */
   enter(digest: Digest, named: Digest): void {
-    if (!this.#hasAge(digest)) return;
+    if (!this.has(digest)) return;
     this.#references.add(digest, named);
     this.#usage.remove('blob', named);
   }
@@ -156,21 +157,20 @@ export class ManifestTable {
     return named;
   }
 
-  /** Manifests that clients pull together with this one: the entries of an index, the attestations of an image. */
-  belongingTo(digest: Digest): readonly Digest[] {
+  /** The entries of a cached index; empty for an image. */
+  entriesOf(digest: Digest): readonly Digest[] {
     const content = this.content(digest);
-    if (content?.kind === 'index') return content.entries.map((entry) => entry.digest);
+    return content?.kind === 'index' ? content.entries.map((entry) => entry.digest) : [];
+  }
+
+  /** See the function of this name. */
+  attestationsOf(digest: Digest): readonly Digest[] {
     return attestationsOf({ manifests: this, references: this.#references }, digest);
   }
 
-  /** Within a transaction: a client pulled this manifest at `at`. Does nothing if it is not cached. */
-  touch(digest: Digest, at: number): void {
-    if (this.#hasAge(digest)) this.#usage.set('manifest', digest, at);
-  }
-
-  /** True for each cached manifest. Cheaper than `has`, for which lmdb copies all bytes of a manifest, up to 4 MB. */
-  #hasAge(digest: Digest): boolean {
-    return this.#usage.usedAt('manifest', digest) !== undefined;
+  /** Within a transaction: a client pulled this manifest at `at`. False: it is not cached. */
+  touch(digest: Digest, at: number): boolean {
+    return this.#usage.renew('manifest', digest, at);
   }
 
   /** Up to `limit` digests after `after`, in order. */

@@ -1,16 +1,18 @@
 import type { Tell } from '../../events/events.ts';
 import { WriteBehind } from '../../lib/write-behind.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { Unit } from '../index/blobs.ts';
+import type { Descriptor } from '../../oci/manifest.ts';
+import { isIndexType } from '../../oci/media-types.ts';
+import { COARSE_MS, type Unit } from '../index/blobs.ts';
 import type { IndexTables } from '../index/tables.ts';
 
-/** A time is written at most once per minute: eviction orders by days and does not need seconds. */
-const COARSE_MS = 60_000;
-/** Notes per transaction; an index updates all its entries. */
-const STEP = 32;
+/** How long `servedAt` remembers at least: longer than the grace of what was served just now (protection.ts). */
+const REMEMBERED_MS = 15_000;
+/** Notes per transaction, which blocks the event loop for about 4 ms. */
+const STEP = 200;
 
 interface Note {
-  readonly unit: Unit;
+  readonly unit: Unit | 'index';
   servedAt: number;
   /** Undefined: not written yet. */
   writtenAt: number | undefined;
@@ -35,8 +37,8 @@ export class UsageBuffer {
   }
 
   /** A client got this manifest by GET. */
-  touch(digest: Digest): void {
-    this.#note(digest, 'manifest');
+  touch({ digest, mediaType }: Descriptor): void {
+    this.#note(digest, isIndexType(mediaType) ? 'index' : 'manifest');
   }
 
   /** A client got bytes of this blob. If a cached manifest names the blob, no age is written: the manifest has it. */
@@ -44,7 +46,7 @@ export class UsageBuffer {
     this.#note(digest, 'blob');
   }
 
-  /** The last time it was served, if that is within about a minute; ms since the epoch. */
+  /** The last time it was served, if that is within 15 s; ms since the epoch. */
   servedAt(digest: Digest): number | undefined {
     return this.#notes.get(digest)?.servedAt;
   }
@@ -58,7 +60,7 @@ export class UsageBuffer {
     return this.#behind.close();
   }
 
-  #note(digest: Digest, unit: Unit): void {
+  #note(digest: Digest, unit: Note['unit']): void {
     const at = this.#options.now();
     const known = this.#notes.get(digest);
     if (known === undefined) this.#notes.set(digest, { unit, servedAt: at, writtenAt: undefined });
@@ -75,13 +77,12 @@ export class UsageBuffer {
   }
 
   #due(): [Digest, Note][] {
-    const { now, tables } = this.#options;
+    const now = this.#options.now();
     const due: [Digest, Note][] = [];
     for (const [digest, note] of this.#notes) {
       const isOld = note.writtenAt === undefined || note.servedAt - note.writtenAt >= COARSE_MS;
-      if (isOld && note.unit === 'blob' && tables.references.isNamed(digest)) note.writtenAt = note.servedAt;
-      else if (isOld) due.push([digest, note]);
-      else if (now() - note.servedAt >= COARSE_MS) this.#notes.delete(digest);
+      if (isOld) due.push([digest, note]);
+      else if (now - note.servedAt >= REMEMBERED_MS) this.#notes.delete(digest);
     }
     return due;
   }
@@ -89,26 +90,30 @@ export class UsageBuffer {
   async #writeStep(due: readonly [Digest, Note][]): Promise<void> {
     const { tables, onUnknown } = this.#options;
     const at = due.map(([, { servedAt }]) => servedAt);
-    const isKnown = due.map(([digest, { unit }]) => unit === 'blob' || tables.manifests.has(digest));
+    const unknown = new Set<Digest>();
     await tables.environment.writeEach(agesOf(tables, due), ({ unit, digest, usedAt }) => {
-      if (unit === 'manifest') tables.manifests.touch(digest, usedAt);
-      else tables.blobs.age(digest, usedAt);
+      if (unit === 'blob') tables.blobs.age(digest, usedAt);
+      else if (!tables.manifests.touch(digest, usedAt)) unknown.add(digest);
     });
     for (const [place, [digest, note]] of due.entries()) {
       note.writtenAt = at[place];
-      if (isKnown[place] === false) await onUnknown(digest);
+      if (note.unit !== 'blob' && unknown.has(digest)) await onUnknown(digest);
     }
   }
 }
 
 /** A pull of an index also counts for its entries, and the pull of an image for its attestations. */
 function* agesOf(
-  tables: IndexTables,
+  { references, manifests }: IndexTables,
   due: readonly [Digest, Note][],
 ): Generator<{ readonly unit: Unit; readonly digest: Digest; readonly usedAt: number }, void> {
   for (const [digest, { unit, servedAt: usedAt }] of due) {
-    yield { unit, digest, usedAt };
-    if (unit === 'blob') continue;
-    for (const each of tables.manifests.belongingTo(digest)) yield { unit, digest: each, usedAt };
+    if (unit === 'blob') {
+      if (!references.isNamed(digest)) yield { unit, digest, usedAt };
+      continue;
+    }
+    yield { unit: 'manifest', digest, usedAt };
+    const others = unit === 'index' ? manifests.entriesOf(digest) : manifests.attestationsOf(digest);
+    for (const each of others) yield { unit: 'manifest', digest: each, usedAt };
   }
 }

@@ -78,7 +78,7 @@ describe('an attestation', () => {
 
   it('is spared while it is being served, and goes when that is over', async () => {
     const { test, image, statement, stored } = await attested();
-    test.space.usage.touch(statement.descriptor.digest);
+    test.space.usage.touch(statement.descriptor);
     await test.want(790);
     expect(stored(image, statement)).toEqual([false, true]);
     test.now += DAY;

@@ -266,8 +266,8 @@ describe('eviction', () => {
     const list = await test.addIndex({ of: [amd] });
     test.now += DAY;
     if (first === undefined) throw new Error('no image');
-    test.space.usage.touch(first.descriptor.digest);
-    test.space.usage.touch(list.descriptor.digest);
+    test.space.usage.touch(first.descriptor);
+    test.space.usage.touch(list.descriptor);
     test.now += 9000;
     await expect(test.want(800)).rejects.toMatchObject({ code: 'no-space' });
     expect([first, amd, list].map((each) => test.isStored(each))).toEqual([true, true, true]);

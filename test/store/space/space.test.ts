@@ -45,7 +45,7 @@ describe('what is pulled', () => {
     const { test, image, pulledAt } = await setUp();
     const start = test.now;
     test.now += MINUTE;
-    test.space.usage.touch(image.descriptor.digest);
+    test.space.usage.touch(image.descriptor);
     expect(pulledAt()).toBe(start);
     await test.space.usage.flush();
     expect(pulledAt()).toBe(start + MINUTE);
@@ -60,7 +60,7 @@ describe('what is pulled', () => {
   it('is written when the server stops', async () => {
     const { test, image } = await setUp();
     test.now += DAY;
-    test.space.usage.touch(image.descriptor.digest);
+    test.space.usage.touch(image.descriptor);
     await test.close();
     const index = openIndex(join(test.dataDir, 'index'), { readOnly: true });
     expect(index.tables.usage.usedAt('manifest', image.descriptor.digest)).toBe(test.now);
@@ -90,7 +90,7 @@ describe('what is pulled', () => {
       tell: tellNobody,
     });
     onTestFinished(() => notes.close());
-    notes.touch(DIGEST);
+    notes.touch({ digest: DIGEST, mediaType: OCI_MANIFEST, size: CONTENT.length });
     notes.touchBlob(digestOf(Buffer.from('a blob')));
     await notes.flush();
     expect(unknown).toEqual([DIGEST]);
