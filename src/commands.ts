@@ -1,8 +1,8 @@
-import { TIME_FORM } from './cli/commands/lock.ts';
 import type { ExitCode } from './cli/exit.ts';
 import { ServerSignals } from './cli/operation.ts';
 import type { Flags } from './config/flags.ts';
 import type { LoadedSettings } from './config/load.ts';
+import { TIME_FORM } from './config/units.ts';
 
 type Action = (loaded: LoadedSettings, flags: Flags, words: readonly string[]) => Promise<ExitCode>;
 

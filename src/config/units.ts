@@ -66,6 +66,9 @@ const DURATION_UNITS: readonly (readonly [unit: string, ms: number])[] = [
   ['ms', 1],
 ];
 
+/** What options for a point in time take. */
+export const TIME_FORM = 'an age, such as 24h, or a time, such as 2026-11-20 or 2026-11-20T08:00Z';
+
 /** `250ms`, `60s`, `1h30m`, `1d` as milliseconds. Throws UnitError. */
 export function parseDuration(text: string): number {
   const match = DURATION.exec(text);

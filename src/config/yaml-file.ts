@@ -1,4 +1,5 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Pair } from 'yaml';
+import { createRequire } from 'node:module';
+import type * as Yaml from 'yaml';
 import { registryHost } from '../oci/reference.ts';
 import { isRegistryHost } from './addresses.ts';
 import type { Raw } from './fields.ts';
@@ -32,6 +33,11 @@ export function readYamlFile(path: string, text: string): FileContent {
   return new YamlFile(path, text).read();
 }
 
+/** Loaded with the first file: it takes 40 ms and 7 MB, and a server may have no settings file. */
+function loadYaml(): typeof Yaml {
+  return createRequire(import.meta.url)('yaml') as typeof Yaml;
+}
+
 interface Entry {
   readonly key: string;
   readonly line: number;
@@ -41,8 +47,9 @@ interface Entry {
 
 class YamlFile {
   readonly #path: string;
-  readonly #lines = new LineCounter();
-  readonly #document: Document;
+  readonly #yaml = loadYaml();
+  readonly #lines = new this.#yaml.LineCounter();
+  readonly #document: Yaml.Document;
   readonly #assignments: Assignment[] = [];
   readonly #maps: NamedMap[] = [];
   readonly #problems: string[] = [];
@@ -50,7 +57,7 @@ class YamlFile {
   constructor(path: string, text: string) {
     this.#path = path;
     // With prettyErrors, messages would quote the text around the error.
-    this.#document = parseDocument(text, {
+    this.#document = this.#yaml.parseDocument(text, {
       lineCounter: this.#lines,
       prettyErrors: false,
       uniqueKeys: false,
@@ -68,8 +75,8 @@ class YamlFile {
   }
 
   #readTop(): void {
-    if (isNothing(this.#document.contents)) return;
-    if (!isMap(this.#document.contents)) {
+    if (this.#isNothing(this.#document.contents)) return;
+    if (!this.#yaml.isMap(this.#document.contents)) {
       this.#problems.push(`${this.#path}:1: the file must hold a map of keys to values`);
       return;
     }
@@ -90,8 +97,8 @@ class YamlFile {
   }
 
   #readUpstreams(upstreams: Entry): void {
-    if (isNothing(upstreams.value)) return;
-    if (!isMap(upstreams.value)) {
+    if (this.#isNothing(upstreams.value)) return;
+    if (!this.#yaml.isMap(upstreams.value)) {
       this.#complain('upstreams', upstreams, 'takes a map of hosts to upstreams');
       return;
     }
@@ -121,12 +128,12 @@ class YamlFile {
   #readUpstream(upstream: Entry): void {
     const map = upstreamPlace(upstream.key);
     const url = slotIn(map, 'url');
-    if (url !== undefined && (isNothing(upstream.value) || isScalar(upstream.value))) {
+    if (url !== undefined && (this.#isNothing(upstream.value) || this.#yaml.isScalar(upstream.value))) {
       this.#maps.push({ map, source: this.#source(upstream) });
       this.#assign(url, upstream);
       return;
     }
-    if (!isMap(upstream.value)) {
+    if (!this.#yaml.isMap(upstream.value)) {
       this.#complain(map.id, upstream, 'takes a url or a map of keys to values');
       return;
     }
@@ -141,18 +148,18 @@ class YamlFile {
 
   /** A list of maps. */
   #readList(list: Entry, to: { readonly id: string; readonly placeOf: (index: number) => Place }): void {
-    if (isNothing(list.value)) return;
-    if (!isSeq(list.value)) {
+    if (this.#isNothing(list.value)) return;
+    if (!this.#yaml.isSeq(list.value)) {
       this.#complain(to.id, list, 'takes a list of maps of keys to values');
       return;
     }
     for (const [index, node] of list.value.items.entries()) {
       const item = this.#resolve(node);
       const map = to.placeOf(index);
-      const offset = isMap(item) ? item.range?.[0] : undefined;
+      const offset = this.#yaml.isMap(item) ? item.range?.[0] : undefined;
       const line = offset === undefined ? list.line : this.#lines.linePos(offset).line;
       const start: Entry = { key: map.id, line, value: item };
-      if (!isMap(item)) {
+      if (!this.#yaml.isMap(item)) {
         this.#complain(map.id, start, 'takes a map of keys to values');
         continue;
       }
@@ -168,7 +175,7 @@ class YamlFile {
   }
 
   #assign(slot: Slot, entry: Entry): void {
-    if (isNothing(entry.value)) return;
+    if (this.#isNothing(entry.value)) return;
     if (this.#isFolded(entry.value)) {
       this.#complain(
         slot.id,
@@ -185,28 +192,30 @@ class YamlFile {
 
   /** The source text of scalars, so that a password of digits keeps its leading zeros. */
   #raw(value: unknown): Raw | undefined {
-    if (isScalar(value)) return value.source ?? '';
-    if (!isSeq(value)) return undefined;
+    if (this.#yaml.isScalar(value)) return value.source ?? '';
+    if (!this.#yaml.isSeq(value)) return undefined;
     const items = value.items.map((item) => this.#resolve(item));
-    return items.every((item) => isScalar(item)) ? items.map((item) => item.source ?? '') : undefined;
+    return items.every((item) => this.#yaml.isScalar(item))
+      ? items.map((item) => item.source ?? '')
+      : undefined;
   }
 
   /** True for unquoted text over several lines. Most likely the next key became part of the value. */
   #isFolded(value: unknown): boolean {
-    if (!isScalar(value) || value.type !== 'PLAIN' || !value.range) return false;
+    if (!this.#yaml.isScalar(value) || value.type !== 'PLAIN' || !value.range) return false;
     const [start, end] = value.range;
     return this.#lines.linePos(start).line !== this.#lines.linePos(end).line;
   }
 
   /** The entries of a map. A duplicate key is a problem and is left out. */
-  #entries(pairs: readonly Pair[], prefix: string): Entry[] {
+  #entries(pairs: readonly Yaml.Pair[], prefix: string): Entry[] {
     const entries = new Map<string, Entry>();
     for (const pair of pairs) {
-      const key = isScalar(pair.key) ? (pair.key.source ?? '') : '';
-      const offset = isScalar(pair.key) ? pair.key.range?.[0] : undefined;
+      const key = this.#yaml.isScalar(pair.key) ? (pair.key.source ?? '') : '';
+      const offset = this.#yaml.isScalar(pair.key) ? pair.key.range?.[0] : undefined;
       const entry = { key, line: this.#lines.linePos(offset ?? 0).line, value: this.#resolve(pair.value) };
       const first = entries.get(key);
-      if (isAlias(entry.value)) {
+      if (this.#yaml.isAlias(entry.value)) {
         const what = 'names an unknown anchor; put quotes around a text that begins with *';
         this.#complain(`${prefix}${keyName(key)}`, entry, what);
       } else if (first === undefined) entries.set(key, entry);
@@ -217,7 +226,7 @@ class YamlFile {
 
   /** The node of an alias. An alias without an anchor stays an alias. */
   #resolve(node: unknown): unknown {
-    return isAlias(node) ? (node.resolve(this.#document) ?? node) : node;
+    return this.#yaml.isAlias(node) ? (node.resolve(this.#document) ?? node) : node;
   }
 
   #unknown(id: string, entry: Entry, known: readonly string[]): void {
@@ -233,15 +242,15 @@ class YamlFile {
   #source(entry: Entry): Source {
     return { kind: 'file', path: this.#path, line: entry.line };
   }
+
+  /** A key without a value, `~` or `null`: not set. */
+  #isNothing(value: unknown): boolean {
+    return value === null || value === undefined || (this.#yaml.isScalar(value) && value.value === null);
+  }
 }
 
 /** An unknown key, cut at its first special character: `password:secret` without a blank is one key with a secret. */
 function keyName(key: string): string {
   const name = /^[\w.-]*/.exec(key)?.[0] ?? '';
   return name === key ? key : `${name}…`;
-}
-
-/** A key without a value, `~` or `null`: not set. */
-function isNothing(value: unknown): boolean {
-  return value === null || value === undefined || (isScalar(value) && value.value === null);
 }

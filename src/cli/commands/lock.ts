@@ -2,7 +2,7 @@ import { readPulls } from '../../app/app.ts';
 import { parseNetwork } from '../../config/addresses.ts';
 import type { Flags } from '../../config/flags.ts';
 import type { LoadedSettings } from '../../config/load.ts';
-import { parseDuration, quoted, UnitError } from '../../config/units.ts';
+import { parseDuration, quoted, TIME_FORM, UnitError } from '../../config/units.ts';
 import { imagePattern } from '../../image-files/list.ts';
 import { renderLockFile, lockedImages, type PulledImage } from '../../image-files/lock.ts';
 import { networkOverlap } from '../../lib/networks.ts';
@@ -16,8 +16,6 @@ import type { ExitCode } from '../exit.ts';
 import { neededBy } from '../image-files.ts';
 import { hasData } from '../operation.ts';
 import { writeOutput, print, printAside } from '../print.ts';
-
-export const TIME_FORM = 'an age, such as 24h, or a time, such as 2026-11-20 or 2026-11-20T08:00Z';
 
 /** A part of ISO 8601. A date alone is its first second in the time zone of this machine. */
 const TIME = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d{1,3})?(?:Z|[+-]\d\d:\d\d)?)?$/;
