@@ -7,7 +7,7 @@ import type { BlobBody, BlobSection, CacheStatus } from '../../mirror/answer/ans
 import type { Digest } from '../../oci/digest.ts';
 import { contentRange, parseRange, type ByteRange } from '../../oci/range.ts';
 import { RequestError } from './errors.ts';
-import { namespaceHeader, type Exchange } from './exchange.ts';
+import type { Exchange } from './exchange.ts';
 import { cacheStatusHeader, etag, isNotModified, isRangeValid } from './headers.ts';
 
 /** Buffers of one size for reuse: allocating and collecting them costs more than copying their bytes. */
@@ -82,6 +82,8 @@ export class BufferPool {
 
 const buffers = new BufferPool({ maxLarge: 64, largeBytes: 256 * 1024, smallBytes: 64 * 1024 });
 
+const TYPE = ['Content-Type', 'application/octet-stream'] as const;
+
 /** Answers a HEAD for a blob. No file is opened. */
 export function sendBlobHead(
   exchange: Exchange,
@@ -95,8 +97,9 @@ export function sendBlobHead(
     response.writeHead(304, headers).end();
     return;
   }
-  const length = blob.size === undefined ? {} : { 'Content-Length': blob.size };
-  response.writeHead(200, { ...headers, 'Content-Type': 'application/octet-stream', ...length }).end();
+  headers.push(...TYPE);
+  if (blob.size !== undefined) headers.push('Content-Length', String(blob.size));
+  response.writeHead(200, headers).end();
 }
 
 /**
@@ -135,17 +138,17 @@ type Piece = Buffer | { readonly range: ByteRange | undefined };
 function startAnswer(exchange: Exchange, digest: Digest, body: BlobBody): Piece[] {
   const { request, response } = exchange;
   const headers = blobHeaders(exchange, digest);
-  const type = 'application/octet-stream';
   const { size } = body;
   if (size === undefined) {
-    response.writeHead(200, { ...headers, 'Content-Type': type });
+    response.writeHead(200, [...headers, ...TYPE]);
     return [{ range: undefined }];
   }
   const isRanged = isRangeValid(request.headers['if-range'], digest);
   const asked = parseRange(isRanged ? request.headers.range : undefined, size);
   switch (asked.kind) {
     case 'whole':
-      response.writeHead(200, { ...headers, 'Content-Type': type, 'Content-Length': size });
+      headers.push(...TYPE, 'Content-Length', String(size));
+      response.writeHead(200, headers);
       return [{ range: { start: 0, end: size } }];
     case 'unsatisfiable':
       response.setHeader('Content-Range', `bytes */${size}`);
@@ -157,12 +160,9 @@ function startAnswer(exchange: Exchange, digest: Digest, body: BlobBody): Piece[
     case 'ranges': {
       const [range] = asked.ranges;
       if (asked.ranges.length > 1) return startMultipart(exchange, headers, { ranges: asked.ranges, size });
-      response.writeHead(206, {
-        ...headers,
-        'Content-Type': type,
-        'Content-Length': range.end - range.start,
-        'Content-Range': contentRange(range, size),
-      });
+      headers.push(...TYPE, 'Content-Length', String(range.end - range.start));
+      headers.push('Content-Range', contentRange(range, size));
+      response.writeHead(206, headers);
       return [{ range }];
     }
   }
@@ -171,7 +171,7 @@ function startAnswer(exchange: Exchange, digest: Digest, body: BlobBody): Piece[
 /** Several ranges in one response (RFC 9110 section 14.6). */
 function startMultipart(
   exchange: Exchange,
-  headers: Record<string, string>,
+  headers: readonly string[],
   { ranges, size }: { ranges: readonly ByteRange[]; size: number },
 ): Piece[] {
   const boundary = randomBytes(16).toString('hex');
@@ -183,11 +183,8 @@ function startMultipart(
   ]);
   pieces.push(Buffer.from(`\r\n--${boundary}--\r\n`));
   const length = pieces.reduce((sum, piece) => sum + pieceLength(piece), 0);
-  exchange.response.writeHead(206, {
-    ...headers,
-    'Content-Type': `multipart/byteranges; boundary=${boundary}`,
-    'Content-Length': length,
-  });
+  const type = `multipart/byteranges; boundary=${boundary}`;
+  exchange.response.writeHead(206, [...headers, 'Content-Type', type, 'Content-Length', String(length)]);
   return pieces;
 }
 
@@ -196,15 +193,22 @@ function pieceLength(piece: Piece): number {
   return piece.range === undefined ? 0 : piece.range.end - piece.range.start;
 }
 
-function blobHeaders(exchange: Exchange, digest: Digest): Record<string, string> {
-  return {
-    'Docker-Content-Digest': digest,
-    ETag: etag(digest),
-    'Accept-Ranges': 'bytes',
-    'Docker-Distribution-API-Version': 'registry/2.0',
-    'Cache-Status': cacheStatusHeader(exchange.cache),
-    ...namespaceHeader(exchange),
-  };
+/** A flat array, and no setHeader before: Node would convert any other form to one. */
+function blobHeaders(exchange: Exchange, digest: Digest): string[] {
+  const headers = [
+    'Docker-Content-Digest',
+    digest,
+    'ETag',
+    etag(digest),
+    'Accept-Ranges',
+    'bytes',
+    'Docker-Distribution-API-Version',
+    'registry/2.0',
+    'Cache-Status',
+    cacheStatusHeader(exchange.cache),
+  ];
+  if (exchange.namespace !== undefined) headers.push('OCI-Namespace', exchange.namespace);
+  return headers;
 }
 
 function sendFromMemory(exchange: Exchange, content: Buffer, pieces: readonly Piece[]): void {

@@ -1,16 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { join, sep } from 'node:path';
 import { digestAlgorithm, digestHex, type Digest, type DigestAlgorithm } from '../../oci/digest.ts';
 
 /** The file of a blob: `<dataDir>/blobs/sha256/ab/ab12…`. */
 export function blobPath(dataDir: string, digest: Digest): string {
   const hex = digestHex(digest);
-  return join(blobFolder(dataDir, digestAlgorithm(digest), hex.slice(0, 2)), hex);
+  return blobFolder(dataDir, digestAlgorithm(digest), hex.slice(0, 2)) + sep + hex;
 }
 
 /** The folder of the blobs whose hex digits begin with these two. */
 export function blobFolder(dataDir: string, algorithm: DigestAlgorithm, hexPrefix: string): string {
-  return join(dataDir, 'blobs', algorithm, hexPrefix);
+  // For every hit; `join` would look at each character.
+  return [dataDir, 'blobs', algorithm, hexPrefix].join(sep);
 }
 
 export function partsDirectory(dataDir: string): string {
