@@ -24,7 +24,11 @@ export class Link extends Duplex {
     return connection;
   }
 
-  readonly #onEnd = (): void => void this.push(null);
+  /** The bytes before the end may still wait for a slow reader: the connection's own end must not drop them. */
+  readonly #onEnd = (): void => {
+    this.#connection?.socket.off('close', this.#onClose);
+    this.push(null);
+  };
   readonly #onError = (error: Error): void => void this.destroy(error);
   readonly #onClose = (): void => void this.destroy();
 
