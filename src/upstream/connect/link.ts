@@ -41,6 +41,11 @@ export class Link extends Duplex {
     else this.#connection.socket.write(bytes, encoding, done);
   }
 
+  /** Node's HTTP client calls this after a response that ends its connection. The server may keep its own end open. */
+  destroySoon(): void {
+    this.destroy();
+  }
+
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.detach()?.socket.destroy();
     done(error);

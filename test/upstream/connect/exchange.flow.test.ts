@@ -133,6 +133,47 @@ describe('an exchange', () => {
   });
 });
 
+test.each([
+  ['with a body', 'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok'],
+  [
+    'in chunks',
+    'HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n',
+  ],
+  ['without a body', 'HTTP/1.1 204 No\r\nConnection: close\r\n\r\n'],
+  ['of HTTP/1.0', 'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok'],
+])('an answer %s that ends its connection does so, though the server keeps it open', async (_name, text) => {
+  const { send: ask, next, sockets } = await setUp();
+  const asking = ask().then(textOf);
+  (await next()).socket.write(text);
+  expect(text.includes('ok')).toBe((await asking) === 'ok');
+  await eventually(() => sockets.size === 0, 'the connection to end');
+});
+
+test.each([
+  ['two answers', OK + OK],
+  ['no body but a long length', 'HTTP/1.1 304 No\r\nContent-Length: 300000\r\n\r\nevil'],
+])('a connection with %s at once is not used again', async (_name, text) => {
+  const { send: ask, next, sockets } = await setUp();
+  const asking = ask().then(textOf);
+  (await next()).socket.write(text);
+  expect(await asking).toBe(text.startsWith(OK) ? 'ok' : '');
+  await eventually(() => sockets.size === 0, 'the connection to end');
+});
+
+test.each([
+  ['lengths that differ', 'Content-Length: 300000\r\nContent-Length: 2'],
+  ['a length and chunks', 'Content-Length: 300000\r\nTransfer-Encoding: chunked'],
+  ['chunks and a length', 'Transfer-Encoding: chunked\r\nContent-Length: 300000'],
+  ['a list of lengths', 'Content-Length: 300000, 300000'],
+  ['a length beyond all numbers', 'Content-Length: 18446744073709551616'],
+])('an answer with %s is none', async (_name, headers) => {
+  const { send: ask, next, sockets } = await setUp();
+  const asking = ask();
+  (await next()).socket.write(`HTTP/1.1 200 OK\r\n${headers}\r\n\r\nok`);
+  await expect(asking).rejects.toThrow('sent something that is not HTTP');
+  await eventually(() => sockets.size === 0, 'the connection to end');
+});
+
 describe('an idle connection', () => {
   test('on which something comes unasked is not used again', async () => {
     const { send: ask, next, sockets } = await setUp();
