@@ -14,7 +14,7 @@ const WRITE_BYTES = 2 * 1024 * 1024;
  * writes in memory: one waits, one runs, and two are recent.
  */
 const ALL_WRITES_BYTES = 16 * 1024 * 1024;
-/** The largest chunk that a connection delivers. */
+/** A write is worth a trip to another thread. */
 const MIN_WRITE_BYTES = 64 * 1024;
 
 /** How far behind a reader may be and still read from memory: one writer's share, and that of all. */

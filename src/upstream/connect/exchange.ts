@@ -142,7 +142,7 @@ export class Exchange {
   ): void {
     const { connection, onFree } = this.#options;
     const { socket } = connection;
-    const isKept = this.#request.shouldKeepAlive;
+    const isKept = this.#request.shouldKeepAlive && this.#request.writableFinished;
     let left = length;
     const fail = (error: Error): void => body.fail(error);
     const lose = (): void => body.fail(lostConnection());
