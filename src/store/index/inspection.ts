@@ -2,7 +2,6 @@ import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'n
 import { readdir, rename, rm } from 'node:fs/promises';
 import { join, basename, dirname } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
-import { thisBoot } from '../../lib/clock.ts';
 import { errorCode, messageOf } from '../../lib/errors.ts';
 import { DATA_FILE, IndexError } from './environment.ts';
 import {
@@ -12,10 +11,9 @@ import {
   IS_KNOWN_LAYOUT,
   MAX_PAGE_BYTES,
   NO_PAGE,
-  readMetas,
+  pickSnapshot,
   readNumber,
-  readPageSize,
-  readSynced,
+  type Child,
   type Snapshot,
   type Tree,
   checkLongValue,
@@ -36,6 +34,7 @@ const MAX_UNWRITTEN_PAGES = 65_536;
 /** A reader starts again if the owner wrote meanwhile. An index that an owner keeps writing to is taken as sound. */
 const MAX_ATTEMPTS = 5;
 const MAX_META_BYTES = 2 * MAX_PAGE_BYTES;
+const FREE_PAGES_DAMAGED = 'the list of free pages is damaged';
 
 /** The index of a data directory: a folder with LMDB's file and its lock file. */
 export function indexPath(dataDir: string): string {
@@ -123,27 +122,32 @@ function openData(path: string): number {
 function snapshotOf(file: number, as: 'owner' | 'reader'): Snapshot {
   const buffer = Buffer.alloc(MAX_META_BYTES);
   const start = buffer.subarray(0, readSync(file, buffer, 0, buffer.length, 0));
-  const pageBytes = readPageSize(start);
-  if (start.length < 2 * pageBytes) throw new Damage('the file is too short');
-  const [first, second] = readMetas(start, pageBytes);
-  const newest = first.transaction >= second.transaction ? first : second;
-  if (as === 'reader') return newest;
-  // The same choice as mdb_env_pick_meta makes when it opens the file.
-  const synced = readSynced(start, pageBytes);
-  const picked = second.transaction === 0 ? first : older(newest, newest === first ? second : first);
-  if (synced === undefined) return picked;
-  return synced.transaction > picked.transaction ? older(synced, picked) : older(picked, synced);
+  return pickSnapshot(start, as);
 }
 
-/** `newer`, unless a crash of the machine may have lost its pages: then `other`. */
-function older(newer: Snapshot, other: Snapshot): Snapshot {
-  return newer.isSynced || (newer.boot !== 0n && newer.boot === bootNumber()) ? newer : other;
+type OnLeaf = (leaf: LeafContent, page: number, bytes: Buffer) => void;
+
+/** Of a branch: the least key that the next leaf may have. */
+type OnKey = (key: Buffer, of: 'branch' | 'leaf') => void;
+
+interface Waiting extends Child {
+  readonly level: number;
 }
 
-/** The first part of the boot identifier as a number, as LMDB writes it. */
-function bootNumber(): bigint {
-  const [first] = thisBoot()?.split('-') ?? [];
-  return first === undefined ? -1n : BigInt(`0x${first}`);
+/**
+ * Throws Damage if the keys do not ascend. LMDB ends the process at such a list of free pages, and uses pages twice if
+ * it does not find a table that there is. In a table it only misses entries.
+ */
+function inOrder(): OnKey {
+  let last = Buffer.alloc(0);
+  let mayRepeat = false;
+  return (key, of) => {
+    const difference = key.compare(last);
+    if (difference < 0 || (difference === 0 && !mayRepeat))
+      throw new Damage('the keys of its pages are out of order');
+    last = Buffer.from(key);
+    mayRepeat = of === 'branch';
+  };
 }
 
 class Inspection {
@@ -159,31 +163,47 @@ class Inspection {
     this.#file = file;
     this.#snapshot = snapshot;
     this.#fileBytes = fileBytes;
-    this.#filePages = Math.floor(fileBytes / snapshot.pageBytes);
-    this.#taken = new Uint8Array(Math.ceil(this.#filePages / 8));
+    const { endPage, pageBytes } = snapshot;
+    this.#filePages = Math.floor(fileBytes / pageBytes);
+    if (endPage - this.#filePages > MAX_UNWRITTEN_PAGES) {
+      throw new Damage(`it has ${endPage} pages of ${pageBytes} bytes, its file ${fileBytes} bytes`);
+    }
+    this.#taken = new Uint8Array(Math.ceil(endPage / 8));
   }
 
   async run(): Promise<void> {
-    const { endPage, pageBytes, tables, freePages } = this.#snapshot;
-    if (endPage - this.#filePages > MAX_UNWRITTEN_PAGES) {
-      throw new Damage(`it has ${endPage} pages of ${pageBytes} bytes, its file ${this.#fileBytes} bytes`);
-    }
+    const { tables } = this.#snapshot;
     await this.#readAhead();
     const named: Tree[] = [];
-    await this.#walk(tables, (leaf) => void named.push(...leaf.tables));
+    const onLeaf: OnLeaf = (leaf, page, bytes) => {
+      must(leaf.tables.length === [...entries(bytes)].length, page);
+      named.push(...leaf.tables);
+    };
+    await this.#walk(tables, onLeaf, inOrder());
     for (const table of named) {
       await this.#walk(table, (leaf, page) => must(leaf.tables.length === 0, page));
     }
-    const free: Buffer[] = [];
-    await this.#walk(freePages, (leaf, page, bytes) => {
+    // Only after this walk all pages in use are marked.
+    for (const list of await this.#readFree()) this.#takeFree(list);
+  }
+
+  /** The lists of free pages of each transaction, whose number is the key. */
+  async #readFree(): Promise<Buffer[]> {
+    const { freePages, transaction } = this.#snapshot;
+    const lists: Buffer[] = [];
+    const follow = inOrder();
+    const onLeaf: OnLeaf = (leaf, page, bytes) => {
       must(leaf.tables.length === 0, page);
-      for (const { key, value } of entries(bytes)) {
-        if (key.length !== 8) throw new Damage('the list of free pages is damaged');
-        free.push(Buffer.isBuffer(value) ? Buffer.from(value) : this.#readLongValue(value));
+      for (const { value } of entries(bytes)) {
+        lists.push(Buffer.isBuffer(value) ? Buffer.from(value) : this.#readLongValue(value));
       }
+    };
+    await this.#walk(freePages, onLeaf, (key, of) => {
+      const number = key.length === 8 ? readNumber(key, 0) : 0;
+      if (number === 0 || number > transaction) throw new Damage(FREE_PAGES_DAMAGED);
+      follow(Buffer.from(key).swap64(), of);
     });
-    // Only now all pages in use are marked.
-    for (const list of free) this.#checkFree(list);
+    return lists;
   }
 
   /** Fills the page cache of the system with the file. */
@@ -195,21 +215,26 @@ class Inspection {
     }
   }
 
-  async #walk(tree: Tree, onLeaf: (leaf: LeafContent, page: number, bytes: Buffer) => void): Promise<void> {
+  /** From the first key to the last. */
+  async #walk(tree: Tree, onLeaf: OnLeaf, onKey?: OnKey): Promise<void> {
     if (tree.root === NO_PAGE) return;
     const bytes = Buffer.alloc(this.#snapshot.pageBytes);
-    const waiting = [{ page: tree.root, level: 1 }];
+    const waiting: Waiting[] = [{ page: tree.root, level: 1 }];
     for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-      const { page, level } = next;
+      const { page, level, key } = next;
+      if (key !== undefined) onKey?.(key, 'branch');
       if (++this.#looked % STEP === 0) await turn();
       this.#take(page, 1);
       this.#read(bytes, page);
       if (level < tree.depth) {
         const children = readBranch(bytes, page, this.#snapshot);
-        for (const child of children) waiting.push({ page: child, level: level + 1 });
+        // LMDB ends the process at a branch with one child, except in the list of free pages (mdb_page_search_root).
+        must(children.length > 1 || tree === this.#snapshot.freePages, page);
+        for (const child of children.toReversed()) waiting.push({ ...child, level: level + 1 });
       } else {
         const leaf = readLeaf(bytes, page, this.#snapshot);
         for (const value of leaf.longValues) this.#checkLongValue(value);
+        if (onKey !== undefined) for (const entry of entries(bytes)) onKey(entry.key, 'leaf');
         onLeaf(leaf, page, bytes);
       }
     }
@@ -229,7 +254,7 @@ class Inspection {
   }
 
   /** A list of free pages: its length, then page numbers. `-n` before a page number stands for n pages from there. */
-  #checkFree(list: Buffer): void {
+  #takeFree(list: Buffer): void {
     const room = Math.floor(list.length / 8) - 1;
     const count = room < 0 ? 1 : readNumber(list, 0);
     let isRight = count <= room;
@@ -237,36 +262,31 @@ class Inspection {
       const entry = Number(list.readBigInt64LE(8 * index));
       if (entry === 0) continue;
       if (entry < 0) index++;
-      const page = entry > 0 ? entry : index > count ? 0 : readNumber(list, 8 * index);
-      isRight = this.#isFree(page, entry > 0 ? 1 : -entry);
+      isRight = index <= count;
+      if (isRight) this.#mark(readNumber(list, 8 * index), entry > 0 ? 1 : -entry);
     }
-    if (!isRight) throw new Damage('the list of free pages is damaged');
+    if (!isRight) throw new Damage(FREE_PAGES_DAMAGED);
   }
 
-  #isFree(page: number, pages: number): boolean {
-    if (page < FIRST_DATA_PAGE || page + pages > this.#snapshot.endPage) return false;
-    for (let each = page; each < Math.min(page + pages, this.#filePages); each++) {
-      if (this.#isTaken(each)) return false;
-    }
-    return true;
-  }
-
+  /** Pages in use must be in the file; free ones may lie after its end. */
   #take(page: number, pages: number): void {
-    const { endPage } = this.#snapshot;
-    if (page < FIRST_DATA_PAGE || pages < 1 || page + pages > endPage) {
-      throw new Damage(`it refers to page ${page}, which cannot exist`);
-    }
-    if (page + pages > this.#filePages) {
+    if (page + pages > this.#filePages && page + pages <= this.#snapshot.endPage) {
       throw new Damage(`page ${page} is missing: the file ends after ${this.#fileBytes} bytes`);
     }
-    for (let each = page; each < page + pages; each++) {
-      if (this.#isTaken(each)) throw new Damage(`page ${each} is in two places`);
-      this.#taken[each >> 3] = (this.#taken[each >> 3] ?? 0) | (1 << (each & 7));
-    }
+    this.#mark(page, pages);
   }
 
-  #isTaken(page: number): boolean {
-    return ((this.#taken[page >> 3] ?? 0) & (1 << (page & 7))) !== 0;
+  /** A page that is free twice would be given out twice, and LMDB would end the process. */
+  #mark(page: number, pages: number): void {
+    if (page < FIRST_DATA_PAGE || pages < 1 || page + pages > this.#snapshot.endPage) {
+      throw new Damage(`it refers to page ${page}, which cannot exist`);
+    }
+    for (let each = page; each < page + pages; each++) {
+      const byte = this.#taken[each >> 3] ?? 0;
+      const bit = 1 << (each & 7);
+      if ((byte & bit) !== 0) throw new Damage(`page ${each} is in two places`);
+      this.#taken[each >> 3] = byte | bit;
+    }
   }
 
   #read(bytes: Buffer, page: number): void {

@@ -1,4 +1,5 @@
 import { arch, endianness } from 'node:os';
+import { thisBoot } from '../../lib/clock.ts';
 
 /*
  * The file of LMDB as the lmdb package writes it (dependencies/lmdb/libraries/liblmdb/mdb.c: MDB_page_header, MDB_meta,
@@ -20,6 +21,12 @@ const FLAGS_OVERFLOW = 0x04;
 const FLAGS_META = 0x08;
 /** The transaction was committed before its pages were synced. */
 const OVERLAPPING_SYNC = 0x1000;
+/** MDB_TRACK_METRICS, MDB_SAFE_RESTORE, MDB_NOSUBDIR. */
+const OTHER_FILE_FLAGS = 0x4c00;
+/** The keys of the list of free pages are numbers (MDB_INTEGERKEY). */
+const NUMBER_KEYS = 0x08;
+/** Of all other trees: no table is opened with options that have flags. */
+const NO_FLAGS = 0;
 const MAGIC = 0xbeefc0de;
 const DATA_VERSION = 2;
 /** The largest depth of a tree that LMDB can walk. */
@@ -54,8 +61,13 @@ export function readNumber(bytes: Buffer, at: number): number {
   return bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32;
 }
 
-/** Reads the record of a tree. Throws Damage. */
-function readTree(bytes: Buffer, at: number): Tree {
+/**
+ * Reads the record of a tree. By its flags LMDB chooses how it compares keys, and lmdb how it decodes values. Throws
+ * Damage.
+ */
+function readTree(bytes: Buffer, at: number, flags: number): Tree {
+  const found = bytes.readUInt16LE(at + 4);
+  if (found !== flags) throw new Damage(`a table has the flags ${found}`);
   const tree = { root: readNumber(bytes, at + 40), depth: bytes.readUInt16LE(at + 6) };
   const isEmpty = tree.root === NO_PAGE;
   if (isEmpty ? tree.depth !== 0 : tree.depth < 1 || tree.depth > MAX_DEPTH) {
@@ -65,7 +77,7 @@ function readTree(bytes: Buffer, at: number): Tree {
 }
 
 /** The page size by the first meta page. Throws Damage. */
-export function readPageSize(start: Buffer): number {
+function readPageSize(start: Buffer): number {
   if (start.length < MIN_PAGE_BYTES) throw new Damage('the file is too short');
   if (start.readUInt16LE(18) !== FLAGS_META || start.readUInt32LE(HEADER_BYTES) !== MAGIC) {
     throw new Damage('the file is not an LMDB file');
@@ -90,9 +102,6 @@ function readMeta(start: Buffer, page: 0 | 1, pageBytes: number): Snapshot {
   if (!isMeta || magic !== MAGIC) throw new Damage(`page ${page} is not a meta page`);
   const version = start.readUInt32LE(at + HEADER_BYTES + 4) & 0xffff;
   if (version !== DATA_VERSION) throw new Damage(`meta page ${page} is of version ${version}`);
-  if (start.readUInt32LE(at + HEADER_BYTES + 24) !== pageBytes) {
-    throw new Damage('the meta pages differ in their page size');
-  }
   const snapshot = readSnapshot(start, at + HEADER_BYTES, pageBytes);
   if (snapshot.transaction > 0 && snapshot.transaction % 2 !== page) {
     throw new Damage(`meta page ${page} is of transaction ${snapshot.transaction}`);
@@ -101,26 +110,67 @@ function readMeta(start: Buffer, page: 0 | 1, pageBytes: number): Snapshot {
 }
 
 /** The last synced transaction when the meta page was written; undefined: none. Throws Damage. */
-export function readSynced(start: Buffer, pageBytes: number): Snapshot | undefined {
+function readSynced(start: Buffer, pageBytes: number): Snapshot | undefined {
   const at = pageBytes / 2 + HEADER_BYTES;
   return readNumber(start, at + 128) === 0 ? undefined : readSnapshot(start, at, pageBytes);
 }
 
 function readSnapshot(start: Buffer, at: number, pageBytes: number): Snapshot {
+  if (start.readUInt32LE(at + 24) !== pageBytes) {
+    throw new Damage('the meta pages differ in their page size');
+  }
   const transaction = readNumber(start, at + 128);
   const endPage = readNumber(start, at + 120) + 1;
   if (transaction >= 2 ** 48 || endPage < FIRST_DATA_PAGE || endPage >= 2 ** 48) {
     throw new Damage('a meta page has impossible numbers');
   }
+  // The flags of the file are kept with those of this tree. LMDB refuses a file with MDB_ENCRYPT, and lmdb then ends
+  // the process (EnvWrap::openEnv uses memory that it has freed).
+  const flags = start.readUInt16LE(at + 28);
+  const fileFlags = flags & (OVERLAPPING_SYNC | OTHER_FILE_FLAGS);
   return {
     pageBytes,
     transaction,
     endPage,
-    freePages: readTree(start, at + 24),
-    tables: readTree(start, at + 72),
-    isSynced: (start.readUInt16LE(at + 28) & OVERLAPPING_SYNC) === 0,
+    freePages: readTree(start, at + 24, NUMBER_KEYS | fileFlags),
+    tables: readTree(start, at + 72, NO_FLAGS),
+    isSynced: (flags & OVERLAPPING_SYNC) === 0,
     boot: start.readBigInt64LE(at + 136),
   };
+}
+
+/**
+ * The transaction that LMDB uses, by the first bytes of the file. After a crash of the machine an `owner` goes back to
+ * the last synced one. Throws Damage.
+ */
+export function pickSnapshot(start: Buffer, as: 'owner' | 'reader'): Snapshot {
+  const pageBytes = readPageSize(start);
+  if (start.length < 2 * pageBytes) throw new Damage('the file is too short');
+  const [first, second] = readMetas(start, pageBytes);
+  const newest = first.transaction >= second.transaction ? first : second;
+  if (as === 'reader') return newest;
+  // The same choice as mdb_env_pick_meta makes when it opens the file.
+  const synced = readSynced(start, pageBytes);
+  const picked = second.transaction === 0 ? first : older(newest, newest === first ? second : first);
+  const safe = synced === undefined ? picked : saferOf(picked, synced);
+  // LMDB goes back only to another transaction; otherwise it uses the meta page, whichever copy it picked.
+  return safe.transaction === newest.transaction ? newest : safe;
+}
+
+function saferOf(picked: Snapshot, synced: Snapshot): Snapshot {
+  if (synced.transaction === picked.transaction) return picked;
+  return synced.transaction > picked.transaction ? older(synced, picked) : older(picked, synced);
+}
+
+/** `newer`, unless a crash of the machine may have lost its pages: then `other`. */
+function older(newer: Snapshot, other: Snapshot): Snapshot {
+  return newer.isSynced || (newer.boot !== 0n && newer.boot === bootNumber()) ? newer : other;
+}
+
+/** The first part of the boot identifier as a number, as LMDB writes it. */
+function bootNumber(): bigint {
+  const [first] = thisBoot()?.split('-') ?? [];
+  return first === undefined ? -1n : BigInt(`0x${first}`);
 }
 
 const NODE_BYTES = 8;
@@ -144,13 +194,20 @@ export interface LeafContent {
   readonly longValues: readonly LongValue[];
 }
 
-/** The page numbers in a branch. Throws Damage. */
-export function readBranch(bytes: Buffer, page: number, snapshot: Snapshot): number[] {
-  const children: number[] = [];
-  eachNode(bytes, page, { snapshot, flags: FLAGS_BRANCH }, (at) => {
-    children.push(
-      bytes.readUInt16LE(at) + bytes.readUInt16LE(at + 2) * 2 ** 16 + bytes.readUInt16LE(at + 4) * 2 ** 32,
-    );
+/** A page that a branch refers to. */
+export interface Child {
+  readonly page: number;
+  /** No key of this child is less; the first child has none. */
+  readonly key?: Buffer;
+}
+
+/** Throws Damage. */
+export function readBranch(bytes: Buffer, page: number, snapshot: Snapshot): Child[] {
+  const children: Child[] = [];
+  eachNode(bytes, page, { snapshot, flags: FLAGS_BRANCH }, (at, valueAt) => {
+    const child = bytes.readUInt32LE(at) + bytes.readUInt16LE(at + 4) * 2 ** 32;
+    const key = Buffer.from(bytes.subarray(at + NODE_BYTES, valueAt));
+    children.push(children.length === 0 ? { page: child } : { page: child, key });
     return 0;
   });
   return children;
@@ -164,7 +221,7 @@ export function readLeaf(bytes: Buffer, page: number, snapshot: Snapshot): LeafC
     const flags = bytes.readUInt16LE(at + 4);
     const size = bytes.readUInt32LE(at);
     const inPage = flags === VALUE_ELSEWHERE ? PLACE_BYTES : size;
-    must(valueAt + inPage <= bytes.length, page);
+    must(valueAt > at + NODE_BYTES && valueAt + inPage <= bytes.length, page);
     switch (flags) {
       case 0:
         break;
@@ -173,7 +230,7 @@ export function readLeaf(bytes: Buffer, page: number, snapshot: Snapshot): LeafC
         break;
       case VALUE_IS_TABLE:
         must(size === TABLE_BYTES, page);
-        tables.push(readTree(bytes, valueAt));
+        tables.push(readTree(bytes, valueAt, NO_FLAGS));
         break;
       default:
         must(false, page);
@@ -226,15 +283,20 @@ function eachNode(
   const lower = bytes.readUInt16LE(20);
   const upper = bytes.readUInt16LE(22);
   const room = bytes.length - HEADER_BYTES;
+  // As in mdb_env_open2: a page has room for two nodes, and a node for a key and the record of a table.
+  const maxNodeBytes = 2 * Math.floor(room / 4) - 2;
+  const maxKeyBytes = maxNodeBytes - NODE_BYTES - TABLE_BYTES;
   must(lower % 2 === 0 && lower <= upper && upper <= room, page);
   let sum = 0;
   for (let pointer = HEADER_BYTES; pointer < HEADER_BYTES + lower; pointer += 2) {
     const offset = bytes.readUInt16LE(pointer);
     must(offset % 2 === 0 && offset >= upper && offset + NODE_BYTES <= room, page);
     const at = HEADER_BYTES + offset;
-    const valueAt = at + NODE_BYTES + bytes.readUInt16LE(at + 6);
-    must(valueAt <= bytes.length, page);
+    const keyBytes = bytes.readUInt16LE(at + 6);
+    const valueAt = at + NODE_BYTES + keyBytes;
+    must(keyBytes <= maxKeyBytes && valueAt <= bytes.length, page);
     const size = valueAt - at + visit(at, valueAt);
+    must(size <= maxNodeBytes, page);
     sum += size + (size % 2);
   }
   must(lower > 0 && sum === room - upper, page);

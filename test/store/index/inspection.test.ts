@@ -5,7 +5,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { IndexError } from '../../../src/store/index/environment.ts';
 import { inspectIndex } from '../../../src/store/index/inspection.ts';
-import { HEADER_BYTES } from '../../../src/store/index/pages.ts';
+import { HEADER_BYTES, readBranch, readLeaf, readMetas, type Tree } from '../../../src/store/index/pages.ts';
 import { openIndex, readIndex } from '../../../src/store/manifest/lmdb.ts';
 import { manifest } from '../manifests.contract.ts';
 import { makePipe } from '../../support/pipe.ts';
@@ -17,6 +17,67 @@ async function usedDataDir(): Promise<string> {
   const dataDir = await testFolder();
   await fillIndex(dataDir);
   return dataDir;
+}
+
+/** The newest meta page, as the file was closed. */
+function newestMeta(bytes: Buffer) {
+  const [first, second] = readMetas(bytes, PAGE_BYTES);
+  return first.transaction > second.transaction ? { at: 0, ...first } : { at: PAGE_BYTES, ...second };
+}
+
+/** Damages the branches or the leaf that lead to the first key of a tree. */
+function inTree(
+  choose: (meta: ReturnType<typeof newestMeta>, bytes: Buffer) => Tree | undefined,
+  kind: 'branch' | 'leaf',
+  damage: (page: Buffer) => void,
+) {
+  return (bytes: Buffer): Buffer => {
+    const meta = newestMeta(bytes);
+    const pageOf = (number: number) => bytes.subarray(number * PAGE_BYTES, (number + 1) * PAGE_BYTES);
+    const { root, depth } = choose(meta, bytes) ?? { root: 0, depth: 0 };
+    let page = root;
+    for (let level = 1; level < depth; level++) {
+      const [first] = readBranch(pageOf(page), page, meta);
+      if (kind === 'branch') damage(pageOf(page));
+      page = first?.page ?? 0;
+    }
+    if (kind === 'leaf') damage(pageOf(page));
+    else expect(depth).toBeGreaterThan(1);
+    return bytes;
+  };
+}
+
+const freePages = (meta: ReturnType<typeof newestMeta>) => meta.freePages;
+
+/** A table with a tree of more than one level. */
+function highTable({ tables, ...meta }: ReturnType<typeof newestMeta>, bytes: Buffer): Tree | undefined {
+  const page = bytes.subarray(tables.root * PAGE_BYTES, (tables.root + 1) * PAGE_BYTES);
+  return readLeaf(page, tables.root, { tables, ...meta }).tables.find(({ depth }) => depth > 1);
+}
+
+/** Where the nodes of a page begin, in the order of their keys. */
+function nodesOf(page: Buffer): number[] {
+  const count = page.readUInt16LE(20) / 2;
+  return Array.from(
+    { length: count },
+    (_, index) => HEADER_BYTES + page.readUInt16LE(HEADER_BYTES + 2 * index),
+  );
+}
+
+function swapFirst(page: Buffer): void {
+  const [first, second] = [page.readUInt16LE(HEADER_BYTES), page.readUInt16LE(HEADER_BYTES + 2)];
+  page.writeUInt16LE(second, HEADER_BYTES);
+  page.writeUInt16LE(first, HEADER_BYTES + 2);
+}
+
+/** Leaves one node in a page, with this head, a key of so many bytes, and no value. */
+function leaveOne(page: Buffer, head: Buffer, keyBytes: number): void {
+  const upper = PAGE_BYTES - HEADER_BYTES - 8 - keyBytes;
+  head.copy(page, HEADER_BYTES + upper);
+  page.writeUInt16LE(keyBytes, HEADER_BYTES + upper + 6);
+  page.writeUInt16LE(2, 20);
+  page.writeUInt16LE(upper, 22);
+  page.writeUInt16LE(upper, HEADER_BYTES);
 }
 
 const inspect = (dataDir: string) => inspectIndex(join(dataDir, 'index'), 'owner');
@@ -105,6 +166,74 @@ describe('an index that is looked at before it is opened', () => {
     const dataDir = await usedDataDir();
     await rewriteIndex(dataDir, change);
     expect(await inspect(dataDir)).toMatch(/page|LMDB/);
+  });
+
+  // LMDB opens such an index, and may end the process then or when it reads or changes it.
+  it.each([
+    ['a flag of encryption', (bytes: Buffer) => flipped(bytes, 24 + 29, 0x20)],
+    [
+      'a flag of encryption in its other meta page',
+      (bytes: Buffer) => flipped(bytes, PAGE_BYTES + 24 + 29, 0x20),
+    ],
+    ['free pages with duplicate keys', (bytes: Buffer) => flipped(bytes, 24 + 28, 0x04)],
+    ['a list of tables with duplicate keys', (bytes: Buffer) => flipped(bytes, 24 + 76, 0x04)],
+    ['another page size where it was synced', (bytes: Buffer) => flipped(bytes, PAGE_BYTES / 2 + 49, 0x30)],
+    [
+      'a wrong root where it was not synced',
+      (bytes: Buffer) => {
+        const { at } = newestMeta(bytes);
+        bytes.writeUInt32LE(1, at + 24 + 72 + 40);
+        return flipped(bytes, at + 24 + 136, 1);
+      },
+    ],
+    [
+      'a table of values with versions',
+      (bytes: Buffer) => {
+        const name = Buffer.from('manifests\0');
+        for (let at = bytes.indexOf(name); at >= 0; at = bytes.indexOf(name, at + 1)) {
+          bytes.writeUInt16LE(0x100, at + name.length + 4);
+        }
+        return bytes;
+      },
+    ],
+    ['free pages out of order', inTree(freePages, 'leaf', swapFirst)],
+    ['tables out of order', inTree((meta) => meta.tables, 'leaf', swapFirst)],
+    [
+      'a value where a table should be',
+      inTree(
+        (meta) => meta.tables,
+        'leaf',
+        (page) => page.writeUInt16LE(0, (nodesOf(page)[0] ?? 0) + 4),
+      ),
+    ],
+    [
+      'free pages of a transaction that was not',
+      inTree(freePages, 'leaf', (page) => {
+        page.writeUInt32LE(1_000_000, (nodesOf(page).at(-1) ?? 0) + 8);
+      }),
+    ],
+    [
+      'a page that is free twice',
+      inTree(freePages, 'leaf', (page) => {
+        const lists = nodesOf(page).map((at) => at + 16);
+        const list =
+          lists.find((at) => page.readBigInt64LE(at) > 1n && page.readBigInt64LE(at + 16) > 0n) ?? 0;
+        page.copy(page, list + 8, list + 16, list + 24);
+      }),
+    ],
+    [
+      'a branch with one child',
+      inTree(highTable, 'branch', (page) => {
+        const [at = 0] = nodesOf(page);
+        leaveOne(page, Buffer.from(page.subarray(at, at + 8)), 0);
+      }),
+    ],
+    ['a key that is too long', inTree(highTable, 'leaf', (page) => leaveOne(page, Buffer.alloc(8), 2000))],
+    ['a key without bytes', inTree(highTable, 'leaf', (page) => leaveOne(page, Buffer.alloc(8), 0))],
+  ])('is damaged if it has %s', async (_what, change) => {
+    const dataDir = await usedDataDir();
+    await rewriteIndex(dataDir, change);
+    expect(await inspect(dataDir)).toMatch(/page|flags/);
   });
 
   it.each([
