@@ -121,8 +121,9 @@ export async function sendBlob(exchange: Exchange, digest: Digest, body: BlobBod
       sendFromMemory(exchange, body.content, pieces);
       return;
     }
-    // Clients of a fill get the headers at once: the first bytes may take long.
-    if (body.cache !== 'hit') response.flushHeaders();
+    // Clients of a fill get the headers at once: the first bytes may take long. An answer without bytes would end with
+    // its headers, before the blob is verified.
+    if (body.cache !== 'hit' && !pieces.every(isEmpty)) response.flushHeaders();
     await sendPieces(exchange, body, pieces);
   } catch (error) {
     if (!response.headersSent) throw error;
@@ -186,6 +187,10 @@ function startMultipart(
   const type = `multipart/byteranges; boundary=${boundary}`;
   exchange.response.writeHead(206, [...headers, 'Content-Type', type, 'Content-Length', String(length)]);
   return pieces;
+}
+
+function isEmpty(piece: Piece): boolean {
+  return !Buffer.isBuffer(piece) && piece.range !== undefined && piece.range.start === piece.range.end;
 }
 
 function pieceLength(piece: Piece): number {

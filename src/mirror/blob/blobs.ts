@@ -246,6 +246,7 @@ export class BlobPuller {
       await this.#options.links.add(repository, digest, fill.size);
       return this.open(request);
     }
+    if (result === 'disk') return this.#bypass(request);
     throw new PullError(
       'unavailable',
       `${digest} could not be downloaded from ${repository.host} (${result})`,

@@ -194,6 +194,8 @@ export async function followed(
   const body = fill.join(cache, client);
   try {
     await readyToRead(fill);
+    // An empty blob has no end that could be held back, so nobody reads it before it is verified.
+    if (fill.size === 0) await fill.ended;
     if (!fill.isOver) return body;
   } catch (error) {
     body.close();

@@ -111,11 +111,12 @@ export class FillReader implements BlobBody {
     return {
       read: async (buffer) => {
         if (own !== undefined) return own.read(buffer);
-        if (demand.position >= demand.end) return [];
+        // An empty blob has no end that could be held back: here it waits to be verified.
+        if (demand.position >= demand.end && !(isHeld && demand.end === 0)) return [];
         const limit = await this.#limitBeyond(demand, isHeld);
         demand.waitsSince = undefined;
         const length = Math.min(limit ?? Infinity, demand.end) - demand.position;
-        if (length <= 0) return [];
+        if (length <= 0 && limit !== undefined) return [];
         const chunks = limit === undefined ? [] : await this.#written(buffer, length, demand.position);
         for (const chunk of chunks) demand.position += chunk.length;
         if (chunks.length > 0) return chunks;

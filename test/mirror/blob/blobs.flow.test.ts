@@ -159,6 +159,23 @@ describe('a blob', () => {
     expect(cold.body.equals(whole)).toBe(true);
   });
 
+  it('that comes empty is no whole answer, unless its digest is that of nothing', async () => {
+    const hub = await hubWithBig();
+    const app = await startTestApp({ hub });
+    const fault = hub.fault({
+      match: { host: 'blobs' },
+      do: { truncate: { toBytes: 0, contentLength: 'short' } },
+    });
+    const answer = await app.begin(target).finished();
+    expect(answer.status).toBe(404);
+    expect(fault.hits).toBeGreaterThan(0);
+    fault.remove();
+    const nothing = generatedContent({ size: 0, seed: 1 });
+    hub.addBlob('library/big', nothing);
+    const empty = await app.begin(`/v2/library/big/blobs/${nothing.digest}`).finished();
+    expect([empty.status, empty.header('content-length'), empty.complete]).toEqual([200, '0', true]);
+  });
+
   it('has the size that its manifest tells when upstream tells none', async () => {
     const hub = await hubWithBig();
     const app = await startTestApp({ hub });

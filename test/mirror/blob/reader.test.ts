@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { takeBuffer } from '../../../src/lib/receive-buffers.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
-import { FillProgress } from '../../../src/download/progress.ts';
+import { BlobBodyError } from '../../../src/download/errors.ts';
+import { DIVERTED, FillProgress } from '../../../src/download/progress.ts';
 import { FillReader, StartHashes, type FillSource } from '../../../src/mirror/blob/reader.ts';
 import { RecentWrites } from '../../../src/download/recent-writes.ts';
 
@@ -63,5 +64,36 @@ describe('a reader close behind its fill', () => {
     expect([second.buffer, third.buffer]).not.toContain(takeBuffer().fill(9).buffer);
     expect(given.map((piece) => new Set(piece))).toEqual([new Set([9]), new Set([1]), new Set([2])]);
     reader.close();
+  });
+});
+
+describe('a reader of a blob that came empty', () => {
+  const empty = (): FillSource => {
+    const progress = new FillProgress();
+    progress.size = 0;
+    return { ...runningFill(), progress };
+  };
+  const readerOf = (source: FillSource) =>
+    new FillReader({ source, cache: 'stored', onClose: () => undefined }).section({ start: 0, end: 0 });
+
+  it('has nothing before it is verified', async () => {
+    const source = empty();
+    const reading = readerOf(source).read(Buffer.alloc(KIB));
+    source.progress.verify(0);
+    expect(await reading).toEqual([]);
+  });
+
+  it('is told if it is wrong, and does not take nothing for the blob', async () => {
+    const source = empty();
+    const reading = readerOf(source).read(Buffer.alloc(KIB));
+    source.progress.fail(new BlobBodyError('corrupt', 'not what it should be'));
+    await expect(reading).rejects.toThrow('not what it should be');
+  });
+
+  it('has it from elsewhere if the disk fails, verified too', async () => {
+    const source = empty();
+    const reading = readerOf(source).read(Buffer.alloc(KIB));
+    source.progress.fail(DIVERTED);
+    await expect(reading).rejects.toThrow('the bytes that were received are not sha256:');
   });
 });
