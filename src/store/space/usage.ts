@@ -97,7 +97,10 @@ export class UsageBuffer {
     });
     for (const [place, [digest, note]] of due.entries()) {
       note.writtenAt = at[place];
-      if (note.unit !== 'blob' && unknown.has(digest)) await onUnknown(digest);
+      if (note.unit === 'blob' || !unknown.has(digest)) continue;
+      // Nothing is written, so its next pull is noted at once: there may be no room for it now.
+      this.#notes.delete(digest);
+      await onUnknown(digest);
     }
   }
 }
