@@ -10,8 +10,8 @@ import { RecentWrites } from './recent-writes.ts';
 const WRITE_EVERY_MS = 4;
 const WRITE_BYTES = 2 * 1024 * 1024;
 /**
- * The sum of one write of each writer, unless there are very many. While the disk is slow, each writer holds four
- * writes in memory: one waits, one runs, and two are recent.
+ * The sum of one write of each writer, unless there are very many. While the disk is slow, each writer holds two
+ * writes in memory, one that waits and one that runs, besides what is recent.
  */
 const ALL_WRITES_BYTES = 16 * 1024 * 1024;
 /** A write is worth a trip to another thread. */
@@ -60,7 +60,10 @@ export class PartWriter {
     writers.add(this);
   }
 
-  /** Becomes a holder of the chunk in place of the caller. Resolves at once, or when the disk has caught up. Throws the disk's error. */
+  /**
+   * Becomes the holder of the chunk in place of the caller. Resolves at once, or when the disk has caught up. Throws the
+   * disk's error.
+   */
   async push(chunk: Buffer): Promise<void> {
     this.#throwFailure();
     append(this.#queue, chunk);

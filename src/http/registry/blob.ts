@@ -7,7 +7,7 @@ import type { BlobBody, BlobSection, CacheStatus } from '../../mirror/answer/ans
 import type { Digest } from '../../oci/digest.ts';
 import { contentRange, parseRange, type ByteRange } from '../../oci/range.ts';
 import { RequestError } from './errors.ts';
-import type { Exchange } from './exchange.ts';
+import { namespaceHeader, type Exchange } from './exchange.ts';
 import { cacheStatusHeader, etag, isNotModified, isRangeValid } from './headers.ts';
 
 /** Buffers of one size for reuse: allocating and collecting them costs more than copying their bytes. */
@@ -212,7 +212,7 @@ function blobHeaders(exchange: Exchange, digest: Digest): string[] {
     'Cache-Status',
     cacheStatusHeader(exchange.cache),
   ];
-  if (exchange.namespace !== undefined) headers.push('OCI-Namespace', exchange.namespace);
+  for (const pair of Object.entries(namespaceHeader(exchange))) headers.push(...pair);
   return headers;
 }
 

@@ -162,9 +162,15 @@ export class Routing {
 /** Shared, so never changed. */
 const NO_QUERY = new URLSearchParams();
 
-function queryOf(target: string): URLSearchParams {
+/** The end of the path of a request target. */
+export function queryAt(target: string): number {
   const question = target.indexOf('?');
-  return question < 0 ? NO_QUERY : new URLSearchParams(target.slice(question + 1));
+  return question < 0 ? target.length : question;
+}
+
+function queryOf(target: string): URLSearchParams {
+  const at = queryAt(target);
+  return at === target.length ? NO_QUERY : new URLSearchParams(target.slice(at + 1));
 }
 
 function startExchange(

@@ -12,7 +12,16 @@ import { isHead, isRead, sendBytes, type Exchange } from './exchange.ts';
 import { cacheStatusHeader } from './headers.ts';
 import { catalogLimit, pageQuery, sendCatalog, sendTags, sendReferrers } from './lists.ts';
 import { sendManifest } from './manifest.ts';
-import type { Admitted, Answer, Asked, PlatformRules, Reader, RegistryEnv, Route } from './route.ts';
+import {
+  queryAt,
+  type Admitted,
+  type Answer,
+  type Asked,
+  type PlatformRules,
+  type Reader,
+  type RegistryEnv,
+  type Route,
+} from './route.ts';
 
 /** A path that no route matches. */
 const NOWHERE = '/';
@@ -88,11 +97,6 @@ function routePath(target: string): string {
   } catch {
     return NOWHERE;
   }
-}
-
-function queryAt(target: string): number {
-  const question = target.indexOf('?');
-  return question < 0 ? target.length : question;
 }
 
 function answerAlive({ exchange }: Admitted): void {
