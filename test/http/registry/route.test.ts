@@ -6,7 +6,7 @@ import { OCI_MANIFEST } from '../../../src/oci/media-types.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import type { RawHead } from '../../support/http-decoder.ts';
 import { fetchRaw } from '../../support/http.ts';
-import { tellNobody } from '../../support/told.ts';
+import { ADMISSION, registryOptions } from '../../support/registry-server.ts';
 
 const BYTES = Buffer.from('{}');
 const DESCRIPTOR = { digest: digestOf(BYTES), mediaType: OCI_MANIFEST, size: BYTES.length };
@@ -24,30 +24,16 @@ async function server() {
   };
   const account = { name: 'ci', mayPull: () => mayAsk.account };
   const listener = await listen(
-    createRegistryServer({
-      limits: {
-        maxConnections: 10,
-        maxConnectionsPerAddress: 10,
-        headersTimeoutMs: 10_000,
-        idleTimeoutMs: 10_000,
-        stallTimeoutMs: 10_000,
-      },
-      tls: undefined,
-      asksForCertificates: false,
-      isTrustedProxy: () => false,
-      tell: tellNobody,
-      mirror: mirror as unknown as Mirror,
-      admission: {
-        isAllowed: () => mayAsk.network,
-        networksSetting: 'allowNetworks',
-        needsClientCertificate: false,
-        rates: undefined,
-        accounts: { authenticate: () => Promise.resolve(account) },
-      },
-      failMode: 'fallthrough',
-      clients: [],
-      health: () => ({ isStopping: false, degraded: [] }),
-    }),
+    createRegistryServer(
+      registryOptions({
+        mirror: mirror as unknown as Mirror,
+        admission: {
+          ...ADMISSION,
+          isAllowed: () => mayAsk.network,
+          accounts: { authenticate: () => Promise.resolve(account) },
+        },
+      }),
+    ),
     { host: '127.0.0.1', port: 0 },
   );
   onTestFinished(() => listener.cut());

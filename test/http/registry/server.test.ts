@@ -4,52 +4,18 @@ import { connect, type AddressInfo } from 'node:net';
 import { expect, it, onTestFinished } from 'vitest';
 import type { Exchange } from '../../../src/http/registry/exchange.ts';
 import { RequestError } from '../../../src/http/registry/errors.ts';
-import {
-  createRegistryServer,
-  OpenAnswers,
-  type RegistryServerOptions,
-} from '../../../src/http/registry/server.ts';
+import { createRegistryServer, OpenAnswers } from '../../../src/http/registry/server.ts';
 import { listen } from '../../../src/http/server/listener.ts';
-import type { Mirror } from '../../../src/mirror/mirror.ts';
 import { fetchRaw } from '../../support/http.ts';
-import { tellNobody, tellTo } from '../../support/told.ts';
+import { ADMISSION, registryOptions } from '../../support/registry-server.ts';
+import { tellTo } from '../../support/told.ts';
 import { eventually } from '../../support/wait.ts';
-
-const ADMISSION = {
-  isAllowed: () => true,
-  networksSetting: 'allowNetworks',
-  needsClientCertificate: false,
-  rates: undefined,
-  accounts: undefined,
-} as const;
-
-function optionsWith(own: Partial<RegistryServerOptions>): RegistryServerOptions {
-  return {
-    limits: {
-      maxConnections: 10,
-      maxConnectionsPerAddress: 10,
-      headersTimeoutMs: 10_000,
-      idleTimeoutMs: 10_000,
-      stallTimeoutMs: 10_000,
-    },
-    tls: undefined,
-    asksForCertificates: false,
-    isTrustedProxy: () => false,
-    tell: tellNobody,
-    mirror: {} as Mirror,
-    admission: ADMISSION,
-    failMode: 'fallthrough',
-    clients: [],
-    health: () => ({ isStopping: false, degraded: [] }),
-    ...own,
-  };
-}
 
 it('an error that cannot be sent ends its connection, and no other', async () => {
   const faults: unknown[] = [];
   const ended: string[] = [];
   const noHeader = new RequestError(403, 'DENIED', 'refused', { 'X-Reason': '\u{1f433}' });
-  const options = optionsWith({
+  const options = registryOptions({
     admission: { ...ADMISSION, accounts: { authenticate: () => Promise.reject(noHeader) } },
     tell: tellTo({ request: ({ kind }) => ended.push(kind), fault: ({ error }) => faults.push(error) }),
   });
@@ -66,7 +32,7 @@ it('an error that cannot be sent ends its connection, and no other', async () =>
 it('a connection that cannot be accepted is told of, and the next one is served', async () => {
   const refused: unknown[] = [];
   const server = createRegistryServer(
-    optionsWith({ tell: tellTo({ connectionRefused: (what) => refused.push(what) }) }),
+    registryOptions({ tell: tellTo({ connectionRefused: (what) => refused.push(what) }) }),
   );
   const listener = await listen(server, { host: '127.0.0.1', port: 0 });
   onTestFinished(() => listener.cut());
@@ -112,7 +78,7 @@ it('an error outside the routes ends its connection, and no other', async () => 
     return { isStopping: false, degraded: [] };
   };
   const tell = tellTo({ fault: ({ error }) => faults.push(error) });
-  const listener = await listen(createRegistryServer(optionsWith({ health, tell })), {
+  const listener = await listen(createRegistryServer(registryOptions({ health, tell })), {
     host: '127.0.0.1',
     port: 0,
   });

@@ -1,50 +1,19 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type AddressInfo, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import fc from 'fast-check';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { AnswerBody, type Answer } from '../../../src/upstream/connect/answer.ts';
-import { DialGuard } from '../../../src/upstream/connect/dial-guard.ts';
-import { TimeLimit } from '../../../src/upstream/connect/time-limit.ts';
-import { Transport } from '../../../src/upstream/connect/transport.ts';
+import { IDLE_TIMEOUT_MS, transportTo } from '../../support/transport-to.ts';
 import { eventually, withDeadline } from '../../support/wait.ts';
 
-const IDLE_TIMEOUT_MS = 1000;
 /** Longer than what goes through Node's parser. */
 const BODY = randomBytes(1_000_000);
 const HEAD = `HTTP/1.1 200 OK\r\nContent-Length: ${BODY.length}\r\n\r\n`;
 
 /** A server that answers each request by `answer`, and a transport to it. */
-async function setUp(answer: (socket: Socket, count: number) => void) {
-  const sockets = new Set<Socket>();
+function setUp(answer: (socket: Socket, count: number) => void) {
   let requests = 0;
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on('error', () => undefined);
-    socket.on('close', () => sockets.delete(socket));
-    socket.on('data', () => answer(socket, ++requests));
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-  const transport = new Transport(
-    { connectTimeoutMs: 10_000, idleTimeoutMs: IDLE_TIMEOUT_MS, userAgent: 'test' },
-    new DialGuard({ registry: url, networks: [] }),
-  );
-  onTestFinished(async () => {
-    await transport.close();
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  const send = async (): Promise<Answer> => {
-    const limit = new TimeLimit({ ms: 60_000 });
-    try {
-      return await transport.send({ method: 'GET', url, headers: {}, limit });
-    } finally {
-      limit.end();
-    }
-  };
-  return { send, sockets };
+  return transportTo((socket) => answer(socket, ++requests));
 }
 
 async function read({ body }: Answer): Promise<{ bytes: Buffer; error: unknown }> {

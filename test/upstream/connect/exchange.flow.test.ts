@@ -1,15 +1,11 @@
-import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { AnswerBody } from '../../../src/upstream/connect/answer.ts';
 import type { Answer } from '../../../src/upstream/connect/answer.ts';
-import { DialGuard } from '../../../src/upstream/connect/dial-guard.ts';
-import { TimeLimit } from '../../../src/upstream/connect/time-limit.ts';
-import { Transport } from '../../../src/upstream/connect/transport.ts';
 import { standStill } from '../../support/standstill.ts';
+import { IDLE_TIMEOUT_MS, transportTo } from '../../support/transport-to.ts';
 import { eventually, withDeadline } from '../../support/wait.ts';
 
-const IDLE_TIMEOUT_MS = 1000;
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 
 interface Asked {
@@ -20,50 +16,19 @@ interface Asked {
 /** A server whose test answers each request itself, and a transport to it. */
 async function setUp() {
   const asked: Asked[] = [];
-  const sockets = new Set<Socket>();
-  const server: Server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on('error', () => undefined);
-    socket.on('close', () => sockets.delete(socket));
-    socket.on('data', (head: Buffer) => asked.push({ socket, head: head.toString('latin1') }));
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  const url = new URL(`http://127.0.0.1:${port}/v2/`);
-  const transport = new Transport(
-    { connectTimeoutMs: 10_000, idleTimeoutMs: IDLE_TIMEOUT_MS, userAgent: 'test' },
-    new DialGuard({ registry: url, networks: [] }),
-  );
-  onTestFinished(async () => {
-    await transport.close();
-    for (const socket of sockets) socket.destroy();
-    server.close();
+  const { send, sockets } = await transportTo((socket, head) => {
+    asked.push({ socket, head: head.toString('latin1') });
   });
   let answered = 0;
   return {
     sockets,
-    send: (headers: Readonly<Record<string, string>> = {}) => send(transport, url, headers),
+    send,
     /** The next request that comes. */
     next: () => {
       const index = answered++;
       return eventually(() => asked[index], 'a request');
     },
   };
-}
-
-async function send(
-  transport: Transport,
-  url: URL,
-  headers: Readonly<Record<string, string>>,
-): Promise<Answer> {
-  const limit = new TimeLimit({ ms: 60_000 });
-  try {
-    return await transport.send({ method: 'GET', url, headers, limit });
-  } finally {
-    limit.end();
-  }
 }
 
 async function textOf({ body }: Answer): Promise<string> {
